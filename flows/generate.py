@@ -1,0 +1,58 @@
+"""Make synthetic text from a snapshot's anchors."""
+
+import time
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from schemas.profile import Profile, load_profile
+from schemas.recipe import AnyBase, BaseModelPlan, Recipe, Sampling
+from tasks.generate import count_batch, count_shards, find_revision, generate_shard, is_generated
+from tasks.methods import SBP, AnyMethod
+from tasks.serving.opening import served
+from tasks.store import open_store
+from tasks.store.checkpoints import checkpoint_folder
+from tasks.store.snapshots import read_snapshot
+from tasks.train import prepare_start, prepare_synthesizer
+
+
+@flow(name="generate", flow_run_name="generate-{method.kind}")
+def generate(
+    method: AnyMethod = SBP(),
+    snapshot_id: Annotated[str, Field(description="a snapshot, or latest for the newest")] = "latest",
+    start: AnyBase = BaseModelPlan(),
+    served_model: Annotated[str, Field(description="a model of the profile's servers; empty: start itself")] = "",
+    sampling: Sampling = Sampling(),
+    seed: int = 0,
+    max_anchors: Annotated[int | None, Field(ge=1, description="anchors used; all if empty")] = None,
+    profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
+) -> str:
+    """Return the id of the batch. What has landed before is not asked for again."""
+    begun = time.time()
+    place = load_profile(profile)
+    snapshot_id = str(read_snapshot(open_store(place), snapshot_id)["snapshot_id"])
+    model, revision, folder = _generator(place, snapshot_id, method, start, served_model, sampling, seed)
+    about = method.model_dump(mode="json")
+    recipe = Recipe(
+        method=about, snapshot_id=snapshot_id, model=model, revision=revision, sampling=sampling, seed=seed, max_anchors=max_anchors
+    )
+    if not is_generated(place, recipe):
+        with served(place, recipe, folder) as reached:
+            shards = range(count_shards(place, recipe))
+            sent = sum(generate_shard(reached, recipe, folder, shard) for shard in shards)
+        count_batch(place, recipe, sent, time.time() - begun)
+    return recipe.batch_id
+
+
+def _generator(
+    place: Profile, snapshot_id: str, method: AnyMethod, start: AnyBase, served_model: str, sampling: Sampling, seed: int
+) -> tuple[str, str, str | None]:
+    """Return the generator's name, its revision, and the folder of its weights if it is ours."""
+    if served_model:
+        return served_model, find_revision(place, served_model), None
+    name, checkpoint_id = "start", prepare_start(place, snapshot_id, start)
+    if isinstance(method, SBP):
+        name = "synthesizer"
+        checkpoint_id = prepare_synthesizer(place, snapshot_id, checkpoint_id, method, sampling.max_tokens, seed)
+    return name, checkpoint_id, checkpoint_folder(open_store(place), checkpoint_id)

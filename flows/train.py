@@ -1,0 +1,33 @@
+"""Train a model on a batch, and beside it the matched baseline: as many tokens of anchors alone."""
+
+import time
+from typing import Annotated
+
+from prefect import flow
+from pydantic import Field
+
+from schemas.profile import load_profile
+from schemas.recipe import AnyBase, BaseModelPlan, TrainingPlan
+from tasks.store import open_store
+from tasks.store.records import read_recipe, resolve_batch
+from tasks.train import is_trained, name_training, prepare_start, score_checkpoints, train_checkpoint
+
+
+@flow(name="train", flow_run_name="train-on-{batch_id}")
+def train(
+    batch_id: Annotated[str, Field(description="a batch, or latest for the one begun most recently")] = "latest",
+    start: AnyBase = BaseModelPlan(),
+    plan: TrainingPlan = TrainingPlan(),
+    profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
+) -> str:
+    """Return the id of the training: one batch, one start, one plan."""
+    begun = time.time()
+    place = load_profile(profile)
+    store = open_store(place)
+    batch_id = resolve_batch(store, batch_id)
+    training_id = name_training(batch_id, start, plan)
+    if not is_trained(place, batch_id, training_id):
+        start_id = prepare_start(place, read_recipe(store, batch_id).snapshot_id, start)
+        arms = {role: train_checkpoint(place, batch_id, start_id, plan, role) for role in ("synthetic", "baseline")}
+        score_checkpoints(place, batch_id, training_id, {"start": start_id, **arms}, begun)
+    return training_id

@@ -1,0 +1,24 @@
+"""Judge the anchors and the records of one batch; stop if either fails as a whole."""
+
+from typing import Annotated, Any
+
+from prefect import flow
+from pydantic import Field
+
+from schemas.profile import load_profile
+from tasks.store import open_store
+from tasks.store.records import read_recipe, resolve_batch
+from tasks.validate import judge_anchors, judge_records
+
+
+@flow(name="validate", flow_run_name="validate-{batch_id}")
+def validate(
+    batch_id: Annotated[str, Field(description="a batch, or latest for the one begun most recently")] = "latest",
+    profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
+) -> dict[str, Any]:
+    """Hold a batch to its Great Expectations suites; records that fail are quarantined with their reasons."""
+    place = load_profile(profile)
+    store = open_store(place)
+    batch_id = resolve_batch(store, batch_id)
+    judge_anchors(place, read_recipe(store, batch_id).snapshot_id)
+    return judge_records(place, batch_id)

@@ -1,0 +1,1 @@
+"""What a row, a suite and a setting are. Nothing here opens a file or a network."""

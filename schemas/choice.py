@@ -1,0 +1,68 @@
+"""Tagged unions a person chooses from: a form in the UI, and errors that say what may be set."""
+
+from typing import Any, get_args
+
+from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from schemas.recipe import Parameters
+
+Known = dict[str, type[Parameters]]
+
+
+def by_kind(union: Any) -> Known:
+    """Return the classes of a union under their kinds; each has a field ``kind: Literal["x"] = "x"``."""
+    return {member.model_fields["kind"].default: member for member in get_args(union)}
+
+
+def choice(what: str, known: Known, where: str) -> WrapValidator:
+    """Return the annotation that makes a union's errors list the known kinds, or the kind's parameters.
+
+    Use it as ``Annotated[A | B, Field(discriminator="kind"), choice("source", by_kind(A | B), "tasks/sources/")]``.
+    The union's JSON schema stays as it is. A validator of a kind says ``<found>; <what is allowed>``;
+    the rest of the sentence is added here.
+
+    Args:
+        what: What a person chooses, as the flow's parameter is called.
+        known: The classes under their kinds.
+        where: The folder that holds them.
+    """
+
+    def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return inner(value)
+        except ValidationError as error:
+            message = " ".join(_explain(what, known, where, found) for found in error.errors())
+            raise PydanticCustomError("choice", "{message}", {"message": message}) from error
+
+    return WrapValidator(validate)
+
+
+def _explain(what: str, known: Known, where: str, found: ErrorDetails) -> str:
+    given, kinds = found["input"], ", ".join(sorted(known))
+    match found["type"], found["loc"]:
+        case "union_tag_invalid", _:
+            kind = found["ctx"]["tag"]
+            return f"{what}.kind {kind!r} not found in {where}: known are {kinds}. Set {what}.kind to one of them."
+        case _, []:
+            return f"{what} {given!r}: it has no kind; known are {kinds}. Set {what}.kind to one of them."
+        case _, [kind]:
+            return f"{what} {kind!r}: {_reason(found)}. Change its parameters."
+        case "missing", [kind, *path]:
+            return f"{what} {kind!r}: {_dotted(path)} is not set; it is required. Set it."
+        case "extra_forbidden", [str(kind), name]:
+            names = ", ".join(sorted(known[kind].model_fields))
+            return f"{what} {kind!r}: {name!r} is not a parameter; its parameters are {names}. Set one of them."
+        case _, [kind, *path]:
+            return f"{what} {kind!r}: {_dotted(path)} is {given!r}; {_reason(found)}. Change it."
+    raise AssertionError(f"no case for {found}")
+
+
+def _reason(found: ErrorDetails) -> str:
+    """Return pydantic's reason, to go on a sentence with."""
+    reason = found["msg"].removeprefix("Value error, ").rstrip(".")
+    return reason[:1].lower() + reason[1:]
+
+
+def _dotted(path: list[int | str]) -> str:
+    return ".".join(str(step) for step in path)

@@ -1,0 +1,44 @@
+"""The errors a person can mend: bad input, a place that is not there, a server that is down.
+
+Every message follows one form, so that it can be acted on without reading code:
+``<what was attempted, with ids>: <what was found>; <what is allowed>. <what to do next>.``
+"""
+
+
+class GainloopError(Exception):
+    """Something outside the code is wrong; the message says what to do next."""
+
+
+class BadInput(GainloopError, ValueError):
+    """A parameter, a file or a row is not what it must be."""
+
+
+class SourceError(GainloopError, OSError):
+    """A source cannot be reached now, or a file of it is damaged."""
+
+
+class StoreError(GainloopError, OSError):
+    """The store cannot be opened or written now."""
+
+
+class ServerError(GainloopError, ConnectionError):
+    """A generation server is down, or does not do what a recipe needs."""
+
+
+class SuiteFailed(GainloopError):
+    """A Great Expectations suite refused a whole table."""
+
+
+class LedgerError(GainloopError):
+    """Counts that must add up do not: a row was lost without a reason."""
+
+
+def require_known(kind: str, name: str, known: dict[str, object] | list[str], where: str) -> None:
+    """Refuse a name that is not in a registry.
+
+    Raises:
+        BadInput: The name is unknown; the message lists the known ones.
+    """
+    if name not in known:
+        listed = ", ".join(sorted(known)) or "none"
+        raise BadInput(f"{kind} {name!r} not found in {where}: known are {listed}. Set {kind} to one of them.")

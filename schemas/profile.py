@@ -1,0 +1,85 @@
+"""Where a run happens and how big it may be. A profile never changes a record."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from schemas.errors import BadInput, require_known
+from schemas.recipe import Parameters
+
+PROFILES = Path(__file__).resolve().parent.parent / "profiles"
+
+
+class StorePlace(Parameters):
+    url: Annotated[str, Field(description="a DuckDB file")] = "data/gainloop.duckdb"
+    lock_seconds: Annotated[float, Field(gt=0, description="how long to wait while another process holds it")] = 120
+
+
+class Embedded(Parameters):
+    """A transformers model in this process: no server needed."""
+
+    kind: Literal["embedded"] = "embedded"
+    device: Annotated[str, Field(description="a torch device")] = "cpu"
+
+
+class Servers(Parameters):
+    """OpenAI-compatible servers that are already running."""
+
+    kind: Literal["servers"] = "servers"
+    urls: Annotated[list[str], Field(min_length=1, description="one url per server, each ending in /v1")]
+    api_key_variable: Annotated[str, Field(description="environment variable that holds the key")] = "OPENAI_API_KEY"
+    concurrency_limit: Annotated[str | None, Field(description="Prefect global limit taken while generating")] = None
+
+
+class LocalVLLM(Parameters):
+    """A vLLM server that gainloop starts for the model it has just made, and stops afterwards."""
+
+    kind: Literal["vllm"] = "vllm"
+    python: Annotated[str, Field(description="the interpreter that has vllm installed")] = ".venv-vllm/bin/python"
+    arguments: Annotated[list[str], Field(description="further arguments of the server")] = []
+    environment: Annotated[dict[str, str], Field(description="set for the server's process")] = {}
+    ready_seconds: Annotated[float, Field(gt=0, description="longest wait for /health")] = 600
+    concurrency_limit: Annotated[str | None, Field(description="Prefect global limit taken while generating")] = None
+
+
+class Generation(Parameters):
+    """How much is under way at once, and how long a request may take."""
+
+    max_in_flight: Annotated[int, Field(ge=1, description="open requests over all servers")] = 64
+    deadline_seconds: Annotated[float, Field(gt=0, description="per request, all attempts together")] = 600
+    attempts: Annotated[int, Field(ge=1, description="per request, where retrying can help")] = 4
+    shard_anchors: Annotated[int, Field(ge=1, description="anchors per Prefect task run")] = 256
+
+
+class Training(Parameters):
+    device: Annotated[str, Field(description="cpu or cuda")] = "cpu"
+    rows_per_device: Annotated[int, Field(ge=1, description="packed rows in memory at once; changes no result")] = 8
+    save_seconds: Annotated[float, Field(gt=0, description="work at most lost to a crash")] = 30
+
+
+class Profile(Parameters):
+    """One file of profiles/."""
+
+    name: str
+    folder: Annotated[str, Field(description="replies, checkpoints and reports: a path or an fsspec url")] = "data"
+    store: StorePlace = StorePlace()
+    serving: Annotated[Embedded | Servers | LocalVLLM, Field(discriminator="kind")] = Embedded()
+    generation: Generation = Generation()
+    training: Training = Training()
+
+
+def load_profile(name: str) -> Profile:
+    """Read ``profiles/<name>.yaml``, or the file ``name`` itself when it ends in .yaml.
+
+    Raises:
+        BadInput: No such profile, or a setting in it is unknown or out of range.
+    """
+    path = Path(name) if name.endswith(".yaml") else PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        require_known("profile", name, [found.stem for found in PROFILES.glob("*.yaml")], "profiles/")
+    try:
+        return Profile.model_validate({"name": path.stem} | (yaml.safe_load(path.read_text()) or {}))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise BadInput(f"reading profile {path}: {error}. Mend that setting; schemas/profile.py says what each may be.") from error

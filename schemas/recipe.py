@@ -1,0 +1,92 @@
+"""What is made, and from what: everything that changes a record or a checkpoint, and nothing else."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.identity import content_hash
+
+
+class Parameters(BaseModel):
+    """Parameters a person sets: frozen, and a misspelt one is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+
+class Sampling(Parameters):
+    """How the generator draws a reply. At temperature 1 and top_p 1 its log-probabilities are its entropy."""
+
+    temperature: Annotated[float, Field(ge=0, le=2, description="1 samples the model as it is; 0 is greedy")] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, description="nucleus mass; 1 keeps every token")] = 1.0
+    max_tokens: Annotated[int, Field(ge=1, description="tokens per reply; a longer one is dropped as cut_off")] = 192
+
+
+class Recipe(Parameters):
+    """Method and parameters, snapshot, generator, sampling, seed. Its hash names the batch."""
+
+    method: Annotated[dict[str, Any], Field(description="the method's name and parameters")]
+    snapshot_id: str
+    model: Annotated[str, Field(description="the generator: a served name or a checkpoint id")]
+    revision: Annotated[str, Field(description="what tells two generators of one name apart")] = ""
+    sampling: Sampling = Sampling()
+    seed: int = 0
+    max_anchors: Annotated[int | None, Field(ge=1, description="how many anchors are used; all if empty")] = None
+
+    @property
+    def batch_id(self) -> str:
+        return content_hash("batch", self.model_dump(mode="json"))
+
+
+class Optimiser(Parameters):
+    """AdamW with a linear warm-up and a cosine decay."""
+
+    learning_rate: Annotated[float, Field(gt=0, description="peak rate")] = 1e-3
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="part of the steps spent warming up")] = 0.05
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    batch_tokens: Annotated[int, Field(ge=64, description="tokens per optimiser step")] = 4096
+
+
+class BaseModelPlan(Parameters):
+    """A small Qwen3-architecture model and its tokenizer, made from the anchors."""
+
+    kind: Literal["new"] = "new"
+    vocabulary: Annotated[int, Field(ge=300, le=65536, description="byte-level BPE tokens")] = 4096
+    hidden_size: Annotated[int, Field(ge=32, multiple_of=32)] = 192
+    layers: Annotated[int, Field(ge=1)] = 4
+    head_size: Annotated[int, Field(description="vLLM serves 32, 64, 80, 96, 112, 128, ...")] = 64
+    context_tokens: Annotated[int, Field(ge=64, description="longest prompt and reply together")] = 512
+    budget_tokens: Annotated[int, Field(ge=1024, description="tokens of anchors it is pretrained on")] = 450_000
+    optimiser: Optimiser = Optimiser(learning_rate=3e-3)
+    seed: int = 0
+
+
+class Checkpoint(Parameters):
+    """A model that exists already: a folder, a hub id, or the id of a checkpoint in the store."""
+
+    kind: Literal["checkpoint"] = "checkpoint"
+    model: Annotated[str, Field(description="folder, hub id or checkpoint id")]
+    revision: Annotated[str, Field(description="hub revision; pin it")] = ""
+
+
+AnyBase = Annotated[BaseModelPlan | Checkpoint, Field(discriminator="kind")]
+
+
+class Mixture(Parameters):
+    """The part of the token budget that each text has. The parts add up to 1."""
+
+    synthetic: Annotated[float, Field(ge=0, le=1)] = 0.5
+    anchors: Annotated[float, Field(ge=0, le=1)] = 0.5
+
+    def model_post_init(self, _context: Any) -> None:
+        if abs(self.synthetic + self.anchors - 1) > 1e-9:
+            raise ValueError(f"mixture adds up to {self.synthetic + self.anchors:g}; it must add up to 1")
+
+
+class TrainingPlan(Parameters):
+    """Continual pretraining of the base on one batch; the matched baseline repeats anchors for as many tokens."""
+
+    budget_tokens: Annotated[int, Field(ge=1024, description="tokens each arm is trained on")] = 120_000
+    mixture: Mixture = Mixture()
+    context_tokens: Annotated[int, Field(ge=64, description="length of a packed row")] = 512
+    optimiser: Optimiser = Optimiser()
+    seed: int = 0

@@ -1,0 +1,141 @@
+"""The rows of a run, from document to record. Each says its grain; ids are content hashes."""
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from schemas.identity import content_hash, unit_draw
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text as its source gives it, before it is normalised and split."""
+
+    text: str
+    title: str
+    uri: str
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """One real text, whole or a piece of a document. One row per distinct text."""
+
+    text: str
+    title: str = ""
+    uri: str = ""
+    licence: str = ""
+    revision: str = ""
+
+    @property
+    def anchor_id(self) -> str:
+        """The hash of the text alone: the same text is the same anchor wherever it lies."""
+        return content_hash("anchor", self.text)
+
+
+def is_heldout(anchor_id: str, fraction: float) -> bool:
+    """Tell whether an anchor is kept out of generation and training, for good.
+
+    The answer depends on the anchor's text alone: no refresh, order or limit moves it. Raising
+    ``fraction`` only adds anchors to the held-out part.
+    """
+    return heldout_draw(anchor_id) < fraction
+
+
+def heldout_draw(anchor_id: str) -> float:
+    """Return the number in [0, 1) that the held-out fraction is compared with."""
+    return unit_draw("heldout", anchor_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt to send: chat messages, or the raw text that a base model continues.
+
+    ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
+    model. ``draw`` tells apart several samples of one prompt.
+    """
+
+    prompt: str | tuple[Message, ...]
+    facet: str = ""
+    json_schema: str | None = None
+    draw: int = 0
+
+    @property
+    def prompt_id(self) -> str:
+        """The prompt's hash without the draw: replies to one prompt are one cluster."""
+        messages = self.prompt if isinstance(self.prompt, str) else [[m.role, m.content] for m in self.prompt]
+        return content_hash("prompt", messages, self.json_schema)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What came back for one request.
+
+    ``token_logprobs`` are natural logarithms, one per sampled token with the end token last when
+    the model ended by itself (``finish_reason == "stop"``).
+    """
+
+    request_id: str
+    prompt_id: str
+    text: str
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    seconds: float
+    server: str
+
+    @property
+    def nll_nats(self) -> float:
+        """The reply's negative log-likelihood given its prompt."""
+        return -sum(self.token_logprobs)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One synthetic document, made of one or more replies. One row per text that may be trained on."""
+
+    anchor_id: str
+    method: str
+    facet: str
+    text: str
+    request_ids: tuple[str, ...]
+
+    @property
+    def record_id(self) -> str:
+        return content_hash("record", self.request_ids, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """A reply or anchor that gave no record, and why; ``reason`` is a short key that reports count by."""
+
+    anchor_id: str
+    facet: str
+    reason: str
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything that came of one anchor."""
+
+    records: list[Record] = field(default_factory=list)
+    drops: list[Drop] = field(default_factory=list)
+
+
+Answer = Reply | Drop
+"""What a method is sent for a request: the reply, or the drop that stands for one that never came."""
+
+Rounds = Generator[list[Request], list[Answer], Outcome]
+"""A method at work on one anchor: it yields requests, is sent their answers in order, returns the outcome."""

@@ -1,0 +1,175 @@
+"""What Great Expectations asks of every table: the row that is refused, and the share of rows that must pass.
+
+Expectations are plain data here, since importing Great Expectations costs seconds of CPU. Columns are
+those that ``tasks/judging/columns.py`` computes. The thresholds were set on replies recorded from
+Qwen2.5-7B, on wiki, web and book text, on Python's documentation, and on text of a 2.5 M parameter
+model trained for three minutes, which babbles but does not repeat itself.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+BETWEEN = "expect_column_values_to_be_between"
+IN_SET = "expect_column_values_to_be_in_set"
+DISTINCT = "expect_column_proportion_of_unique_values_to_be_between"
+NUM_ROWS = "expect_table_row_count_to_be_between"
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """One expectation of a table.
+
+    Attributes:
+        column: What it looks at; "" for the table itself.
+        kind: Great Expectations' name of it.
+        arguments: Its other arguments.
+        reason: The key a failing row is quarantined under; ``REASONS`` says what it means.
+        mostly: The share of rows that must pass, or the suite fails as a whole; None if the
+            expectation is of the table and not of its rows.
+    """
+
+    column: str
+    kind: str
+    arguments: dict[str, Any]
+    reason: str
+    mostly: float | None = None
+
+    @property
+    def required(self) -> float:
+        """The least share of rows, or the least value of the table, that holds."""
+        return float(self.arguments["min_value"]) if self.mostly is None else self.mostly
+
+    @property
+    def rule(self) -> str:
+        """The expectation in a few words.
+
+        >>> Expectation("num_words", BETWEEN, {"min_value": 5}, "too_short", 0.5).rule
+        'num_words at least 5'
+        """
+        words = {"min_value": "at least", "max_value": "at most", "value_set": "one of"}
+        bounds = " and ".join(f"{words[name]} {value}" for name, value in self.arguments.items())
+        names = {NUM_ROWS: "number of rows", DISTINCT: f"share of distinct {self.column}s"}
+        return f"{names.get(self.kind, self.column)} {bounds}".replace("one of [True]", "is true").replace(
+            "one of [False]", "is false"
+        )
+
+
+Suite = tuple[Expectation, ...]
+
+
+def at_least(column: str, value: float, reason: str, mostly: float) -> Expectation:
+    return Expectation(column, BETWEEN, {"min_value": value}, reason, mostly)
+
+
+def at_most(column: str, value: float, reason: str, mostly: float) -> Expectation:
+    return Expectation(column, BETWEEN, {"max_value": value}, reason, mostly)
+
+
+def always(column: str, value: bool, reason: str, mostly: float) -> Expectation:
+    return Expectation(column, IN_SET, {"value_set": [value]}, reason, mostly)
+
+
+def distinct(column: str, share: float, reason: str) -> Expectation:
+    return Expectation(column, DISTINCT, {"min_value": share}, reason)
+
+
+NOT_EMPTY = Expectation("", NUM_ROWS, {"min_value": 1}, "no_rows")
+
+
+LEAKS = (
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|related|>",
+    "[inst]",
+    "### instruction",
+    "### response",
+    "you are an ai assistant",
+    "you are a helpful assistant",
+    "as an ai language model",
+    "as a large language model",
+    "i'm sorry, but i can",
+    "sure, here is",
+    "sure, here's",
+    "here is the rewritten",
+    "here is the rephrased",
+    "here's the rewritten",
+    "here's a rephrased",
+    "read the following passage",
+    "rewrite the following",
+    "retell the text above",
+    "turn the text above into",
+    "using only the text above",
+)
+"""Pieces of chat templates, of prompts, and of talk with whoever asked: none of it is a document's own text."""
+
+ANCHORS: Suite = (
+    NOT_EMPTY,
+    distinct("text", 1.0, "duplicate"),
+    at_least("num_words", 5, "too_short", mostly=0.95),
+    at_least("printable_share", 0.99, "broken_encoding", mostly=0.95),
+    at_least("letter_share", 0.4, "not_prose", mostly=0.9),
+    at_most("repeated_share", 0.5, "repeats", mostly=0.9),
+)
+
+RECORDS: Suite = (
+    NOT_EMPTY,
+    always("anchor_known", True, "unknown_anchor", mostly=1.0),
+    always("anchor_heldout", False, "heldout_anchor", mostly=1.0),
+    at_most("num_earlier_copies", 0, "duplicate", mostly=0.5),
+    distinct("opening", 0.2, "same_openings"),
+    at_least("num_words", 5, "too_short", mostly=0.5),
+    at_least("printable_share", 0.99, "broken_encoding", mostly=0.5),
+    at_least("letter_share", 0.4, "not_prose", mostly=0.5),
+    at_most("repeated_share", 0.35, "repeats", mostly=0.5),
+    at_most("copied_share", 0.9, "copies_anchor", mostly=0.5),
+    at_most("foreign_share", 0.2, "foreign_script", mostly=0.8),
+    always("refuses", False, "refusal", mostly=0.8),
+    always("leaks", False, "prompt_leak", mostly=0.8),
+)
+
+BY_METHOD: dict[str, Suite] = {
+    "rephrase": (at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),),
+    "entigraph": (
+        at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),
+        at_most("longest_copy", 100, "recites_anchor", mostly=0.5),
+    ),
+    "sbp": (
+        at_most("copied_share", 0.5, "copies_anchor", mostly=0.5),
+        at_most("longest_copy", 50, "recites_anchor", mostly=0.5),
+    ),
+}
+"""What a method's records must meet besides; an expectation here replaces the general one of its column."""
+
+KEPT: Suite = (always("kept", True, "too_few_kept", mostly=0.3),)
+"""Asked once every record has been judged: enough is left to train on."""
+
+REASONS: dict[str, str] = {
+    "no_rows": "There is nothing to judge in an empty table.",
+    "unknown_anchor": "A record is made from an anchor of the batch's snapshot.",
+    "heldout_anchor": "Held-out anchors are never generated from.",
+    "duplicate": "The text is there already; of equal records the one with the lowest id stays.",
+    "same_openings": "A collapsed generator begins most texts with the same eight words. Five real replies to each "
+    "anchor have 0.8, a weak model sampled greedily 0.1.",
+    "too_short": "Nothing can be said in so few words. The shortest of 2,250 real replies has 27.",
+    "broken_encoding": "Text read in the wrong encoding, or bytes sampled by a weak model that make no character.",
+    "not_prose": "Rulers, punctuation or numbers in place of prose. Real replies have 0.82 and more, school maths "
+    "0.5; of Python's documentation 1 % is below, for its tables.",
+    "repeats": "A loop. Gopher keeps pages up to 0.15; terse lists in real replies reach 0.3 without a loop.",
+    "copies_anchor": "The anchor's own words, which training has already. Of real rewrites 99 % are below 0.7.",
+    "recites_anchor": "A passage of the anchor word for word. Carlini et al. 2023 call 50 tokens memorised.",
+    "foreign_script": "The language changes on the way: letters of scripts that the anchor does not use.",
+    "refusal": "The generator declines; the recipe asks for what it will not write.",
+    "prompt_leak": "Prompt, chat template or talk with the asker. Of a base model's recorded replies 6 % go on to "
+    "another task after the first.",
+    "too_few_kept": "Where curation refuses more than 70 %, it shapes what is left: change the recipe instead.",
+}
+"""Why each expectation is there, with the numbers behind its threshold. Data Docs show it."""
+
+
+def records_suite(method: str) -> Suite:
+    """Return what the records of a method must meet."""
+    added = BY_METHOD.get(method, ())
+    replaced = {expectation.column for expectation in added}
+    return tuple(one for one in RECORDS if one.column not in replaced) + added

@@ -1,0 +1,67 @@
+"""The tables of the store. A row never changes; each table's first comment says its grain."""
+
+KEYS: dict[str, tuple[str, ...]] = {
+    "parts": ("source_id", "part", "fingerprint"),
+    "anchors": ("anchor_id",),
+    "part_anchors": ("source_id", "part", "fingerprint", "anchor_id"),
+    "snapshots": ("snapshot_id",),
+    "snapshot_parts": ("snapshot_id", "part"),
+    "refreshes": ("snapshot_id", "source_id", "refreshed_at"),
+    "batches": ("batch_id",),
+    "records": ("batch_id", "record_id"),
+    "drops": ("batch_id", "anchor_id", "facet", "reason", "request_id"),
+    "completions": ("batch_id", "stage"),
+    "quarantine": ("batch_id", "record_id", "reason"),
+    "checkpoints": ("checkpoint_id",),
+    "measurements": ("batch_id", "measurement_id"),
+}
+
+DDL = """
+-- one version of one file, module or dataset split that was read whole; num_anchors counts exact duplicates
+create table if not exists parts (
+    source_id varchar not null, part varchar not null, fingerprint varchar not null,
+    num_documents bigint not null, num_anchors bigint not null, drops varchar not null, read_at timestamptz not null);
+-- one distinct text
+create table if not exists anchors (
+    anchor_id varchar not null, text varchar not null, title varchar not null, uri varchar not null,
+    licence varchar not null, revision varchar not null, num_bytes bigint not null,
+    heldout_draw double not null);
+-- one text found in one version of one part
+create table if not exists part_anchors (
+    source_id varchar not null, part varchar not null, fingerprint varchar not null, anchor_id varchar not null);
+-- the corpus after one refresh that changed something
+create table if not exists snapshots (
+    snapshot_id varchar not null, source_id varchar not null, source varchar not null, heldout_fraction double not null,
+    num_anchors bigint not null, num_heldout bigint not null, num_bytes bigint not null, created_at timestamptz not null);
+-- one part's version in one snapshot
+create table if not exists snapshot_parts (
+    snapshot_id varchar not null, source_id varchar not null, part varchar not null, fingerprint varchar not null);
+-- one refresh after which another snapshot is the latest
+create table if not exists refreshes (
+    snapshot_id varchar not null, source_id varchar not null, refreshed_at timestamptz not null);
+-- one recipe that was begun
+create table if not exists batches (
+    batch_id varchar not null, snapshot_id varchar not null, recipe varchar not null,
+    logprob_semantics varchar not null, created_at timestamptz not null);
+-- one synthetic document
+create table if not exists records (
+    batch_id varchar not null, record_id varchar not null, anchor_id varchar not null, method varchar not null,
+    facet varchar not null, text varchar not null, request_ids varchar[] not null, num_bytes bigint not null);
+-- one reply or anchor that gave no record
+create table if not exists drops (
+    batch_id varchar not null, anchor_id varchar not null, facet varchar not null, reason varchar not null,
+    request_id varchar not null);
+-- one stage of one batch that is complete; written after everything else of the stage
+create table if not exists completions (
+    batch_id varchar not null, stage varchar not null, summary varchar not null, completed_at timestamptz not null);
+-- one reason why one record is not trained on
+create table if not exists quarantine (
+    batch_id varchar not null, record_id varchar not null, reason varchar not null);
+-- one trained model
+create table if not exists checkpoints (
+    checkpoint_id varchar not null, parent varchar not null, role varchar not null, batch_ids varchar[] not null,
+    url varchar not null, plan varchar not null, metrics varchar not null, created_at timestamptz not null);
+-- one report of one batch: the parameters that shaped it have the id, the whole report is the value
+create table if not exists measurements (
+    batch_id varchar not null, measurement_id varchar not null, report varchar not null, measured_at timestamptz not null);
+"""

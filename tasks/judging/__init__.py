@@ -1,0 +1,1 @@
+"""How tables are judged: the columns that are looked at, and Great Expectations, which judges them."""

@@ -1,0 +1,230 @@
+"""Everything that is said about one batch, from the rows and scores it left behind."""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from schemas.report import (
+    FORMAT,
+    DeltaI,
+    Diversity,
+    Entropy,
+    Example,
+    Faithfulness,
+    Figure,
+    Gain,
+    GeneratedBy,
+    Histogram,
+    Report,
+    Trainee,
+    Validation,
+)
+from tasks.measures.diversity import (
+    common_opening,
+    compression_ratio,
+    copied_share,
+    distinct_ngrams,
+    duplicate_share,
+)
+from tasks.measures.evidence import Evidence
+from tasks.measures.headline import list_caveats, write_headline
+from tasks.measures.information import Estimate, conditional_entropy, median_entropy
+from tasks.measures.ledger import add_up_cost, count_rows
+from tasks.measures.likelihood import bits_per_byte, paired_gain
+
+NUM_EXAMPLES: Final = 5
+EXAMPLE_CHARACTERS: Final = 900
+HISTOGRAM_BINS: Final = 30
+
+
+def measure_batch(evidence: Evidence) -> Report:
+    """Return the report of a batch; the same evidence gives the same report.
+
+    Raises:
+        LedgerError: A record or an anchor was lost without a reason.
+    """
+    counts = count_rows(evidence)
+    delta_i, gain = measure_delta_i(evidence.replies), measure_gain(evidence)
+    sampling, judged = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
+    return Report(
+        format=FORMAT,
+        headline=write_headline(delta_i, gain),
+        batch=evidence.batch_id,
+        training=evidence.training_id,
+        created=evidence.measured_at,
+        recipe=evidence.recipe,
+        generator=GeneratedBy(
+            model=evidence.recipe["model"],
+            revision=evidence.recipe["revision"],
+            temperature=sampling["temperature"],
+            top_p=sampling["top_p"],
+        ),
+        logprob_semantics=evidence.logprob_semantics,
+        counts=counts,
+        validation=Validation(success=judged.get("success"), expectations=judged.get("expectations")),
+        delta_i=delta_i,
+        entropy=measure_entropy(evidence),
+        diversity=measure_diversity(evidence),
+        faithfulness=measure_faithfulness(evidence.kept),
+        trainee=measure_trainee(evidence),
+        gain=gain,
+        cost=add_up_cost(evidence.summaries),
+        checkpoints=evidence.checkpoints,
+        caveats=list_caveats(evidence, delta_i, gain),
+        examples=choose_examples(evidence.kept),
+    )
+
+
+def measure_delta_i(replies: pl.DataFrame) -> DeltaI:
+    """Return Delta I over all replies: M(p) of the paper is what the generator said, before curation."""
+    logprobs = pl.col("token_logprobs").cast(pl.List(pl.Float64))
+    scored = replies.select(
+        "prompt_id",
+        nats=pl.when(logprobs.list.len() > 0).then(-logprobs.list.sum()).otherwise(math.nan).fill_null(math.nan),
+        num_bytes=pl.col("text").str.len_bytes(),
+    )
+    nats, prompts = scored["nats"].to_numpy(), scored["prompt_id"].to_numpy()
+    num_cut = int((replies["finish_reason"] == "length").sum())
+    over = (
+        "over all replies of the batch, whatever became of them (a reply is one would-be record, M(p) of Gan & Liu "
+        f"2024, Definition 4.2); {num_cut} of them were cut off and count as far as they go; interval over prompts"
+    )
+    rate = conditional_entropy(nats, prompts, scored["num_bytes"].to_numpy())
+    return DeltaI(
+        nats_per_record=_figure(conditional_entropy(nats, prompts), f"mean of -log q(reply | prompt) {over}"),
+        median=_figure(median_entropy(nats, prompts), f"median of -log q(reply | prompt) {over}"),
+        bits_per_byte=_figure(rate, f"sum of -log2 q(reply | prompt) by sum of UTF-8 bytes {over}"),
+        histogram=_histogram(nats[np.isfinite(nats)]),
+    )
+
+
+def measure_entropy(evidence: Evidence) -> Entropy:
+    """Return what anchors and records cost the start checkpoint: upper bounds on their entropy rates."""
+    rule = "cross entropy under the start checkpoint, an upper bound on their entropy, as a ratio of sums"
+    scores = evidence.scores.get("start/records")
+    owners = evidence.kept.select("anchor_id", text_id="record_id")
+    kept = None if scores is None else scores.join(owners, on="text_id")
+    return Entropy(
+        anchors=_loss(evidence, "start/anchors", f"bits per byte of the anchors: {rule}; interval over anchors"),
+        records=_figure(
+            _not_measured(evidence, "start/records")
+            if kept is None
+            else bits_per_byte(kept["nats"], kept["num_bytes"], kept["anchor_id"].to_numpy()),
+            f"bits per byte of the kept records: {rule}; interval over anchors",
+        ),
+    )
+
+
+def measure_diversity(evidence: Evidence) -> Diversity:
+    texts = evidence.kept["text"].to_list()
+    opening_share, opening = common_opening(texts)
+    gzip = "bytes before gzip by bytes after, of all {} one after the other"
+    return Diversity(
+        distinct_trigrams=_figure(distinct_ngrams(texts), "different word trigrams by all word trigrams, kept records"),
+        compression=_figure(compression_ratio(texts), gzip.format("kept records")),
+        anchors_compression=_figure(
+            compression_ratio(evidence.anchors.sort("anchor_id")["text"].to_list()), gzip.format("anchors")
+        ),
+        duplicates=_figure(duplicate_share(texts), "kept records that equal an earlier one but for case and spaces"),
+        common_opening=_figure(opening_share, "kept records that begin with the most common four words"),
+        opening=opening,
+    )
+
+
+def measure_faithfulness(kept: pl.DataFrame) -> Faithfulness:
+    copied = copied_share(kept["text"].to_list(), kept["anchor"].to_list())
+    definition = "eight-word sequences of the kept records that stand word for word in their anchor; interval by anchor"
+    return Faithfulness(copying=_figure(copied, definition))
+
+
+def measure_trainee(evidence: Evidence) -> Trainee:
+    rule = "sum of -log2 p by sum of UTF-8 bytes over the held-out anchors, {}; interval over texts"
+    return Trainee(
+        heldout_start=_loss(evidence, "start/heldout", rule.format("before training")),
+        heldout_synthetic=_loss(evidence, "synthetic/heldout", rule.format("after training on the batch")),
+        heldout_baseline=_loss(
+            evidence, "baseline/heldout", rule.format("after as many tokens of repeated anchors (the matched baseline)")
+        ),
+    )
+
+
+def measure_gain(evidence: Evidence) -> Gain:
+    paired = "in bits per byte saved, paired by held-out text; the interval covers the texts, not training seeds"
+    advantage = _saved(evidence, "baseline/heldout", "synthetic/heldout")
+    return Gain(
+        synthetic=_figure(
+            _saved(evidence, "start/heldout", "synthetic/heldout"), f"start minus after the batch, {paired}"
+        ),
+        baseline=_figure(
+            _saved(evidence, "start/heldout", "baseline/heldout"), f"start minus after repeated anchors, {paired}"
+        ),
+        advantage=_figure(advantage, f"gain of the batch minus gain of the matched baseline, {paired}"),
+        verdict=_judge(advantage),
+    )
+
+
+def choose_examples(kept: pl.DataFrame) -> list[Example]:
+    """Return a few kept records of different anchors; record ids are hashes, so their order is a fair draw."""
+    chosen = kept.unique("anchor_id", keep="first", maintain_order=True).head(NUM_EXAMPLES)
+    columns = ["record_id", "anchor_id", "title", "facet", "text", "anchor"]
+    rows = chosen.select(columns).iter_rows(named=True)
+    return [Example(**row | {"text": _cut(row["text"]), "anchor": _cut(row["anchor"])}) for row in rows]
+
+
+def _figure(estimate: Estimate, definition: str) -> Figure:
+    return Figure(
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        n=estimate.n,
+        clusters=estimate.num_clusters,
+        dropped=estimate.num_dropped,
+        unit=estimate.unit,
+        status=estimate.status,
+        definition=definition,
+    )
+
+
+def _loss(evidence: Evidence, key: str, definition: str) -> Figure:
+    scores = evidence.scores.get(key)
+    if scores is None:
+        return _figure(_not_measured(evidence, key), definition)
+    return _figure(bits_per_byte(scores["nats"], scores["num_bytes"]), definition)
+
+
+def _saved(evidence: Evidence, before: str, after: str) -> Estimate:
+    for key in (before, after):
+        if key not in evidence.scores:
+            return _not_measured(evidence, key)
+    first, second = (evidence.scores[key].sort("text_id") for key in (before, after))
+    if not first["text_id"].equals(second["text_id"]):
+        return _nothing(f"not measured: {before} and {after} score different texts")
+    return paired_gain(first["nats"], second["nats"], first["num_bytes"])
+
+
+def _not_measured(evidence: Evidence, key: str) -> Estimate:
+    trained = "train" in evidence.summaries
+    return _nothing(
+        f"not measured: {f'there are no scores {key}' if trained else 'no model was trained on this batch yet'}"
+    )
+
+
+def _nothing(status: str) -> Estimate:
+    return Estimate(None, None, None, 0, "bits/byte", status)
+
+
+def _judge(advantage: Estimate) -> Any:
+    if advantage.low is not None and advantage.low > 0:
+        return "synthetic_wins"
+    return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"
+
+
+def _histogram(nats: np.ndarray[Any, np.dtype[np.float64]]) -> Histogram:
+    counts, edges = np.histogram(nats, bins=HISTOGRAM_BINS) if nats.size else (np.array([]), np.array([]))
+    return Histogram(edges=edges.tolist(), counts=[int(c) for c in counts], unit="nats/record")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= EXAMPLE_CHARACTERS else text[:EXAMPLE_CHARACTERS].rsplit(" ", 1)[0] + " ..."

@@ -1,0 +1,49 @@
+"""The rows and scores that a report rests on."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a batch left behind.
+
+    Attributes:
+        batch_id: The recipe's hash.
+        training_id: The training whose scores these are; empty before the first.
+        recipe: The recipe as JSON.
+        logprob_semantics: "processed", "raw" or "unknown"; see ``tasks.serving.Generator``.
+        measured_at: When the evidence was read.
+        replies: One row per reply: request_id, prompt_id, anchor_id, text, token_logprobs, finish_reason.
+        records: One row per record: record_id, anchor_id, facet, text, num_bytes, and bool kept.
+        quarantine: One row per record and reason: record_id, reason.
+        drops: One row per drop: anchor_id, facet, reason, request_id.
+        anchors: One row per anchor with a record or a drop: anchor_id, text, title, num_bytes.
+        scores: "<role>/<texts>" to one row per text: text_id, nats, num_tokens, num_bytes. Roles are
+            start, synthetic, baseline; texts are heldout, anchors, records. Any may be missing.
+        summaries: Completed stage (generate, validate, train) to its summary.
+        checkpoints: Role to checkpoint id.
+    """
+
+    batch_id: str
+    training_id: str
+    recipe: dict[str, Any]
+    logprob_semantics: str
+    measured_at: datetime
+    replies: pl.DataFrame
+    records: pl.DataFrame
+    quarantine: pl.DataFrame
+    drops: pl.DataFrame
+    anchors: pl.DataFrame
+    scores: dict[str, pl.DataFrame]
+    summaries: dict[str, dict[str, Any]]
+    checkpoints: dict[str, str]
+
+    @property
+    def kept(self) -> pl.DataFrame:
+        """The kept records, each with its anchor's text."""
+        anchors = self.anchors.select("anchor_id", "title", anchor="text")
+        return self.records.filter("kept").join(anchors, on="anchor_id", how="left").sort("record_id")

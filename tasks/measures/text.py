@@ -1,0 +1,182 @@
+"""What can be said of one text, alone or beside the anchor it was made from.
+
+A word is a run of letters, digits and underscores in lower case, or one ideograph or kana, since
+Chinese and Japanese put no spaces between words. Every share lies in [0, 1].
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import cache, lru_cache
+
+REPEAT_WORDS = 5
+COPY_WORDS = 8
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
+_WHO = "(?:i|we)(?: am| are|'m|'re)?"
+_CANNOT = f"{_WHO} (?:can ?not|can't|unable to|not able to|won't be able to|will not|won't)\\b"
+_SORRY = f"(?:{_WHO} (?:very |really )?sorry|sorry|{_WHO} apologi[sz]e|apologies|unfortunately)[,.;:]? *(?:but )?"
+_WRITE = (
+    "(?:assist|help|provide|fulfil|comply|complete|answer|generate|create|write|rewrite|retell|do (?:that|this|so))"
+)
+_MODEL = r"as an? (?:ai|(?:ai |large )?language model|ai (?:assistant|model)),? (?:i|we)\b"
+_REFUSAL = re.compile(rf"\W*(?:{_SORRY})?(?:{_CANNOT} (?:\w+ ){{0,2}}{_WRITE}|{_MODEL})")
+
+
+def words(text: str) -> list[str]:
+    """Return the words of a text, in order.
+
+    >>> words("Don't panic: 成吉思汗!")
+    ['don', 't', 'panic', '成', '吉', '思', '汗']
+    """
+    return _WORD.findall(text.casefold())
+
+
+def opening(text: str, num_words: int = COPY_WORDS) -> str:
+    """Return the first words of a text; a generator that has collapsed begins many texts alike."""
+    return " ".join(words(text)[:num_words])
+
+
+def printable_share(text: str) -> float:
+    """Return the share of characters that are neither control, unassigned nor the mark of a broken encoding.
+
+    >>> printable_share("fine\\n"), printable_share("\\ufffd\\x00ab")
+    (1.0, 0.5)
+    """
+    return _share(
+        Counter(text), lambda character: character != "\ufffd" and (character.isprintable() or character in "\n\t")
+    )
+
+
+def letter_share(text: str) -> float:
+    """Return the share of letters and combining marks among all characters that are not white space.
+
+    Source: Rae et al. 2021 (Gopher), table A1, ask that 80 % of words hold a letter. Differs: by
+    character, so that it means the same where words are not spaced.
+    """
+    visible = Counter({character: count for character, count in Counter(text).items() if not character.isspace()})
+    return _share(visible, lambda character: unicodedata.category(character)[0] in "LM")
+
+
+def repeated_share(text: str, num_words: int = REPEAT_WORDS) -> float:
+    """Return the share of words that lie in a word n-gram which the text has had before.
+
+    Source: Rae et al. 2021 (Gopher), table A1, duplicate n-grams, n = 5: web pages are kept up to
+    15 % of characters. Differs: words are counted, so that long identifiers weigh no more.
+
+    >>> repeated_share("a b c d e f g h i j"), repeated_share("a b c d e a b c d e")
+    (0.0, 0.5)
+    """
+    seen: set[tuple[str, ...]] = set()
+    repeated = []
+    for gram in _grams(found := words(text), num_words):
+        repeated.append(gram in seen)
+        seen.add(gram)
+    return _covered_share(repeated, num_words, len(found))
+
+
+def copied_share(text: str, anchor: str, num_words: int = COPY_WORDS) -> float:
+    """Return the share of the text's words that lie in a word n-gram which the anchor has too.
+
+    Source: Chowdhery et al. 2022 (PaLM), section 8, word 8-grams for overlap with training data.
+    Differs: words covered by shared 8-grams are counted, not 8-grams.
+
+    >>> copied_share("x 1 2 3 4 5 6 7 8 y", "0 1 2 3 4 5 6 7 8 9")
+    0.8
+    """
+    known = _gram_set(anchor, num_words)
+    found = words(text)
+    return _covered_share([gram in known for gram in _grams(found, num_words)], num_words, len(found))
+
+
+def longest_copy(text: str, anchor: str) -> int:
+    """Return the number of words in the longest run that text and anchor share.
+
+    >>> longest_copy("so the cat sat down", "Here the cat sat. Then it slept.")
+    3
+    """
+    found, sought = words(text), _joined(anchor)
+    longest = 0
+    for start in range(len(found)):
+        # Only a run longer than the longest so far matters, so each search asks for one word more.
+        while start + longest < len(found) and f" {' '.join(found[start : start + longest + 1])} " in sought:
+            longest += 1
+    return longest
+
+
+def foreign_share(text: str, anchor: str) -> float:
+    """Return the share of the text's letters that are of scripts in which the anchor has no letter.
+
+    >>> foreign_share("Khan 汗汗汗汗", "Genghis Khan"), foreign_share("Khan 汗", "成吉思汗 (Khan)")
+    (0.5, 0.0)
+    """
+    known = _scripts(anchor)
+    letters = Counter({character: count for character, count in Counter(text).items() if character.isalpha()})
+    return _share(letters, lambda letter: _script(letter) not in known, of_nothing=0.0)
+
+
+def refuses(text: str) -> bool:
+    """Tell whether a text opens by saying that it will not be written.
+
+    >>> refuses("I'm sorry, but I can't help with that."), refuses("'I'm sorry,' said Tom, 'I was late.'")
+    (True, False)
+    """
+    return _REFUSAL.match(_folded(text[:200])) is not None
+
+
+def leaks(text: str, phrases: Iterable[str], anchor: str = "") -> bool:
+    """Tell whether a text holds one of the phrases, in any case and spacing, that its anchor does not hold.
+
+    Args:
+        phrases: In lower case with single spaces: pieces of prompts and of chat templates.
+    """
+    folded, known = _folded(text), _folded(anchor)
+    return any(phrase in folded and phrase not in known for phrase in phrases)
+
+
+def _folded(text: str) -> str:
+    """Return a text in lower case, with straight apostrophes and single spaces."""
+    return " ".join(text.casefold().replace("\u2019", "'").split())
+
+
+def _share(counts: Counter[str], wanted: Callable[[str], bool], of_nothing: float = 1.0) -> float:
+    total = counts.total()
+    return sum(count for character, count in counts.items() if wanted(character)) / total if total else of_nothing
+
+
+def _grams(found: list[str], num_words: int) -> Iterable[tuple[str, ...]]:
+    return zip(*(found[start:] for start in range(num_words)), strict=False)
+
+
+def _covered_share(marked: list[bool], num_words: int, total: int) -> float:
+    """Return the share of ``total`` words that lie in an n-gram marked true; a word in two counts once."""
+    covered = end = 0
+    for start, mark in enumerate(marked):
+        if mark:
+            covered += start + num_words - max(start, end)
+            end = start + num_words
+    return covered / total if total else 0.0
+
+
+# Records come sorted by anchor, so the few anchors of one moment are enough to keep.
+@lru_cache(maxsize=16)
+def _gram_set(anchor: str, num_words: int) -> frozenset[tuple[str, ...]]:
+    return frozenset(_grams(words(anchor), num_words))
+
+
+@lru_cache(maxsize=16)
+def _joined(anchor: str) -> str:
+    return f" {' '.join(words(anchor))} "
+
+
+@lru_cache(maxsize=16)
+def _scripts(anchor: str) -> frozenset[str]:
+    return frozenset(_script(character) for character in set(anchor) if character.isalpha())
+
+
+@cache
+def _script(letter: str) -> str:
+    """Return the first word of a letter's Unicode name, which is its script for all but rare ones."""
+    return unicodedata.name(letter, "unnamed").split()[0]

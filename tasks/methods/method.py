@@ -1,0 +1,54 @@
+"""What every method has: parameters, a generator of requests, and the rule for what becomes a record."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from random import Random
+from typing import ClassVar
+
+from schemas.recipe import Parameters
+from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
+
+
+class Method(Parameters):
+    """A way to make text: frozen parameters and one generator. It opens nothing, so it runs against
+    servers, against replies saved before a crash and against a list in a test.
+
+    Attributes:
+        kind: The tag it has in recipes, in the registry and in the README.
+        tunes_generator: True if it trains its own generator from the start checkpoint first.
+    """
+
+    kind: str
+    tunes_generator: ClassVar[bool] = False
+
+    @abstractmethod
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        """Yield lists of requests, be sent their answers in the same order, return what came of it.
+
+        Args:
+            anchor: The text to work from.
+            rng: Seeded by recipe and anchor, so neither order nor limit changes a draw.
+        """
+
+
+def keep_finished(method: Method, anchor: Anchor, requests: Sequence[Request], answers: Sequence[Answer]) -> Outcome:
+    """Make one record of every reply that came to its own end with text in it; count the others as drops."""
+    outcome = Outcome()
+    for request, answer in zip(requests, answers, strict=True):
+        if drop := reason_to_drop(anchor, request, answer):
+            outcome.drops.append(drop)
+        elif isinstance(answer, Reply):
+            record = Record(anchor.anchor_id, method.kind, request.facet, answer.text.strip(), (answer.request_id,))
+            outcome.records.append(record)
+    return outcome
+
+
+def reason_to_drop(anchor: Anchor, request: Request, answer: Answer) -> Drop | None:
+    """Return why an answer can be no record: it never came, was cut off at the token limit, or is empty."""
+    if isinstance(answer, Drop):
+        return answer
+    if answer.finish_reason == "length":
+        return Drop(anchor.anchor_id, request.facet, "cut_off", answer.request_id)
+    if not answer.text.strip():
+        return Drop(anchor.anchor_id, request.facet, "empty", answer.request_id)
+    return None

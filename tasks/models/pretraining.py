@@ -1,0 +1,83 @@
+"""The three trainings of a run: a model from nothing, a synthesizer of related texts, a model continued."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from schemas.errors import BadInput
+from schemas.profile import Training
+from schemas.recipe import BaseModelPlan, TrainingPlan
+from tasks.methods.sbp import SBP, ask_related
+from tasks.models.embedding import embed, related_pairs
+from tasks.models.packing import Part, Row, pack, pair_rows
+from tasks.models.start import make_model, make_tokenizer
+from tasks.models.trainer import OnStep, train
+
+Metrics = dict[str, Any]
+
+
+def pretrain(texts: Sequence[str], plan: BaseModelPlan, place: Training, folder: str, on_step: OnStep) -> Metrics:
+    """Make a tokenizer and a model from texts, train it on the plan's budget, save both in ``folder``."""
+    tokenizer = make_tokenizer(texts, plan.vocabulary)
+    model = make_model(plan, tokenizer)
+    packed = pack([Part("anchors", texts, 1.0)], tokenizer, plan.budget_tokens, plan.context_tokens, plan.seed)
+    metrics = train(model, tokenizer, packed.rows, plan.optimiser, place, folder, plan.seed, on_step)
+    num_parameters = sum(weights.numel() for weights in model.parameters())
+    return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions, "num_parameters": num_parameters}
+
+
+def tune_synthesizer(
+    texts: Sequence[str], start: str, method: SBP, max_tokens: int, place: Training, folder: str, seed: int, on_step: OnStep
+) -> Metrics:
+    """Continue the checkpoint ``start`` on pairs of related texts, with the loss on the second text alone.
+
+    Args:
+        max_tokens: Longest second text, end token included: longer ones would teach it never to end
+            within a reply.
+
+    Raises:
+        BadInput: No two texts are similar enough.
+    """
+    model, tokenizer = _load(start)
+    pairs = related_pairs(texts, embed(texts), method.min_similarity, method.max_overlap, method.max_partners)
+    prompted = [(ask_related(texts[first]), texts[second]) for first, second in pairs]
+    rows = pair_rows(prompted, tokenizer, model.config.max_position_embeddings, max_tokens)
+    if not rows:
+        raise BadInput(
+            f"pairing {len(texts):,} anchors for the synthesizer: no pair has a similarity of at least "
+            f"{method.min_similarity:g} and a second text of at most {max_tokens} tokens; it needs one at least. "
+            "Lower method.min_similarity or raise sampling.max_tokens."
+        )
+    chosen = _within_budget(rows, method.budget_tokens, seed)
+    metrics = train(model, tokenizer, chosen, method.optimiser, place, folder, seed, on_step)
+    return metrics | {"num_pairs": len(rows), "num_rows": len(chosen)}
+
+
+def continue_pretraining(
+    parts: Sequence[Part], start: str, plan: TrainingPlan, place: Training, folder: str, on_step: OnStep
+) -> Metrics:
+    """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget."""
+    model, tokenizer = _load(start)
+    context = min(plan.context_tokens, model.config.max_position_embeddings)
+    packed = pack(parts, tokenizer, plan.budget_tokens, context, plan.seed)
+    metrics = train(model, tokenizer, packed.rows, plan.optimiser, place, folder, plan.seed, on_step)
+    return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions}
+
+
+def _load(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
+
+
+def _within_budget(rows: list[Row], budget_tokens: int, seed: int) -> list[Row]:
+    """Go through the rows in random orders, as often as it takes to fill the budget."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen: list[Row] = []
+    spent = 0
+    while True:
+        for index in torch.randperm(len(rows), generator=generator).tolist():
+            spent += len(rows[index]["input_ids"])
+            if spent > budget_tokens and chosen:
+                return chosen
+            chosen.append(rows[index])

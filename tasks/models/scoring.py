@@ -1,0 +1,61 @@
+"""How likely a checkpoint finds texts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tasks.models.packing import encode
+
+BATCH_TOKENS = 8192
+
+
+@torch.inference_mode()
+def score_texts(folder: str, text_ids: Sequence[str], texts: Sequence[str], device: str = "cpu") -> pl.DataFrame:
+    """Return each text's negative log-likelihood under a checkpoint, read alone from its first token on.
+
+    The first token is predicted from an end token before it, as in packed training, and the end
+    token after the text is predicted too. Texts longer than the model's context are scored in
+    pieces of that length, each read alone.
+
+    Returns:
+        Columns text_id, nats, num_tokens (end token included), num_bytes (UTF-8), in the order given.
+    """
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    window = model.config.max_position_embeddings - 1
+    encoded = encode(tokenizer, texts)
+    pieces = [(owner, ids[at : at + window]) for owner, ids in enumerate(encoded) for at in range(0, len(ids), window)]
+    pieces.sort(key=lambda piece: len(piece[1]))
+    nats = np.zeros(len(texts))
+    for batch in _batches(pieces):
+        for (owner, _), value in zip(batch, _score([ids for _, ids in batch], model, tokenizer.eos_token_id), strict=True):
+            nats[owner] += value
+    return pl.DataFrame(
+        {
+            "text_id": pl.Series(list(text_ids), dtype=pl.String),
+            "nats": nats,
+            "num_tokens": pl.Series([len(ids) for ids in encoded], dtype=pl.Int64),
+            "num_bytes": pl.Series([len(text.encode()) for text in texts], dtype=pl.Int64),
+        }
+    )
+
+
+def _batches(pieces: list[tuple[int, list[int]]]) -> list[list[tuple[int, list[int]]]]:
+    batches: list[list[tuple[int, list[int]]]] = []
+    for piece in pieces:
+        if not batches or (len(batches[-1]) + 1) * len(piece[1]) > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(piece)
+    return batches
+
+
+def _score(rows: list[list[int]], model: torch.nn.Module, end: int) -> list[float]:
+    longest = max(map(len, rows))
+    ids = torch.tensor([[end, *row] + [end] * (longest - len(row)) for row in rows], device=model.device)
+    real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=model.device)
+    logits = model(input_ids=ids[:, :-1]).logits  # right padding: a causal model's scores do not see it
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    return [float(value) for value in (losses.double() * real).sum(1)]

@@ -1,0 +1,134 @@
+"""Training a causal language model on rows of tokens: transformers' Trainer, seeded and resumable."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from schemas.profile import Training
+from schemas.recipe import Optimiser
+from tasks.models.packing import IGNORED, Row
+
+OnStep = Callable[[int, int], None]
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    optimiser: Optimiser,
+    place: Training,
+    folder: str,
+    seed: int,
+    on_step: OnStep = lambda _step, _steps: None,
+) -> dict[str, float]:
+    """Train a model on every row once, in order, and save it with its tokenizer.
+
+    An interrupted run resumes from what it saved in ``folder`` and ends with the same weights.
+
+    Args:
+        rows: Packed or paired rows; the order is the order of training.
+        folder: Where the model and, meanwhile, the resumable state are written.
+        on_step: Told (step, steps) after every optimiser step.
+
+    Returns:
+        ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
+    """
+    longest = max(len(row["input_ids"]) for row in rows)
+    rows_per_step = max(1, optimiser.batch_tokens // longest)
+    rows_at_once = max(1, min(place.rows_per_device, rows_per_step))
+    trainer = Trainer(
+        model=model,
+        args=_arguments(optimiser, place, folder, seed, rows_at_once, rows_per_step // rows_at_once, len(rows)),
+        train_dataset=_Rows(rows),
+        data_collator=_Collator(int(tokenizer.pad_token_id or 0)),
+        callbacks=[_Saver(place.save_seconds, on_step)],
+    )
+    trainer.pop_callback(next(type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__))
+    result = trainer.train(resume_from_checkpoint=get_last_checkpoint(folder))
+    trainer.save_model(folder)
+    tokenizer.save_pretrained(folder)
+    _remove_states(folder)
+    num_tokens = sum(len(row["input_ids"]) for row in rows)
+    return {"num_steps": result.global_step, "num_tokens": num_tokens, "train_loss_nats": result.training_loss}
+
+
+def _arguments(
+    optimiser: Optimiser, place: Training, folder: str, seed: int, rows_at_once: int, accumulate: int, num_rows: int
+) -> TrainingArguments:
+    steps = math.ceil(num_rows / (rows_at_once * accumulate))
+    return TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=rows_at_once,
+        gradient_accumulation_steps=accumulate,
+        num_train_epochs=1,
+        learning_rate=optimiser.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(optimiser.warmup_fraction * steps),
+        weight_decay=optimiser.weight_decay,
+        train_sampling_strategy="sequential",
+        seed=seed,
+        use_cpu=place.device == "cpu",
+        bf16=place.device != "cpu",
+        save_strategy="no",
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Rows(Dataset[Row]):
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self._rows[index]
+
+
+class _Collator:
+    """Pads rows on the right, where a causal model does not see it; padding carries no loss."""
+
+    def __init__(self, pad: int) -> None:
+        self._pad = pad
+
+    def __call__(self, rows: list[Row]) -> dict[str, torch.Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+
+        def padded(key: str, filler: int) -> torch.Tensor:
+            return torch.tensor([row[key] + [filler] * (longest - len(row[key])) for row in rows])
+
+        return {"input_ids": padded("input_ids", self._pad), "labels": padded("labels", IGNORED)}
+
+
+class _Saver(TrainerCallback):
+    """Saves a resumable state every so many seconds, and tells how far the run is."""
+
+    def __init__(self, save_seconds: float, on_step: OnStep) -> None:
+        self._save_seconds, self._on_step = save_seconds, on_step
+        self._saved = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> Any:
+        self._on_step(state.global_step, state.max_steps)
+        if time.monotonic() - self._saved > self._save_seconds and state.global_step < state.max_steps:
+            self._saved = time.monotonic()
+            control.should_save = True
+        return control
+
+
+def _remove_states(folder: str) -> None:
+    """Remove the resumable states: the run is over, and they are three times the model's size."""
+    import shutil
+
+    for state in Path(folder).glob("checkpoint-*"):
+        shutil.rmtree(state)

@@ -1,0 +1,1 @@
+"""A report as a page to read: one HTML file that asks nothing of the network."""

@@ -1,0 +1,158 @@
+"""The HTML page of a report: everything a reader needs, in one file that opens anywhere."""
+
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Final
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from schemas.report import Counts, Figure, Report
+from tasks.pages import plots
+
+# What each figure means, and what is healthy, for someone who sees it for the first time.
+READING: Final = {
+    "What training on it gained": {
+        "gain.synthetic": (
+            "Gain of the synthetic text",
+            "How much cheaper held-out text became by training on this batch. Healthy: the interval lies above 0.",
+        ),
+        "gain.baseline": (
+            "Gain of the matched baseline",
+            "The same for as many tokens of real text, repeated. It is what synthetic text has to beat.",
+        ),
+        "gain.advantage": (
+            "Difference",
+            "Synthetic minus baseline. Healthy: the interval lies above 0. Below 0, repeating real text is better.",
+        ),
+        "trainee.heldout_start": ("Held-out loss, start", "What held-out text costs the model before this training."),
+        "trainee.heldout_synthetic": ("Held-out loss, synthetic", "After training on this batch; lower is better."),
+        "trainee.heldout_baseline": ("Held-out loss, matched baseline", "After repeated real text; lower is better."),
+    },
+    "How much information it holds": {
+        "delta_i.nats_per_record": (
+            "Delta I, mean",
+            "What the generator added beyond its prompts, per reply. Near 0, prompts fix their replies: "
+            "a collapsed or greedy generator.",
+        ),
+        "delta_i.median": (
+            "Delta I, median",
+            "Half of the replies add less. Healthy: near the mean; far below it, few replies carry most of it.",
+        ),
+        "delta_i.bits_per_byte": (
+            "Delta I, per byte",
+            "The same by length, to compare generators. Healthy: well above 0, and not half above the anchors' "
+            "own entropy, which would be noise.",
+        ),
+        "entropy.anchors": (
+            "Anchors",
+            "What real text costs the start checkpoint: the yardstick for the line below.",
+        ),
+        "entropy.records": (
+            "Kept records",
+            "What the synthetic text costs the same model. Far below the anchors: bland; far above: noise.",
+        ),
+    },
+    "How varied and how faithful it is": {
+        "faithfulness.copying": (
+            "Copied from the anchor",
+            "Part of the eight-word sequences that stand in the anchor. Near 1, the batch is its anchors again.",
+        ),
+        "diversity.duplicates": ("Duplicates", "Kept records that say what another one says. Healthy: 0."),
+        "diversity.common_opening": (
+            "Most common opening",
+            "Part of the records that begin with the same four words. Healthy: a few in a hundred.",
+        ),
+        "diversity.compression": (
+            "Compression, records",
+            "How far gzip shrinks the text. Healthy: near that of the anchors; far above, records repeat each other.",
+        ),
+        "diversity.anchors_compression": ("Compression, anchors", "The yardstick for the line above."),
+        "diversity.distinct_trigrams": (
+            "Distinct trigrams",
+            "1 if no three words come twice. It falls with size: compare only batches of about one size.",
+        ),
+    },
+}
+
+CAPTIONS: Final = {
+    "gain": "Gain on held-out text, paired text by text. Right of 0 is better than no training.",
+    "heldout": "Loss on held-out text. The intervals are wide because texts differ; the paired plot removes that.",
+    "delta_i": "Nats of each reply given its prompt. A peak at 0 would be a collapsed generator.",
+    "entropy": "Information per byte. The anchors are the yardstick.",
+    "losses": "Why replies and records are not trained on.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One figure as the page shows it."""
+
+    name: str
+    figure: Figure
+    meaning: str
+
+
+def render_page(report: Report, validation: str | None = None) -> str:
+    """Return the page as HTML. All text from outside is escaped; nothing is loaded from anywhere.
+
+    Args:
+        report: What to show.
+        validation: Where the validation results lie, relative to the page; no link if empty.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("batch.html.j2")
+    return template.render(report=report, sections=list_figures(report), drawings=draw(report), validation=validation)
+
+
+def list_figures(report: Report) -> dict[str, list[Line]]:
+    """Return every figure with its name and meaning, by section."""
+    return {
+        section: [Line(name, attrgetter(path)(report), meaning) for path, (name, meaning) in lines.items()]
+        for section, lines in READING.items()
+    }
+
+
+def draw(report: Report) -> list[tuple[Markup, str]]:
+    """Return the plots that have something to show, each with its caption."""
+    canvases = {
+        "gain": plots.draw_gain(report.gain),
+        "heldout": plots.draw_heldout(report.trainee),
+        "delta_i": plots.draw_delta_i(report.delta_i),
+        "entropy": plots.draw_entropy(report.entropy, report.delta_i.bits_per_byte),
+        "losses": plots.draw_losses(report.counts),
+    }
+    return [
+        (Markup(plots.as_svg(canvas, CAPTIONS[name])), CAPTIONS[name])  # noqa: S704 - matplotlib escapes the text in it
+        for name, canvas in canvases.items()
+        if canvas
+    ]
+
+
+def draw_image(report: Report) -> str:
+    """Return the one plot that says most, as the data URI of a PNG; empty if there is nothing to draw."""
+    canvas = plots.draw_gain(report.gain) or plots.draw_delta_i(report.delta_i)
+    return plots.as_png_uri(canvas) if canvas else ""
+
+
+def list_ledger(counts: Counts) -> list[dict[str, str | int]]:
+    """Return where every anchor and record went, line by line."""
+    lines = {
+        "anchors with a kept record": counts.anchors_kept,
+        "anchors whose records are all quarantined": counts.anchors_only_quarantined,
+        "anchors with drops only": counts.anchors_only_dropped,
+        "= anchors in": counts.anchors,
+        "records kept": counts.kept,
+        "records quarantined": counts.quarantined,
+        "= records made": counts.records,
+        **{f"dropped: {reason}": number for reason, number in counts.drops_by_reason.items()},
+        **{f"quarantined: {reason}": number for reason, number in counts.quarantined_by_reason.items()},
+    }
+    return [{"line": line, "count": number} for line, number in lines.items()]

@@ -1,0 +1,171 @@
+"""The report's plots, drawn once and shown twice: as SVG that follows the page's colours, and as PNG."""
+
+import base64
+import io
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import Any, Final
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.ticker import MaxNLocator
+
+from schemas.report import Counts, DeltaI, Entropy, Figure, Gain, Trainee
+
+# On the page each colour is a CSS variable, so that one drawing serves light, dark and print.
+COLOURS: Final = {
+    "ink": "#1f2a37",
+    "muted": "#67727e",
+    "line": "#d8dde3",
+    "start": "#8792a0",
+    "synthetic": "#2467b5",
+    "baseline": "#c2600c",
+    "delta": "#5b4bb3",
+}
+# 324 points wide: at 10 points text stays legible on a phone, where a point is about a pixel.
+INCHES_WIDE: Final = 4.5
+FONT_SIZE: Final = 10
+STYLE: Final[dict[Any, Any]] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "gainloop",
+    "font.family": "sans-serif",
+    "font.size": FONT_SIZE,
+    "text.parse_math": False,
+    "text.color": COLOURS["ink"],
+    "axes.labelcolor": COLOURS["muted"],
+    "axes.edgecolor": COLOURS["line"],
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "grid.color": COLOURS["line"],
+    "grid.linewidth": 0.7,
+    "xtick.color": COLOURS["muted"],
+    "ytick.color": COLOURS["ink"],
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+Row = tuple[str, Figure, str]
+
+
+def draw_gain(gain: Gain) -> Canvas | None:
+    """Draw what both arms saved and their difference, all paired by text, around 0."""
+    rows = [
+        ("synthetic", gain.synthetic, "synthetic"),
+        ("matched baseline", gain.baseline, "baseline"),
+        ("difference", gain.advantage, "ink"),
+    ]
+    return _draw_intervals(rows, "bits/byte saved on held-out text", signed=True)
+
+
+def draw_heldout(trainee: Trainee) -> Canvas | None:
+    """Draw the held-out loss of the three models."""
+    rows = [
+        ("start", trainee.heldout_start, "start"),
+        ("synthetic", trainee.heldout_synthetic, "synthetic"),
+        ("matched baseline", trainee.heldout_baseline, "baseline"),
+    ]
+    return _draw_intervals(rows, "bits/byte on held-out text")
+
+
+def draw_entropy(entropy: Entropy, delta_i: Figure) -> Canvas | None:
+    """Draw the information per byte of anchors, of records, and of what the generator added."""
+    rows = [
+        ("anchors", entropy.anchors, "start"),
+        ("kept records", entropy.records, "synthetic"),
+        ("Delta I of replies", delta_i, "delta"),
+    ]
+    canvas = _draw_intervals(rows, "bits/byte")
+    if canvas:
+        canvas.axes[0].set_xlim(left=0)
+    return canvas
+
+
+def draw_delta_i(delta_i: DeltaI) -> Canvas | None:
+    """Draw how the nats of single replies are spread, with their mean and its interval."""
+    histogram, mean = delta_i.histogram, delta_i.nats_per_record
+    if not histogram.counts:
+        return None
+    canvas, axes = _open_axes(2.6)
+    axes.stairs(histogram.counts, histogram.edges, fill=True, color=COLOURS["delta"], alpha=0.55)
+    if mean.value is not None:
+        axes.axvline(mean.value, color=COLOURS["ink"], linewidth=1.4)
+        axes.set_title(f"mean {mean.number} {mean.interval}", loc="left", fontsize=FONT_SIZE, pad=8)
+    axes.set(xlabel=histogram.unit, ylabel="replies")
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.tick_params(axis="y", colors=COLOURS["muted"])
+    axes.grid(axis="y")
+    return canvas
+
+
+def draw_losses(counts: Counts) -> Canvas | None:
+    """Draw why replies and records are not trained on."""
+    reasons = [(f"{reason} (dropped)", number, "start") for reason, number in counts.drops_by_reason.items()]
+    reasons += [(f"{reason} (quarantined)", n, "delta") for reason, n in counts.quarantined_by_reason.items()]
+    if not reasons:
+        return None
+    labels, numbers, colours = zip(*sorted(reasons, key=lambda row: row[1]), strict=True)
+    canvas, axes = _open_axes(0.7 + 0.3 * len(reasons))
+    bars = axes.barh(range(len(reasons)), numbers, height=0.6, color=[COLOURS[c] for c in colours])
+    axes.bar_label(bars, fmt="{:,.0f}", padding=4, color=COLOURS["ink"])
+    axes.set_yticks(range(len(reasons)), labels)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.grid(axis="x")
+    axes.margins(x=0.12)
+    return canvas
+
+
+def as_svg(canvas: Canvas, title: str) -> str:
+    """Return inline SVG that fills its column and takes the page's colours and font."""
+    file = io.StringIO()
+    with rc_context(STYLE):
+        canvas.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' id="[\w.]+?_\d+"| (?:width|height)="[\d.]+pt"|font-family:[^;"]*;? ?', "", svg)
+    for name, colour in COLOURS.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
+
+
+def as_png_uri(canvas: Canvas) -> str:
+    """Return a data URI of the figure on white, for places that show no SVG."""
+    file = io.BytesIO()
+    with rc_context(STYLE):
+        canvas.savefig(file, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False) -> Canvas | None:
+    """Draw one dot with its interval per figure, top to bottom; nothing if none was measured."""
+    measured = [(name, figure, colour) for name, figure, colour in rows if figure.value is not None]
+    if not measured:
+        return None
+    canvas, axes = _open_axes(0.75 + 0.46 * len(measured))
+    for place, (_, figure, colour) in enumerate(measured):
+        _draw_interval(axes, place, figure, COLOURS[colour], figure.signed if signed else figure.number)
+    axes.set_yticks(range(len(measured)), [name for name, _, _ in measured])
+    axes.set(xlabel=label, ylim=(len(measured) - 0.5, -0.7))
+    if signed:
+        axes.axvline(0, color=COLOURS["muted"], linewidth=1)
+    axes.margins(x=0.15)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="x")
+    return canvas
+
+
+def _draw_interval(axes: Axes, place: int, figure: Figure, colour: str, text: str) -> None:
+    value = figure.value or 0.0
+    low, high = (value if end is None else end for end in (figure.low, figure.high))
+    axes.plot([low, high], [place, place], color=colour, linewidth=3, alpha=0.4, solid_capstyle="round")
+    axes.plot([value], [place], "o", color=colour, markersize=7)
+    axes.annotate(text, (value, place), (0, 7), textcoords="offset points", ha="center", va="bottom", color=colour)
+
+
+def _open_axes(inches_high: float) -> tuple[Canvas, Axes]:
+    with rc_context(STYLE):
+        canvas = Canvas(figsize=(INCHES_WIDE, inches_high), layout="constrained")
+        return canvas, canvas.subplots()

@@ -1,0 +1,67 @@
+"""Progress of long work: a bar on the run's page and a line in its log."""
+
+import contextvars
+import threading
+import time
+from types import TracebackType
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
+
+SHOW_SECONDS = 2.0
+LOG_SECONDS = 10.0
+
+
+class Bar:
+    """Shows how far some work is while the block runs.
+
+    Called with (done, total) as often as one likes; a thread of its own tells Prefect every
+    ``SHOW_SECONDS``, so it may be called inside an event loop and costs the work nothing.
+    """
+
+    def __init__(self, what: str, unit: str) -> None:
+        self.what, self.unit = what, unit
+        self.note = ""
+        self._done, self._total = 0, 0
+        self._begun = self._logged = time.monotonic()
+        self._stop = threading.Event()
+        self._artifact: UUID | None = None
+        self._shown = -1.0
+        self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._show_often,), daemon=True)
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self._done, self._total, self.note = done, total, note
+
+    def __enter__(self) -> "Bar":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _show_often(self) -> None:
+        while not self._stop.wait(SHOW_SECONDS):
+            self._show()
+        if self._artifact:
+            self._show()
+
+    def _show(self) -> None:
+        percent = 100 * self._done / self._total if self._total else 0.0
+        if percent == self._shown:
+            return
+        self._shown = percent
+        if self._artifact is None:
+            self._artifact = create_progress_artifact(percent, description=self.what)
+        else:
+            update_progress_artifact(self._artifact, percent)
+        if time.monotonic() - self._logged >= LOG_SECONDS:
+            self._logged = time.monotonic()
+            get_run_logger().info(self._line())
+
+    def _line(self) -> str:
+        elapsed = time.monotonic() - self._begun
+        left = elapsed * (self._total - self._done) / self._done if self._done else 0
+        line = f"{self.what}: {self._done:,} of {self._total:,} {self.unit}, {left:.0f} s left"
+        return f"{line}, {self.note}" if self.note else line

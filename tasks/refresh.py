@@ -1,0 +1,146 @@
+"""Refresh: read what is new in a source, and name the corpus that it is now."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import task
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from schemas.errors import BadInput
+from schemas.profile import Profile
+from schemas.rows import Anchor
+from tasks.progress import Bar
+from tasks.sources import Part, Source
+from tasks.sources.pieces import split_document
+from tasks.store import Store, open_store
+from tasks.store.parts import PartWriter, read_versions
+from tasks.store.snapshots import Corpus, count_corpus, insert_snapshot
+
+logger = logging.getLogger("gainloop.refresh")
+
+Progress = Callable[[int, int, int], None]
+"""Told how many parts were read, how many are to be read, and how many anchors were found in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refreshed:
+    """What one refresh read and kept; ``changed`` tells whether another snapshot was the latest before."""
+
+    snapshot_id: str
+    changed: bool
+    num_parts_read: int
+    num_parts_kept: int
+    num_new_anchors: int
+    corpus: Corpus
+
+    @property
+    def summary(self) -> str:
+        found = f"{self.corpus.num_anchors:,} anchors, {self.num_new_anchors:,} of them new"
+        return f"Snapshot {self.snapshot_id} {'is now' if self.changed else 'was already'} the latest: {found}"
+
+
+def refresh_snapshot(
+    store: Store, source: Source, heldout_fraction: float, on_progress: Progress = lambda *_: None
+) -> Refreshed:
+    """Read the parts of a source that are new or changed, and make what it holds now the latest snapshot.
+
+    A part that is gone is not in the new snapshot. If nothing changed, nothing is written and the
+    snapshot is the one there was. After a crash or an error a rerun skips the parts that were read.
+
+    Args:
+        heldout_fraction: Part of the anchors that is never generated from nor trained on, in [0, 1).
+
+    Raises:
+        BadInput: The source cannot be read, or leaves no anchor to train on; no snapshot is made then.
+        SourceError: The source cannot be reached now.
+    """
+    parts = list(source.parts())
+    known = read_versions(store, source.source_id)
+    unread = [part for part in parts if (part.name, part.fingerprint) not in known]
+    num_new_anchors = _read_parts(store, source, unread, on_progress)
+    fingerprints = {part.name: part.fingerprint for part in parts}
+    corpus = count_corpus(store, source.source_id, fingerprints, float(heldout_fraction))
+    _require_anchors(source, corpus, heldout_fraction)
+    changed = insert_snapshot(store, _snapshot_row(source, corpus, heldout_fraction), fingerprints)
+    refreshed = Refreshed(corpus.snapshot_id, changed, len(unread), len(parts) - len(unread), num_new_anchors, corpus)
+    logger.info(refreshed.summary)
+    return refreshed
+
+
+@task(cache_policy=NO_CACHE, task_run_name="read {source.kind}")
+def read_source(place: Profile, source: Source, heldout_fraction: float) -> str:
+    with Bar(f"reading {source.kind}", "parts") as bar:
+        refreshed = refresh_snapshot(
+            open_store(place), source, heldout_fraction, lambda read, all_, found: bar(read, all_, f"{found:,} anchors")
+        )
+    create_markdown_artifact(key=f"snapshot-{refreshed.snapshot_id}", markdown=as_markdown(refreshed))
+    return refreshed.snapshot_id
+
+
+def as_markdown(refreshed: Refreshed) -> str:
+    """Return a refresh as the table that its run's page shows."""
+    corpus = refreshed.corpus
+    rows = {
+        "parts read": refreshed.num_parts_read,
+        "parts that had not changed": refreshed.num_parts_kept,
+        "documents": corpus.num_documents,
+        "dropped as too_short": corpus.drops["too_short"],
+        "dropped as duplicate": corpus.drops["duplicate"],
+        "anchors": corpus.num_anchors,
+        "of them new to the store": refreshed.num_new_anchors,
+        "of them held out": corpus.num_heldout,
+        "bytes of text": corpus.num_bytes,
+    }
+    table = "\n".join(f"| {name} | {count:,} |" for name, count in rows.items())
+    return f"{refreshed.summary}\n\n| snapshot {refreshed.snapshot_id} | |\n|---|---:|\n{table}\n"
+
+
+def _read_parts(store: Store, source: Source, unread: list[Part], on_progress: Progress) -> int:
+    """Insert the anchors of parts, and return how many were not in the store before."""
+    writer, num_found = PartWriter(store, source.source_id), 0
+    for num_read, part in enumerate(unread):
+        counts: Counter[str] = Counter()
+        for document in source.read(part):
+            pieces = split_document(document, source.max_chars, source.min_chars)
+            counts.update(documents=1, anchors=len(pieces), too_short=0 if pieces else 1)
+            for piece in pieces:
+                writer.add_anchor(
+                    part.name, Anchor(piece.text, piece.title, piece.uri, piece.licence, part.fingerprint)
+                )
+            if writer.write_if_due():
+                on_progress(num_read, len(unread), num_found + counts["anchors"])
+        writer.finish_part(part.name, part.fingerprint, counts)
+        num_found += counts["anchors"]
+    writer.write()
+    return writer.num_new_anchors
+
+
+def _require_anchors(source: Source, corpus: Corpus, heldout_fraction: float) -> None:
+    if not corpus.num_anchors:
+        raise BadInput(
+            f"refreshing from source {source.kind!r}: none of {corpus.num_documents} documents has "
+            f"{source.min_chars} characters; a snapshot needs one at least. "
+            "Point the source at more text, or lower min_chars."
+        )
+    if corpus.num_heldout == corpus.num_anchors:
+        raise BadInput(
+            f"refreshing from source {source.kind!r}: all {corpus.num_anchors} anchors are held out at "
+            f"heldout_fraction {heldout_fraction:g}; one at least must be left to train on. "
+            "Lower heldout_fraction, or point the source at more text."
+        )
+
+
+def _snapshot_row(source: Source, corpus: Corpus, heldout_fraction: float) -> dict[str, Any]:
+    return {
+        "snapshot_id": corpus.snapshot_id,
+        "source_id": source.source_id,
+        "source": source.model_dump_json(),
+        "heldout_fraction": heldout_fraction,
+        "num_anchors": corpus.num_anchors,
+        "num_heldout": corpus.num_heldout,
+        "num_bytes": corpus.num_bytes,
+    }

@@ -1,0 +1,236 @@
+"""A transformers model in this process that answers requests: continuous batching over fixed slots."""
+
+import asyncio
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
+
+from schemas.recipe import Sampling
+from schemas.rows import Reply, Request
+from tasks.serving import Refused
+from tasks.serving.sampling import Draw, Grammar
+
+SLOTS = 32
+"""Rows of every forward pass, filled or not. Fixed, because a matrix product's last bits depend on its shape."""
+
+
+class EmbeddedEngine:
+    """Answers requests with a local checkpoint.
+
+    Every forward pass has the same shape, ``SLOTS`` rows over the whole context, and each reply draws
+    from its own random stream. So on one kind of machine a reply depends on its request alone:
+    not on its neighbours, on how many are in flight, or on a crash in between.
+    """
+
+    logprob_semantics = "processed"
+
+    def __init__(self, folder: str, model: str, revision: str, device: str = "cpu") -> None:
+        self.model, self.revision = model, revision
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        self.context = min(self.network.config.max_position_embeddings, 4096)
+        self._waiting: deque[_Seat] = deque()
+        self._seats: list[_Seat | None] = [None] * SLOTS
+        self._cache: _SlotCache | None = None
+        self._grammar = Grammar(self.tokenizer, self.network.config.vocab_size)
+        self._stepping: asyncio.Task[None] | None = None
+
+    async def check(self) -> None:
+        """The model is loaded: nothing is left to find out."""
+
+    async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
+        """Answer one request; see the protocol."""
+        prompt = self._encode(request)
+        if not prompt or len(prompt) + sampling.max_tokens > self.context:
+            raise Refused("rejected")
+        draw = Draw(request_id, sampling, self._grammar.matcher(request.json_schema))
+        seat = _Seat(prompt, draw, asyncio.get_running_loop().create_future())
+        self._waiting.append(seat)
+        if self._stepping is None or self._stepping.done():
+            self._stepping = asyncio.create_task(self._step_while_busy())
+        await seat.done
+        return self._as_reply(request_id, request, seat)
+
+    async def score(self, prompt: str, text: str) -> tuple[float, ...]:
+        """Return the log-probability of every token of ``text`` after ``prompt``."""
+        before = self.tokenizer.encode(prompt, add_special_tokens=False)
+        after = self.tokenizer.encode(text, add_special_tokens=False)
+        return await asyncio.to_thread(self._score, before, after)
+
+    def _encode(self, request: Request) -> list[int]:
+        if isinstance(request.prompt, str):
+            ids = self.tokenizer.encode(request.prompt, add_special_tokens=False)
+        else:
+            turns = [{"role": m.role, "content": m.content} for m in request.prompt]
+            text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            ids = self.tokenizer.encode(text, add_special_tokens=False)
+        return list(ids)
+
+    async def _step_while_busy(self) -> None:
+        try:
+            while self._waiting or any(self._seats):
+                for seat in await asyncio.to_thread(self._step):
+                    if not seat.done.done():
+                        seat.done.set_result(None)
+        except Exception as error:
+            for seat in [*self._waiting, *filter(None, self._seats)]:
+                if not seat.done.done():
+                    seat.done.set_exception(error)
+            raise
+
+    @torch.inference_mode()
+    def _step(self) -> list["_Seat"]:
+        """Seat who waits, give every seated request one more token, return those that are finished."""
+        for row, seat in enumerate(self._seats):
+            if seat is None and self._waiting:
+                self._seats[row] = self._prefill(row, self._waiting.popleft())
+        assert self._cache is not None
+        seated = [(row, seat) for row, seat in enumerate(self._seats) if seat is not None]
+        last = torch.zeros(SLOTS, 1, dtype=torch.long)
+        length = torch.zeros(SLOTS, dtype=torch.long)
+        for row, seat in seated:
+            last[row], length[row] = seat.last_token, seat.length
+        logits = self._forward(last, length)
+        finished = []
+        for row, seat in seated:
+            seat.take(logits[row], self._end_tokens)
+            if seat.finish_reason:
+                self._seats[row] = None
+                finished.append(seat)
+        return finished
+
+    def _forward(self, last: torch.Tensor, length: torch.Tensor) -> np.ndarray[Any, Any]:
+        assert self._cache is not None
+        device = self.network.device
+        self._cache.positions = length.to(device)
+        visible = torch.arange(self.context) <= length[:, None]
+        mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[:, None, None, :]
+        output = self.network(
+            input_ids=last.to(device),
+            position_ids=length[:, None].to(device),
+            attention_mask=mask.to(device),
+            past_key_values=self._cache,
+        )
+        logits: np.ndarray[Any, Any] = output.logits[:, -1].double().cpu().numpy()
+        return logits
+
+    def _prefill(self, row: int, seat: "_Seat") -> "_Seat":
+        """Read all of a prompt but its last token, alone, and lay its keys and values into the row."""
+        cache = DynamicCache()
+        head = torch.tensor([seat.prompt[:-1] or seat.prompt], device=self.network.device)
+        self.network(input_ids=head, past_key_values=cache, logits_to_keep=1)
+        if self._cache is None:
+            self._cache = _SlotCache.like(cache, SLOTS, self.context)
+        self._cache.lay(row, cache)
+        return seat
+
+    @property
+    def _end_tokens(self) -> set[int]:
+        ends = self.network.generation_config.eos_token_id
+        return set(ends if isinstance(ends, list) else [ends])
+
+    def _as_reply(self, request_id: str, request: Request, seat: "_Seat") -> Reply:
+        assert seat.finish_reason is not None
+        return Reply(
+            request_id=request_id,
+            prompt_id=request.prompt_id,
+            text=self.tokenizer.decode(seat.tokens, skip_special_tokens=True),
+            token_ids=tuple(seat.tokens),
+            token_logprobs=tuple(seat.logprobs),
+            finish_reason=seat.finish_reason,  # type: ignore[arg-type]
+            prompt_tokens=len(seat.prompt),
+            seconds=time.monotonic() - seat.begun,
+            server="embedded",
+        )
+
+    @torch.inference_mode()
+    def _score(self, before: list[int], after: list[int]) -> tuple[float, ...]:
+        ids = torch.tensor([before + after], device=self.network.device)
+        logprobs = self.network(input_ids=ids).logits[0, :-1].double().log_softmax(-1)
+        scored = logprobs.gather(1, ids[0, 1:, None])[:, 0][max(len(before) - 1, 0) :]
+        return tuple(scored.tolist())
+
+
+@dataclass
+class _Seat:
+    """One request under way: what it has read, drawn, and how it ended."""
+
+    prompt: list[int]
+    draw: Draw
+    done: asyncio.Future[None]
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    finish_reason: str | None = None
+    begun: float = field(default_factory=time.monotonic)
+
+    @property
+    def last_token(self) -> int:
+        return self.tokens[-1] if self.tokens else self.prompt[-1]
+
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values lie in the cache: all but the last."""
+        return len(self.prompt) + len(self.tokens) - 1
+
+    def take(self, logits: np.ndarray[Any, Any], end_tokens: set[int]) -> None:
+        token, logprob = self.draw.next(logits)
+        self.tokens.append(token)
+        self.logprobs.append(logprob)
+        if token in end_tokens:
+            self.finish_reason = "stop"
+        elif len(self.tokens) == self.draw.sampling.max_tokens:
+            self.finish_reason = "length"
+
+
+class _SlotLayer(CacheLayerMixin):
+    """Keys and values of one layer, [slots, heads, context, head size]; each row is written at its own position."""
+
+    def __init__(self, cache: "_SlotCache", like: torch.Tensor, slots: int, context: int) -> None:
+        super().__init__()
+        self.cache = cache
+        shape = (slots, like.shape[1], context, like.shape[3])
+        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.rows = torch.arange(slots, device=like.device)
+        self.is_initialized = True
+
+    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
+        """The tensors are there from the start."""
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_a: Any, **_k: Any) -> Any:
+        self.keys[self.rows, :, self.cache.positions] = key_states[:, :, 0]
+        self.values[self.rows, :, self.cache.positions] = value_states[:, :, 0]
+        return self.keys, self.values
+
+    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
+        return self.get_max_length(), 0
+
+    def get_seq_length(self) -> int:
+        return int(self.cache.positions.max())
+
+    def get_max_length(self) -> int:
+        return int(self.keys.shape[2])
+
+
+class _SlotCache(Cache):
+    """A key-value cache whose rows are at different lengths."""
+
+    positions: torch.Tensor
+
+    @classmethod
+    def like(cls, cache: DynamicCache, slots: int, context: int) -> "_SlotCache":
+        made = cls(layers=[])
+        made.layers = [_SlotLayer(made, layer.keys, slots, context) for layer in cache.layers]
+        made.positions = torch.zeros(slots, dtype=torch.long)
+        return made
+
+    def lay(self, row: int, cache: DynamicCache) -> None:
+        for mine, theirs in zip(self.layers, cache.layers, strict=True):
+            length = theirs.keys.shape[2]
+            mine.keys[row, :, :length] = theirs.keys[0]
+            mine.values[row, :, :length] = theirs.values[0]

@@ -1,0 +1,87 @@
+"""Drawing tokens: one random stream per request, and the log-probability of what was really sampled."""
+
+import json
+from typing import Any
+
+import numpy as np
+import torch
+import xgrammar
+from transformers import PreTrainedTokenizerBase
+
+from schemas.recipe import Sampling
+
+Logits = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class Draw:
+    """The draws of one request: the same id always draws the same numbers."""
+
+    def __init__(self, request_id: str, sampling: Sampling, matcher: "xgrammar.GrammarMatcher | None" = None) -> None:
+        self.sampling = sampling
+        self.matcher = matcher
+        self._uniform = np.random.default_rng(int(request_id, 16))
+
+    def next(self, logits: Logits) -> tuple[int, float]:
+        """Return one token and its log-probability, in nats, under the distribution it was drawn from.
+
+        Args:
+            logits: The model's scores, [vocabulary].
+        """
+        if self.matcher:
+            logits = _allowed(logits, self.matcher)
+        if self.sampling.temperature == 0:
+            token, logprob = int(logits.argmax()), 0.0
+        else:
+            probabilities = distribution(logits, self.sampling)
+            cumulative = probabilities.cumsum()
+            token = int(cumulative.searchsorted(self._uniform.random() * cumulative[-1], side="right"))
+            logprob = float(np.log(probabilities[token]))
+        if self.matcher:
+            self.matcher.accept_token(token)
+        return token, logprob
+
+
+def distribution(logits: Logits, sampling: Sampling) -> Logits:
+    """Return the probabilities that sampling draws from: tempered, cut to the nucleus, adding up to 1.
+
+    >>> distribution(np.log([0.5, 0.3, 0.2]), Sampling(top_p=0.6)).round(3).tolist()
+    [0.625, 0.375, 0.0]
+    """
+    scaled = (logits - logits.max()) / sampling.temperature
+    probabilities: Logits = np.exp(scaled)
+    probabilities /= probabilities.sum()
+    if sampling.top_p < 1:
+        order = np.argsort(-probabilities, kind="stable")
+        before = probabilities[order].cumsum() - probabilities[order]
+        probabilities[order[before >= sampling.top_p]] = 0
+        probabilities /= probabilities.sum()
+    return probabilities
+
+
+class Grammar:
+    """Compiles JSON schemas for one tokenizer, once each."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> None:
+        self._info = (tokenizer, vocabulary)
+        self._compiler: xgrammar.GrammarCompiler | None = None
+
+    def matcher(self, json_schema: str | None) -> "xgrammar.GrammarMatcher | None":
+        """Return what follows one reply token by token and knows which may come next; None without a schema."""
+        if json_schema is None:
+            return None
+        if self._compiler is None:
+            tokenizer, vocabulary = self._info
+            info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
+            self._compiler = xgrammar.GrammarCompiler(info)
+        json.loads(json_schema)
+        return xgrammar.GrammarMatcher(self._compiler.compile_json_schema(json_schema, any_whitespace=False))
+
+
+def _allowed(logits: Logits, matcher: "xgrammar.GrammarMatcher") -> Logits:
+    """Return the logits with minus infinity where the grammar allows no such token."""
+    bitmask = xgrammar.allocate_token_bitmask(1, len(logits))
+    matcher.fill_next_token_bitmask(bitmask)
+    scores = torch.from_numpy(logits.copy()).float()[None]
+    xgrammar.apply_token_bitmask_inplace(scores, bitmask)
+    masked: Logits = scores[0].double().numpy()
+    return masked

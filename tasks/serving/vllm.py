@@ -1,0 +1,147 @@
+"""A vLLM server for one local model: started, waited for, and stopped again."""
+
+import http.client
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from schemas.errors import ServerError
+from schemas.profile import LocalVLLM
+
+STOP_SECONDS = 15
+"""How long the server may take to end by itself once it is told to."""
+
+NOT_INHERITED = {"PYTHONPATH", "VLLM_API_KEY"}
+"""Our modules are not its modules, and it asks no key of us."""
+
+TAIL_LINES = 15
+
+WITH_ITS_PARENT = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & exec "$@" </dev/null 3<&-'
+"""Runs a command in whose process group a watcher waits for the end of a pipe from us.
+
+However we end, SIGKILL too, the pipe then ends, and the watcher kills the group.
+"""
+
+logger = logging.getLogger("gainloop.vllm")
+
+
+@contextmanager
+def serve_vllm(place: LocalVLLM, model_folder: str, name: str) -> Iterator[str]:
+    """Serve a model folder under a name for as long as the block runs, and give the server's url, ending in /v1.
+
+    The server and all its processes end with the block, and with this process. What it prints goes
+    to a file, whose path is logged; the file stays only if something went wrong.
+
+    Raises:
+        ServerError: There is no such interpreter; the server ends, while starting or later; it is not
+            ready within ``ready_seconds``.
+    """
+    python = _find_python(place, name)
+    log, port = _new_log(), _free_port()
+    logger.info("serving %s from %s on port %d; its log is %s", name, model_folder, port, log)
+    process = _start(_command(python, place, model_folder, name, port), place.environment, log)
+    try:
+        _wait_until_ready(process, place.ready_seconds, port, name, log)
+        yield f"http://127.0.0.1:{port}/v1"
+        _require_running(process, name, log)
+    finally:
+        _stop(process)
+    log.unlink()
+
+
+def _find_python(place: LocalVLLM, name: str) -> str:
+    python = shutil.which(place.python)
+    if python is None:
+        raise ServerError(
+            f"serving {name!r} with vLLM: there is no interpreter {place.python!r} in {os.getcwd()}; one that has vllm "
+            "installed is needed. Run `make vllm`, or set serving.python of the profile."
+        )
+    return os.path.abspath(python)
+
+
+def _command(python: str, place: LocalVLLM, model_folder: str, name: str, port: int) -> list[str]:
+    model = ["--model", os.path.abspath(model_folder), "--served-model-name", name]
+    where = ["--host", "127.0.0.1", "--port", str(port)]
+    return [python, "-m", "vllm.entrypoints.openai.api_server", *model, *where, *place.arguments]
+
+
+def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+    inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
+    with log.open("wb") as output:
+        return subprocess.Popen(  # noqa: S603
+            ["/bin/sh", "-c", WITH_ITS_PARENT, "sh", *command],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=inherited | environment,
+            cwd="/",  # python -m looks for modules where it is started, and ours would come before vLLM's
+            start_new_session=True,
+        )
+
+
+def _wait_until_ready(process: "subprocess.Popen[bytes]", seconds: float, port: int, name: str, log: Path) -> None:
+    deadline = time.monotonic() + seconds
+    while not _is_healthy(port):
+        _require_running(process, name, log)
+        if time.monotonic() > deadline:
+            raise ServerError(
+                f"serving {name!r} with vLLM: not ready after {seconds:g} s; a first start can take minutes. "
+                f"Raise serving.ready_seconds of the profile, or mend what {log} says. It ends:\n{_tail(log)}"
+            )
+        time.sleep(0.25)
+
+
+def _require_running(process: "subprocess.Popen[bytes]", name: str, log: Path) -> None:
+    if process.poll() is not None:
+        raise ServerError(
+            f"serving {name!r} with vLLM: the server ended by itself with status {process.returncode}; "
+            f"it must run until it is stopped. Mend what {log} says. It ends:\n{_tail(log)}"
+        )
+
+
+def _stop(process: "subprocess.Popen[bytes]") -> None:
+    """End the server's whole process group, also what the server itself left behind."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+def _is_healthy(port: int) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _new_log() -> Path:
+    descriptor, path = tempfile.mkstemp(prefix="gainloop-vllm-", suffix=".log")
+    os.close(descriptor)
+    return Path(path)
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])

@@ -1,0 +1,202 @@
+"""What is said to an OpenAI-compatible server, and what its answers mean. Opens nothing.
+
+What vLLM 0.32 does, as tried against a running server:
+
+- The end token is among the sampled tokens, with its id and its log-probability, though not in the text.
+- Log-probabilities are the model's own at temperature 1, whatever was asked ("raw"), unless the server runs
+  with ``--logprobs-mode processed_logprobs``. Under a JSON schema they are of the tokens that the schema allows.
+- Sampling that a request leaves open comes from the model's ``generation_config.json``: a ``top_k`` of 20
+  there cuts every reply's distribution. So a request leaves nothing open.
+- A reply may be cut to fit the model's context, short of ``max_tokens``, without a word.
+- Minus infinity is sent as -9999.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from schemas.recipe import Sampling
+from schemas.rows import FinishReason, Request
+from tasks.serving import Refused, TryAgain
+
+NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
+
+Logprob = Annotated[float, Field(gt=-9999, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a server said to one request. ``token_ids`` is empty where the server keeps them to itself."""
+
+    model: str
+    text: str
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+
+
+def ask(model: str, request: Request, sampling: Sampling, seed: int) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body that ask for one reply with one log-probability per token.
+
+    >>> path, body = ask("m", Request("Once"), Sampling(), seed=7)
+    >>> path, body["prompt"], body["logprobs"], body["seed"]
+    ('completions', 'Once', 0, 7)
+    """
+    body: dict[str, Any] = {"model": model, "seed": seed, **sampling.model_dump(), **NOTHING_LEFT_OPEN}
+    if request.json_schema is not None:
+        schema = {"name": "reply", "schema": json.loads(request.json_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if isinstance(request.prompt, str):
+        return "completions", body | {"prompt": request.prompt, "logprobs": 0}
+    turns = [{"role": message.role, "content": message.content} for message in request.prompt]
+    return "chat/completions", body | {"messages": turns, "logprobs": True}
+
+
+def read_reply(body: bytes, max_tokens: int) -> Said:
+    """Return what a completion or chat completion says.
+
+    Raises:
+        TryAgain: ``malformed``: no JSON, no choice, a token without a finite log-probability;
+            ``aborted``: the server gave up half-way.
+        Refused: ``refused``: withheld by a filter; ``rejected``: the model's context has no room for
+            ``max_tokens`` after this prompt.
+    """
+    completion = _read(_Completion, body)
+    choice = completion.choices[0]
+    finish_reason = _require_finished(choice.finish_reason)
+    logprobs = choice.logprobs.of_tokens() if choice.logprobs else ()
+    if not logprobs or len(choice.token_ids or logprobs) != len(logprobs):
+        raise TryAgain("malformed")
+    if finish_reason == "length" and len(logprobs) < max_tokens:
+        raise Refused("rejected")
+    text = choice.message.content if choice.message else choice.text
+    ids = tuple(choice.token_ids or ())
+    return Said(completion.model, text or "", ids, logprobs, finish_reason, completion.usage.prompt_tokens)
+
+
+def read_models(body: bytes) -> dict[str, str]:
+    """Return the root of every served model, by name; the root is where its weights came from, if told."""
+    return {model.id: model.root or "" for model in _read(_Models, body).data}
+
+
+def read_tokens(body: bytes) -> list[int]:
+    """Return the token ids of a text."""
+    return _read(_Tokens, body).tokens
+
+
+def read_prompt_logprobs(body: bytes, token_ids: list[int]) -> tuple[float, ...]:
+    """Return the log-probability of each of the last ``token_ids`` of the prompt."""
+    told = _read(_Scored, body).choices[0].prompt_logprobs[-len(token_ids) :]
+    try:
+        return tuple((at or {})[token].logprob for at, token in zip(told, token_ids, strict=True))
+    except (KeyError, ValueError):
+        raise TryAgain("malformed") from None
+
+
+def read_likeliest(body: bytes) -> dict[str, float]:
+    """Return the log-probabilities of the likeliest first tokens; empty if the server tells none."""
+    logprobs = _read(_Completion, body).choices[0].logprobs
+    return dict(logprobs.top_logprobs[0]) if logprobs and logprobs.top_logprobs else {}
+
+
+def tell_semantics(warm: dict[str, float], cool: dict[str, float]) -> str:
+    """Tell which distribution a server's log-probabilities are of, by the same tokens at temperature 1 and 0.5.
+
+    Halving the temperature doubles every difference of processed log-probabilities, and no raw one.
+
+    >>> tell_semantics({"a": -1.0, "b": -3.0}, {"a": -0.3, "b": -4.3})
+    'processed'
+    >>> tell_semantics({"a": -1.0, "b": -3.0}, {"a": -1.0, "b": -3.0})
+    'raw'
+    >>> tell_semantics({"a": -1.0}, {"a": -1.0})
+    'unknown'
+    """
+    tokens = sorted(warm.keys() & cool.keys(), key=lambda token: warm[token])
+    if len(tokens) < 2 or warm[tokens[-1]] - warm[tokens[0]] < 0.1:
+        return "unknown"
+    ratio = (cool[tokens[-1]] - cool[tokens[0]]) / (warm[tokens[-1]] - warm[tokens[0]])
+    return {1: "raw", 2: "processed"}.get(round(ratio), "unknown")
+
+
+def _require_finished(finish_reason: str | None) -> FinishReason:
+    match finish_reason:
+        case "stop":
+            return "stop"
+        case "length":
+            return "length"
+        case None:
+            raise TryAgain("malformed")
+        case "abort":
+            raise TryAgain("aborted")
+    raise Refused("refused")
+
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+def _read(shape: type[Shape], body: bytes) -> Shape:
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError:
+        raise TryAgain("malformed") from None
+
+
+class _Token(BaseModel):
+    logprob: Logprob
+
+
+class _Logprobs(BaseModel):
+    """``token_logprobs`` and ``top_logprobs`` as completions tell them, ``content`` as chat completions do."""
+
+    token_logprobs: list[Logprob] | None = None
+    top_logprobs: list[dict[str, float]] | None = None
+    content: list[_Token] | None = None
+
+    def of_tokens(self) -> tuple[float, ...]:
+        return tuple(self.token_logprobs or (token.logprob for token in self.content or ()))
+
+
+class _Message(BaseModel):
+    content: str | None = None
+
+
+class _Choice(BaseModel):
+    finish_reason: str | None
+    text: str | None = None
+    message: _Message | None = None
+    logprobs: _Logprobs | None = None
+    token_ids: list[int] | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int
+
+
+class _Completion(BaseModel):
+    model: str
+    choices: Annotated[list[_Choice], Field(min_length=1)]
+    usage: _Usage
+
+
+class _ScoredChoice(BaseModel):
+    prompt_logprobs: list[dict[int, _Token] | None]
+
+
+class _Scored(BaseModel):
+    choices: Annotated[list[_ScoredChoice], Field(min_length=1)]
+
+
+class _Model(BaseModel):
+    id: str
+    root: str | None = None
+
+
+class _Models(BaseModel):
+    data: list[_Model]
+
+
+class _Tokens(BaseModel):
+    tokens: list[int]

@@ -1,0 +1,20 @@
+"""Where anchors come from: one class a kind of place, and the line that makes it known."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from schemas.choice import by_kind, choice
+from tasks.sources.files import Files
+from tasks.sources.huggingface import HuggingFace
+from tasks.sources.python_docs import PythonDocs
+from tasks.sources.source import Part, Source
+
+__all__ = ["SOURCES", "AnySource", "Files", "HuggingFace", "Part", "PythonDocs", "Source"]
+
+_Kinds = PythonDocs | Files | HuggingFace
+
+SOURCES = by_kind(_Kinds)
+
+AnySource = Annotated[_Kinds, Field(discriminator="kind"), choice("source", SOURCES, "tasks/sources/")]
+"""The type of a flow's parameter: one of the kinds, chosen by ``kind``."""

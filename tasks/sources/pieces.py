@@ -1,0 +1,86 @@
+"""Documents cut into pieces that fit one prompt. Pure: the same document gives the same pieces everywhere."""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+
+from schemas.rows import Document
+
+_LINE_ENDS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+_TRAILING_SPACES = re.compile(r"[^\S\n]+$", re.MULTILINE)
+_BLANK_LINES = re.compile(r"\n{4,}")
+
+# From the best place to cut to the worst. Indentation stays with the line it belongs to.
+_BORDERS = [
+    re.compile(r"(?<!\n)\n{2,}"),
+    re.compile(r"(?<!\n)\n+"),
+    re.compile(r"(?<=[.!?])[^\S\n]+"),
+    re.compile(r"(?<!\s)\s+"),
+]
+
+
+def normalise(text: str) -> str:
+    r"""Return the text that anchors are made of: one form per character, no invisible differences.
+
+    Indentation stays, because it carries meaning in code and lists. Surrogates without a partner,
+    which JSON can smuggle in and UTF-8 cannot hold, become U+FFFD.
+
+    >>> normalise("\ufeffcafe\u0301  \r\n\r\n\r\n\r\n\r\n    x\x00")
+    'café\n\n\n    x'
+    """
+    text = _SURROGATES.sub("\ufffd", _UNPRINTABLE.sub("", _LINE_ENDS.sub("\n", text)))
+    text = unicodedata.normalize("NFC", text)
+    return _BLANK_LINES.sub("\n\n\n", _TRAILING_SPACES.sub("", text)).strip("\n")
+
+
+def one_line(text: str) -> str:
+    r"""Return a title or an address without line ends and doubled spaces.
+
+    >>> one_line(" The\n  Title ")
+    'The Title'
+    """
+    return " ".join((text if text.isprintable() else normalise(text)).split())
+
+
+def split_document(document: Document, max_chars: int, min_chars: int) -> list[Document]:
+    """Return the pieces of a document in order; none if its normalised text has fewer than ``min_chars``.
+
+    Every piece has ``min_chars`` to ``max_chars`` characters, white space counted, and ends at the
+    best border in that range: a paragraph's, a line's, a sentence's, a word's. The pieces together
+    are the text again, up to white space. A document that fits stays whole and keeps its uri.
+
+    Args:
+        document: Any text.
+        max_chars: At least ``2 * min_chars``, so that a rest is never too short for a piece.
+        min_chars: At least 1.
+    """
+    text = normalise(document.text)
+    if len(text) < min_chars:
+        return []
+    title, uri = one_line(document.title), one_line(document.uri)
+    pieces = [piece for piece in _cut(text, max_chars, min_chars) if piece.strip()]
+    uris = [f"{uri};piece={n}" for n in range(1, len(pieces) + 1)] if len(pieces) > 1 else [uri]
+    return [Document(piece, title, of, document.licence) for piece, of in zip(pieces, uris, strict=True)]
+
+
+def _cut(text: str, max_chars: int, min_chars: int) -> Iterator[str]:
+    start = 0
+    while len(text) - start > max_chars:
+        lowest, highest = start + min_chars, min(start + max_chars, len(text) - min_chars)
+        end, next_start = _last_border(text, lowest, highest, latest_start=len(text) - min_chars)
+        yield text[start:end]
+        start = next_start
+    yield text[start:]
+
+
+def _last_border(text: str, lowest: int, highest: int, latest_start: int) -> tuple[int, int]:
+    """Return where a piece ends, within two positions, and where the next one begins."""
+    for border in _BORDERS:
+        # Found in the window, then matched again so that a run of white space is not cut by its end.
+        found = [border.match(text, near.start()) for near in border.finditer(text, lowest, highest + 1)]
+        spans = [match.span() for match in found if match and match.end() <= latest_start]
+        if spans:
+            return spans[-1]
+    return highest, highest

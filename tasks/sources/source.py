@@ -1,0 +1,69 @@
+"""What a source is: parts that are read one by one, each again only when its fingerprint is new."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from schemas.identity import content_hash
+from schemas.recipe import Parameters
+from schemas.rows import Document
+
+# Raise it when the same parts would give other pieces than before, so that they are read again.
+READING_RULES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The unit of a refresh: a file, a module, a dataset's split.
+
+    Attributes:
+        name: Tells it apart within its source, on every machine.
+        fingerprint: Differs when the content does; anchors carry it as their revision.
+        url: Where this machine reads it.
+    """
+
+    name: str
+    fingerprint: str
+    url: str = ""
+
+
+class Source(Parameters, ABC):
+    """Where anchors come from. A kind adds ``kind: Literal["..."] = "..."`` and its parameters."""
+
+    kind: str
+    max_chars: Annotated[int, Field(ge=2, description="characters per anchor; longer documents are split")] = 1000
+    min_chars: Annotated[int, Field(ge=1, description="shorter documents are dropped as too_short")] = 100
+
+    @model_validator(mode="after")
+    def _leave_room_to_cut(self) -> Self:
+        if self.max_chars < 2 * self.min_chars:
+            raise ValueError(
+                f"max_chars is {self.max_chars} and min_chars {self.min_chars}; "
+                "max_chars of twice min_chars or more is allowed, so that no rest is too short"
+            )
+        return self
+
+    @property
+    def source_id(self) -> str:
+        return content_hash("source", READING_RULES, self.model_dump(mode="json"))
+
+    @abstractmethod
+    def parts(self) -> Iterator[Part]:
+        """Find the parts as they are now, without reading them, in an order that does not change.
+
+        Raises:
+            BadInput: The parameters name nothing that can be read.
+            SourceError: The place cannot be reached now.
+        """
+
+    @abstractmethod
+    def read(self, part: Part) -> Iterator[Document]:
+        """Yield the documents of a part, in memory that does not grow with it.
+
+        Raises:
+            BadInput: A row or a byte is not what it must be; the message names it.
+            SourceError: The place cannot be reached now.
+        """

@@ -1,0 +1,146 @@
+"""The store: one DuckDB file, opened for moments."""
+
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from schemas.errors import StoreError
+from schemas.tables import DDL, KEYS
+
+_LOCKED = "Could not set lock"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A DuckDB file that many processes share by holding it only while they read or write.
+
+    DuckDB lets one process hold a file for writing, and then no other may even read it. So every
+    call opens the file, does its work in one transaction and closes it; a call that finds it held
+    waits for its turn up to ``lock_seconds``.
+    """
+
+    path: str
+    lock_seconds: float = 120
+
+    def query(self, sql: str, *parameters: Any) -> pl.DataFrame:
+        """Return the rows of a select.
+
+        Raises:
+            StoreError: The file is held past the deadline, or cannot be opened or read.
+        """
+        with self._transaction() as connection:
+            return connection.sql(sql, params=list(parameters)).pl()
+
+    def insert(self, **tables: pl.DataFrame | list[dict[str, Any]]) -> dict[str, int]:
+        """Insert rows into one or more tables in one transaction, leaving out those already there.
+
+        Rows are the same when the table's key columns are (``schemas.tables.KEYS``); of several in
+        one call the first stays. So inserting anything twice changes nothing.
+
+        Returns:
+            The number of new rows per table.
+
+        Raises:
+            StoreError: As for ``query``, or the disk is full; no row of the call is kept then.
+        """
+        added = {}
+        with self._transaction() as connection:
+            for table, rows in tables.items():
+                frame = rows if isinstance(rows, pl.DataFrame) else _as_frame(connection, table, rows)
+                added[table] = _insert_new(connection, table, frame)
+        return added
+
+    @contextmanager
+    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        connection = self._connect()
+        try:
+            with _storage_errors(f"using the store {self.path}"):
+                connection.begin()
+                yield connection
+                connection.commit()
+        finally:
+            connection.close()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        deadline = time.monotonic() + self.lock_seconds
+        wait = 0.005
+        while True:
+            try:
+                with _storage_errors(f"opening the store {self.path}", passing=_LOCKED):
+                    return self._open()
+            except duckdb.IOException as error:
+                if time.monotonic() > deadline:
+                    raise StoreError(
+                        f"opening the store {self.path}: another process held it for {self.lock_seconds:g} s "
+                        f"({_holder(error)}); one process may hold a DuckDB file at a time. "
+                        "Close that process, or raise store.lock_seconds in the profile."
+                    ) from error
+            # Jitter keeps waiters apart; 0.1 s bounds how long a freed file lies idle.
+            time.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311
+            wait = min(wait * 2, 0.1)
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        fresh = not os.path.exists(self.path)
+        connection = duckdb.connect(self.path)
+        # Another process may have made the file between the two lines; the DDL is idempotent.
+        if fresh or not connection.sql("select 1 from duckdb_tables() where table_name = 'measurements'").fetchone():
+            connection.execute(f"begin; {DDL} commit;")
+        return connection
+
+
+def now() -> datetime:
+    """Return the time in UTC, for the columns that say when."""
+    return datetime.now(UTC)
+
+
+def _as_frame(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return rows as a frame with the table's columns, so that no rows still has the right shape."""
+    shape = connection.sql(f"select * from {table} limit 0").pl().schema
+    return pl.DataFrame([{k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows], schema=shape)
+
+
+def _insert_new(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> int:
+    keys = KEYS[table]
+    new_rows = frame.unique(subset=list(keys), keep="first", maintain_order=True)
+    connection.register("new_rows", new_rows)
+    columns = ", ".join(keys)
+    inserted = connection.execute(f"insert into {table} by name select * from new_rows anti join {table} using ({columns})")
+    (count,) = inserted.fetchone() or (0,)
+    connection.unregister("new_rows")
+    return int(count)
+
+
+@contextmanager
+def _storage_errors(attempt: str, passing: str | None = None) -> Iterator[None]:
+    """Turn DuckDB's disk errors into the project's; let the one that is waited for pass."""
+    try:
+        yield
+    except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, OSError) as error:
+        if isinstance(error, StoreError) or (passing and passing in str(error)):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise StoreError(
+            f"{attempt}: {reason}; the disk must have room and the folder must be writable. "
+            "Free space or set store.url to another place, then run the same again: what was complete is kept."
+        ) from error
+
+
+def _holder(error: Exception) -> str:
+    """Return who holds the file, as far as DuckDB says.
+
+    >>> _holder(Exception('Could not set lock on file "x": Conflicting lock is held in /bin/python (PID 7). See'))
+    'held in /bin/python (PID 7)'
+    """
+    _, found, tail = str(error).partition("Conflicting lock is ")
+    return tail.split(". See")[0] if found else "holder unknown"

@@ -1,0 +1,85 @@
+"""Files in the profile's folder, local or in object storage: whole or not there at all."""
+
+import contextlib
+import os
+import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
+
+from schemas.errors import StoreError
+
+
+def write_file(url: str, content: bytes) -> None:
+    """Write a file so that a reader, or a rerun after a crash, sees all of it or nothing.
+
+    Raises:
+        StoreError: The place cannot be written, for example because the disk is full.
+    """
+    system, path = fsspec.url_to_fs(url)
+    try:
+        if isinstance(system, LocalFileSystem):
+            _write_local(path, content)
+        else:
+            system.makedirs(posixpath.dirname(path), exist_ok=True)
+            system.pipe_file(path, content)  # one object put is atomic
+    except OSError as error:
+        raise StoreError(
+            f"writing {url}: {error.strerror or error}; the folder must be writable and have room for "
+            f"{len(content):,} bytes. Free space or change the profile's folder, then run the same again: "
+            "what was complete is kept."
+        ) from error
+
+
+def read_file(url: str) -> bytes:
+    """Return a file's bytes."""
+    system, path = fsspec.url_to_fs(url)
+    content = system.cat_file(path)
+    assert isinstance(content, bytes)
+    return content
+
+
+def list_files(folder: str, suffix: str) -> list[str]:
+    """Return the files right below a folder, in name order; none if the folder is not there."""
+    system, path = fsspec.url_to_fs(folder)
+    try:
+        names = system.ls(path, detail=False)
+    except FileNotFoundError:
+        return []
+    return sorted(system.unstrip_protocol(name) if "://" in folder else name for name in names if name.endswith(suffix))
+
+
+def exists(url: str) -> bool:
+    """Tell whether a file or folder is there."""
+    system, path = fsspec.url_to_fs(url)
+    return bool(system.exists(path))
+
+
+@contextmanager
+def whole_folder(path: str) -> Iterator[str]:
+    """Give a scratch folder that takes the name ``path`` once the block ends well.
+
+    The scratch folder is ``<path>.partial`` and outlives a crash, so that a rerun can resume in it.
+    """
+    partial = f"{path}.partial"
+    os.makedirs(partial, exist_ok=True)
+    yield partial
+    os.replace(partial, path)
+
+
+def _write_local(path: str, content: bytes) -> None:
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        with open(partial, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(partial)
+        raise

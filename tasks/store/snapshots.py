@@ -1,0 +1,131 @@
+"""Snapshots and their anchors in the store."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from schemas.errors import BadInput
+from schemas.identity import content_hash
+from tasks.store.duck import Store, now
+
+LATEST = "latest"
+
+_PART_ANCHORS = """
+    with current as (select unnest(?::varchar[]) as part, unnest(?::varchar[]) as fingerprint),
+    found as (select distinct anchor_id from part_anchors join current using (part, fingerprint) where source_id = ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The distinct anchors of some parts of a source, counted.
+
+    ``drops`` counts by reason: documents that were too short, and pieces whose text is another
+    anchor's, within a part or between parts.
+    """
+
+    num_documents: int
+    num_anchors: int
+    num_heldout: int
+    num_bytes: int
+    drops: dict[str, int]
+    snapshot_id: str
+
+
+def read_snapshot(store: Store, snapshot_id: str = LATEST) -> dict[str, Any]:
+    """Return a snapshot's row; ``latest`` is the one that the last refresh returned.
+
+    Raises:
+        BadInput: There is no such snapshot.
+    """
+    snapshots = store.query(
+        "select snapshots.* from snapshots join refreshes using (snapshot_id) "
+        "where snapshot_id = ? or ? = ? order by refreshed_at desc limit 1",
+        *(snapshot_id, snapshot_id, LATEST),
+    )
+    if snapshots.is_empty():
+        known = store.query("select snapshot_id from snapshots order by created_at desc limit 5")["snapshot_id"]
+        listed = ", ".join(known) or "none"
+        raise BadInput(
+            f"snapshot {snapshot_id!r} not found in the store {store.path}: the newest there are {listed}. "
+            "Run the flow refresh, or set snapshot_id to one of them."
+        )
+    return snapshots.row(0, named=True)
+
+
+def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None = None) -> pl.DataFrame:
+    """Return a snapshot's anchors in the order of their ids.
+
+    Args:
+        heldout: Only the held-out ones, or only the others; all by default.
+
+    Returns:
+        Columns anchor_id, text, title, uri, licence, revision, num_bytes, heldout.
+
+    Raises:
+        BadInput: There is no such snapshot.
+    """
+    snapshot = read_snapshot(store, snapshot_id)
+    anchors = store.query(
+        "with found as (select distinct anchor_id from part_anchors "
+        "join snapshot_parts using (source_id, part, fingerprint) where snapshot_id = ?) "
+        "select anchors.* exclude (heldout_draw), heldout_draw < ? as heldout "
+        "from found join anchors using (anchor_id) order by anchor_id",
+        *(snapshot["snapshot_id"], snapshot["heldout_fraction"]),
+    )
+    return anchors if heldout is None else anchors.filter(pl.col("heldout") == heldout)
+
+
+def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fraction: float) -> Corpus:
+    """Count the distinct anchors of some parts, and name the snapshot that they are.
+
+    Args:
+        parts: Fingerprints under the names of parts that were read.
+    """
+    current = (list(parts), list(parts.values()), source_id)
+    (read,) = store.query(
+        f"{_PART_ANCHORS} select coalesce(sum(num_documents), 0)::bigint as documents, "
+        "coalesce(sum(num_anchors), 0)::bigint as anchors, "
+        "coalesce(sum((drops ->> 'too_short')::bigint), 0)::bigint as too_short "
+        "from parts join current using (part, fingerprint) where source_id = ?",
+        *(*current, source_id),
+    ).iter_rows(named=True)
+    (kept,) = store.query(
+        f"{_PART_ANCHORS} select count(*) as anchors, count(*) filter (heldout_draw < ?) as heldout, "
+        "coalesce(sum(num_bytes), 0)::bigint as bytes, sha256(string_agg(anchor_id, ' ' order by anchor_id)) as digest "
+        "from found join anchors using (anchor_id)",
+        *(*current, heldout_fraction),
+    ).iter_rows(named=True)
+    return Corpus(
+        num_documents=read["documents"],
+        num_anchors=kept["anchors"],
+        num_heldout=kept["heldout"],
+        num_bytes=kept["bytes"],
+        drops={"too_short": read["too_short"], "duplicate": read["anchors"] - kept["anchors"]},
+        snapshot_id=content_hash("snapshot", kept["digest"], heldout_fraction),
+    )
+
+
+def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str]) -> bool:
+    """Make a snapshot the latest, and keep it if it is new.
+
+    Args:
+        snapshot: A row of the table snapshots, without ``created_at``.
+        parts: Fingerprints under the names of its parts.
+
+    Returns:
+        Whether another one was the latest; if not, nothing is written.
+    """
+    names = {"snapshot_id": snapshot["snapshot_id"], "source_id": snapshot["source_id"]}
+    latest = store.query("select snapshot_id from refreshes order by refreshed_at desc limit 1")
+    if latest.rows() == [(snapshot["snapshot_id"],)]:
+        return False
+    is_known = store.query("select 1 from snapshots where snapshot_id = ?", snapshot["snapshot_id"]).height > 0
+    new_parts = [] if is_known else [names | {"part": part, "fingerprint": mark} for part, mark in parts.items()]
+    store.insert(
+        snapshots=[snapshot | {"created_at": now()}],
+        snapshot_parts=new_parts,
+        refreshes=[names | {"refreshed_at": now()}],
+    )
+    return True

@@ -1,0 +1,187 @@
+"""Training: the start checkpoint, the synthesizer, the trainee and its matched baseline, and their scores."""
+
+import io
+import json
+import time
+from typing import Any
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from schemas.identity import content_hash
+from schemas.profile import Profile
+from schemas.recipe import AnyBase, Checkpoint, Recipe, TrainingPlan
+from tasks.methods import SBP
+from tasks.progress import Bar
+from tasks.store import Store, open_store
+from tasks.store.batches import complete_stage, stage_summary, used_anchors
+from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, make_once
+from tasks.store.files import exists, write_file
+from tasks.store.records import kept_records, read_recipe
+from tasks.store.snapshots import read_anchors
+
+MAX_SCORED = 2_000
+"""Texts scored per set; more would narrow the intervals little and cost as much again."""
+
+
+def make_start(store: Store, place: Profile, snapshot_id: str, start: AnyBase, bar: Bar) -> str:
+    """Return the checkpoint a run starts from: the one named, or a small model made from the training anchors."""
+    if isinstance(start, Checkpoint):
+        return _adopt(store, place, start)
+
+    def make(folder: str) -> dict[str, Any]:
+        from tasks.models.pretraining import pretrain
+
+        return pretrain(_training_texts(store, snapshot_id), start, place.training, folder, bar)
+
+    return make_once(store, place.folder, Lineage("start", snapshot_id, start.model_dump(mode="json")), make)
+
+
+def tune_synthesizer(
+    store: Store, place: Profile, snapshot_id: str, start_id: str, method: SBP, max_tokens: int, seed: int, bar: Bar
+) -> str:
+    """Return the checkpoint that continues the start on pairs of related anchors."""
+
+    def make(folder: str) -> dict[str, Any]:
+        from tasks.models import pretraining
+
+        texts, start = _training_texts(store, snapshot_id), checkpoint_folder(store, start_id)
+        return pretraining.tune_synthesizer(texts, start, method, max_tokens, place.training, folder, seed, bar)
+
+    tuning = method.model_dump(mode="json", exclude={"draws"})
+    plan = {"snapshot_id": snapshot_id, "method": tuning, "max_tokens": max_tokens, "seed": seed}
+    return make_once(store, place.folder, Lineage("synthesizer", start_id, plan), make)
+
+
+def train_arm(
+    store: Store, place: Profile, batch_id: str, start_id: str, plan: TrainingPlan, role: str, bar: Bar
+) -> str:
+    """Return the checkpoint that continues the start on one arm of the comparison.
+
+    Args:
+        role: "synthetic" for the plan's mixture; "baseline" for as many tokens of anchors alone.
+    """
+    shares = plan.mixture if role == "synthetic" else type(plan.mixture)(synthetic=0, anchors=1)
+
+    def make(folder: str) -> dict[str, Any]:
+        from tasks.models.packing import Part
+        from tasks.models.pretraining import continue_pretraining
+
+        anchors = _training_texts(store, read_recipe(store, batch_id).snapshot_id)
+        records = kept_records(store, batch_id)["text"].to_list()
+        parts = [Part("synthetic", records, shares.synthetic), Part("anchors", anchors, shares.anchors)]
+        return continue_pretraining(parts, checkpoint_folder(store, start_id), plan, place.training, folder, bar)
+
+    about = plan.model_dump(mode="json") | {"mixture": shares.model_dump(mode="json")}
+    source = {"snapshot_id": read_recipe(store, batch_id).snapshot_id} if role == "baseline" else {}
+    batch_ids = [batch_id] if role == "synthetic" else []
+    return make_once(store, place.folder, Lineage(role, start_id, about | source, batch_ids), make)
+
+
+def score_set(store: Store, place: Profile, checkpoint_id: str, texts: pl.DataFrame) -> str:
+    """Return the url of the texts' likelihoods under a checkpoint; score them first if they are not there.
+
+    Args:
+        texts: Columns text_id, text.
+    """
+    from tasks.models.scoring import score_texts
+
+    chosen = texts.sort("text_id").head(MAX_SCORED)
+    ids = chosen["text_id"].to_list()
+    url = f"{place.folder}/scores/{checkpoint_id}-{content_hash(ids)}.parquet"
+    if not exists(url):
+        folder = checkpoint_folder(store, checkpoint_id)
+        scores = io.BytesIO()
+        score_texts(folder, ids, chosen["text"].to_list(), place.training.device).write_parquet(scores)
+        write_file(url, scores.getvalue())
+    return url
+
+
+def score_training(store: Store, place: Profile, batch_id: str, checkpoints: dict[str, str]) -> dict[str, str]:
+    """Return the urls of every likelihood that the report needs, by ``<role>/<set of texts>``."""
+    recipe = read_recipe(store, batch_id)
+    heldout = _as_texts(read_anchors(store, recipe.snapshot_id, heldout=True), "anchor_id")
+    anchors = _as_texts(used_anchors(store, batch_id), "anchor_id")
+    records = _as_texts(kept_records(store, batch_id), "record_id")
+    wanted = {f"{role}/heldout": (role, heldout) for role in ("start", "synthetic", "baseline")}
+    wanted |= {"start/anchors": ("start", anchors), "start/records": ("start", records)}
+    return {name: score_set(store, place, checkpoints[role], texts) for name, (role, texts) in wanted.items()}
+
+
+def finish_training(
+    store: Store, batch_id: str, training_id: str, checkpoints: dict[str, str], scores: dict[str, str], seconds: float
+) -> None:
+    """Record that both arms are trained and scored."""
+    metrics = {role: checkpoint_metrics(store, checkpoint) for role, checkpoint in checkpoints.items()}
+    tokens = {role: made.get("num_tokens", 0) for role, made in metrics.items()}
+    summary = {"checkpoints": checkpoints, "scores": scores, "tokens": tokens, "seconds": seconds}
+    complete_stage(store, batch_id, name_stage(training_id), summary)
+
+
+def name_training(batch_id: str, start: AnyBase, plan: TrainingPlan) -> str:
+    """Return the id of one training of one batch: what the report's figures are about."""
+    return content_hash("training", batch_id, start.model_dump(mode="json"), plan.model_dump(mode="json"))
+
+
+def name_stage(training_id: str) -> str:
+    return f"train {training_id}"
+
+
+@task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")
+def prepare_start(place: Profile, snapshot_id: str, start: AnyBase) -> str:
+    with Bar("pretrain the start checkpoint", "steps") as bar:
+        return make_start(open_store(place), place, snapshot_id, start, bar)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="tune synthesizer")
+def prepare_synthesizer(
+    place: Profile, snapshot_id: str, start_id: str, method: SBP, max_tokens: int, seed: int
+) -> str:
+    with Bar("tune the synthesizer", "steps") as bar:
+        return tune_synthesizer(open_store(place), place, snapshot_id, start_id, method, max_tokens, seed, bar)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="train {role}")
+def train_checkpoint(place: Profile, batch_id: str, start_id: str, plan: TrainingPlan, role: str) -> str:
+    with Bar(f"train the {role} arm", "steps") as bar:
+        return train_arm(open_store(place), place, batch_id, start_id, plan, role, bar)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="score checkpoints")
+def score_checkpoints(place: Profile, batch_id: str, training_id: str, checkpoints: dict[str, str], begun: float) -> None:
+    store = open_store(place)
+    scores = score_training(store, place, batch_id, checkpoints)
+    finish_training(store, batch_id, training_id, checkpoints, scores, time.time() - begun)
+
+
+def is_trained(place: Profile, batch_id: str, training_id: str) -> bool:
+    """Tell whether this training of the batch is complete."""
+    return stage_summary(open_store(place), batch_id, name_stage(training_id)) is not None
+
+
+def _adopt(store: Store, place: Profile, wanted: Checkpoint) -> str:
+    """Give a checkpoint made elsewhere, or earlier in this store, its row."""
+    if store.query("select 1 from checkpoints where checkpoint_id = ?", wanted.model).height:
+        return wanted.model
+    from tasks.models.existing import find_checkpoint
+
+    folder, revision = find_checkpoint(wanted)
+    lineage = Lineage("start", "", {"model": wanted.model, "revision": revision})
+    return make_once(store, place.folder, lineage, lambda partial: _copy(folder, partial))
+
+
+def _copy(folder: str, partial: str) -> dict[str, Any]:
+    import shutil
+
+    shutil.copytree(folder, partial, dirs_exist_ok=True)
+    return {"num_tokens": 0}
+
+
+def _training_texts(store: Store, snapshot_id: str) -> list[str]:
+    texts: list[str] = read_anchors(store, snapshot_id, heldout=False)["text"].to_list()
+    return texts
+
+
+def _as_texts(frame: pl.DataFrame, key: str) -> pl.DataFrame:
+    return frame.select(pl.col(key).alias("text_id"), "text")

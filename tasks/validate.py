@@ -1,0 +1,141 @@
+"""Judging anchors and records: rows that fail are quarantined, a table that fails stops the flow."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+from prefect import task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from schemas.errors import BadInput
+from schemas.profile import Profile
+from schemas.suites import ANCHORS, KEPT, records_suite
+from tasks.judging.columns import anchor_columns, record_columns
+from tasks.judging.suite_run import Finding, open_judge
+from tasks.judging.verdict import as_markdown, reach_verdict, read_verdict, require_success
+from tasks.store import Store, open_store
+from tasks.store.batches import stage_summary
+from tasks.store.duck import now
+from tasks.store.records import read_recipe, read_records, resolve_batch
+from tasks.store.snapshots import read_anchors
+
+log = logging.getLogger("gainloop.validate")
+
+
+def anchors_folder(folder: str, snapshot_id: str) -> str:
+    """Return where the verdict and Data Docs of a snapshot's anchors lie."""
+    return f"{folder}/snapshots/{snapshot_id}/validation"
+
+
+def records_folder(folder: str, batch_id: str) -> str:
+    """Return where the verdict and Data Docs of a batch's records lie."""
+    return f"{folder}/batches/{batch_id}/validation"
+
+
+def validate_anchors(store: Store, folder: str, snapshot_id: str) -> dict[str, Any]:
+    """Judge the anchors of a snapshot. It never changes, so one that has passed is not judged again.
+
+    Anchors are not quarantined: the corpus is what it is, and its source is the place to mend it.
+
+    Returns:
+        {"anchors", "success", "expectations"}.
+
+    Raises:
+        SuiteFailed: An expectation does not hold; verdict and Data Docs are there nevertheless.
+    """
+    place = anchors_folder(folder, snapshot_id)
+    if (reached := read_verdict(place)) and reached.summary["success"]:
+        return reached.summary
+    rows = anchor_columns(read_anchors(store, snapshot_id))
+    with open_judge(place, snapshot_id) as judge:
+        findings = judge.judge("anchors", rows, "anchor_id", ANCHORS)
+    verdict = reach_verdict(place, {"anchors": rows.height}, findings)
+    require_success(verdict, f"{rows.height} anchors of snapshot {snapshot_id}")
+    return verdict.summary
+
+
+def validate_batch(store: Store, folder: str, batch_id: str) -> dict[str, Any]:
+    """Judge the records of a batch, quarantine those that fail, and mark the batch validated.
+
+    A batch that is marked is not judged again. If the suite fails, nothing goes into the store, so
+    that no reason outlives the threshold it came from; verdict and Data Docs lie in the batch's folder.
+
+    Returns:
+        {"records", "kept", "quarantined", "reasons": {reason: records}, "success", "expectations"}.
+
+    Raises:
+        BadInput: The batch is not in the store, or its generation is not complete.
+        SuiteFailed: An expectation does not hold for the batch as a whole.
+    """
+    if done := stage_summary(store, batch_id, "validate"):
+        return done
+    _require_generated(store, batch_id)
+    recipe = read_recipe(store, batch_id)
+    rows = record_columns(read_records(store, batch_id), read_anchors(store, recipe.snapshot_id))
+    place = records_folder(folder, batch_id)
+    with open_judge(place, batch_id) as judge:
+        findings = judge.judge("records", rows, "record_id", records_suite(recipe.method["kind"]))
+        quarantine = _quarantine_rows(batch_id, findings)
+        kept = rows.select("record_id", kept=~pl.col("record_id").is_in(quarantine["record_id"].to_list()))
+        findings += judge.judge("kept", kept, "record_id", KEPT)
+    verdict = reach_verdict(place, _counts(kept, quarantine), findings)
+    require_success(verdict, f"{rows.height} records of batch {batch_id}")
+    done_row = {"batch_id": batch_id, "stage": "validate", "summary": verdict.summary, "completed_at": now()}
+    store.insert(quarantine=quarantine, completions=[done_row])
+    log.info("batch %s validated: %s", batch_id, verdict.summary)
+    return verdict.summary
+
+
+@task(cache_policy=NO_CACHE, task_run_name="judge anchors of {snapshot_id}")
+def judge_anchors(place: Profile, snapshot_id: str) -> dict[str, Any]:
+    try:
+        return validate_anchors(open_store(place), place.folder, snapshot_id)
+    finally:
+        show_verdict(anchors_folder(place.folder, snapshot_id), snapshot_id)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="judge records of {batch_id}")
+def judge_records(place: Profile, batch_id: str) -> dict[str, Any]:
+    try:
+        return validate_batch(open_store(place), place.folder, batch_id)
+    finally:
+        show_verdict(records_folder(place.folder, batch_id), batch_id)
+
+
+def show_verdict(folder: str, key: str) -> None:
+    """Put a verdict on the run's page, whether the suite held or not; nothing if none was reached."""
+    if verdict := read_verdict(folder):
+        create_table_artifact(
+            key=f"expectations-{key}", table=verdict.findings, description="What each expectation found"
+        )
+        create_markdown_artifact(key=f"verdict-{key}", markdown=as_markdown(verdict))
+
+
+def _require_generated(store: Store, batch_id: str) -> None:
+    """Refuse a batch whose records are not all there."""
+    resolve_batch(store, batch_id)
+    if stage_summary(store, batch_id, "generate") is None:
+        raise BadInput(
+            f"validating batch {batch_id}: its generation is not complete; only whole batches are judged. "
+            "Run the flow generate with the same recipe again: it goes on where it stopped."
+        )
+
+
+def _quarantine_rows(batch_id: str, findings: Sequence[Finding]) -> pl.DataFrame:
+    """Return one row per record and reason."""
+    rows = [(batch_id, record_id, one.expectation.reason) for one in findings for record_id in one.failing]
+    schema = {"batch_id": pl.String, "record_id": pl.String, "reason": pl.String}
+    return pl.DataFrame(rows, schema, orient="row").unique(maintain_order=True)
+
+
+def _counts(kept: pl.DataFrame, quarantine: pl.DataFrame) -> dict[str, Any]:
+    num_kept = int(kept["kept"].sum())
+    by_reason = quarantine.group_by("reason").len().sort("reason")
+    return {
+        "records": kept.height,
+        "kept": num_kept,
+        "quarantined": kept.height - num_kept,
+        "reasons": dict(by_reason.rows()),
+    }

@@ -1,0 +1,196 @@
+"""A made-up batch that looks like a real one: what page and report tests are shown."""
+
+import io
+import json
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from schemas.identity import content_hash
+from schemas.profile import Profile
+from tasks.measures.evidence import Evidence
+from tasks.store import Store
+from tasks.store.batches import complete_stage
+from tasks.store.files import write_file
+from tasks.store.replies import write_replies
+
+SUBJECTS = "The river|An early lighthouse|The town council|A travelling botanist|The old observatory|Her second novel"
+VERBS = "was rebuilt after|gave its name to|is described in|drew visitors from|lost its charter during|stands beside"
+OBJECTS = "the flood of 1862|a small island|the first survey|three provinces|the long war|a chalk quarry|the canal"
+STYLES = ("question and answer", "plain summary", "story for children")
+SCRIPT = "<script>alert('x')</script> & <i>slanted</i> $x_1$"
+
+
+RECIPE = {
+    "method": {"name": "rephrase", "styles": list(STYLES)},
+    "snapshot_id": "9b1de0c4a7f2e853",
+    "model": "qwen3-tiny",
+    "revision": "c0ffee0000000000",
+    "sampling": {"temperature": 1.0, "top_p": 1.0, "max_tokens": 192},
+    "seed": 0,
+    "max_anchors": 80,
+}
+
+
+def make_evidence(
+    num_anchors: int = 80, synthetic_gain: float = 0.031, baseline_gain: float = 0.052, **changes: Any
+) -> Evidence:
+    """Return a batch of three replies an anchor, of which some are dropped and some quarantined."""
+    rng = np.random.default_rng(0)
+    anchors = [_anchor(rng, number) for number in range(num_anchors)]
+    replies = [_reply(rng, anchor, style) for anchor in anchors for style in STYLES]
+    dropped = [r for number, r in enumerate(replies) if r["finish_reason"] == "length" or number < len(STYLES)]
+    records = [_record(reply) for reply in replies if reply not in dropped]
+    refused = records[4:7] + records[40:44]
+    drops = [_drop(reply) for reply in dropped]
+    scores = _scores(rng, anchors, records, synthetic_gain, baseline_gain)
+    facts: dict[str, Any] = {
+        "batch_id": "5f0c2a9e71b34d68",
+        "training_id": "0badcafe12345678",
+        "recipe": RECIPE,
+        "logprob_semantics": "processed",
+        "measured_at": datetime(2026, 11, 21, 12, 30, tzinfo=UTC),
+        "replies": pl.DataFrame(replies),
+        "records": pl.DataFrame(records).with_columns(
+            kept=~pl.col("record_id").is_in([record["record_id"] for record in refused])
+        ),
+        "quarantine": pl.DataFrame(
+            [{"record_id": record["record_id"], "reason": "too_short"} for record in refused]
+            + [{"record_id": refused[0]["record_id"], "reason": "copies_its_anchor"}]
+        ),
+        "drops": pl.DataFrame(drops),
+        "anchors": pl.DataFrame(anchors),
+        "scores": scores,
+        "summaries": {
+            "generate": {
+                "anchors": num_anchors,
+                "requests": len(replies) + 2,
+                "replies": len(replies),
+                "records": len(records),
+                "drops": len(drops),
+                "prompt_tokens": 81_234,
+                "completion_tokens": 34_567,
+                "seconds": 41.3,
+            },
+            "validate": {"success": True, "expectations": 14, "kept": len(records) - len(refused), "seconds": 3.2},
+            "train": {
+                "tokens": {"start": 450_000, "synthetic": 120_000, "baseline": 120_000},
+                "seconds": 69.9,
+            },
+        },
+        "checkpoints": {"start": "c0ffee0000000001", "synthetic": "c0ffee0000000002", "baseline": "c0ffee0000000003"},
+    }
+    return Evidence(**facts | changes)
+
+
+def save_evidence(store: Store, profile: Profile, evidence: Evidence) -> None:
+    """Write a batch into the store and its folder, as the stages before the report leave it."""
+    of_batch = pl.lit(evidence.batch_id).alias("batch_id")
+    write_replies(f"{profile.folder}/batches/{evidence.batch_id}/replies", evidence.replies.to_dicts())
+    batch = {"batch_id": evidence.batch_id, "snapshot_id": evidence.recipe["snapshot_id"]}
+    batch |= {"recipe": json.dumps(evidence.recipe), "logprob_semantics": evidence.logprob_semantics}
+    store.insert(
+        anchors=evidence.anchors.with_columns(
+            heldout_draw=0.5, **dict.fromkeys(("uri", "licence", "revision"), pl.lit(""))
+        ),
+        batches=[batch | {"created_at": evidence.measured_at}],
+        records=evidence.records.drop("kept").with_columns(of_batch, method=pl.lit("rephrase")),
+        quarantine=evidence.quarantine.with_columns(of_batch),
+        drops=evidence.drops.with_columns(of_batch),
+    )
+    for stage in ("generate", "validate"):
+        complete_stage(store, evidence.batch_id, stage, evidence.summaries[stage])
+    save_training(store, profile, evidence)
+
+
+def save_training(store: Store, profile: Profile, evidence: Evidence) -> None:
+    """Write the scores of a training, and mark it complete."""
+    urls = {
+        key: f"{profile.folder}/scores/{evidence.training_id}-{key.replace('/', '-')}.parquet"
+        for key in evidence.scores
+    }
+    for key, url in urls.items():
+        part = io.BytesIO()
+        evidence.scores[key].write_parquet(part)
+        write_file(url, part.getvalue())
+    summary = evidence.summaries["train"] | {"checkpoints": evidence.checkpoints, "scores": urls}
+    complete_stage(store, evidence.batch_id, f"train {evidence.training_id}", summary)
+
+
+def _anchor(rng: np.random.Generator, number: int) -> dict[str, Any]:
+    text = _sentences(rng, 8)
+    return {
+        "anchor_id": content_hash("anchor", text),
+        "text": text,
+        "title": f"Article {number}",
+        "num_bytes": len(text.encode()),
+    }
+
+
+def _reply(rng: np.random.Generator, anchor: dict[str, Any], style: str) -> dict[str, Any]:
+    copied = anchor["text"].split(". ")[0] + ". " if rng.random() < 0.3 else ""
+    text = copied + _sentences(rng, int(rng.integers(2, 5)))
+    num_tokens = len(text) // 4
+    return {
+        "request_id": content_hash("request", anchor["anchor_id"], style),
+        "prompt_id": content_hash("prompt", anchor["anchor_id"], style),
+        "anchor_id": anchor["anchor_id"],
+        "facet": style,
+        "text": text,
+        "token_ids": list(range(num_tokens)),
+        "token_logprobs": (-rng.gamma(0.6, rng.gamma(20, 0.15), num_tokens)).tolist(),
+        "finish_reason": "length" if rng.random() < 0.04 else "stop",
+        "prompt_tokens": 338,
+        "seconds": 0.4,
+        "server": "embedded",
+    }
+
+
+def _record(reply: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "record_id": content_hash("record", [reply["request_id"]], reply["text"]),
+        "anchor_id": reply["anchor_id"],
+        "facet": reply["facet"],
+        "text": reply["text"],
+        "request_ids": [reply["request_id"]],
+        "num_bytes": len(reply["text"].encode()),
+    }
+
+
+def _drop(reply: dict[str, Any]) -> dict[str, str]:
+    reason = "cut_off" if reply["finish_reason"] == "length" else "refused"
+    return {key: reply[key] for key in ("anchor_id", "facet", "request_id")} | {"reason": reason}
+
+
+def _scores(
+    rng: np.random.Generator,
+    anchors: list[dict[str, Any]],
+    records: list[dict[str, Any]],
+    synthetic: float,
+    baseline: float,
+) -> dict[str, pl.DataFrame]:
+    """Return scores whose bits per byte are near 1.9, and whose gains are those asked for."""
+    heldout_bytes, hard = rng.integers(300, 2500, 60), rng.normal(1.9, 0.25, 60)
+    heldout = [f"h{number}" for number in range(60)]
+    saved = {"start": 0.0, "synthetic": synthetic, "baseline": baseline}
+    arms = {
+        f"{role}/heldout": _frame(heldout, hard - gain - rng.normal(0, 0.02 if gain else 0, 60), heldout_bytes)
+        for role, gain in saved.items()
+    }
+    anchor_bytes, record_bytes = ([row["num_bytes"] for row in rows] for rows in (anchors, records))
+    of_anchors = _frame([row["anchor_id"] for row in anchors], rng.normal(1.8, 0.2, len(anchors)), anchor_bytes)
+    of_records = _frame([row["record_id"] for row in records], rng.normal(1.5, 0.2, len(records)), record_bytes)
+    return arms | {"start/anchors": of_anchors, "start/records": of_records}
+
+
+def _frame(text_ids: list[str], rates: Any, num_bytes: Any) -> pl.DataFrame:
+    nats = np.asarray(rates) * np.asarray(num_bytes) * math.log(2)
+    return pl.DataFrame({"text_id": text_ids, "nats": nats, "num_tokens": num_bytes, "num_bytes": num_bytes})
+
+
+def _sentences(rng: np.random.Generator, number: int) -> str:
+    parts = [options.split("|") for options in (SUBJECTS, VERBS, OBJECTS)]
+    return " ".join(" ".join(options[rng.integers(len(options))] for options in parts) + "." for _ in range(number))

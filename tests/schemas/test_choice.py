@@ -1,0 +1,92 @@
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
+
+from schemas.choice import by_kind, choice
+from schemas.recipe import Parameters
+
+
+class Walk(Parameters):
+    """On foot."""
+
+    kind: Literal["walk"] = "walk"
+    num_steps: Annotated[int, Field(ge=1)] = 10
+    pauses: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def check_pauses(self) -> "Walk":
+        if len(self.pauses) > self.num_steps:
+            raise ValueError("it has more pauses than steps; one pause a step is allowed.")
+        return self
+
+
+class Ride(Parameters):
+    kind: Literal["ride"] = "ride"
+    line: str
+
+
+Union = Walk | Ride
+Journey = Annotated[Union, Field(discriminator="kind"), choice("journey", by_kind(Union), "journeys/")]
+
+
+def message(value: Any) -> str:
+    with pytest.raises(ValidationError) as caught:
+        TypeAdapter(Journey).validate_python(value)
+    (error,) = caught.value.errors()
+    return error["msg"]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (
+            {"kind": "fly"},
+            "journey.kind 'fly' not found in journeys/: known are ride, walk. Set journey.kind to one of them.",
+        ),
+        ({}, "journey {}: it has no kind; known are ride, walk. Set journey.kind to one of them."),
+        ("walk", "journey 'walk': it has no kind; known are ride, walk. Set journey.kind to one of them."),
+        ({"kind": "ride"}, "journey 'ride': line is not set; it is required. Set it."),
+        (
+            {"kind": "walk", "steps": 1},
+            "journey 'walk': 'steps' is not a parameter; its parameters are kind, num_steps, pauses. Set one of them.",
+        ),
+        (
+            {"kind": "walk", "num_steps": 0},
+            "journey 'walk': num_steps is 0; input should be greater than or equal to 1. Change it.",
+        ),
+        (
+            {"kind": "walk", "num_steps": 1, "pauses": [1, 2]},
+            "journey 'walk': it has more pauses than steps; one pause a step is allowed. Change its parameters.",
+        ),
+    ],
+)
+def test_an_error_says_what_may_be_set(value: Any, expected: str) -> None:
+    assert message(value) == expected
+
+
+def test_every_wrong_parameter_is_named_at_once() -> None:
+    found = message({"kind": "walk", "steps": 1, "pauses": ["x"]})
+
+    assert "'steps' is not a parameter" in found
+    assert "pauses.0 is 'x'" in found
+
+
+def test_the_message_is_kept_within_another_model() -> None:
+    class Holiday(BaseModel):
+        journey: Journey = Walk()
+
+    with pytest.raises(ValidationError, match="known are ride, walk"):
+        Holiday(journey={"kind": "fly"})  # type: ignore[arg-type]
+
+
+def test_the_union_stays_a_form() -> None:
+    schema = TypeAdapter(Journey).json_schema()
+
+    assert schema["discriminator"]["mapping"] == {"walk": "#/$defs/Walk", "ride": "#/$defs/Ride"}
+    assert schema["$defs"]["Walk"]["properties"]["num_steps"]["minimum"] == 1
+
+
+def test_good_values_pass_as_they_are() -> None:
+    assert TypeAdapter(Journey).validate_python({"kind": "ride", "line": "U1"}) == Ride(line="U1")
+    assert TypeAdapter(Journey).validate_python(Walk()) == Walk()

@@ -1,0 +1,279 @@
+"""The process around a vLLM server, with a stand-in for the interpreter; and, in the ring ``vllm``, the real one."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from schemas.errors import ServerError
+from schemas.profile import PROFILES, LocalVLLM, load_profile
+from schemas.recipe import BaseModelPlan, Sampling
+from schemas.rows import Message, Reply, Request
+from tasks.serving import Refused
+from tasks.serving.servers import ServerGenerator
+from tasks.serving.vllm import serve_vllm
+
+ROOT = PROFILES.parent
+
+STAND_IN = """#!{python}
+import http.server, os, subprocess, sys, time
+if os.environ["DOES"] == "die":
+    sys.exit("no room for the weights")
+child = subprocess.Popen(["sleep", "600"])
+with open(os.environ["PIDS"], "w") as pids:
+    pids.write(f"{{os.getpid()}} {{child.pid}}")
+if os.environ["DOES"] == "dawdle":
+    time.sleep(600)
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Health).serve_forever()
+"""
+
+
+def stand_in(folder: Path, does: str) -> LocalVLLM:
+    """Return a place whose interpreter serves /health, or fails to; it writes its and its child's process ids."""
+    script = folder / "python"
+    script.write_text(STAND_IN.format(python=sys.executable))
+    script.chmod(0o755)
+    return LocalVLLM(python=str(script), environment={"DOES": does, "PIDS": str(folder / "pids")}, ready_seconds=20)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def running(folder: Path) -> list[int]:
+    """Return which processes of a stand-in still run, once they had time to end."""
+    pids = [int(pid) for pid in (folder / "pids").read_text().split()]
+    deadline = time.monotonic() + 5
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return list(filter(is_running, pids))
+
+
+def test_a_missing_interpreter_is_an_error_that_says_how_to_get_it() -> None:
+    with pytest.raises(ServerError, match=r"no interpreter '.venv-none/bin/python'.* Run `make vllm`"):
+        serve_vllm(LocalVLLM(python=".venv-none/bin/python"), "model", "m").__enter__()
+
+
+def test_a_server_that_dies_while_starting_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
+    with pytest.raises(ServerError, match=r"ended by itself with status 1[\s\S]*no room for the weights"):
+        serve_vllm(stand_in(tmp_path, "die"), "model", "m").__enter__()
+
+
+def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> None:
+    place = stand_in(tmp_path, "dawdle").model_copy(update={"ready_seconds": 1})
+    with pytest.raises(ServerError, match="not ready after 1 s"):
+        serve_vllm(place, "model", "m").__enter__()
+    assert running(tmp_path) == []
+
+
+def test_the_server_and_its_children_end_with_the_block(tmp_path: Path) -> None:
+    with serve_vllm(stand_in(tmp_path, "serve"), "model", "m") as url:
+        assert url.endswith("/v1")
+        assert all(is_running(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+    assert running(tmp_path) == []
+
+
+def test_the_server_ends_too_when_the_block_raises(tmp_path: Path) -> None:
+    with pytest.raises(KeyError), serve_vllm(stand_in(tmp_path, "serve"), "model", "m"):
+        raise KeyError
+    assert running(tmp_path) == []
+
+
+def test_a_server_that_dies_during_the_block_is_an_error(tmp_path: Path) -> None:
+    serving = serve_vllm(stand_in(tmp_path, "serve"), "model", "m")
+    serving.__enter__()
+    os.kill(int((tmp_path / "pids").read_text().split()[0]), signal.SIGKILL)
+    time.sleep(0.2)
+    with pytest.raises(ServerError, match="ended by itself with status -9"):
+        serving.__exit__(None, None, None)
+    assert running(tmp_path) == []
+
+
+def test_the_server_ends_with_us_even_when_we_are_killed(tmp_path: Path) -> None:
+    place = stand_in(tmp_path, "serve")
+    code = (
+        "from schemas.profile import LocalVLLM\nfrom tasks.serving.vllm import serve_vllm\nimport time\n"
+        f"with serve_vllm(LocalVLLM.model_validate_json({place.model_dump_json()!r}), 'model', 'm'):\n"
+        "    print('ready', flush=True)\n    time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        parent.kill()
+    assert running(tmp_path) == []
+
+
+# The ring: a real vLLM server, on the CPU, of a model that is trained for a second.
+
+TOWNS = ("Arvo", "Bell", "Cray", "Dunn", "Esk", "Faro")
+WARES = ("salt", "wool", "glass", "tin", "honey", "cloth")
+SAMPLING = Sampling(max_tokens=64)
+
+
+def sentence(rng: Random) -> str:
+    town, first, second = rng.choice(TOWNS), rng.choice(WARES), rng.choice(WARES)
+    return f"{town} sells {first} in spring and buys {second} in {rng.choice(('autumn', 'winter'))}."
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model that writes such sentences and ends them, and whose own defaults would sample greedily."""
+    import torch
+
+    from tasks.models.start import make_model, make_tokenizer
+
+    rng = Random(0)
+    texts = [sentence(rng) for _ in range(1000)]
+    tokenizer = make_tokenizer(texts, 1000)
+    model = make_model(BaseModelPlan(hidden_size=128, layers=4, head_size=64, context_tokens=256), tokenizer)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for start in range(0, 640, 16):
+        rows = [tokenizer.encode(text + tokenizer.eos_token) for text in texts[start : start + 16]]
+        ids = torch.tensor([row + [0] * (48 - len(row)) for row in rows])
+        labels = torch.tensor([row + [-100] * (48 - len(row)) for row in rows])
+        model(input_ids=ids, labels=labels).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    model.generation_config.do_sample, model.generation_config.top_k = True, 1
+    folder = tmp_path_factory.mktemp("tiny")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def served(checkpoint: Path) -> Iterator[str]:
+    """The url of a vLLM server that serves the checkpoint as profile vllm-cpu says."""
+    place = load_profile("vllm-cpu").serving
+    assert isinstance(place, LocalVLLM)
+    place = place.model_copy(update={"python": str(ROOT / place.python)})
+    if not Path(place.python).exists():
+        pytest.skip(f"{place.python} is missing: `make vllm` installs it")
+    with serve_vllm(place, str(checkpoint), "tiny") as url:
+        yield url
+
+
+@pytest.fixture
+async def generator(served: str) -> AsyncIterator[ServerGenerator]:
+    async with ServerGenerator([served], "tiny") as generator:
+        yield generator
+
+
+def forward_logprobs(checkpoint: Path, before: list[int], after: list[int]) -> list[float]:
+    """Return the log-probability of each token of ``after`` behind ``before``, by transformers."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(checkpoint, dtype=torch.float32).eval()
+    with torch.inference_mode():
+        logprobs = model(input_ids=torch.tensor([before + after])).logits[0].double().log_softmax(-1)
+    return [float(logprobs[len(before) - 1 + place, token]) for place, token in enumerate(after)]
+
+
+def tokenizer_of(checkpoint: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(checkpoint)
+
+
+async def ask(generator: ServerGenerator, number: int, request: Request = Request("Bell sells")) -> Reply:  # noqa: B008
+    return await generator.complete(f"{number:08x}00000000", request, SAMPLING)
+
+
+@pytest.mark.vllm
+async def test_vllm_passes_the_check_and_gives_raw_logprobs(generator: ServerGenerator, checkpoint: Path) -> None:
+    await generator.check()
+    assert generator.logprob_semantics == "raw"
+    assert generator.revision == str(checkpoint)
+
+
+@pytest.mark.vllm
+async def test_vllm_gives_the_same_reply_twice_alone_and_among_others(generator: ServerGenerator) -> None:
+    numbers = [*range(40), 2**32 - 1]
+    alone = [await ask(generator, number) for number in numbers]
+    among = await asyncio.gather(*(ask(generator, number) for number in numbers))
+    assert [reply.token_ids for reply in alone] == [reply.token_ids for reply in among]
+    for one, other in zip(alone, among, strict=True):
+        assert one.token_logprobs == pytest.approx(other.token_logprobs, abs=1e-4)
+
+
+@pytest.mark.vllm
+async def test_the_models_own_sampling_defaults_do_not_reach_the_draw(generator: ServerGenerator) -> None:
+    replies = await asyncio.gather(*(ask(generator, number) for number in range(20)))
+    assert len({reply.text for reply in replies}) > 5
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("prompt", ["Bell sells", (Message("user", "Bell sells"),)], ids=["raw", "chat"])
+async def test_vllms_logprobs_are_the_models_with_the_end_token_last(
+    generator: ServerGenerator, checkpoint: Path, prompt: str | tuple[Message, ...]
+) -> None:
+    tokenizer = tokenizer_of(checkpoint)
+    turns = [{"role": "user", "content": "Bell sells"}]
+    text = (
+        prompt
+        if isinstance(prompt, str)
+        else tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    )
+    before = tokenizer.encode(text)
+    replies = [await ask(generator, number, Request(prompt)) for number in range(8)]
+    assert "stop" in {reply.finish_reason for reply in replies}
+    for reply in replies:
+        assert reply.prompt_tokens == len(before)
+        assert (reply.token_ids[-1] == tokenizer.eos_token_id) == (reply.finish_reason == "stop")
+        expected = forward_logprobs(checkpoint, before, list(reply.token_ids))
+        assert reply.token_logprobs == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.vllm
+async def test_vllm_keeps_to_a_json_schema(generator: ServerGenerator) -> None:
+    wares = {"type": "array", "items": {"enum": list(WARES)}, "minItems": 2, "maxItems": 3}
+    schema = json.dumps({"type": "object", "properties": {"wares": wares}, "required": ["wares"]})
+    for prompt in ("Bell sells", (Message("user", "Bell sells"),)):
+        reply = await ask(generator, 5, Request(prompt, json_schema=schema))
+        assert set(json.loads(reply.text)["wares"]) <= set(WARES)
+        assert len(reply.token_logprobs) == len(reply.token_ids)
+
+
+@pytest.mark.vllm
+async def test_vllms_scores_are_those_of_a_forward_pass(generator: ServerGenerator, checkpoint: Path) -> None:
+    tokenizer = tokenizer_of(checkpoint)
+    prompt, text = "Bell sells salt in spring", " and buys tin in winter."
+    expected = forward_logprobs(checkpoint, tokenizer.encode(prompt), tokenizer.encode(text))
+    assert await generator.score(prompt, text) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.vllm
+async def test_vllm_refuses_what_does_not_fit_the_models_context(generator: ServerGenerator) -> None:
+    for words in (100, 400):  # with room for some of the reply, and for none of it
+        with pytest.raises(Refused, match="rejected"):
+            await generator.complete(
+                "0" * 16, Request("Bell sells " * words), SAMPLING.model_copy(update={"max_tokens": 200})
+            )
+    with pytest.raises(Refused, match="rejected"):
+        await generator.score("Bell sells", " salt" * 400)
+
+
+@pytest.mark.vllm
+async def test_a_name_that_vllm_does_not_serve_is_an_error_that_lists_what_it_serves(served: str) -> None:
+    async with ServerGenerator([served], "tinier") as generator:
+        with pytest.raises(ServerError, match=r"served are tiny\. Set the model to one of them"):
+            await generator.check()
+        with pytest.raises(ServerError, match=r"not found \(404\)"):
+            await ask(generator, 1)

@@ -1,0 +1,224 @@
+import csv
+import gzip
+import io
+import json
+import logging
+import os
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import polars as pl
+import pytest
+import zstandard
+
+from schemas.errors import BadInput, SourceError
+from schemas.rows import Document
+from tasks.sources import Files
+
+ROWS: list[dict[str, Any]] = [
+    {"id": "a1", "head": "First", "body": 'One, "two"\nthree.'},
+    {"id": "a2", "head": None, "body": "Café.\n\nNext paragraph."},
+    {"id": "a3", "head": "Third", "body": None},
+]
+
+
+def write(path: Path, content: bytes | str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
+    if path.suffix == ".parquet":
+        pl.DataFrame(rows).write_parquet(path, row_group_size=2)
+    elif path.suffix == ".csv":
+        text = io.StringIO()
+        table = csv.DictWriter(text, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+        write(path, text.getvalue())
+    else:
+        write(path, "".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def documents(source: Files) -> list[Document]:
+    return [document for part in source.parts() for document in source.read(part)]
+
+
+def failure(source: Files) -> str:
+    with pytest.raises(BadInput) as caught:
+        documents(source)
+    return str(caught.value)
+
+
+def test_a_folder_gives_its_files_under_names_that_no_machine_shapes(tmp_path: Path) -> None:
+    for machine in ("one", "two/deeper"):
+        write(tmp_path / machine / "docs" / "b.md", "# B")
+        write(tmp_path / machine / "docs" / "sub" / "a.txt", "A")
+    found = [
+        documents(Files(paths=[str(tmp_path / machine / "docs")], licence="CC0-1.0"))
+        for machine in ("one", "two/deeper")
+    ]
+
+    assert (
+        found[0]
+        == found[1]
+        == [
+            Document("# B", "b", "b.md", "CC0-1.0"),
+            Document("A", "a", "sub/a.txt", "CC0-1.0"),
+        ]
+    )
+
+
+def test_several_paths_are_named_from_the_folder_they_share(tmp_path: Path) -> None:
+    write(tmp_path / "2023" / "a.txt", "A")
+    write(tmp_path / "2024" / "a.txt", "B")
+    source = Files(paths=[str(tmp_path / "2024"), str(tmp_path / "2023" / "a.txt"), str(tmp_path / "20*" / "*.txt")])
+
+    assert [part.name for part in source.parts()] == ["2023/a.txt", "2024/a.txt"]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_every_kind_of_table_gives_the_same_documents(tmp_path: Path, suffix: str) -> None:
+    write_rows(tmp_path / f"rows{suffix}", ROWS)
+    found = documents(Files(paths=[str(tmp_path)], text_field="body", title_field="head", id_field="id"))
+
+    assert [(document.text, document.title, document.uri) for document in found] == [
+        (ROWS[0]["body"], "First", f"rows{suffix}#a1"),
+        (ROWS[1]["body"], "", f"rows{suffix}#a2"),
+        ("", "Third", f"rows{suffix}#a3"),
+    ]
+
+
+def test_compressed_files_read_like_plain_ones(tmp_path: Path) -> None:
+    plain = "".join(json.dumps({"text": f"text {n}"}) + "\n" for n in range(3)).encode()
+    write(tmp_path / "a" / "x.jsonl", plain)
+    write(tmp_path / "b" / "x.jsonl.gz", gzip.compress(plain[:14]) + gzip.compress(plain[14:]))
+    write(tmp_path / "c" / "x.jsonl.zst", zstandard.compress(plain[:14]) + zstandard.compress(plain[14:]))
+    texts = [[document.text for document in documents(Files(paths=[str(tmp_path / folder)]))] for folder in "abc"]
+
+    assert texts == [["text 0", "text 1", "text 2"]] * 3
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_a_truncated_file_is_an_error_not_a_shorter_corpus(tmp_path: Path, suffix: str) -> None:
+    content = os.urandom(50_000).hex().encode()
+    packed = gzip.compress(content) if suffix == ".gz" else zstandard.compress(content)
+    source = Files(paths=[str(write(tmp_path / f"a.txt{suffix}", packed[:-100]))])
+
+    with pytest.raises(SourceError, match="Truncated compressed stream; it must be whole"):
+        documents(source)
+
+
+def test_one_document_a_line(tmp_path: Path) -> None:
+    source = Files(paths=[str(write(tmp_path / "wiki.txt", "\ufeffFirst.\r\n\nSecond."))], one_per_line=True)
+
+    assert [(document.text.strip(), document.uri) for document in documents(source)] == [
+        ("First.", "wiki.txt#1"),
+        ("Second.", "wiki.txt#3"),
+    ]
+
+
+def test_object_storage_reads_like_a_folder() -> None:
+    system = fsspec.filesystem("memory")
+    system.pipe({"/corpus/a.txt": b"A", "/corpus/sub/b.jsonl": b'{"text": "B"}\n'})
+    source = Files(paths=["memory://corpus"])
+
+    assert [(document.text, document.uri) for document in documents(source)] == [("A", "a.txt"), ("B", "sub/b.jsonl#1")]
+    before = list(source.parts())
+    system.pipe({"/corpus/a.txt": b"B"})
+    assert [part.fingerprint == old.fingerprint for part, old in zip(source.parts(), before, strict=True)] == [
+        False,
+        True,
+    ]
+
+
+def test_a_changed_file_has_another_fingerprint(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.txt", "A")
+    source = Files(paths=[str(path)])
+    (before,) = source.parts()
+    os.utime(path, (1, 1))
+    (after,) = source.parts()
+
+    assert before.name == after.name
+    assert before.fingerprint != after.fingerprint
+
+
+def test_files_of_other_kinds_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a.txt", "b.pdf", "c", ".hidden.txt", ".git/d.md", "e.parquet.gz"):
+        write(tmp_path / name, "A")
+    with caplog.at_level(logging.INFO, "gainloop.sources"):
+        assert [part.name for part in Files(paths=[str(tmp_path)]).parts()] == ["a.txt"]
+
+    assert "Skipped 5 of 6 files" in caplog.text
+
+
+def test_a_path_without_anything_to_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write(tmp_path / "pdfs" / "a.pdf", "")
+
+    for path in ("nowhere", "empty", "*.txt"):
+        assert f"nothing found at '{tmp_path / path}'" in failure(Files(paths=[str(tmp_path / path)]))
+    for path in ("pdfs", "pdfs/a.pdf"):
+        assert "1 found at" in failure(Files(paths=[str(tmp_path / path)]))
+    assert "Protocol not known" in failure(Files(paths=["nope://x"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.txt", b"caf\xe9", "a.txt: byte 3 is not UTF-8; only UTF-8 is read."),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "\xe9"}\n', "a.jsonl: byte 24 is not UTF-8"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "b"\n', "a.jsonl, line 2: Expecting ',' delimiter at column 13"),
+        ("a.jsonl", b"[1]\n", "a.jsonl, line 1: found a list; every line must be one JSON object."),
+        ("a.jsonl", b'{"body": "a", "n": 1}\n', "a.jsonl, line 1: field 'text' not found; fields there are body, n."),
+        ("a.jsonl", b'{"text": ["a"]}\n', "a.jsonl, row 1: field 'text' holds a list; text is allowed."),
+        ("a.csv", b"body,n\na,1\n", "a.csv: field 'text' not found; fields there are body, n."),
+        ("a.csv", b"", "a.csv: field 'text' not found; fields there are none."),
+        ("a.csv", b"n,text\n1,a\n2,b, c\n", "a.csv, line 3: 3 cells under 2 names; comma-separated rows"),
+        ("a.csv", b'text\n"a\n', "a.csv, line 2: unexpected end of data"),
+        ("a.parquet", b"PAR1 no", "a.parquet: "),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named_with_the_place(
+    tmp_path: Path, name: str, content: bytes, expected: str
+) -> None:
+    assert expected in failure(Files(paths=[str(write(tmp_path / name, content))]))
+
+
+def test_a_parquet_file_without_the_field_lists_those_it_has(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.parquet", ROWS)
+
+    assert "field 'text' not found; fields there are id, head, body" in failure(Files(paths=[str(path)]))
+
+
+def test_a_csv_cell_may_be_a_long_document(tmp_path: Path) -> None:
+    path = write_rows(tmp_path / "rows.csv", [{"text": "long " * 100_000}])
+
+    assert len(documents(Files(paths=[str(path)]))[0].text) == 500_000
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, suffix: str) -> None:
+    path = write_rows(tmp_path / f"rows{suffix}", [{"text": f"{n} " + "text " * 400} for n in range(4000)])
+    source = Files(paths=[str(path)])
+    (part,) = source.parts()
+    tracemalloc.start()
+    num_documents = sum(1 for _ in source.read(part))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert num_documents == 4000
+    assert peak_bytes < 6_000_000  # of 8 MB of text
+
+
+def test_books_articles_and_encyclopedias_can_be_read(shared_data: Path) -> None:
+    quality = Files(paths=[str(shared_data / "quality")], text_field="article", title_field="head", id_field="doc_id")
+    squality = Files(paths=[str(shared_data / "squality" / "*.jsonl")], text_field="document")
+    wikipedia = Files(paths=[str(shared_data / "wikipedia" / "wiki_demo.txt")], one_per_line=True)
+
+    assert [len(documents(source)) for source in (quality, squality, wikipedia)] == [10, 100, 30]
+    assert documents(quality)[0].uri == "quality.jsonl#leval-quality-00"

@@ -1,0 +1,59 @@
+import json
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.errors import BadInput, SourceError
+from tasks.sources import AnySource, HuggingFace
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> str:
+    rows = [{"text": f"Text {n}", "title": f"Title {n}", "name": n} for n in range(3)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(tmp_path)
+
+
+def read(source: HuggingFace) -> list[tuple[str, str, str]]:
+    (part,) = source.parts()
+    return [
+        (document.text, document.title, document.uri.removeprefix(source.dataset)) for document in source.read(part)
+    ]
+
+
+def test_a_split_is_streamed_as_documents(dataset: str) -> None:
+    source = HuggingFace(dataset=dataset, revision="v1", title_field="title", id_field="name")
+
+    assert read(source) == [(f"Text {n}", f"Title {n}", f"/default/train#{n}") for n in range(3)]
+
+
+def test_a_split_is_read_again_when_the_revision_is_another(dataset: str) -> None:
+    (part,) = HuggingFace(dataset=dataset, revision="v1").parts()
+
+    assert (part.fingerprint, part.name) == ("v1", f"{dataset}/default/train")
+
+
+@pytest.mark.parametrize("revision", ["", "main"])
+def test_a_revision_must_be_pinned(revision: str) -> None:
+    with pytest.raises(ValidationError, match="a commit or a tag is allowed, because what a branch names changes"):
+        TypeAdapter(AnySource).validate_python({"kind": "huggingface", "dataset": "a/b", "revision": revision})
+
+
+def test_what_is_not_there_is_named(dataset: str) -> None:
+    with pytest.raises(BadInput, match=r"split 'test'.*Bad split: test. Available splits: \['train'\]"):
+        read(HuggingFace(dataset=dataset, revision="v1", split="test"))
+    with pytest.raises(BadInput, match="BuilderConfig 'x' not found"):
+        read(HuggingFace(dataset=dataset, revision="v1", config="x"))
+    with pytest.raises(BadInput, match="field 'body' not found; fields there are text, title, name"):
+        read(HuggingFace(dataset=dataset, revision="v1", text_field="body"))
+    with pytest.raises(BadInput, match="Couldn't find any data file"):
+        read(HuggingFace(dataset=f"{dataset}/nowhere", revision="v1"))
+
+
+def test_a_hub_out_of_reach_is_not_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+    with pytest.raises(SourceError, match="the hub must be within reach"):
+        read(HuggingFace(dataset="someone/something", revision="v1"))

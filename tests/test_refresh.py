@@ -1,0 +1,210 @@
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from schemas.errors import BadInput
+from schemas.rows import Document
+from tasks.refresh import Refreshed, as_markdown, refresh_snapshot
+from tasks.sources import Files, Part, Source
+from tasks.store import Store
+from tasks.store.snapshots import read_anchors, read_snapshot
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three files of ten documents each; c repeats two of a's."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write(corpus / "a.jsonl", [f"document {n} of the first file" for n in range(10)])
+    write(corpus / "b.jsonl", [f"document {n} of the second file" for n in range(9)] + ["short"])
+    write(corpus / "c.jsonl", [f"document {n} of the first file" for n in range(2)] + ["the same"] * 8)
+    return corpus
+
+
+def write(path: Path, texts: list[str]) -> None:
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+
+
+def refresh(store: Store, folder: Path, heldout_fraction: float = 0.2) -> Refreshed:
+    return refresh_snapshot(store, Files(paths=[str(folder)], max_chars=60, min_chars=8), heldout_fraction)
+
+
+def test_a_refresh_keeps_distinct_texts_and_counts_the_rest(store: Store, folder: Path) -> None:
+    refreshed = refresh(store, folder)
+
+    assert refreshed.changed
+    assert (refreshed.num_parts_read, refreshed.num_parts_kept, refreshed.num_new_anchors) == (3, 0, 20)
+    assert (refreshed.corpus.num_documents, refreshed.corpus.num_anchors) == (30, 20)
+    assert refreshed.corpus.drops == {"too_short": 1, "duplicate": 9}
+    assert read_snapshot(store)["snapshot_id"] == refreshed.snapshot_id
+    assert "| dropped as duplicate | 9 |" in as_markdown(refreshed)
+
+
+def test_nothing_new_reads_nothing_writes_nothing_and_keeps_the_snapshot(store: Store, folder: Path) -> None:
+    first = refresh(store, folder)
+    before = {
+        table: store.query(f"from {table} order by all") for table in ("parts", "anchors", "part_anchors", "refreshes")
+    }
+    again = refresh(store, folder)
+
+    assert (again.snapshot_id, again.changed, again.num_parts_read) == (first.snapshot_id, False, 0)
+    for table, rows in before.items():
+        assert store.query(f"from {table} order by all").equals(rows)
+
+
+def test_only_a_changed_file_is_read_again(store: Store, folder: Path) -> None:
+    first = refresh(store, folder)
+    write(folder / "b.jsonl", ["document 0 of the second file", "something else"])
+    second = refresh(store, folder)
+
+    assert (second.num_parts_read, second.num_parts_kept, second.num_new_anchors) == (1, 2, 1)
+    assert second.corpus.num_anchors == 13
+    assert second.snapshot_id != first.snapshot_id
+
+
+def test_a_touched_file_is_read_but_makes_no_snapshot(store: Store, folder: Path) -> None:
+    first = refresh(store, folder)
+    os.utime(folder / "a.jsonl", (1, 1))
+    second = refresh(store, folder)
+
+    assert (second.num_parts_read, second.changed, second.snapshot_id) == (1, False, first.snapshot_id)
+
+
+def test_a_deleted_file_is_not_in_the_new_snapshot_and_stays_in_the_old_one(store: Store, folder: Path) -> None:
+    first = refresh(store, folder)
+    (folder / "b.jsonl").unlink()
+    second = refresh(store, folder)
+
+    assert second.corpus.num_anchors == 11
+    assert read_anchors(store, first.snapshot_id).height == 20
+    assert not [text for text in read_anchors(store)["text"] if "second" in text]
+
+
+def test_a_snapshot_has_one_name_on_every_machine(store: Store, folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    write(elsewhere / "all.jsonl", sorted({text for text in read_texts(folder) if text != "short"}, reverse=True))
+    other = Store(str(tmp_path / "other.duckdb"))
+
+    assert refresh(other, elsewhere).snapshot_id == refresh(store, folder).snapshot_id
+
+
+def read_texts(folder: Path) -> list[str]:
+    return [json.loads(line)["text"] for path in folder.iterdir() for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("texts", "heldout_fraction", "expected"),
+    [
+        (["short"], 0.1, "none of 1 documents has 8 characters; a snapshot needs one at least"),
+        (["a long enough text"], 1.0, "all 1 anchors are held out at heldout_fraction 1; one at least must be left"),
+    ],
+)
+def test_a_corpus_without_training_text_makes_no_snapshot(
+    store: Store, tmp_path: Path, texts: list[str], heldout_fraction: float, expected: str
+) -> None:
+    write(tmp_path / "a.jsonl", texts)
+    with pytest.raises(BadInput, match=expected):
+        refresh(store, tmp_path / "a.jsonl", heldout_fraction)
+
+    assert store.query("from snapshots").is_empty()
+    assert store.query("from refreshes").is_empty()
+
+
+def test_bad_input_makes_no_snapshot_and_a_rerun_reads_only_what_was_not(store: Store, folder: Path) -> None:
+    (folder / "d.jsonl").write_text("no json")
+    with pytest.raises(BadInput, match="line 1"):
+        refresh(store, folder)
+    assert store.query("from snapshots").is_empty()
+
+    write(folder / "d.jsonl", ["another document"])
+    assert refresh(store, folder).corpus.num_anchors == 21
+
+
+class Slow(Source):
+    """A source whose every document takes a while."""
+
+    kind: Literal["slow"] = "slow"
+    seconds: float = 0.05
+
+    def parts(self) -> Iterator[Part]:
+        yield from (Part(f"part {n}", "1") for n in range(4))
+
+    def read(self, part: Part) -> Iterator[Document]:
+        for n in range(10):
+            time.sleep(self.seconds)
+            yield Document(f"document {n} of {part.name} " * 10, "", part.name, "")
+
+
+def test_progress_is_told_about_once_a_second(store: Store) -> None:
+    told: list[tuple[int, int, int]] = []
+    refresh_snapshot(store, Slow(), 0.2, lambda *counts: told.append(counts))
+
+    assert 1 <= len(told) <= 3
+    assert all(total == 4 for _, total, _ in told)
+    assert told == sorted(told)
+
+
+def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
+    tests = Path(__file__).parent
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        cwd=tests.parent,
+        env=os.environ | {"PYTHONPATH": f"{tests.parent}:{tests}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+REFRESHING = """
+import sys, test_refresh as t
+t.refresh_snapshot(t.Store(sys.argv[1]), t.Slow(), 0.2)
+"""
+
+
+def test_a_killed_refresh_is_taken_up_where_it_was(store: Store, tmp_path: Path) -> None:
+    process = python(REFRESHING, store.path)
+    while process.poll() is None and store.query("from parts").is_empty():
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    resumed = refresh_snapshot(store, Slow(), 0.2)
+    whole = refresh_snapshot(Store(str(tmp_path / "whole.duckdb")), Slow(seconds=0), 0.2)
+
+    assert 0 < resumed.num_parts_read < 4
+    assert resumed.snapshot_id == whole.snapshot_id
+    assert resumed.corpus == whole.corpus
+
+
+INSERTING = """
+import itertools, pathlib, sys
+from tasks.store import Store
+for n in itertools.count():
+    if pathlib.Path(sys.argv[2]).exists():
+        break
+    Store(sys.argv[1]).insert(quarantine=[{"batch_id": "b", "record_id": str(n), "reason": "r"}])
+    print(n + 1, flush=True)
+"""
+
+
+def test_a_refresh_runs_beside_another_process_that_keeps_inserting(store: Store, folder: Path, tmp_path: Path) -> None:
+    process = python(INSERTING, store.path, str(tmp_path / "stop"))
+    assert process.stdout
+    process.stdout.readline()
+    refreshed = refresh(store, folder)
+    (tmp_path / "stop").touch()
+    printed, errors = process.communicate(timeout=60)
+
+    num_inserted = int((printed.split() or ["1"])[-1])
+
+    assert (process.returncode, errors) == (0, "")
+    assert store.query("from quarantine").height == num_inserted
+    assert read_anchors(store).height == refreshed.corpus.num_anchors
