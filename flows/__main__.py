@@ -1,5 +1,6 @@
 """The command line: ``python -m flows <flow> --help``. Every flow's parameters are its options."""
 
+import atexit
 import functools
 import inspect
 import logging
@@ -36,6 +37,10 @@ app = cyclopts.App(
 )
 
 
+last_words: list[str] = []
+"""Printed when all else is said: a temporary Prefect server still logs its end after the flow's."""
+
+
 def command_of(flow: Flow[Any, Any], result_name: str) -> Callable[..., None]:
     """Return the command of a flow: its parameters as options, its result as the last line, errors in one line."""
 
@@ -46,7 +51,7 @@ def command_of(flow: Flow[Any, Any], result_name: str) -> Callable[..., None]:
         except GainloopError as error:
             Console(stderr=True, soft_wrap=True).print(f"error: {error}", style="red", highlight=False, markup=False)
             sys.exit(1)
-        print(f"{result_name}: {result}")
+        last_words.append(f"{result_name}: {result}")
 
     signature = inspect.signature(flow.fn, eval_str=True)
     options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in signature.parameters.values()]
@@ -65,6 +70,7 @@ class _WithoutTraceback(logging.Filter):
 
 def main() -> None:
     """Run the command line."""
+    atexit.register(lambda: print(*last_words, sep="\n") if last_words else None)
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_WithoutTraceback())
     for flow, result_name in RESULTS.items():

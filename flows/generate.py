@@ -35,7 +35,13 @@ def generate(
     model, revision, folder = _generator(place, snapshot_id, method, start, served_model, sampling, seed)
     about = method.model_dump(mode="json")
     recipe = Recipe(
-        method=about, snapshot_id=snapshot_id, model=model, revision=revision, sampling=sampling, seed=seed, max_anchors=max_anchors
+        method=about,
+        snapshot_id=snapshot_id,
+        model=model,
+        revision=revision,
+        sampling=sampling,
+        seed=seed,
+        max_anchors=max_anchors,
     )
     if not is_generated(place, recipe):
         with served(place, recipe, folder) as reached:
@@ -46,7 +52,13 @@ def generate(
 
 
 def _generator(
-    place: Profile, snapshot_id: str, method: AnyMethod, start: AnyBase, served_model: str, sampling: Sampling, seed: int
+    place: Profile,
+    snapshot_id: str,
+    method: AnyMethod,
+    start: AnyBase,
+    served_model: str,
+    sampling: Sampling,
+    seed: int,
 ) -> tuple[str, str, str | None]:
     """Return the generator's name, its revision, and the folder of its weights if it is ours."""
     if served_model:

@@ -38,8 +38,8 @@ class LocalVLLM(Parameters):
 
     kind: Literal["vllm"] = "vllm"
     python: Annotated[str, Field(description="the interpreter that has vllm installed")] = ".venv-vllm/bin/python"
-    arguments: Annotated[list[str], Field(description="further arguments of the server")] = []
-    environment: Annotated[dict[str, str], Field(description="set for the server's process")] = {}
+    arguments: Annotated[tuple[str, ...], Field(description="further arguments of the server")] = ()
+    environment: Annotated[dict[str, str], Field(default_factory=dict, description="set for the server's process")]
     ready_seconds: Annotated[float, Field(gt=0, description="longest wait for /health")] = 600
     concurrency_limit: Annotated[str | None, Field(description="Prefect global limit taken while generating")] = None
 
@@ -82,4 +82,6 @@ def load_profile(name: str) -> Profile:
     try:
         return Profile.model_validate({"name": path.stem} | (yaml.safe_load(path.read_text()) or {}))
     except (ValidationError, yaml.YAMLError) as error:
-        raise BadInput(f"reading profile {path}: {error}. Mend that setting; schemas/profile.py says what each may be.") from error
+        raise BadInput(
+            f"reading profile {path}: {error}. Mend that setting; schemas/profile.py says what each may be."
+        ) from error

@@ -31,8 +31,9 @@ create table if not exists part_anchors (
     source_id varchar not null, part varchar not null, fingerprint varchar not null, anchor_id varchar not null);
 -- the corpus after one refresh that changed something
 create table if not exists snapshots (
-    snapshot_id varchar not null, source_id varchar not null, source varchar not null, heldout_fraction double not null,
-    num_anchors bigint not null, num_heldout bigint not null, num_bytes bigint not null, created_at timestamptz not null);
+    snapshot_id varchar not null, source_id varchar not null, source varchar not null,
+    heldout_fraction double not null, num_anchors bigint not null, num_heldout bigint not null,
+    num_bytes bigint not null, created_at timestamptz not null);
 -- one part's version in one snapshot
 create table if not exists snapshot_parts (
     snapshot_id varchar not null, source_id varchar not null, part varchar not null, fingerprint varchar not null);
@@ -63,5 +64,6 @@ create table if not exists checkpoints (
     url varchar not null, plan varchar not null, metrics varchar not null, created_at timestamptz not null);
 -- one report of one batch: the parameters that shaped it have the id, the whole report is the value
 create table if not exists measurements (
-    batch_id varchar not null, measurement_id varchar not null, report varchar not null, measured_at timestamptz not null);
+    batch_id varchar not null, measurement_id varchar not null, report varchar not null,
+    measured_at timestamptz not null);
 """

@@ -3,7 +3,6 @@
 import contextvars
 import threading
 import time
-from types import TracebackType
 from uuid import UUID
 
 from prefect import get_run_logger
@@ -27,7 +26,7 @@ class Bar:
         self._begun = self._logged = time.monotonic()
         self._stop = threading.Event()
         self._artifact: UUID | None = None
-        self._shown = -1.0
+        self._shown = (-1.0, "")
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._show_often,), daemon=True)
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
@@ -37,7 +36,7 @@ class Bar:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_failure: object) -> None:
         self._stop.set()
         self._thread.join()
 
@@ -49,11 +48,13 @@ class Bar:
 
     def _show(self) -> None:
         percent = 100 * self._done / self._total if self._total else 0.0
-        if percent == self._shown:
+        if (percent, self.note) == self._shown:
             return
-        self._shown = percent
+        self._shown = (percent, self.note)
         if self._artifact is None:
-            self._artifact = create_progress_artifact(percent, description=self.what)
+            made = create_progress_artifact(percent, description=self.what)
+            assert isinstance(made, UUID)  # outside an event loop Prefect answers at once
+            self._artifact = made
         else:
             update_progress_artifact(self._artifact, percent)
         if time.monotonic() - self._logged >= LOG_SECONDS:

@@ -116,6 +116,7 @@ def _read_parts(store: Store, source: Source, unread: list[Part], on_progress: P
         writer.finish_part(part.name, part.fingerprint, counts)
         num_found += counts["anchors"]
     writer.write()
+    on_progress(len(unread), len(unread), num_found)
     return writer.num_new_anchors
 
 

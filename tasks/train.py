@@ -1,7 +1,7 @@
 """Training: the start checkpoint, the synthesizer, the trainee and its matched baseline, and their scores."""
 
 import io
-import json
+import shutil
 import time
 from typing import Any
 
@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.identity import content_hash
 from schemas.profile import Profile
-from schemas.recipe import AnyBase, Checkpoint, Recipe, TrainingPlan
+from schemas.recipe import AnyBase, Checkpoint, TrainingPlan
 from tasks.methods import SBP
 from tasks.progress import Bar
 from tasks.store import Store, open_store
@@ -149,7 +149,9 @@ def train_checkpoint(place: Profile, batch_id: str, start_id: str, plan: Trainin
 
 
 @task(cache_policy=NO_CACHE, task_run_name="score checkpoints")
-def score_checkpoints(place: Profile, batch_id: str, training_id: str, checkpoints: dict[str, str], begun: float) -> None:
+def score_checkpoints(
+    place: Profile, batch_id: str, training_id: str, checkpoints: dict[str, str], begun: float
+) -> None:
     store = open_store(place)
     scores = score_training(store, place, batch_id, checkpoints)
     finish_training(store, batch_id, training_id, checkpoints, scores, time.time() - begun)
@@ -172,8 +174,6 @@ def _adopt(store: Store, place: Profile, wanted: Checkpoint) -> str:
 
 
 def _copy(folder: str, partial: str) -> dict[str, Any]:
-    import shutil
-
     shutil.copytree(folder, partial, dirs_exist_ok=True)
     return {"num_tokens": 0}
 

@@ -53,7 +53,12 @@ def ask_entities(anchor: Anchor, max_entities: int) -> Request:
     """Ask for the entity list as JSON; the schema bounds it, so that it fits into a reply."""
     item = {"type": "string", "minLength": 1, "maxLength": 60}
     entities = {"type": "array", "items": item, "minItems": 2, "maxItems": max_entities}
-    schema = {"type": "object", "properties": {"entities": entities}, "required": ["entities"], "additionalProperties": False}
+    schema = {
+        "type": "object",
+        "properties": {"entities": entities},
+        "required": ["entities"],
+        "additionalProperties": False,
+    }
     return Request(_after(anchor, LIST_ENTITIES), facet="entities", json_schema=json.dumps(schema))
 
 

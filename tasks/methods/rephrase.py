@@ -14,7 +14,7 @@ WISHES: dict[Style, str] = {
     "easy": "Retell the text above for a small child: short sentences, everyday words, nothing left out that matters.",
     "medium": "Retell the text above in the clear, neutral English of a good encyclopedia article.",
     "hard": "Retell the text above for a scholar: dense, terse, exact, with the field's technical vocabulary.",
-    "qa": 'Turn the text above into a conversation of questions and answers, each on a line of its own, '
+    "qa": "Turn the text above into a conversation of questions and answers, each on a line of its own, "
     'begun with "Question:" or "Answer:".',
 }
 

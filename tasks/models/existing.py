@@ -38,7 +38,7 @@ def _fingerprint(folder: Path) -> str:
 
 def _download(wanted: Checkpoint) -> tuple[str, str]:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         folder = snapshot_download(wanted.model, revision=wanted.revision or None)

@@ -77,7 +77,7 @@ def pair_rows(
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Return each text's tokens with the end token last."""
     ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
-    return [[*text, int(tokenizer.eos_token_id)] for text in ids]  # type: ignore[arg-type]
+    return [[*text, int(tokenizer.eos_token_id)] for text in ids]
 
 
 def _rows(encoded: list[list[int]], num_rows: int, context: int, rng: np.random.Generator) -> Iterator[Row]:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from schemas.errors import BadInput
 from schemas.profile import Training
 from schemas.recipe import BaseModelPlan, TrainingPlan
 from tasks.methods.sbp import SBP, ask_related
 from tasks.models.embedding import embed, related_pairs
+from tasks.models.loading import load_model, load_tokenizer
 from tasks.models.packing import Part, Row, pack, pair_rows
 from tasks.models.start import make_model, make_tokenizer
 from tasks.models.trainer import OnStep, train
@@ -29,7 +29,14 @@ def pretrain(texts: Sequence[str], plan: BaseModelPlan, place: Training, folder:
 
 
 def tune_synthesizer(
-    texts: Sequence[str], start: str, method: SBP, max_tokens: int, place: Training, folder: str, seed: int, on_step: OnStep
+    texts: Sequence[str],
+    start: str,
+    method: SBP,
+    max_tokens: int,
+    place: Training,
+    folder: str,
+    seed: int,
+    on_step: OnStep,
 ) -> Metrics:
     """Continue the checkpoint ``start`` on pairs of related texts, with the loss on the second text alone.
 
@@ -40,7 +47,7 @@ def tune_synthesizer(
     Raises:
         BadInput: No two texts are similar enough.
     """
-    model, tokenizer = _load(start)
+    model, tokenizer = load_model(start), load_tokenizer(start)
     pairs = related_pairs(texts, embed(texts), method.min_similarity, method.max_overlap, method.max_partners)
     prompted = [(ask_related(texts[first]), texts[second]) for first, second in pairs]
     rows = pair_rows(prompted, tokenizer, model.config.max_position_embeddings, max_tokens)
@@ -59,15 +66,11 @@ def continue_pretraining(
     parts: Sequence[Part], start: str, plan: TrainingPlan, place: Training, folder: str, on_step: OnStep
 ) -> Metrics:
     """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget."""
-    model, tokenizer = _load(start)
+    model, tokenizer = load_model(start), load_tokenizer(start)
     context = min(plan.context_tokens, model.config.max_position_embeddings)
     packed = pack(parts, tokenizer, plan.budget_tokens, context, plan.seed)
     metrics = train(model, tokenizer, packed.rows, plan.optimiser, place, folder, plan.seed, on_step)
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions}
-
-
-def _load(folder: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32), AutoTokenizer.from_pretrained(folder)
 
 
 def _within_budget(rows: list[Row], budget_tokens: int, seed: int) -> list[Row]:

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import PreTrainedModel
 
+from tasks.models.loading import load_model, load_tokenizer
 from tasks.models.packing import encode
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 2048
+"""Tokens per forward pass: logits of a small vocabulary then stay below 32 MB, which malloc keeps for the next."""
 
 
 @torch.inference_mode()
@@ -23,15 +25,16 @@ def score_texts(folder: str, text_ids: Sequence[str], texts: Sequence[str], devi
     Returns:
         Columns text_id, nats, num_tokens (end token included), num_bytes (UTF-8), in the order given.
     """
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
     window = model.config.max_position_embeddings - 1
     encoded = encode(tokenizer, texts)
     pieces = [(owner, ids[at : at + window]) for owner, ids in enumerate(encoded) for at in range(0, len(ids), window)]
     pieces.sort(key=lambda piece: len(piece[1]))
     nats = np.zeros(len(texts))
     for batch in _batches(pieces):
-        for (owner, _), value in zip(batch, _score([ids for _, ids in batch], model, tokenizer.eos_token_id), strict=True):
+        for (owner, _), value in zip(
+            batch, _score([ids for _, ids in batch], model, int(tokenizer.eos_token_id)), strict=True
+        ):
             nats[owner] += value
     return pl.DataFrame(
         {
@@ -52,7 +55,7 @@ def _batches(pieces: list[tuple[int, list[int]]]) -> list[list[tuple[int, list[i
     return batches
 
 
-def _score(rows: list[list[int]], model: torch.nn.Module, end: int) -> list[float]:
+def _score(rows: list[list[int]], model: PreTrainedModel, end: int) -> list[float]:
     longest = max(map(len, rows))
     ids = torch.tensor([[end, *row] + [end] * (longest - len(row)) for row in rows], device=model.device)
     real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=model.device)

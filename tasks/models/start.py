@@ -55,6 +55,7 @@ def make_model(plan: BaseModelPlan, tokenizer: PreTrainedTokenizerFast) -> Qwen3
         head_dim=plan.head_size,
         max_position_embeddings=plan.context_tokens,
         tie_word_embeddings=True,
+        initializer_range=plan.hidden_size**-0.5,  # the usual 0.02 is for widths of thousands: a narrow model stalls
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,

@@ -14,6 +14,8 @@ from tasks.methods.method import Method
 from tasks.serving import Generator, Refused, TryAgain
 from tasks.store.replies import ReplyLog
 
+Rows = list[dict[str, object]]
+
 
 @dataclass
 class Progress:
@@ -134,7 +136,7 @@ async def _all_or_first_failure(coroutines: Iterable) -> None:  # type: ignore[t
         raise failures.exceptions[0] from None
 
 
-def outcome_rows(batch_id: str, outcomes: dict[str, Outcome]) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
+def outcome_rows(batch_id: str, outcomes: dict[str, Outcome]) -> tuple[Rows, Rows]:
     """Return the rows of records and of drops, in an order that no schedule changes."""
     records, drops = [], []
     for _, outcome in sorted(outcomes.items()):

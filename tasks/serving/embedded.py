@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
 from schemas.recipe import Sampling
 from schemas.rows import Reply, Request
+from tasks.models.loading import load_model, load_tokenizer
 from tasks.serving import Refused
 from tasks.serving.sampling import Draw, Grammar
 
@@ -32,8 +32,8 @@ class EmbeddedEngine:
 
     def __init__(self, folder: str, model: str, revision: str, device: str = "cpu") -> None:
         self.model, self.revision = model, revision
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.network = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).to(device).eval()
+        self.tokenizer = load_tokenizer(folder)
+        self.network = load_model(folder, device).eval()
         self.context = min(self.network.config.max_position_embeddings, 4096)
         self._waiting: deque[_Seat] = deque()
         self._seats: list[_Seat | None] = [None] * SLOTS
@@ -47,14 +47,16 @@ class EmbeddedEngine:
     async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
         """Answer one request; see the protocol."""
         prompt = self._encode(request)
-        if not prompt or len(prompt) + sampling.max_tokens > self.context:
+        if not 0 < len(prompt) < self.context:
             raise Refused("rejected")
         draw = Draw(request_id, sampling, self._grammar.matcher(request.json_schema))
-        seat = _Seat(prompt, draw, asyncio.get_running_loop().create_future())
+        seat = _Seat(prompt, draw, self.context - len(prompt), asyncio.get_running_loop().create_future())
         self._waiting.append(seat)
         if self._stepping is None or self._stepping.done():
             self._stepping = asyncio.create_task(self._step_while_busy())
         await seat.done
+        if seat.finish_reason == "full":
+            raise Refused("rejected")
         return self._as_reply(request_id, request, seat)
 
     async def score(self, prompt: str, text: str) -> tuple[float, ...]:
@@ -126,7 +128,7 @@ class EmbeddedEngine:
         head = torch.tensor([seat.prompt[:-1] or seat.prompt], device=self.network.device)
         self.network(input_ids=head, past_key_values=cache, logits_to_keep=1)
         if self._cache is None:
-            self._cache = _SlotCache.like(cache, SLOTS, self.context)
+            self._cache = _SlotCache(cache, SLOTS, self.context)
         self._cache.lay(row, cache)
         return seat
 
@@ -140,7 +142,7 @@ class EmbeddedEngine:
         return Reply(
             request_id=request_id,
             prompt_id=request.prompt_id,
-            text=self.tokenizer.decode(seat.tokens, skip_special_tokens=True),
+            text=str(self.tokenizer.decode(seat.tokens, skip_special_tokens=True)),
             token_ids=tuple(seat.tokens),
             token_logprobs=tuple(seat.logprobs),
             finish_reason=seat.finish_reason,  # type: ignore[arg-type]
@@ -159,10 +161,14 @@ class EmbeddedEngine:
 
 @dataclass
 class _Seat:
-    """One request under way: what it has read, drawn, and how it ended."""
+    """One request under way: what it has read and drawn, and how it ended.
+
+    A reply that the context has no ``room`` for ends as ``full``: neither complete nor as long as was asked.
+    """
 
     prompt: list[int]
     draw: Draw
+    room: int
     done: asyncio.Future[None]
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -186,26 +192,28 @@ class _Seat:
             self.finish_reason = "stop"
         elif len(self.tokens) == self.draw.sampling.max_tokens:
             self.finish_reason = "length"
+        elif len(self.tokens) == self.room:
+            self.finish_reason = "full"
 
 
 class _SlotLayer(CacheLayerMixin):
     """Keys and values of one layer, [slots, heads, context, head size]; each row is written at its own position."""
 
     def __init__(self, cache: "_SlotCache", like: torch.Tensor, slots: int, context: int) -> None:
-        super().__init__()
-        self.cache = cache
+        super().__init__()  # type: ignore[no-untyped-call]
         shape = (slots, like.shape[1], context, like.shape[3])
-        self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)
+        self.cache = cache
         self.rows = torch.arange(slots, device=like.device)
+        self.laid_keys, self.laid_values = like.new_zeros(shape), like.new_zeros(shape)
         self.is_initialized = True
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         """The tensors are there from the start."""
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_a: Any, **_k: Any) -> Any:
-        self.keys[self.rows, :, self.cache.positions] = key_states[:, :, 0]
-        self.values[self.rows, :, self.cache.positions] = value_states[:, :, 0]
-        return self.keys, self.values
+        self.laid_keys[self.rows, :, self.cache.positions] = key_states[:, :, 0]
+        self.laid_values[self.rows, :, self.cache.positions] = value_states[:, :, 0]
+        return self.laid_keys, self.laid_values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.get_max_length(), 0
@@ -214,23 +222,24 @@ class _SlotLayer(CacheLayerMixin):
         return int(self.cache.positions.max())
 
     def get_max_length(self) -> int:
-        return int(self.keys.shape[2])
+        return int(self.laid_keys.shape[2])
 
 
 class _SlotCache(Cache):
-    """A key-value cache whose rows are at different lengths."""
+    """A key-value cache whose rows are at different lengths: ``positions``, [slots], is where each writes next."""
 
-    positions: torch.Tensor
+    def __init__(self, like: DynamicCache, slots: int, context: int) -> None:
+        self.slots = [_SlotLayer(self, keys, slots, context) for keys, _ in _tensors(like)]
+        self.positions = torch.zeros(slots, dtype=torch.long)
+        super().__init__(layers=list(self.slots))
 
-    @classmethod
-    def like(cls, cache: DynamicCache, slots: int, context: int) -> "_SlotCache":
-        made = cls(layers=[])
-        made.layers = [_SlotLayer(made, layer.keys, slots, context) for layer in cache.layers]
-        made.positions = torch.zeros(slots, dtype=torch.long)
-        return made
+    def lay(self, row: int, read: DynamicCache) -> None:
+        """Copy the keys and values of one prompt, read alone, to the start of a row."""
+        for layer, (keys, values) in zip(self.slots, _tensors(read), strict=True):
+            layer.laid_keys[row, :, : keys.shape[2]] = keys[0]
+            layer.laid_values[row, :, : keys.shape[2]] = values[0]
 
-    def lay(self, row: int, cache: DynamicCache) -> None:
-        for mine, theirs in zip(self.layers, cache.layers, strict=True):
-            length = theirs.keys.shape[2]
-            mine.keys[row, :, :length] = theirs.keys[0]
-            mine.values[row, :, :length] = theirs.values[0]
+
+def _tensors(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return the keys and values of every layer, [1, heads, tokens, head size]."""
+    return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]

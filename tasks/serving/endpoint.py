@@ -88,12 +88,12 @@ class Endpoint:
             )
         if status == 404:
             return ServerError(
-                f"asking {answer.request.url}: not found (404); the url must end in /v1 and the model must be "
-                f"served there. Compare with what {self.url}/models lists."
+                f"asking {answer.request.url}: not found (404); this path of vLLM's server, with the model, is needed. "
+                f"Give a url that ends in /v1, and a model that {self.url}/models lists."
             )
         if not self._rejected:
             logger.warning(
-                "%s rejected a request (%d): %s; further ones are counted only", self.url, status, answer.text
+                "%s rejects a request (%d): %s; the next are only counted", self.url, status, answer.text[:500]
             )
         self._rejected = True
         return Refused("rejected")

@@ -30,8 +30,8 @@ def served(profile: Profile, recipe: Recipe, folder: str | None) -> Iterator[Pro
     place = profile.serving
     if isinstance(place, Servers) and folder is not None:
         raise BadInput(
-            f"generating with checkpoint {recipe.revision} on profile {profile.name!r}: its servers are already running "
-            "and cannot load it; a profile whose serving.kind is embedded or vllm can. "
+            f"generating with checkpoint {recipe.revision} on profile {profile.name!r}: its servers are running "
+            "already and cannot load it; a profile whose serving.kind is embedded or vllm can. "
             "Use such a profile, or set served_model to a model that the servers have."
         )
     if not isinstance(place, LocalVLLM):

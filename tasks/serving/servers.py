@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from functools import partial
 from typing import Self
 
 from schemas.errors import ServerError
@@ -22,7 +23,8 @@ class ServerGenerator:
     """Answers requests from several servers of one model, each from the least busy one.
 
     A request is seeded by its id: at float32 vLLM gives it the same reply at every attempt and on
-    every server; at lower precision its neighbours in a batch can move a near tie.
+    every server; at lower precision its neighbours in a batch can move a near tie. An async context
+    manager; it belongs to the event loop that it is first used in.
 
     Args:
         urls: One per server, each ending in /v1.
@@ -130,7 +132,7 @@ class ServerGenerator:
             return wire.read_likeliest(answer)
 
         what = f"a token of {self.model!r}"
-        warm, cool = [await endpoint.patiently(what, lambda at=at: likeliest(at)) for at in (1.0, 0.5)]  # type: ignore[misc]
+        warm, cool = [await endpoint.patiently(what, partial(likeliest, temperature)) for temperature in (1.0, 0.5)]
         return wire.tell_semantics(warm, cool)
 
 

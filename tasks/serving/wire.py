@@ -2,7 +2,8 @@
 
 What vLLM 0.32 does, as tried against a running server:
 
-- The end token is among the sampled tokens, with its id and its log-probability, though not in the text.
+- The end token is among the sampled tokens, with its id and its log-probability, though not in the text. Of a
+  server that leaves it out, every reply that ended by itself tells too little by that one token.
 - Log-probabilities are the model's own at temperature 1, whatever was asked ("raw"), unless the server runs
   with ``--logprobs-mode processed_logprobs``. Under a JSON schema they are of the tokens that the schema allows.
 - Sampling that a request leaves open comes from the model's ``generation_config.json``: a ``top_k`` of 20

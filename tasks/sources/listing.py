@@ -36,7 +36,7 @@ def list_parts(paths: list[str]) -> list[Part]:
         roots.append(root)
         fingerprints.update(found)
     shared = _shared_folder(roots)
-    return [Part(url.removeprefix(shared), fingerprints[url], url) for url in sorted(fingerprints)]
+    return [Part(_printable(url.removeprefix(shared)), fingerprints[url], url) for url in sorted(fingerprints)]
 
 
 @contextmanager
@@ -92,6 +92,11 @@ def _fingerprint(system: Any, name: str, info: dict[str, Any]) -> str:
 
 def _url(system: Any, name: str) -> str:
     return name if isinstance(system, LocalFileSystem) else str(system.unstrip_protocol(name))
+
+
+def _printable(name: str) -> str:
+    """Return a name that UTF-8 can hold; a disk may have others."""
+    return name.encode(errors="replace").decode()
 
 
 def _open_system(path: str) -> tuple[Any, str]:

@@ -44,7 +44,9 @@ def make_once(store: Store, folder: str, lineage: Lineage, make: Callable[[str],
         BadInput: The folder is not local.
     """
     if "://" in folder:
-        raise BadInput(f"training in {folder}: it is not a local folder; checkpoints need one. Set the profile's folder.")
+        raise BadInput(
+            f"training in {folder}: it is not a local folder; checkpoints need one. Set the profile's folder."
+        )
     checkpoint_id = lineage.checkpoint_id
     path = f"{folder}/checkpoints/{checkpoint_id}"
     if store.query("select 1 from checkpoints where checkpoint_id = ?", checkpoint_id).height and os.path.isdir(path):

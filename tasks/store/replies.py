@@ -14,21 +14,20 @@ from tasks.store.files import list_files, write_file
 
 COMMIT_SECONDS = 0.5
 
-COLUMNS = pl.Schema(
-    {
-        "request_id": pl.String,
-        "prompt_id": pl.String,
-        "anchor_id": pl.String,
-        "facet": pl.String,
-        "text": pl.String,
-        "token_ids": pl.List(pl.Int32),
-        "token_logprobs": pl.List(pl.Float32),
-        "finish_reason": pl.String,
-        "prompt_tokens": pl.Int64,
-        "seconds": pl.Float64,
-        "server": pl.String,
-    }
-)
+_TYPES: dict[str, pl.DataType] = {
+    "request_id": pl.String(),
+    "prompt_id": pl.String(),
+    "anchor_id": pl.String(),
+    "facet": pl.String(),
+    "text": pl.String(),
+    "token_ids": pl.List(pl.Int32),
+    "token_logprobs": pl.List(pl.Float32),
+    "finish_reason": pl.String(),
+    "prompt_tokens": pl.Int64(),
+    "seconds": pl.Float64(),
+    "server": pl.String(),
+}
+COLUMNS = pl.Schema(_TYPES)
 
 
 @dataclass

@@ -67,14 +67,12 @@ def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None =
         BadInput: There is no such snapshot.
     """
     snapshot = read_snapshot(store, snapshot_id)
-    anchors = store.query(
-        "with found as (select distinct anchor_id from part_anchors "
-        "join snapshot_parts using (source_id, part, fingerprint) where snapshot_id = ?) "
-        "select anchors.* exclude (heldout_draw), heldout_draw < ? as heldout "
-        "from found join anchors using (anchor_id) order by anchor_id",
-        *(snapshot["snapshot_id"], snapshot["heldout_fraction"]),
+    return store.query(
+        "select * exclude (heldout_draw), heldout_draw < ? as heldout from anchors where anchor_id in ("
+        "select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
+        "where snapshot_id = ?) and heldout = coalesce(?, heldout) order by anchor_id",
+        *(snapshot["heldout_fraction"], snapshot["snapshot_id"], heldout),
     )
-    return anchors if heldout is None else anchors.filter(pl.col("heldout") == heldout)
 
 
 def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fraction: float) -> Corpus:

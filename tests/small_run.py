@@ -1,0 +1,74 @@
+"""A whole cycle that is small enough for a test: real prose, a real model, real training, under a minute."""
+
+import os
+import sys
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+START = {
+    "kind": "new",
+    "vocabulary": 512,
+    "hidden_size": 64,
+    "layers": 2,
+    "head_size": 32,
+    "context_tokens": 256,
+    "budget_tokens": 16_384,
+}
+METHOD = {"kind": "sbp", "budget_tokens": 8_192, "min_similarity": 0.1}
+SAMPLING = {"max_tokens": 96}
+PLAN = {"budget_tokens": 8_192, "context_tokens": 256}
+
+
+def write_corpus(folder: Path, num_topics: int = 24) -> Path:
+    """Write topics of the Python language reference as Markdown files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in sorted(topics)[:num_topics]:
+        (folder / f"{name}.md").write_text(topics[name][:3000], encoding="utf-8")
+    return folder
+
+
+def write_profile(folder: Path, **changes: Any) -> Path:
+    """Write a profile whose every file lies in ``folder``; ``changes`` replace whole sections."""
+    profile = {
+        "folder": str(folder / "data"),
+        "store": {"url": str(folder / "data" / "gainloop.duckdb"), "lock_seconds": 30},
+        "generation": {"shard_anchors": 16},
+    }
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump(profile | changes))
+    return path
+
+
+def parameters(corpus: Path, profile: Path, **changes: Any) -> dict[str, Any]:
+    """Return the parameters of ``flows.cycle``."""
+    source = {"kind": "files", "paths": [str(corpus)], "max_chars": 400, "licence": "PSF-2.0"}
+    small = {"source": source, "method": METHOD, "start": START, "sampling": SAMPLING, "plan": PLAN, "max_anchors": 32}
+    return {**small, "profile": str(profile), **changes}
+
+
+def command(flow: str, given: dict[str, Any]) -> list[str]:
+    """Return the command line of a flow with these parameters."""
+    return [sys.executable, "-m", "flows", flow, *_options(given)]
+
+
+def environment(folder: Path, api_url: str | None = None) -> dict[str, str]:
+    """Return the environment of a run that has its own Prefect home, or uses the server at ``api_url``."""
+    own = {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    return os.environ | own | ({"PREFECT_API_URL": api_url} if api_url else {})
+
+
+def _options(given: dict[str, Any], prefix: str = "--") -> list[str]:
+    options: list[str] = []
+    for name, value in given.items():
+        option = f"{prefix}{name.replace('_', '-')}"
+        if isinstance(value, dict):
+            options += _options(value, f"{option}.")
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                options += [option, str(one)]
+    return options
