@@ -2,12 +2,23 @@
 
 from typing import Any, get_args
 
-from pydantic import ValidationError, ValidatorFunctionWrapHandler, WrapValidator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, GetJsonSchemaHandler, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
-from schemas.recipe import Parameters
+Known = dict[str, type[BaseModel]]
 
-Known = dict[str, type[Parameters]]
+
+class _Choice(WrapValidator):
+    """Says ``anyOf`` where pydantic says ``oneOf``.
+
+    Prefect's forms (seen in 3.8.8) draw ``anyOf`` as tabs. Of ``oneOf`` the older form makes a JSON
+    editor, and the newer one sends the fields of the first kind along with those of the chosen one.
+    """
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, inner: GetJsonSchemaHandler) -> JsonSchemaValue:
+        shown = inner(core)
+        return {"anyOf": shown.pop("oneOf"), **shown}
 
 
 def by_kind(union: Any) -> Known:
@@ -19,7 +30,7 @@ def choice(what: str, known: Known, where: str) -> WrapValidator:
     """Return the annotation that makes a union's errors list the known kinds, or the kind's parameters.
 
     Use it as ``Annotated[A | B, Field(discriminator="kind"), choice("source", by_kind(A | B), "tasks/sources/")]``.
-    The union's JSON schema stays as it is. A validator of a kind says ``<found>; <what is allowed>``;
+    A validator of a kind says ``<found>; <what is allowed>``;
     the rest of the sentence is added here.
 
     Args:
@@ -35,7 +46,7 @@ def choice(what: str, known: Known, where: str) -> WrapValidator:
             message = " ".join(_explain(what, known, where, found) for found in error.errors())
             raise PydanticCustomError("choice", "{message}", {"message": message}) from error
 
-    return WrapValidator(validate)
+    return _Choice(validate)
 
 
 def _explain(what: str, known: Known, where: str, found: ErrorDetails) -> str:

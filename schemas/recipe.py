@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schemas.choice import by_kind, choice
 from schemas.identity import content_hash
 
 
@@ -40,10 +41,10 @@ class Recipe(Parameters):
 class Optimiser(Parameters):
     """AdamW with a linear warm-up and a cosine decay."""
 
-    learning_rate: Annotated[float, Field(gt=0, description="peak rate")] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0, description="peak rate; 1e-5 suits a model of billions")] = 1e-3
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="part of the steps spent warming up")] = 0.05
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    batch_tokens: Annotated[int, Field(ge=64, description="tokens per optimiser step")] = 4096
+    batch_tokens: Annotated[int, Field(ge=64, description="tokens per optimiser step")] = 2048
 
 
 class BaseModelPlan(Parameters):
@@ -56,7 +57,7 @@ class BaseModelPlan(Parameters):
     head_size: Annotated[int, Field(description="vLLM serves 32, 64, 80, 96, 112, 128, ...")] = 64
     context_tokens: Annotated[int, Field(ge=64, description="longest prompt and reply together")] = 512
     budget_tokens: Annotated[int, Field(ge=1024, description="tokens of anchors it is pretrained on")] = 450_000
-    optimiser: Optimiser = Optimiser(learning_rate=3e-3)
+    optimiser: Optimiser = Optimiser(learning_rate=6e-3, batch_tokens=1024)
     seed: int = 0
 
 
@@ -68,7 +69,9 @@ class Checkpoint(Parameters):
     revision: Annotated[str, Field(description="hub revision; pin it")] = ""
 
 
-AnyBase = Annotated[BaseModelPlan | Checkpoint, Field(discriminator="kind")]
+_Bases = BaseModelPlan | Checkpoint
+
+AnyBase = Annotated[_Bases, Field(discriminator="kind"), choice("start", by_kind(_Bases), "schemas/recipe.py")]
 
 
 class Mixture(Parameters):

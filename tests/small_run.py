@@ -17,11 +17,13 @@ START = {
     "layers": 2,
     "head_size": 32,
     "context_tokens": 256,
-    "budget_tokens": 16_384,
+    "budget_tokens": 61_440,
+    "optimiser": {"learning_rate": 0.01, "batch_tokens": 512},
 }
-METHOD = {"kind": "sbp", "budget_tokens": 8_192, "min_similarity": 0.1}
-SAMPLING = {"max_tokens": 96}
-PLAN = {"budget_tokens": 8_192, "context_tokens": 256}
+OPTIMISER = {"learning_rate": 0.002, "batch_tokens": 512}
+METHOD = {"kind": "sbp", "budget_tokens": 16_384, "min_similarity": 0.1, "optimiser": OPTIMISER}
+SAMPLING = {"max_tokens": 160}
+PLAN = {"budget_tokens": 16_384, "context_tokens": 256, "optimiser": OPTIMISER}
 
 
 def write_corpus(folder: Path, num_topics: int = 24) -> Path:
@@ -58,7 +60,7 @@ def command(flow: str, given: dict[str, Any]) -> list[str]:
 
 def environment(folder: Path, api_url: str | None = None) -> dict[str, str]:
     """Return the environment of a run that has its own Prefect home, or uses the server at ``api_url``."""
-    own = {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    own = {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return os.environ | own | ({"PREFECT_API_URL": api_url} if api_url else {})
 
 

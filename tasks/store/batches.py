@@ -24,7 +24,7 @@ def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
 
 def complete_stage(store: Store, batch_id: str, stage: str, summary: dict[str, Any]) -> None:
     """Mark a stage of a batch as complete: the last write of the stage."""
-    row = {"batch_id": batch_id, "stage": stage, "summary": json.dumps(summary), "completed_at": now()}
+    row = {"batch_id": batch_id, "stage": stage, "summary": summary, "completed_at": now()}
     store.insert(completions=[row])
 
 

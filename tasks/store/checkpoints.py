@@ -59,9 +59,7 @@ def make_once(store: Store, folder: str, lineage: Lineage, make: Callable[[str],
                 json.dump(row | {"plan": lineage.plan, "metrics": metrics}, file, indent=2)
     with open(f"{path}/lineage.json") as file:
         made = json.load(file)
-    texts = {"plan": json.dumps(made["plan"]), "metrics": json.dumps(made["metrics"])}
-    row = made | texts | {"checkpoint_id": checkpoint_id, "url": path, "created_at": now()}
-    store.insert(checkpoints=[row])
+    store.insert(checkpoints=[made | {"checkpoint_id": checkpoint_id, "url": path, "created_at": now()}])
     return checkpoint_id
 
 

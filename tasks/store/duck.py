@@ -1,10 +1,12 @@
 """The store: one DuckDB file, opened for moments."""
 
+import json
 import os
 import random
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,12 @@ from schemas.errors import StoreError
 from schemas.tables import DDL, KEYS
 
 _LOCKED = "Could not set lock"
+
+_OF_THE_DISK = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, duckdb.TransactionException)
+"""A commit on a full disk is the last; conflicts, its other cause, cannot be where all take turns."""
+
+_TURN = threading.Lock()
+"""Threads of one process would share its hold of the file, and two of them insert the same row: they take turns."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +70,10 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self._connect()
-        try:
-            with _storage_errors(f"using the store {self.path}"):
-                connection.begin()
-                yield connection
-                connection.commit()
-        finally:
-            connection.close()
+        with _TURN, closing(self._connect()) as connection, _storage_errors(f"using the store {self.path}"):
+            connection.begin()
+            yield connection
+            connection.commit()
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         deadline = time.monotonic() + self.lock_seconds
@@ -105,9 +109,12 @@ def now() -> datetime:
 
 
 def _as_frame(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Return rows as a frame with the table's columns, so that no rows still has the right shape."""
+    """Return rows as a frame with the table's columns, so that no rows still has the right shape; a dict is JSON."""
     shape = connection.sql(f"select * from {table} limit 0").pl().schema
-    return pl.DataFrame(rows, schema=shape)
+    flat = [
+        {name: json.dumps(value) if isinstance(value, dict) else value for name, value in row.items()} for row in rows
+    ]
+    return pl.DataFrame(flat, schema=shape)
 
 
 def _insert_new(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> int:
@@ -128,7 +135,7 @@ def _storage_errors(attempt: str, passing: str | None = None) -> Iterator[None]:
     """Turn DuckDB's disk errors into the project's; let the one that is waited for pass."""
     try:
         yield
-    except (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, OSError) as error:
+    except (*_OF_THE_DISK, OSError) as error:
         if isinstance(error, StoreError) or (passing and passing in str(error)):
             raise
         reason = str(error).strip().splitlines()[0]

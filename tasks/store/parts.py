@@ -1,6 +1,5 @@
 """Parts of sources and their anchors, written as they are read."""
 
-import json
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -64,7 +63,7 @@ class PartWriter:
         about = {
             "num_documents": counts["documents"],
             "num_anchors": counts["anchors"],
-            "drops": json.dumps({"too_short": counts["too_short"]}),
+            "drops": {"too_short": counts["too_short"]},
             "read_at": now(),
         }
         self._rows["parts"].append(self._names(part, fingerprint) | about)

@@ -1,0 +1,180 @@
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from schemas.errors import BadInput, StoreError
+from schemas.profile import Profile, StorePlace
+from schemas.tables import KEYS
+from tasks.store import Store, open_store
+from tasks.store.duck import now
+
+HOLD = """
+import sys, time, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def completion(batch_id: str, stage: str, summary: str = "{}") -> dict[str, Any]:
+    return {"batch_id": batch_id, "stage": stage, "summary": summary, "completed_at": now()}
+
+
+def count(store: Store, table: str = "completions") -> int:
+    return int(store.query(f"select count(*) from {table}").item())
+
+
+def insert_each(path: str, batch_id: str, num_calls: int) -> int:
+    """Insert one row a call; return how many were new."""
+    store = Store(path, 60)
+    return sum(store.insert(completions=[completion(batch_id, str(n))])["completions"] for n in range(num_calls))
+
+
+@contextmanager
+def held_for(store: Store, seconds: float) -> Iterator[int]:
+    """Have another process hold the file, and give its id."""
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, store.path, str(seconds)], stdout=subprocess.PIPE)
+    assert holder.stdout is not None
+    with holder:
+        assert holder.stdout.readline() == b"held\n"
+        yield holder.pid
+        holder.kill()
+
+
+def test_a_fresh_store_has_every_table_that_has_a_key(store: Store) -> None:
+    tables = store.query(
+        "select table_name, list(column_name) from duckdb_columns() where not internal group by table_name"
+    ).rows()
+
+    assert {name for name, _ in tables} == KEYS.keys()
+    assert all(set(KEYS[name]) <= set(columns) for name, columns in tables)
+
+
+def test_rows_inserted_twice_are_there_once(store: Store) -> None:
+    rows = [completion("b", "generate"), completion("b", "train")]
+
+    assert store.insert(completions=rows) == {"completions": 2}
+    assert store.insert(completions=rows) == {"completions": 0}
+    assert store.insert(completions=[*rows, completion("b", "validate")]) == {"completions": 1}
+    assert count(store) == 3
+
+
+def test_a_row_never_changes_the_first_stays(store: Store) -> None:
+    store.insert(completions=[completion("b", "train", "first"), completion("b", "train", "second")])
+    store.insert(completions=[completion("b", "train", "third")])
+
+    assert store.query("select summary from completions").rows() == [("first",)]
+
+
+def test_no_rows_are_inserted_as_none(store: Store) -> None:
+    assert store.insert(records=[], drops=[]) == {"records": 0, "drops": 0}
+
+
+def test_a_frame_is_inserted_by_the_names_of_its_columns(store: Store) -> None:
+    rows = [{"reason": "r", "record_id": "1", "batch_id": "b"}]
+
+    store.insert(quarantine=pl.DataFrame(rows))
+
+    assert store.query("select batch_id, record_id, reason from quarantine").rows() == [("b", "1", "r")]
+
+
+def test_one_call_is_one_transaction_if_it_fails_nothing_is_kept(store: Store) -> None:
+    wrong = pl.DataFrame({"batch_id": ["b"], "record_id": ["1"], "reason": ["r"], "no_such_column": [1]})
+
+    with pytest.raises(duckdb.BinderException, match="no_such_column"):
+        store.insert(completions=[completion("b", "train")], quarantine=wrong)
+    assert count(store) == 0
+
+
+def test_a_file_freed_in_time_is_waited_for(store: Store) -> None:
+    store.insert(completions=[completion("b", "train")])
+
+    with held_for(store, seconds=0.7):
+        begun = time.monotonic()
+        assert count(store) == 1
+        assert time.monotonic() - begun > 0.3
+
+
+def test_a_file_held_past_the_deadline_is_an_error_that_names_the_holder(store: Store) -> None:
+    impatient = Store(store.path, lock_seconds=0.3)
+    store.insert(completions=[completion("b", "train")])
+
+    with held_for(store, seconds=60) as holder, pytest.raises(StoreError) as caught:
+        count(impatient)
+    assert str(caught.value).startswith(f"opening the store {store.path}: another process held it for 0.3 s")
+    assert f"(PID {holder})" in str(caught.value)
+    assert "raise store.lock_seconds" in str(caught.value)
+    assert count(store) == 1
+
+
+def test_many_processes_insert_at_once_and_nothing_is_lost(store: Store) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        added = list(pool.map(insert_each, [store.path] * 4, "aabb", [5] * 4))
+
+    assert sum(added) == 10
+    assert count(store) == 10
+
+
+def test_many_threads_insert_at_once_and_nothing_is_lost(store: Store) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        added = list(pool.map(insert_each, [store.path] * 4, "abcd", [5] * 4))
+
+    assert added == [5] * 4
+    assert count(store) == 20
+
+
+def test_threads_that_insert_the_same_row_at_once_insert_it_once(store: Store) -> None:
+    together = threading.Barrier(8)
+
+    def insert(number: int) -> int:
+        together.wait()
+        return store.insert(completions=[completion("b", str(stage)) for stage in range(50)])["completions"]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(insert, range(8))) == 50
+    assert count(store) == 50
+
+
+def test_a_place_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+
+    with pytest.raises(StoreError, match=r"opening the store .*/file/x.duckdb: .*the folder must be writable"):
+        count(Store(str(tmp_path / "file" / "x.duckdb")))
+
+
+def test_a_file_that_is_no_store_is_an_error_that_says_so(tmp_path: Path) -> None:
+    (tmp_path / "x.duckdb").write_text("no DuckDB file " * 1000)
+
+    with pytest.raises(StoreError, match=r"opening the store .*x.duckdb"):
+        count(Store(str(tmp_path / "x.duckdb")))
+
+
+def test_a_full_disk_is_an_error_and_the_earlier_rows_are_still_there(small_disk: Path) -> None:
+    store = Store(str(small_disk / "x.duckdb"))
+    store.insert(completions=[completion("early", "train")])
+    noise = [completion(str(n), os.urandom(5000).hex()) for n in range(1000)]
+
+    with pytest.raises(StoreError, match=r"x.duckdb: .*the disk must have room.* Free space"):
+        store.insert(completions=noise)
+    assert store.query("select batch_id from completions").rows() == [("early",)]
+    assert store.insert(completions=[completion("late", "train")]) == {"completions": 1}
+
+
+def test_a_url_that_is_no_path_is_refused(profile: Profile) -> None:
+    place = profile.model_copy(update={"store": StorePlace(url="quack:host:9494")})
+
+    with pytest.raises(BadInput, match="the scheme 'quack' is not spoken"):
+        open_store(place)
