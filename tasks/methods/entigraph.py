@@ -79,7 +79,7 @@ def read_entities(text: str) -> list[str] | None:
     True
     """
     try:
-        listed = json.loads(text)["entities"]
+        listed = json.loads(text, strict=False)["entities"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     if not isinstance(listed, list):

@@ -96,14 +96,19 @@ class Driver:
         return answer
 
     async def _ask(self, anchor: Anchor, request_id: str, request: Request) -> Answer:
-        """Return the reply, or the drop that stands for it when the deadline or the attempts are used up."""
+        """Return the reply, or the drop that stands for it when the deadline or the attempts are used up.
+
+        A request is at fault only if the generator still answers others: one that is down would turn
+        a whole corpus into drops, so it is asked, and stops the run if it is.
+        """
         try:
             async with asyncio.timeout(self.bounds.deadline_seconds):
                 return await self._attempt(request_id, request)
-        except TimeoutError:
-            reason = "deadline"
-        except (TryAgain, Refused) as error:
-            reason = error.reason
+        except Refused as error:
+            return Drop(anchor.anchor_id, request.facet, error.reason, request_id)
+        except (TimeoutError, TryAgain) as error:
+            reason = error.reason if isinstance(error, TryAgain) else "deadline"
+        await self.generator.check()
         return Drop(anchor.anchor_id, request.facet, reason, request_id)
 
     async def _attempt(self, request_id: str, request: Request) -> Reply:
