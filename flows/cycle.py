@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from pydantic import Field
 
 from flows.generate import generate
@@ -10,8 +10,10 @@ from flows.refresh import refresh
 from flows.report import report
 from flows.train import train
 from flows.validate import validate
+from schemas.profile import load_profile
 from schemas.recipe import AnyBase, BaseModelPlan, Sampling, TrainingPlan
 from tasks.methods import SBP, AnyMethod
+from tasks.report import show_report
 from tasks.sources import AnySource, PythonDocs
 
 
@@ -32,4 +34,6 @@ def cycle(
     batch_id = generate(method, snapshot_id, start, served_model, sampling, seed, max_anchors, profile)
     validate(batch_id, profile)
     training_id = train(batch_id, start, plan, profile)
-    return report(batch_id, training_id, profile)
+    page = report(batch_id, training_id, profile)
+    get_run_logger().info(show_report(load_profile(profile), batch_id, training_id))
+    return page

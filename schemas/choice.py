@@ -6,6 +6,8 @@ from pydantic import BaseModel, GetJsonSchemaHandler, ValidationError, Validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
+from schemas.invalid import dotted, reason
+
 Known = dict[str, type[BaseModel]]
 
 
@@ -30,8 +32,7 @@ def choice(what: str, known: Known, where: str) -> WrapValidator:
     """Return the annotation that makes a union's errors list the known kinds, or the kind's parameters.
 
     Use it as ``Annotated[A | B, Field(discriminator="kind"), choice("source", by_kind(A | B), "tasks/sources/")]``.
-    A validator of a kind says ``<found>; <what is allowed>``;
-    the rest of the sentence is added here.
+    A validator of a kind says ``<found>; <what is allowed>``; the rest of the sentence is added here.
 
     Args:
         what: What a person chooses, as the flow's parameter is called.
@@ -58,22 +59,12 @@ def _explain(what: str, known: Known, where: str, found: ErrorDetails) -> str:
         case _, []:
             return f"{what} {given!r}: it has no kind; known are {kinds}. Set {what}.kind to one of them."
         case _, [kind]:
-            return f"{what} {kind!r}: {_reason(found)}. Change its parameters."
+            return f"{what} {kind!r}: {reason(found)}. Change its parameters."
         case "missing", [kind, *path]:
-            return f"{what} {kind!r}: {_dotted(path)} is not set; it is required. Set it."
+            return f"{what} {kind!r}: {dotted(path)} is not set; it is required. Set it."
         case "extra_forbidden", [str(kind), name]:
             names = ", ".join(sorted(known[kind].model_fields))
             return f"{what} {kind!r}: {name!r} is not a parameter; its parameters are {names}. Set one of them."
         case _, [kind, *path]:
-            return f"{what} {kind!r}: {_dotted(path)} is {given!r}; {_reason(found)}. Change it."
+            return f"{what} {kind!r}: {dotted(path)} is {given!r}; {reason(found)}. Change it."
     raise AssertionError(f"no case for {found}")
-
-
-def _reason(found: ErrorDetails) -> str:
-    """Return pydantic's reason, to go on a sentence with."""
-    reason = found["msg"].removeprefix("Value error, ").rstrip(".")
-    return reason[:1].lower() + reason[1:]
-
-
-def _dotted(path: list[int | str]) -> str:
-    return ".".join(str(step) for step in path)

@@ -1,12 +1,14 @@
 """Where a run happens and how big it may be. A profile never changes a record."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
 
+from schemas.choice import by_kind, choice
 from schemas.errors import BadInput, require_known
+from schemas.invalid import in_words
 from schemas.recipe import Parameters
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
@@ -44,6 +46,13 @@ class LocalVLLM(Parameters):
     concurrency_limit: Annotated[str | None, Field(description="Prefect global limit taken while generating")] = None
 
 
+_Serving = Embedded | Servers | LocalVLLM
+
+AnyServing = Annotated[
+    _Serving, Field(discriminator="kind"), choice("serving", by_kind(_Serving), "schemas/profile.py")
+]
+
+
 class Generation(Parameters):
     """How much is under way at once, and how long a request may take."""
 
@@ -65,7 +74,7 @@ class Profile(Parameters):
     name: str
     folder: Annotated[str, Field(description="replies, checkpoints and reports: a path or an fsspec url")] = "data"
     store: StorePlace = StorePlace()
-    serving: Annotated[Embedded | Servers | LocalVLLM, Field(discriminator="kind")] = Embedded()
+    serving: AnyServing = Embedded()
     generation: Generation = Generation()
     training: Training = Training()
 
@@ -76,12 +85,28 @@ def load_profile(name: str) -> Profile:
     Raises:
         BadInput: No such profile, or a setting in it is unknown or out of range.
     """
-    path = Path(name) if name.endswith(".yaml") else PROFILES / f"{name}.yaml"
-    if not path.is_file():
+    if not name.endswith(".yaml"):
         require_known("profile", name, [found.stem for found in PROFILES.glob("*.yaml")], "profiles/")
+    path = Path(name) if name.endswith(".yaml") else PROFILES / f"{name}.yaml"
     try:
-        return Profile.model_validate({"name": path.stem} | (yaml.safe_load(path.read_text()) or {}))
-    except (ValidationError, yaml.YAMLError) as error:
+        return Profile.model_validate({"name": path.stem} | _read_settings(path))
+    except ValidationError as error:
+        raise BadInput(in_words(f"reading profile {path}", error, "schemas/profile.py")) from error
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_bytes()) or {}
+        found = f"it holds a {type(settings).__name__}"
+    except OSError as error:
+        settings, found = None, str(error.strerror)
+    except yaml.MarkedYAMLError as error:
+        settings, found = None, f"{error.problem} in line {error.problem_mark.line + 1 if error.problem_mark else 1}"
+    except yaml.YAMLError as error:
+        settings, found = None, " ".join(str(error).split())
+    if not isinstance(settings, dict):
         raise BadInput(
-            f"reading profile {path}: {error}. Mend that setting; schemas/profile.py says what each may be."
-        ) from error
+            f"reading profile {path}: {found}; a YAML file of settings and their values is allowed. "
+            "Mend it, or set profile to a file like those of profiles/."
+        )
+    return settings

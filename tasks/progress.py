@@ -52,17 +52,20 @@ class Bar:
             return
         self._shown = (percent, self.note)
         if self._artifact is None:
-            made = create_progress_artifact(percent, description=self.what)
+            made = create_progress_artifact(percent, description=self._line())
             assert isinstance(made, UUID)  # outside an event loop Prefect answers at once
             self._artifact = made
         else:
-            update_progress_artifact(self._artifact, percent)
+            update_progress_artifact(self._artifact, percent, self._line())
         if time.monotonic() - self._logged >= LOG_SECONDS:
             self._logged = time.monotonic()
             get_run_logger().info(self._line())
 
     def _line(self) -> str:
+        if not self._total:
+            return self.what
         elapsed = time.monotonic() - self._begun
         left = elapsed * (self._total - self._done) / self._done if self._done else 0
-        line = f"{self.what}: {self._done:,} of {self._total:,} {self.unit}, {left:.0f} s left"
+        time_shown = f"{left:.0f} s left" if self._done < self._total else f"{elapsed:.0f} s in all"
+        line = f"{self.what}: {self._done:,} of {self._total:,} {self.unit}, {time_shown}"
         return f"{line}, {self.note}" if self.note else line

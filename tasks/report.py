@@ -7,12 +7,7 @@ from typing import Any
 
 import polars as pl
 from prefect import task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from schemas.errors import BadInput, StoreError
@@ -21,7 +16,7 @@ from schemas.profile import Profile
 from schemas.report import FORMAT, Report
 from tasks.measures.batch import measure_batch
 from tasks.measures.evidence import Evidence
-from tasks.pages.page import draw_image, list_figures, list_ledger, render_page
+from tasks.pages.page import Line, draw_image, list_figures, list_ledger, render_page
 from tasks.store import Store, open_store
 from tasks.store.batches import stage_summary, used_anchors
 from tasks.store.duck import now
@@ -168,27 +163,33 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
 
 def publish(report: Report, page: str) -> str:
     """Show a report on the run's page in Prefect; returns its headline."""
-    key = f"report-{report.batch}"
-    create_markdown_artifact(write_markdown(report), key=key, description=report.headline)
-    create_table_artifact(list_ledger(report.counts), key=f"{key}-ledger", description="Where every row went")
-    create_image_artifact(draw_image(report), key=f"{key}-plot", description=report.headline)
-    link = page if "://" in page else Path(page).resolve().as_uri()
-    create_link_artifact(link, link_text="The whole report", key=f"{key}-page")
+    place = page if "://" in page else Path(page).resolve().as_uri()
+    # As text: a browser follows no link from a site to a file.
+    shown = f"{write_markdown(report)}\n\nThe whole report, with examples: `{place}`"
+    create_markdown_artifact(shown, key=f"report-{report.batch}", description=report.headline)
     return report.headline
 
 
 def write_markdown(report: Report) -> str:
-    """Return the headline, every figure and the caveats as Markdown."""
-    lines = [f"**{report.headline}**", "", "| figure | value | 95 % interval | unit | n |", "|---|---:|---|---|---:|"]
-    for line in (line for section in list_figures(report).values() for line in section):
-        figure = line.figure
-        shown = figure.number if figure.value is not None else figure.status
-        lines.append(f"| {line.name} | {shown} | {figure.interval} | {figure.unit} | {figure.n} |")
+    """Return the headline, the plot, every figure, the ledger and the caveats as Markdown."""
+    plot = draw_image(report)
+    lines = [f"**{report.headline}**", ""] + ([f"![the headline, drawn]({plot})", ""] if plot else [])
+    lines += ["| Figure | value | 95 % interval | unit | n |", "|---|---:|---|---|---:|"]
+    for section, figures in list_figures(report).items():
+        lines += [f"| **{section}** | | | | |", *map(_as_row, figures)]
+    lines += ["", "| Where every row went | |", "|---|---:|"]
+    lines += [f"| {row['line']} | {row['count']:,} |" for row in list_ledger(report.counts)]
     return "\n".join([*lines, "", *(f"- {caveat}" for caveat in report.caveats)])
 
 
 def page_of(profile: Profile, batch_id: str) -> str:
     return f"{profile.folder}/batches/{batch_id}/report.html"
+
+
+def _as_row(line: Line) -> str:
+    figure = line.figure
+    shown = figure.number if figure.value is not None else figure.status
+    return f"| {line.name} | {shown} | {figure.interval} | {figure.unit} | {figure.n} |"
 
 
 def _measurement_id(training_id: str) -> str:

@@ -1,12 +1,15 @@
 """What many tests need: a place to run in, a store, real text."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from schemas.profile import Profile, StorePlace
 from tasks.store import Store
+from tests.small_run import parameters, write_corpus, write_profile
+from tests.whole_run import Place, prefect_server, start
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,3 +35,27 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real corpora in {folder}; set GAINLOOP_TEST_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of a Prefect server that all whole runs share: each would start one of its own for 15 seconds."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small corpus, and beside it texts that are all too short: they take two seconds to read."""
+    folder = write_corpus(tmp_path_factory.mktemp("corpus"))
+    (folder / "z.jsonl").write_text('{"text": "too short"}\n' * 100_000)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, api_url: str) -> Place:
+    """What a small cycle leaves that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    ended = start("cycle", parameters(corpus, write_profile(folder)), folder, api_url).wait()
+    assert ended.status == 0, ended.err
+    return Place(folder)

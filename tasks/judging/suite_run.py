@@ -16,7 +16,7 @@ import fsspec
 import polars as pl
 
 from schemas.suites import REASONS, Expectation, Suite
-from tasks.store.files import write_file
+from tasks.store.files import disk_errors, write_file
 
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite
@@ -109,7 +109,7 @@ def open_judge(folder: str, name: str) -> Iterator[Judge]:
     from great_expectations.data_context.types import base
 
     _remove(folder)
-    with tempfile.TemporaryDirectory() as site:
+    with disk_errors(f"building Data Docs in {tempfile.gettempdir()}"), tempfile.TemporaryDirectory() as site:
         backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": site}
         config = base.DataContextConfig(
             store_backend_defaults=base.InMemoryStoreBackendDefaults(),

@@ -1,5 +1,6 @@
 """Training a causal language model on rows of tokens: transformers' Trainer, seeded and resumable."""
 
+import json
 import math
 import shutil
 import time
@@ -10,7 +11,8 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import logging
 
 from schemas.profile import Training
 from schemas.recipe import Optimiser
@@ -41,6 +43,7 @@ def train(
     Returns:
         ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
     """
+    logging.disable_progress_bar()
     longest = max(len(row["input_ids"]) for row in rows)
     rows_per_step = max(1, optimiser.batch_tokens // longest)
     rows_at_once = max(1, min(place.rows_per_device, rows_per_step))
@@ -52,12 +55,16 @@ def train(
         callbacks=[_Saver(place.save_seconds, on_step)],
     )
     trainer.pop_callback(next(type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__))
-    result = trainer.train(resume_from_checkpoint=get_last_checkpoint(folder))
+    result = trainer.train(resume_from_checkpoint=_last_state(folder))
     trainer.save_model(folder)
     tokenizer.save_pretrained(folder)
     _remove_states(folder)
     num_tokens = sum(len(row["input_ids"]) for row in rows)
-    return {"num_steps": result.global_step, "num_tokens": num_tokens, "train_loss_nats": result.training_loss}
+    return {
+        "num_steps": result.global_step,
+        "num_tokens": num_tokens,
+        "train_loss_nats": _mean_loss(trainer.state.log_history),
+    }
 
 
 def _arguments(
@@ -114,7 +121,7 @@ class _Collator:
 
 
 class _Saver(TrainerCallback):
-    """Saves a resumable state every so many seconds, and tells how far the run is."""
+    """Saves a resumable state every so many seconds with the mean loss so far, and tells how far the run is."""
 
     def __init__(self, save_seconds: float, on_step: OnStep) -> None:
         self._save_seconds, self._on_step = save_seconds, on_step
@@ -122,13 +129,47 @@ class _Saver(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> Any:
         self._on_step(state.global_step, state.max_steps)
-        if time.monotonic() - self._saved > self._save_seconds and state.global_step < state.max_steps:
+        is_last = state.global_step == state.max_steps
+        if is_last or time.monotonic() - self._saved > self._save_seconds:
             self._saved = time.monotonic()
-            control.should_save = True
+            control.should_log, control.should_save = True, not is_last
         return control
+
+
+def _last_state(folder: str) -> str | None:
+    """Return the newest resumable state, and take away what a crash left of others, half saved or half removed."""
+    newest_first = sorted(Path(folder).glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
+    last = next(filter(_is_whole, newest_first), None)
+    for state in newest_first:
+        if state != last:
+            shutil.rmtree(state)
+    return str(last) if last else None
+
+
+def _is_whole(state: Path) -> bool:
+    """Tell whether a state can be resumed: the Trainer writes this file last, and it is removed first."""
+    try:
+        return bool(json.loads((state / TRAINER_STATE_NAME).read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+
+
+def _mean_loss(history: list[dict[str, float]]) -> float:
+    """Return the mean over all steps of losses that are means since the entry before; saved with the state, it is
+    the whole run's, where the Trainer's own is that of the steps since it resumed.
+
+    >>> _mean_loss([{"step": 1, "loss": 4.0}, {"step": 4, "loss": 2.0}, {"step": 4, "train_loss": 0.5}])
+    2.5
+    """
+    total, before = 0.0, 0.0
+    for entry in (entry for entry in history if "loss" in entry):
+        total += entry["loss"] * (entry["step"] - before)
+        before = entry["step"]
+    return total / before
 
 
 def _remove_states(folder: str) -> None:
     """Remove the resumable states: the run is over, and they are three times the model's size."""
     for state in Path(folder).glob("checkpoint-*"):
+        (state / TRAINER_STATE_NAME).unlink()
         shutil.rmtree(state)

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
+from transformers.cache_utils import DynamicCache
 
 from schemas.recipe import Sampling
 from schemas.rows import Reply, Request
 from tasks.models.loading import load_model, load_tokenizer
 from tasks.serving import Refused
 from tasks.serving.sampling import Draw, Grammar
+from tasks.serving.slots import SlotCache
 
 SLOTS = 32
 """Rows of every forward pass, filled or not. Fixed, because a matrix product's last bits depend on its shape."""
@@ -37,7 +38,7 @@ class EmbeddedEngine:
         self.context = min(self.network.config.max_position_embeddings, 4096)
         self._waiting: deque[_Seat] = deque()
         self._seats: list[_Seat | None] = [None] * SLOTS
-        self._cache: _SlotCache | None = None
+        self._cache: SlotCache | None = None
         self._grammar = Grammar(self.tokenizer, self.network.config.vocab_size)
         self._stepping: asyncio.Task[None] | None = None
 
@@ -60,9 +61,11 @@ class EmbeddedEngine:
         return self._as_reply(request_id, request, seat)
 
     async def score(self, prompt: str, text: str) -> tuple[float, ...]:
-        """Return the log-probability of every token of ``text`` after ``prompt``."""
+        """Return the log-probability of every token of ``text`` after ``prompt``; see the protocol."""
         before = self.tokenizer.encode(prompt, add_special_tokens=False)
         after = self.tokenizer.encode(text, add_special_tokens=False)
+        if not before or len(before) + len(after) > self.context:
+            raise Refused("rejected")
         return await asyncio.to_thread(self._score, before, after)
 
     def _encode(self, request: Request) -> list[int]:
@@ -90,10 +93,11 @@ class EmbeddedEngine:
     def _step(self) -> list["_Seat"]:
         """Seat who waits, give every seated request one more token, return those that are finished."""
         for row, seat in enumerate(self._seats):
-            if seat is None and self._waiting:
-                self._seats[row] = self._prefill(row, self._waiting.popleft())
-        assert self._cache is not None
+            if seat is None or seat.is_abandoned:
+                self._seats[row] = self._seat_next(row)
         seated = [(row, seat) for row, seat in enumerate(self._seats) if seat is not None]
+        if not seated:
+            return []
         last = torch.zeros(SLOTS, 1, dtype=torch.long)
         length = torch.zeros(SLOTS, dtype=torch.long)
         for row, seat in seated:
@@ -106,6 +110,13 @@ class EmbeddedEngine:
                 self._seats[row] = None
                 finished.append(seat)
         return finished
+
+    def _seat_next(self, row: int) -> "_Seat | None":
+        while self._waiting:
+            seat = self._waiting.popleft()
+            if not seat.is_abandoned:
+                return self._prefill(row, seat)
+        return None
 
     def _forward(self, last: torch.Tensor, length: torch.Tensor) -> np.ndarray[Any, Any]:
         assert self._cache is not None
@@ -128,7 +139,7 @@ class EmbeddedEngine:
         head = torch.tensor([seat.prompt[:-1] or seat.prompt], device=self.network.device)
         self.network(input_ids=head, past_key_values=cache, logits_to_keep=1)
         if self._cache is None:
-            self._cache = _SlotCache(cache, SLOTS, self.context)
+            self._cache = SlotCache(cache, SLOTS, self.context)
         self._cache.lay(row, cache)
         return seat
 
@@ -155,7 +166,7 @@ class EmbeddedEngine:
     def _score(self, before: list[int], after: list[int]) -> tuple[float, ...]:
         ids = torch.tensor([before + after], device=self.network.device)
         logprobs = self.network(input_ids=ids).logits[0, :-1].double().log_softmax(-1)
-        scored = logprobs.gather(1, ids[0, 1:, None])[:, 0][max(len(before) - 1, 0) :]
+        scored = logprobs.gather(1, ids[0, 1:, None])[:, 0][len(before) - 1 :]
         return tuple(scored.tolist())
 
 
@@ -176,6 +187,11 @@ class _Seat:
     begun: float = field(default_factory=time.monotonic)
 
     @property
+    def is_abandoned(self) -> bool:
+        """Tell whether nobody waits for it any more."""
+        return self.done.done()
+
+    @property
     def last_token(self) -> int:
         return self.tokens[-1] if self.tokens else self.prompt[-1]
 
@@ -194,52 +210,3 @@ class _Seat:
             self.finish_reason = "length"
         elif len(self.tokens) == self.room:
             self.finish_reason = "full"
-
-
-class _SlotLayer(CacheLayerMixin):
-    """Keys and values of one layer, [slots, heads, context, head size]; each row is written at its own position."""
-
-    def __init__(self, cache: "_SlotCache", like: torch.Tensor, slots: int, context: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        shape = (slots, like.shape[1], context, like.shape[3])
-        self.cache = cache
-        self.rows = torch.arange(slots, device=like.device)
-        self.laid_keys, self.laid_values = like.new_zeros(shape), like.new_zeros(shape)
-        self.is_initialized = True
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """The tensors are there from the start."""
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_a: Any, **_k: Any) -> Any:
-        self.laid_keys[self.rows, :, self.cache.positions] = key_states[:, :, 0]
-        self.laid_values[self.rows, :, self.cache.positions] = value_states[:, :, 0]
-        return self.laid_keys, self.laid_values
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.get_max_length(), 0
-
-    def get_seq_length(self) -> int:
-        return int(self.cache.positions.max())
-
-    def get_max_length(self) -> int:
-        return int(self.laid_keys.shape[2])
-
-
-class _SlotCache(Cache):
-    """A key-value cache whose rows are at different lengths: ``positions``, [slots], is where each writes next."""
-
-    def __init__(self, like: DynamicCache, slots: int, context: int) -> None:
-        self.slots = [_SlotLayer(self, keys, slots, context) for keys, _ in _tensors(like)]
-        self.positions = torch.zeros(slots, dtype=torch.long)
-        super().__init__(layers=list(self.slots))
-
-    def lay(self, row: int, read: DynamicCache) -> None:
-        """Copy the keys and values of one prompt, read alone, to the start of a row."""
-        for layer, (keys, values) in zip(self.slots, _tensors(read), strict=True):
-            layer.laid_keys[row, :, : keys.shape[2]] = keys[0]
-            layer.laid_values[row, :, : keys.shape[2]] = values[0]
-
-
-def _tensors(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return the keys and values of every layer, [1, heads, tokens, head size]."""
-    return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]

@@ -70,11 +70,23 @@ class Grammar:
         if json_schema is None:
             return None
         if self._compiler is None:
-            tokenizer, vocabulary = self._info
-            info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
-            self._compiler = xgrammar.GrammarCompiler(info)
+            self._compiler = xgrammar.GrammarCompiler(_plain_tokens(*self._info))
         json.loads(json_schema)
         return xgrammar.GrammarMatcher(self._compiler.compile_json_schema(json_schema, any_whitespace=False))
+
+
+def _plain_tokens(tokenizer: PreTrainedTokenizerBase, vocabulary: int) -> xgrammar.TokenizerInfo:
+    """Return the tokens that JSON may be made of: none that marks a turn, none with a control character.
+
+    xgrammar 0.2.8 takes the first for their names, and lets the second into strings that have a length.
+    """
+    info = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocabulary)
+    special = set(tokenizer.all_special_ids)
+    plain = [
+        b"" if token in special or any(byte < 0x20 for byte in spelt) else spelt
+        for token, spelt in enumerate(info.decoded_vocab)
+    ]
+    return xgrammar.TokenizerInfo(plain, vocab_size=vocabulary, stop_token_ids=info.stop_token_ids)
 
 
 def _allowed(logits: Logits, matcher: "xgrammar.GrammarMatcher") -> Logits:

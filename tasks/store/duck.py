@@ -138,9 +138,9 @@ def _storage_errors(attempt: str, passing: str | None = None) -> Iterator[None]:
     except (*_OF_THE_DISK, OSError) as error:
         if isinstance(error, StoreError) or (passing and passing in str(error)):
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = str(error).strip().splitlines()[0].rstrip("!.")
         raise StoreError(
-            f"{attempt}: {reason}; the disk must have room and the folder must be writable. "
+            f"{attempt}: {reason}; it must be a DuckDB file, the disk must have room and the folder must be writable. "
             "Free space or set store.url to another place, then run the same again: what was complete is kept."
         ) from error
 

@@ -1,6 +1,7 @@
 """Files in the profile's folder, local or in object storage: whole or not there at all."""
 
 import contextlib
+import errno
 import os
 import posixpath
 import uuid
@@ -10,7 +11,12 @@ from contextlib import contextmanager
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from schemas.errors import StoreError
+from schemas.errors import GainloopError, StoreError
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+_DISK_WORDS = ("No space left on device", "inline_container")
+"""How safetensors and torch.save tell of a disk that cannot be written: neither raises OSError."""
 
 
 def write_file(url: str, content: bytes) -> None:
@@ -63,11 +69,32 @@ def whole_folder(path: str) -> Iterator[str]:
     """Give a scratch folder that takes the name ``path`` once the block ends well.
 
     The scratch folder is ``<path>.partial`` and outlives a crash, so that a rerun can resume in it.
+
+    Raises:
+        StoreError: The disk cannot be written, for example because it is full.
     """
     partial = f"{path}.partial"
-    os.makedirs(partial, exist_ok=True)
-    yield partial
-    os.replace(partial, path)
+    with disk_errors(f"filling {partial}"):
+        os.makedirs(partial, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+
+
+@contextmanager
+def disk_errors(attempt: str) -> Iterator[None]:
+    """Turn what libraries raise when a disk cannot be written into the project's error."""
+    try:
+        yield
+    except Exception as error:
+        code = error.errno if isinstance(error, OSError) else None
+        is_disk = code in _DISK_ERRORS or any(words in str(error) for words in _DISK_WORDS)
+        if isinstance(error, GainloopError) or not is_disk:
+            raise
+        reason = os.strerror(code or errno.ENOSPC)
+        raise StoreError(
+            f"{attempt}: {reason}; the folder must be writable and have room. "
+            "Free space or move that folder to another disk, then run the same again: what was complete is kept."
+        ) from error
 
 
 def _write_local(path: str, content: bytes) -> None:

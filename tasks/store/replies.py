@@ -80,7 +80,7 @@ class ReplyLog:
         try:
             write_replies(self.folder, [row for row, _ in pending])
             error = None
-        except OSError as failure:
+        except Exception as failure:  # whatever it is, those who wait must hear of it
             error = failure
         for _, landed in pending:
             if not landed.done():  # a cancelled waiter no longer asks

@@ -84,6 +84,7 @@ def test_the_union_stays_a_form() -> None:
     schema = TypeAdapter(Journey).json_schema()
 
     assert schema["discriminator"]["mapping"] == {"walk": "#/$defs/Walk", "ride": "#/$defs/Ride"}
+    assert schema["anyOf"] == [{"$ref": "#/$defs/Walk"}, {"$ref": "#/$defs/Ride"}]  # drawn as tabs; oneOf is not
     assert schema["$defs"]["Walk"]["properties"]["num_steps"]["minimum"] == 1
 
 

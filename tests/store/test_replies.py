@@ -11,7 +11,6 @@ import pytest
 
 from schemas.errors import StoreError
 from schemas.rows import Reply
-from tasks.store import replies as module
 from tasks.store.replies import COLUMNS, ReplyLog, compact_replies, read_replies, write_replies
 from tests.conftest import ROOT
 
@@ -180,20 +179,15 @@ async def test_everyone_who_waits_is_told_that_the_disk_is_full(small_disk: Path
 
 async def test_a_reply_that_cannot_be_written_down_is_an_error_and_not_a_wait_without_end(folder: str) -> None:
     async with ReplyLog(folder) as log, asyncio.timeout(5):
-        with pytest.raises(Exception, match=r".") as caught:
+        with pytest.raises(UnicodeEncodeError):
             await log.land(make_reply(1, text="\ud800"), "anchor", "")
-    assert not isinstance(caught.value, TimeoutError)
 
 
 def test_token_log_probabilities_keep_seven_digits(folder: str) -> None:
     values = -np.random.default_rng(0).exponential(3, 100)
-    row = {name: None for name in COLUMNS} | {"request_id": "a", "token_logprobs": values.tolist()}
+    row = dict.fromkeys(COLUMNS) | {"request_id": "a", "token_logprobs": values.tolist()}
 
     write_replies(folder, [row])
     (read,) = read_replies(folder)["token_logprobs"].to_list()
     assert read == pytest.approx(values.tolist(), rel=1e-7)
     assert COLUMNS["token_logprobs"] == pl.List(pl.Float32)
-
-
-def test_a_commit_is_twice_a_second() -> None:
-    assert module.COMMIT_SECONDS == 0.5

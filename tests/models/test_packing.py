@@ -1,0 +1,136 @@
+import signal
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schemas.errors import GainloopError
+from schemas.recipe import Mixture
+from tasks.models.packing import IGNORED, Packed, Part, encode, pack, pair_rows
+from tests.tiny_model import TEXTS, tiny_tokenizer
+
+TOKENIZER = tiny_tokenizer()
+END = TOKENIZER.eos_token_id
+CONTEXT = 64
+
+
+def num_tokens(texts: list[str]) -> int:
+    return sum(map(len, encode(TOKENIZER, texts)))
+
+
+def mixed(synthetic: float, budget: int, seed: int = 0) -> Packed:
+    shares = Mixture(synthetic=synthetic, anchors=1 - synthetic)
+    parts = [Part("synthetic", TEXTS[:4], shares.synthetic), Part("anchors", TEXTS[4:], shares.anchors)]
+    return pack(parts, TOKENIZER, budget, CONTEXT, seed)
+
+
+def pack_one(texts: list[str], num_rows: int) -> Packed:
+    return pack([Part("anchors", texts, 1.0)], TOKENIZER, num_rows * CONTEXT, CONTEXT, seed=0)
+
+
+def test_the_budget_is_met_exactly_in_full_rows() -> None:
+    packed = mixed(0.25, 64 * CONTEXT)
+
+    assert packed.tokens == {"synthetic": 16 * CONTEXT, "anchors": 48 * CONTEXT}
+    assert [len(row["input_ids"]) for row in packed.rows] == [CONTEXT] * 64
+    assert all(row["labels"] == row["input_ids"] for row in packed.rows)
+
+
+def test_repetitions_say_how_often_a_part_was_gone_through() -> None:
+    packed = mixed(0.5, 128 * CONTEXT)
+
+    assert packed.repetitions["synthetic"] == 64 * CONTEXT / num_tokens(TEXTS[:4])
+    assert packed.repetitions["anchors"] == 64 * CONTEXT / num_tokens(TEXTS[4:])
+    ends = sum(row["input_ids"].count(END) for row in packed.rows)
+    assert ends == pytest.approx(4 * packed.repetitions["synthetic"] + 20 * packed.repetitions["anchors"], abs=4)
+
+
+def test_every_token_of_a_pass_appears_before_any_comes_again() -> None:
+    texts = [text[:100] for text in TEXTS]
+    num_rows = num_tokens(texts) // CONTEXT
+    packed = Counter(token for row in pack_one(texts, num_rows).rows for token in row["input_ids"])
+    whole = Counter(token for ids in encode(TOKENIZER, texts) for token in ids)
+
+    assert packed <= whole
+    assert whole.total() - packed.total() < CONTEXT
+    twice = Counter(token for row in pack_one(texts, 2 * num_rows + 2).rows for token in row["input_ids"])
+    assert whole + whole <= twice + Counter()
+
+
+def test_documents_stand_whole_side_by_side_with_an_end_token_between() -> None:
+    texts = [text[:50] for text in TEXTS]
+    (row,) = pack([Part("anchors", texts, 1.0)], TOKENIZER, 512, 512, 0).rows
+    documents = TOKENIZER.decode(row["input_ids"]).split("<|end|>")
+
+    assert len(documents) > 3
+    assert set(documents[:-1]) <= set(texts)
+
+
+def test_a_text_longer_than_a_row_goes_on_in_another_row() -> None:
+    rows = pack_one([TEXTS[0]], num_tokens(TEXTS[:1]) // CONTEXT).rows
+    found = {tuple(row["input_ids"]) for row in rows}
+    (ids,) = encode(TOKENIZER, TEXTS[:1])
+
+    assert found == {tuple(ids[at : at + CONTEXT]) for at in range(0, len(rows) * CONTEXT, CONTEXT)}
+
+
+def test_the_seed_decides_the_rows() -> None:
+    assert mixed(0.5, 4096).rows == mixed(0.5, 4096).rows
+    assert mixed(0.5, 4096).rows != mixed(0.5, 4096, seed=1).rows
+
+
+def test_a_part_with_no_share_is_left_out() -> None:
+    packed = pack([Part("synthetic", [], 0.0), Part("anchors", TEXTS, 1.0)], TOKENIZER, 4096, CONTEXT, 0)
+
+    assert packed.tokens == {"anchors": 4096}
+    assert packed.repetitions.keys() == {"anchors"}
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1024, 20_000), st.floats(0, 1))
+def test_a_mixture_and_its_baseline_have_as_many_tokens(budget: int, synthetic: float) -> None:
+    mixture, baseline = mixed(synthetic, budget), mixed(0, budget)
+
+    assert sum(mixture.tokens.values()) == sum(baseline.tokens.values())
+    assert abs(sum(baseline.tokens.values()) - budget) <= CONTEXT / 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.integers(1, 30), st.integers(8, 40))
+def test_any_texts_fill_any_budget(texts: list[str], num_rows: int, context: int) -> None:
+    packed = pack([Part("anchors", texts, 1.0)], TOKENIZER, num_rows * context, context, 0)
+
+    assert [len(row["input_ids"]) for row in packed.rows] == [context] * num_rows
+
+
+def test_pairs_carry_loss_on_the_second_text_and_its_end_alone() -> None:
+    (row,) = pair_rows([("one two", "three")], TOKENIZER, CONTEXT, CONTEXT)
+    prompt, text = TOKENIZER.encode("one two"), TOKENIZER.encode("three")
+
+    assert row["input_ids"] == [*prompt, *text, END]
+    assert row["labels"] == [IGNORED] * len(prompt) + [*text, END]
+
+
+@pytest.mark.parametrize(("context", "max_tokens", "kept"), [(64, 64, 3), (64, 10, 2), (30, 64, 1), (4, 64, 0)])
+def test_pairs_that_are_too_long_are_left_out(context: int, max_tokens: int, kept: int) -> None:
+    pairs = [("a", "b" * 5), ("a" * 30, "b"), ("a", "bc" * 15)]
+    lengths = [(len(TOKENIZER.encode(one)), len(TOKENIZER.encode(other)) + 1) for one, other in pairs]
+    fitting = [two for two in lengths if sum(two) <= context and two[1] <= max_tokens]
+
+    assert len(pair_rows(pairs, TOKENIZER, context, max_tokens)) == len(fitting) == kept
+    assert pair_rows([], TOKENIZER, context, max_tokens) == []
+
+
+def test_a_share_with_no_text_to_fill_it_is_an_error_and_not_a_search_without_end() -> None:
+    def give_up(_signal: int, _frame: object) -> None:
+        raise TimeoutError("still looking for a text after a second")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, 1)
+    try:
+        with pytest.raises(GainloopError, match="synthetic"):
+            pack([Part("synthetic", [], 0.5), Part("anchors", TEXTS, 0.5)], TOKENIZER, 4096, CONTEXT, 0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -1,0 +1,73 @@
+import polars as pl
+import pytest
+import torch
+
+from tasks.models import scoring
+from tasks.models.loading import load_model, load_tokenizer
+from tasks.models.scoring import score_texts
+from tests.tiny_model import PLAN, TEXTS, save_tiny_model
+
+SHORT = [text[: 5 + 7 * n] for n, text in enumerate(TEXTS[:12])]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return save_tiny_model(tmp_path_factory.mktemp("tiny"))
+
+
+@torch.inference_mode()
+def plain_nats(folder: str, ids: list[int]) -> float:
+    """Return the negative log-likelihood of tokens after an end token, by a plain forward pass."""
+    end = int(load_tokenizer(folder).eos_token_id)
+    logprobs = load_model(folder)(torch.tensor([[end, *ids]])).logits[0].double().log_softmax(-1)
+    return -sum(float(logprobs[at, token]) for at, token in enumerate(ids))
+
+
+def token_ids(folder: str, text: str) -> list[int]:
+    tokenizer = load_tokenizer(folder)
+    return [*tokenizer.encode(text), int(tokenizer.eos_token_id)]
+
+
+def score(folder: str, texts: list[str]) -> pl.DataFrame:
+    return score_texts(folder, [str(n) for n in range(len(texts))], texts)
+
+
+def test_a_texts_nats_are_those_of_a_plain_forward_pass(folder: str) -> None:
+    scores = score(folder, SHORT)
+
+    assert scores["nats"].to_list() == pytest.approx(
+        [plain_nats(folder, token_ids(folder, t)) for t in SHORT], abs=1e-3
+    )
+    assert scores["num_tokens"].to_list() == [len(token_ids(folder, text)) for text in SHORT]
+    assert scores["num_bytes"].to_list() == [len(text.encode()) for text in SHORT]
+    assert scores["text_id"].to_list() == [str(n) for n in range(12)]
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 100, 100_000])
+def test_batching_changes_nothing(folder: str, monkeypatch: pytest.MonkeyPatch, batch_tokens: int) -> None:
+    whole = score(folder, TEXTS)["nats"].to_list()
+    monkeypatch.setattr(scoring, "BATCH_TOKENS", batch_tokens)
+
+    assert score(folder, TEXTS)["nats"].to_list() == pytest.approx(whole, abs=1e-4 * max(whole))
+    assert score(folder, TEXTS[::-1])["nats"].to_list() == pytest.approx(whole[::-1], rel=1e-5)
+
+
+def test_a_text_longer_than_the_context_is_scored_in_windows_each_read_alone(folder: str) -> None:
+    text = TEXTS[0] + TEXTS[1]
+    ids, window = token_ids(folder, text), PLAN.context_tokens - 1
+    assert len(ids) > 2 * window
+
+    (nats,) = score(folder, [text])["nats"]
+    assert nats == pytest.approx(sum(plain_nats(folder, ids[at : at + window]) for at in range(0, len(ids), window)))
+
+
+def test_an_empty_text_costs_its_end_and_no_texts_nothing(folder: str) -> None:
+    (row,) = score(folder, [""]).rows(named=True)
+
+    assert row["nats"] == pytest.approx(plain_nats(folder, token_ids(folder, "")))
+    assert (row["num_tokens"], row["num_bytes"]) == (1, 0)
+    assert score(folder, []).is_empty()
+
+
+def test_bytes_are_counted_in_utf_8(folder: str) -> None:
+    assert score(folder, ["Ελλάδα"])["num_bytes"].to_list() == [12]

@@ -1,0 +1,136 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from schemas.profile import Training
+from schemas.recipe import Optimiser
+from tasks.models.loading import load_model, load_tokenizer
+from tasks.models.packing import IGNORED, Part, Row, pack, pair_rows
+from tasks.models.start import make_model
+from tasks.models.trainer import train
+from tests.tiny_model import PLAN, TEXTS, tiny_tokenizer
+
+TOKENIZER = tiny_tokenizer()
+ROWS = pack([Part("anchors", TEXTS, 1.0)], TOKENIZER, 48 * 64, 64, 0).rows
+OPTIMISER = Optimiser(learning_rate=1e-2, batch_tokens=4 * 64)
+OFTEN = Training(save_seconds=1e-6)
+
+
+def run(folder: Path, place: Training = OFTEN, rows: list[Row] = ROWS, **settings: Any) -> dict[str, float]:
+    optimiser = OPTIMISER.model_copy(update=settings.pop("optimiser", {}))
+    return train(make_model(PLAN, TOKENIZER), TOKENIZER, rows, optimiser, place, str(folder), seed=0, **settings)
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_model(str(folder)).state_dict()
+
+
+def are_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def stop_at(step: int) -> Callable[[int, int], None]:
+    def on_step(now: int, _steps: int) -> None:
+        if now == step:
+            raise KeyboardInterrupt
+
+    return on_step
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run(folder)
+    return folder
+
+
+def test_training_twice_gives_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
+    run(tmp_path, Training())
+
+    assert are_same(weights(tmp_path), weights(undisturbed))
+
+
+def test_an_interrupted_training_resumes_and_ends_with_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
+    steps: list[int] = []
+    for stop in (5, 9):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, on_step=stop_at(stop))
+    metrics = run(tmp_path, on_step=lambda step, _steps: steps.append(step))
+
+    assert steps == [9, 10, 11, 12]
+    assert metrics["num_steps"] == 12
+    assert are_same(weights(tmp_path), weights(undisturbed))
+
+
+def test_an_interrupted_training_tells_the_same_metrics(tmp_path: Path) -> None:
+    expected = run(tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", on_step=stop_at(6))
+
+    assert run(tmp_path / "stopped") == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_state_that_was_being_saved_is_passed_over(undisturbed: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, on_step=stop_at(5))
+    (state,) = tmp_path.glob("checkpoint-*")
+    broken = shutil.copytree(state, tmp_path / "checkpoint-5")
+    (broken / "trainer_state.json").unlink()
+    (broken / "optimizer.pt").write_bytes(b"half")
+
+    run(tmp_path)
+    assert are_same(weights(tmp_path), weights(undisturbed))
+
+
+def test_the_folder_holds_a_model_that_opens_and_no_resumable_state(undisturbed: Path) -> None:
+    assert load_tokenizer(str(undisturbed)).encode(TEXTS[0]) == TOKENIZER.encode(TEXTS[0])
+    assert not list(undisturbed.glob("checkpoint-*"))
+
+
+def test_every_row_is_read_once_in_steps_of_the_batch(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    metrics = run(tmp_path, Training(), on_step=lambda *at: told.append(at))
+
+    assert told == [(step, 12) for step in range(1, 13)]
+    assert (metrics["num_steps"], metrics["num_tokens"]) == (12, 48 * 64)
+
+
+def test_the_loss_falls(tmp_path: Path) -> None:
+    again = [row for _ in range(5) for row in ROWS]
+    first = run(tmp_path / "first", Training())["train_loss_nats"]
+
+    assert run(tmp_path / "more", Training(), again)["train_loss_nats"] < first - 0.5
+
+
+@pytest.mark.parametrize("rows_per_device", [1, 2, 3, 64])
+def test_the_rows_in_memory_at_once_change_no_result(undisturbed: Path, tmp_path: Path, rows_per_device: int) -> None:
+    metrics = run(tmp_path, Training(rows_per_device=rows_per_device))
+
+    assert metrics["num_steps"] == 12
+    expected = weights(undisturbed)
+    assert all(torch.allclose(value, expected[name], atol=1e-3) for name, value in weights(tmp_path).items())
+
+
+def test_tokens_without_a_label_carry_no_loss(tmp_path: Path) -> None:
+    (row,) = pair_rows([(TEXTS[0][:60], TEXTS[0][60:90])], TOKENIZER, 128, 128)
+    with torch.inference_mode():
+        logits = make_model(PLAN, TOKENIZER)(torch.tensor([row["input_ids"]])).logits[0, :-1]
+    losses = torch.nn.functional.cross_entropy(logits, torch.tensor(row["labels"])[1:], reduction="none")
+
+    nats = run(tmp_path, Training(), [row])["train_loss_nats"]
+    assert nats == pytest.approx(float(losses[losses > 0].mean()), rel=1e-5)
+    assert (losses > 0).sum() == len(TOKENIZER.encode(TEXTS[0][60:90])) + 1
+
+
+def test_padding_beside_a_longer_row_changes_nothing(tmp_path: Path) -> None:
+    short = [{name: values[:9] for name, values in row.items()} for row in ROWS[:4]]
+    padded = [{"input_ids": row["input_ids"] + [5] * 20, "labels": row["labels"] + [IGNORED] * 20} for row in short]
+    run(tmp_path / "short", Training(), short, optimiser={"batch_tokens": 4 * 9})
+    run(tmp_path / "padded", Training(), padded, optimiser={"batch_tokens": 4 * 29})
+
+    expected = weights(tmp_path / "short")
+    assert all(torch.allclose(value, expected[name], atol=1e-5) for name, value in weights(tmp_path / "padded").items())

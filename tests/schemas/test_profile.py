@@ -1,0 +1,70 @@
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import BadInput
+from schemas.profile import PROFILES, Embedded, Generation, LocalVLLM, Profile, Servers, load_profile
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PROFILES.glob("*.yaml")))
+def test_every_profile_of_the_project_loads_under_its_own_name(name: str) -> None:
+    assert load_profile(name).name == name
+
+
+def test_the_default_profile_needs_no_server() -> None:
+    assert load_profile("embedded").serving == Embedded()
+
+
+def test_a_file_of_ones_own_is_a_profile(tmp_path: Path) -> None:
+    path = write(tmp_path, "folder: /data\nserving: {kind: servers, urls: [http://a/v1]}\ngeneration: {attempts: 2}")
+
+    profile = load_profile(path)
+    assert (profile.name, profile.folder) == ("mine", "/data")
+    assert profile.serving == Servers(urls=["http://a/v1"])
+    assert profile.generation == Generation(attempts=2)
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load_profile(write(tmp_path, "")) == Profile(name="mine")
+
+
+def test_an_unknown_profile_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(BadInput, match=r"profile 'h20' not found in profiles/: known are embedded, .* one of them"):
+        load_profile("h20")
+
+
+def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"nowhere.yaml"):
+        load_profile(str(tmp_path / "nowhere.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("folders: data", "folders"),
+        ("generation: {max_in_flight: 0}", "max_in_flight"),
+        ("serving: {kind: servers, urls: []}", "urls"),
+        ("serving: {kind: gpu}", "gpu"),
+        ("store: {lock_seconds: soon}", "lock_seconds"),
+        ("folder: [", "mine.yaml"),
+        ("- folder", "mine.yaml"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_that_names_it(tmp_path: Path, text: str, found: str) -> None:
+    with pytest.raises(BadInput, match=r"reading profile .*/mine.yaml: .*") as caught:
+        load_profile(write(tmp_path, text))
+    assert found in str(caught.value)
+
+
+def test_a_vllm_place_says_which_interpreter_and_how_long_to_wait() -> None:
+    place = load_profile("vllm-cpu").serving
+
+    assert isinstance(place, LocalVLLM)
+    assert place.python.endswith("bin/python")
+    assert place.ready_seconds >= 300

@@ -1,0 +1,78 @@
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import BadInput, ServerError
+from schemas.profile import LocalVLLM, Profile, Servers
+from schemas.recipe import Recipe, Sampling
+from schemas.rows import Request
+from tasks.serving.embedded import EmbeddedEngine
+from tasks.serving.opening import open_generator, served, served_revision
+from tests.serving.stub_server import StubOptions, stub_server
+from tests.tiny_model import save_tiny_model
+
+DOWN = "http://127.0.0.1:9/v1"
+
+
+def on_servers(profile: Profile, *urls: str) -> Profile:
+    return profile.model_copy(update={"serving": Servers(urls=list(urls))})
+
+
+def recipe_for(model: str, revision: str) -> Recipe:
+    return Recipe(method={"kind": "rephrase"}, snapshot_id="s", model=model, revision=revision)
+
+
+async def test_the_embedded_engine_answers_under_the_recipes_name_and_is_loaded_once(
+    profile: Profile, tmp_path: Path
+) -> None:
+    folder, recipe = save_tiny_model(tmp_path / "model"), recipe_for("start", "7")
+    with served(profile, recipe, folder) as reached:
+        async with open_generator(reached, recipe, folder) as generator:
+            assert isinstance(generator, EmbeddedEngine)
+            assert (generator.model, generator.revision) == ("start", "7")
+            assert (await generator.complete("00", Request("Once"), Sampling(max_tokens=2))).server == "embedded"
+        async with open_generator(reached, recipe, folder) as again:
+            assert again is generator
+
+
+async def test_running_servers_are_found_able_to_answer_before_the_first_request(profile: Profile) -> None:
+    with stub_server() as stub:
+        place, recipe = on_servers(profile, stub.url), recipe_for("stub", "/models/stub")
+        with served(place, recipe, None) as reached:
+            assert reached is place
+            async with open_generator(reached, recipe, None) as generator:
+                assert generator.logprob_semantics == "raw"
+                assert (await generator.complete("00", Request("Once"), Sampling())).server == stub.url
+    with pytest.raises(ServerError, match="no connection"):
+        await open_generator(on_servers(profile, DOWN), recipe, None).__aenter__()
+
+
+async def test_a_served_models_revision_is_what_its_servers_say(profile: Profile) -> None:
+    with stub_server(StubOptions(models={"stub": "/models/42"})) as stub:
+        assert await served_revision(on_servers(profile, stub.url), "stub") == "/models/42"
+        with pytest.raises(ServerError, match="served are stub"):
+            await served_revision(on_servers(profile, stub.url), "another")
+
+
+@pytest.mark.parametrize("serving", [Profile(name="x").serving, LocalVLLM()])
+async def test_a_place_without_running_servers_has_no_served_model(profile: Profile, serving: LocalVLLM) -> None:
+    with pytest.raises(BadInput, match=r"served model 'stub': profile 'test' has no running servers; .* leave served"):
+        await served_revision(profile.model_copy(update={"serving": serving}), "stub")
+
+
+def test_running_servers_cannot_be_given_a_checkpoint(profile: Profile) -> None:
+    place, recipe = on_servers(profile, DOWN), recipe_for("start", "0123")
+
+    with pytest.raises(BadInput, match="checkpoint 0123 on profile 'test': its servers are running"):
+        served(place, recipe, "data/checkpoints/0123").__enter__()
+
+
+def test_a_vllm_place_becomes_one_of_a_running_server_and_keeps_its_limit(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = profile.model_copy(update={"serving": LocalVLLM(concurrency_limit="gpu")})
+    monkeypatch.setattr("tasks.serving.vllm.serve_vllm", lambda _place, folder, model: nullcontext(f"{folder}/{model}"))
+
+    with served(place, recipe_for("start", "1"), "folder") as reached:
+        assert reached.serving == Servers(urls=["folder/start"], concurrency_limit="gpu")

@@ -1,0 +1,105 @@
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import BadInput
+from schemas.profile import Profile
+from tasks.store import Store
+from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, make_once
+
+LINEAGE = Lineage("synthetic", "parent", {"budget_tokens": 4096}, ["batch"])
+
+
+class Maker:
+    """Writes weights in two goes, and may be stopped between them."""
+
+    def __init__(self, stop: bool = False) -> None:
+        self.stop, self.found, self.num_calls = stop, [""], 0
+
+    def __call__(self, folder: str) -> dict[str, Any]:
+        self.num_calls += 1
+        self.found = os.listdir(folder)
+        Path(folder, "state").touch()
+        if self.stop:
+            raise KeyboardInterrupt
+        Path(folder, "model.safetensors").write_text("weights")
+        return {"train_loss_nats": 2.5}
+
+
+def test_a_checkpoint_is_made_once_and_found_by_its_id(store: Store, profile: Profile) -> None:
+    make = Maker()
+    checkpoint_id = make_once(store, profile.folder, LINEAGE, make)
+
+    assert make_once(store, profile.folder, LINEAGE, make) == checkpoint_id == LINEAGE.checkpoint_id
+    assert make.num_calls == 1
+    assert Path(checkpoint_folder(store, checkpoint_id), "model.safetensors").read_text() == "weights"
+    assert checkpoint_metrics(store, checkpoint_id) == {"train_loss_nats": 2.5}
+
+
+def test_a_checkpoint_says_its_parent_batches_and_plan(store: Store, profile: Profile) -> None:
+    checkpoint_id = make_once(store, profile.folder, LINEAGE, Maker())
+
+    told = json.loads(Path(checkpoint_folder(store, checkpoint_id), "lineage.json").read_text())
+    assert (told["role"], told["parent"], told["batch_ids"]) == ("synthetic", "parent", ["batch"])
+    (row,) = store.query("select role, parent, batch_ids, plan from checkpoints").rows()
+    assert row == ("synthetic", "parent", ["batch"], json.dumps(LINEAGE.plan))
+
+
+def test_what_makes_a_checkpoint_names_it() -> None:
+    others = [
+        Lineage("baseline", "parent", LINEAGE.plan, ["batch"]),
+        Lineage("synthetic", "other", LINEAGE.plan, ["batch"]),
+        Lineage("synthetic", "parent", {"budget_tokens": 8192}, ["batch"]),
+        Lineage("synthetic", "parent", LINEAGE.plan, []),
+    ]
+    assert len({lineage.checkpoint_id for lineage in (LINEAGE, *others)}) == 5
+    assert LINEAGE.checkpoint_id == "756c2a74eaf0f790"
+
+
+def test_making_that_was_interrupted_finds_what_it_had_and_is_no_checkpoint_before(
+    store: Store, profile: Profile
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        make_once(store, profile.folder, LINEAGE, Maker(stop=True))
+    with pytest.raises(BadInput, match="not found in the store; the latest are none"):
+        checkpoint_folder(store, LINEAGE.checkpoint_id)
+
+    again = Maker()
+    make_once(store, profile.folder, LINEAGE, again)
+    assert again.found == ["state"]
+
+
+def test_a_crash_between_the_weights_and_the_row_costs_no_training(store: Store, profile: Profile) -> None:
+    make_once(Store(f"{profile.folder}/other.duckdb"), profile.folder, LINEAGE, Maker())
+
+    make = Maker()
+    checkpoint_id = make_once(store, profile.folder, LINEAGE, make)
+    assert make.num_calls == 0
+    assert checkpoint_metrics(store, checkpoint_id) == {"train_loss_nats": 2.5}
+
+
+def test_weights_that_were_deleted_are_made_again(store: Store, profile: Profile) -> None:
+    checkpoint_id = make_once(store, profile.folder, LINEAGE, Maker())
+    shutil.rmtree(checkpoint_folder(store, checkpoint_id))
+
+    make_once(store, profile.folder, LINEAGE, Maker())
+    assert Path(checkpoint_folder(store, checkpoint_id), "model.safetensors").exists()
+
+
+def test_an_unknown_checkpoint_is_an_error_that_lists_the_latest(store: Store, profile: Profile) -> None:
+    checkpoint_id = make_once(store, profile.folder, LINEAGE, Maker())
+
+    with pytest.raises(BadInput, match=f"'feed': not found in the store; the latest are {checkpoint_id}"):
+        checkpoint_folder(store, "feed")
+
+
+def test_object_storage_is_refused_before_anything_is_made(store: Store) -> None:
+    make = Maker()
+
+    with pytest.raises(BadInput, match="training in s3://bucket: it is not a local folder"):
+        make_once(store, "s3://bucket", LINEAGE, make)
+    assert make.num_calls == 0

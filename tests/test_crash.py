@@ -1,0 +1,224 @@
+"""Runs that are killed in the middle of a stage, and started again."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from schemas.report import Report
+from tasks.store.replies import read_replies
+from tests.serving.stub_server import StubOptions, stub_server
+from tests.small_run import parameters, write_profile
+from tests.whole_run import Place, start
+
+pytestmark = pytest.mark.crash
+
+TIMES = ("created_at", "completed_at", "read_at", "refreshed_at", "measured_at", "url", "source", "source_id")
+IN_FLIGHT = 8
+
+
+@dataclass(frozen=True)
+class Instant:
+    """A moment in the middle of a stage.
+
+    Attributes:
+        reached: Told from outside while the run goes on.
+        passed: Whether the stage is complete, which it must not be once the run is dead.
+        then: What is done to the place before the next run.
+    """
+
+    stage: str
+    reached: Callable[[Place], bool]
+    passed: Callable[[Place], bool]
+    then: Callable[[Place], None] = lambda _place: None
+
+
+def has_rows(table: str) -> Callable[[Place], bool]:
+    return lambda place: place.store.query(f"from {table} limit 1").height > 0
+
+
+def is_complete(stage: str) -> Callable[[Place], bool]:
+    query = "from completions where starts_with(stage, ?)"
+    return lambda place: place.store.query(query, stage).height > 0
+
+
+def has_files(pattern: str, at_least: int = 1) -> Callable[[Place], bool]:
+    return lambda place: len(list(place.folder.glob(f"data/{pattern}"))) >= at_least
+
+
+def checkpoints(place: Place) -> list[Path]:
+    return [path for path in place.folder.glob("data/checkpoints/*") if path.suffix != ".partial"]
+
+
+def is_training(number: int) -> Callable[[Place], bool]:
+    """Tell whether the checkpoint after so many others can be resumed, which means it is under way."""
+    saved = has_files("checkpoints/*.partial/checkpoint-*/trainer_state.json")
+    return lambda place: len(checkpoints(place)) == number and saved(place)
+
+
+def is_trained(number: int) -> Callable[[Place], bool]:
+    return lambda place: len(checkpoints(place)) > number
+
+
+def tear_a_state(place: Place) -> None:
+    """Leave what a kill leaves that comes while a state is being saved: all of it but the end."""
+    *_, whole = sorted(place.folder.glob("data/checkpoints/*.partial/checkpoint-*"))
+    torn = whole.with_name("checkpoint-100000")
+    shutil.copytree(whole, torn)
+    (torn / "optimizer.pt").write_bytes((whole / "optimizer.pt").read_bytes()[:1000])
+    (torn / "trainer_state.json").unlink()
+
+
+def says(line: str) -> Callable[[Place], bool]:
+    return lambda place: line in (place.folder / "cycle.err").read_text()
+
+
+INSTANTS = (
+    Instant("refresh", has_rows("parts"), has_rows("snapshots")),
+    Instant("start", is_training(0), is_trained(0), then=tear_a_state),
+    Instant("synthesizer", is_training(1), is_trained(1)),
+    Instant("generate", has_files("batches/*/replies/*.parquet"), is_complete("generate")),
+    Instant("validate", has_files("batches/*/validation/results/records.json"), is_complete("validate")),
+    Instant("synthetic", is_training(2), is_trained(2)),
+    Instant("baseline", is_training(3), is_trained(3)),
+    Instant("score", has_files("scores/*.parquet"), is_complete("train")),
+    Instant("report", says("Beginning subflow run 'report-"), has_rows("measurements")),
+)
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """A place whose cycle was killed in every stage, and how many replies had landed when generation was."""
+
+    place: Place
+    num_landed: int
+    num_sent: int
+
+
+@pytest.fixture(scope="module")
+def crashed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, api_url: str) -> Crashed:
+    place = Place(tmp_path_factory.mktemp("crashed"))
+    generation = {"shard_anchors": 16, "max_in_flight": IN_FLIGHT}
+    given = parameters(corpus, write_profile(place.folder, generation=generation, training={"save_seconds": 0.2}))
+    num_landed = 0
+    for instant in INSTANTS:
+        run = start("cycle", given, place.folder, api_url)
+        run.wait_until(lambda instant=instant: instant.reached(place))  # type: ignore[misc]
+        run.kill()
+        assert instant.reached(place), instant.stage
+        assert not instant.passed(place), instant.stage
+        instant.then(place)
+        if instant.stage == "generate":
+            num_landed = read_replies(str(place.batch / "replies")).height
+    ended = start("cycle", given, place.folder, api_url).wait()
+    assert ended.status == 0, ended.err
+    return Crashed(place, num_landed, place.summary("generate")["requests_sent"])
+
+
+def figures(place: Place) -> dict[str, Any]:
+    """Return a report without what depends on when and how fast it was made."""
+    report: dict[str, Any] = json.loads((place.batch / "report.json").read_text())
+    del report["created"], report["cost"]["seconds"]
+    return report
+
+
+def test_a_cycle_killed_in_every_stage_ends_with_the_same_rows(crashed: Crashed, undisturbed: Place) -> None:
+    rows, expected = crashed.place.rows(*TIMES), undisturbed.rows(*TIMES)
+    for table in ("parts", "anchors", "snapshots", "batches", "records", "drops", "quarantine"):
+        assert rows[table].equals(expected[table]), table
+    assert expected["records"].height > 16
+
+
+def test_and_with_the_same_replies_once_each(crashed: Crashed, undisturbed: Place) -> None:
+    def replies(place: Place) -> pl.DataFrame:
+        return read_replies(str(place.batch / "replies")).drop("seconds")
+
+    assert replies(crashed.place).equals(replies(undisturbed))
+    assert not list(crashed.place.folder.glob("data/**/*.partial"))
+
+
+def test_and_with_the_same_weights_to_the_bit(crashed: Crashed, undisturbed: Place) -> None:
+    weights = [f"{path.name}/model.safetensors" for path in checkpoints(undisturbed)]
+    assert len(weights) == 4
+    for name in weights:
+        one, other = (place.folder / "data" / "checkpoints" / name for place in (crashed.place, undisturbed))
+        assert one.read_bytes() == other.read_bytes(), name
+
+
+def test_and_says_the_same_of_how_they_were_trained(crashed: Crashed, undisturbed: Place) -> None:
+    for path in checkpoints(undisturbed):
+        ours = json.loads((crashed.place.folder / "data" / "checkpoints" / path.name / "lineage.json").read_text())
+        expected = json.loads((path / "lineage.json").read_text())
+        assert ours["metrics"].pop("train_loss_nats") == pytest.approx(expected["metrics"].pop("train_loss_nats"))
+        assert ours == expected
+
+
+def test_and_with_the_same_report(crashed: Crashed, undisturbed: Place) -> None:
+    assert figures(crashed.place) == figures(undisturbed)
+
+
+def test_and_asks_only_for_what_had_not_landed(crashed: Crashed, undisturbed: Place) -> None:
+    num_requests = undisturbed.summary("generate")["requests"]
+    assert 0 < crashed.num_landed < num_requests
+    assert crashed.num_sent == num_requests - crashed.num_landed
+
+
+def test_servers_are_asked_again_for_what_was_in_flight_and_a_seconds_replies(
+    tmp_path: Path, corpus: Path, api_url: str
+) -> None:
+    latency, num_kills = 0.25, 2
+    with stub_server(StubOptions(latency_seconds=latency)) as stub:
+        profile = write_profile(
+            tmp_path,
+            serving={"kind": "servers", "urls": [stub.url]},
+            generation={"shard_anchors": 16, "max_in_flight": IN_FLIGHT},
+        )
+        source = parameters(corpus, profile)["source"]
+        assert start("refresh", {"source": source, "profile": profile}, tmp_path, api_url).wait().status == 0
+        given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 32, "profile": profile}
+        for number in range(1, num_kills + 1):
+            run = start("generate", given, tmp_path, api_url)
+            run.wait_until(lambda number=number: has_files("batches/*/replies/*.parquet", 3 * number)(Place(tmp_path)))  # type: ignore[misc]
+            run.kill()
+        assert start("generate", given, tmp_path, api_url).wait().status == 0
+        num_sent = len([asked for asked in stub.requests if asked["max_tokens"] > 1])
+    summary = Place(tmp_path).summary("generate")
+    assert summary["requests"] == summary["replies"] == summary["records"] > 100
+    assert num_sent > summary["requests_sent"] + 20
+    assert num_sent - summary["requests"] <= num_kills * (IN_FLIGHT + IN_FLIGHT / latency)
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
+    """Give a folder a disk of its own, and the way to make it larger."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("a small disk is a mounted one, and only root may mount")
+    try:
+        yield lambda larger: subprocess.run(["mount", "-o", f"remount,size={larger}", folder], check=True) and None
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_stops_a_run_with_one_error_and_it_goes_on_when_there_is_room(
+    tmp_path: Path, corpus: Path, api_url: str, undisturbed: Place
+) -> None:
+    given = parameters(corpus, write_profile(tmp_path, training={"save_seconds": 0.2}))
+    with small_disk(tmp_path / "data", "500k") as grow:
+        for larger, attempt in (("3m", "using the store"), ("64m", "filling")):
+            ended = start("cycle", given, tmp_path, api_url).wait()
+            assert ended.status == 1
+            assert "Traceback" not in ended.err
+            (error,) = (line for line in ended.err.splitlines() if "No space left on device" in line)
+            assert error.startswith(f"error: {attempt} ")
+            grow(larger)
+        assert start("cycle", given, tmp_path, api_url).wait().status == 0
+        assert figures(Place(tmp_path)) == figures(undisturbed)
+        assert Report.model_validate_json((Place(tmp_path).batch / "report.json").read_text())

@@ -1,0 +1,169 @@
+"""The project as people use it: a Prefect server, deployments, a worker, runs, and their pages in a browser."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from schemas.report import Report
+from tests.browser import open_page, require_text
+from tests.serving.stub_server import stub_server
+from tests.small_run import ROOT, command, environment, parameters, write_corpus, write_profile
+
+pytestmark = pytest.mark.server
+
+READY_SECONDS = 180
+RUN_SECONDS = 300
+SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running Prefect server that has the project's deployments, and a worker for them."""
+
+    folder: Path
+    url: str
+    settings: dict[str, str] = field(repr=False)
+
+    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run Prefect's command line to its end."""
+        asked = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+        return subprocess.run(
+            asked, cwd=ROOT, env=self.settings, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+        )
+
+    def run(self, deployment: str, **given: Any) -> tuple[int, str]:
+        """Run a deployment to its end; returns the exit status and the flow run's id."""
+        options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
+        done = self.prefect("deployment", "run", deployment, *options, "--watch")
+        found = re.search(r"UUID: ([0-9a-f-]{36})", done.stdout)
+        assert found, done.stdout + done.stderr
+        return done.returncode, found[1]
+
+    def read(self, path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.get(f"{self.url}/api/{path}").raise_for_status().json()
+        return answer
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    site = Site(folder, url, environment(folder, f"{url}/api") | SETTINGS)
+    with _running(site, "server", "start", "--port", str(port)) as server:
+        _wait_until_ready(site, server)
+        for arguments in (("work-pool", "create", "gainloop", "--type", "process"), ("deploy", "--all")):
+            done = site.prefect(*arguments)
+            assert done.returncode == 0, done.stdout + done.stderr
+        with _running(site, "worker", "start", "--pool", "gainloop"):
+            yield site
+
+
+@pytest.fixture(scope="module")
+def finished(site: Site) -> tuple[str, Path]:
+    """A small cycle that was run from its deployment: the flow run's id, and the folder of its batch."""
+    given = parameters(write_corpus(site.folder / "corpus"), write_profile(site.folder))
+    status, flow_run_id = site.run("cycle/embedded", **given)
+    assert status == 0, site.read(f"flow_runs/{flow_run_id}")["state"]["message"]
+    (batch,) = (site.folder / "data" / "batches").iterdir()
+    return flow_run_id, batch
+
+
+def test_the_pages_of_a_cycle_show_its_headline(site: Site, finished: tuple[str, Path]) -> None:
+    flow_run_id, batch = finished
+    report = Report.model_validate_json((batch / "report.json").read_text())
+    headline = f"Delta I = {report.delta_i.nats_per_record.number} nats/record"
+    assert report.headline.startswith(headline)
+    with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
+        require_text(page, headline, "cycle-artifacts")
+        page.get_by_text(f"report-{report.batch}", exact=True).first.click()
+        page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click()  # the newest version of it
+        require_text(page, "The whole report, with examples", "cycle-report-artifact")
+    with open_page((batch / "report.html").as_uri()) as page:
+        require_text(page, headline, "report-page")
+
+
+def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site: Site) -> None:
+    deployment = site.read("deployments/name/cycle/embedded")
+    with open_page(f"{site.url}/v2/deployments/deployment/{deployment['id']}/run") as page:
+        page.route("**/create_flow_run", lambda route: route.abort())
+        page.get_by_text("Rephrase", exact=True).click()
+        require_text(page, "one record per style at most", "cycle-form")
+        with page.expect_request("**/create_flow_run") as sent:
+            page.get_by_role("button", name="Submit").click()
+        assert sent.value.post_data_json["parameters"]["method"].keys() == {"kind", "styles"}
+
+
+def test_a_run_with_an_unknown_profile_fails_and_its_page_says_which_there_are(site: Site) -> None:
+    status, flow_run_id = site.run("report/embedded", profile="nowhere")
+    assert status == 1
+    state = site.read(f"flow_runs/{flow_run_id}")["state"]
+    assert state["type"] == "FAILED"
+    assert "profile 'nowhere' not found in profiles/: known are embedded, vllm" in state["message"]
+    with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}") as page:
+        require_text(page, "Set profile to one of them.", "unknown-profile")
+
+
+def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished: tuple[str, Path]) -> None:
+    with stub_server() as stub:
+        serving = {"kind": "servers", "urls": [stub.url], "concurrency_limit": "gpu-servers"}
+        profile = write_profile(site.folder, serving=serving)
+        given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 2, "profile": profile}
+        without = _generate(site, given)
+        assert without.returncode == 1
+        assert "gpu-servers" in without.stderr
+        assert all(request["max_tokens"] == 1 for request in stub.requests), "more than the check was sent"
+        site.prefect("gcl", "create", "gpu-servers", "--limit", "1")
+        assert _generate(site, given).returncode == 0
+        assert any(request["max_tokens"] > 1 for request in stub.requests)
+
+
+def _generate(site: Site, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    asked = command("generate", given)
+    return subprocess.run(asked, cwd=ROOT, env=site.settings, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def _running(site: Site, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Keep a Prefect process running for the block; at its end it and all it started are gone."""
+    asked = [sys.executable, "-m", "prefect", *arguments]
+    with (site.folder / f"{arguments[0]}.log").open("wb") as log:
+        process = subprocess.Popen(asked, cwd=ROOT, env=site.settings, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        process.terminate()
+        _, alive = psutil.wait_procs(family, timeout=15)
+        for one in alive:
+            one.kill()
+        process.wait()
+
+
+def _wait_until_ready(site: Site, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx.get(f"{site.url}/api/health", timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    pytest.fail(f"the Prefect server is not ready: {(site.folder / 'server.log').read_text()[-2000:]}")

@@ -1,0 +1,201 @@
+"""Holds the project to its word: what its documents and its layout promise."""
+
+import ast
+import inspect
+import re
+import subprocess
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prefect import Flow
+
+from schemas.profile import load_profile
+from tasks.methods import METHODS
+from tasks.sources import SOURCES
+from tests.conftest import ROOT
+
+PURE = ("sources", "methods", "measures")
+NO_NETWORK_CLOCK_OR_CHANCE = {"requests", "httpx", "httpx2", "aiohttp", "urllib.request", "socket", "time", "secrets"}
+CHANCE_ALLOWED = {"random.Random", "numpy.random.Generator"}
+FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if not path.stem.startswith("__"))
+
+
+def modules(*folders: str) -> list[Path]:
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Yield the full name of everything that a module imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imports_at_once(path: Path) -> Iterator[str]:
+    """Yield what a module imports when it is itself imported."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def layer(path: Path) -> int:
+    """Return how high a module stands: schemas, folders below tasks, tasks, flows."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return {"schemas": 0, "tasks": 1 if len(parts) > 2 else 2, "flows": 3}[parts[0]]
+
+
+def layer_of_import(name: str) -> int | None:
+    parts = name.split(".")
+    if parts[0] == "tasks":
+        return 1 if (ROOT / "tasks" / parts[1]).is_dir() else 2
+    return {"schemas": 0, "flows": 3}.get(parts[0])
+
+
+def is_within(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def flow_named(name: str) -> Flow[Any, Any]:
+    flow = getattr(import_module(f"flows.{name}"), name)
+    assert isinstance(flow, Flow)
+    return flow
+
+
+def deployments() -> list[dict[str, Any]]:
+    path = ROOT / "prefect.yaml"
+    return list(yaml.safe_load(path.read_text())["deployments"]) if path.exists() else []
+
+
+def table_rows(title: str) -> list[str]:
+    """Return the first cells of the README's table whose first column is ``title``."""
+    readme = (ROOT / "README.md").read_text()
+    match = re.search(rf"^\| *{title} *\|.*\n\|[-| :]+\|\n((?:\|.*\n?)+)", readme, re.MULTILINE)
+    assert match, f"README.md has no table of each {title}"
+    return [row.split("|")[1].strip().strip("`") for row in match[1].splitlines()]
+
+
+def tracked_files() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+@pytest.mark.parametrize("path", modules("schemas", "tasks", "flows"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    own = layer(path)
+    above = [name for name in imports(path) if (other := layer_of_import(name)) is not None and other > own]
+
+    assert not above
+
+
+def test_prefect_is_imported_in_flows_and_tasks_alone() -> None:
+    below = [path for path in modules("schemas", "tasks") if layer(path) < 2]
+
+    assert not [path for path in below if any(is_within(name, {"prefect"}) for name in imports(path))]
+
+
+@pytest.mark.parametrize("folder", PURE)
+def test_what_must_be_pure_opens_no_network_no_clock_and_no_global_chance(folder: str) -> None:
+    for path in modules(f"tasks/{folder}"):
+        names = set(imports_at_once(path)) - CHANCE_ALLOWED
+        assert not {n for n in names if is_within(n, {*NO_NETWORK_CLOCK_OR_CHANCE, "random", "numpy.random"})}, path
+        called = {
+            ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
+        }
+        assert not {
+            name for name in called if re.fullmatch(r"(np|numpy)\.random\.(?!Generator|default_rng)\w+", name)
+        }, path
+        assert not called & {"datetime.now", "datetime.utcnow", "date.today", "uuid.uuid4"}, path
+
+
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_flow_has_the_name_of_its_file_and_says_what_it_returns(name: str) -> None:
+    flow = flow_named(name)
+
+    assert flow.name == name
+    assert (flow.fn.__doc__ or "").split()
+    assert inspect.signature(flow.fn).parameters["profile"].default == "embedded"
+    assert flow.flow_run_name
+
+
+@pytest.mark.parametrize("deployment", deployments(), ids=lambda d: f"{d['entrypoint']}/{d['name']}")
+def test_a_deployment_names_a_flow_and_real_parameters(deployment: dict[str, Any]) -> None:
+    file, _, function = deployment["entrypoint"].partition(":")
+    assert file == f"flows/{function}.py"
+    flow = flow_named(function)
+    given = deployment.get("parameters") or {}
+
+    assert set(given) <= set(inspect.signature(flow.fn).parameters)
+    flow.validate_parameters({**flow_defaults(flow), **given})
+    load_profile(given.get("profile", "embedded"))
+
+
+def flow_defaults(flow: Flow[Any, Any]) -> dict[str, Any]:
+    return {name: asked.default for name, asked in inspect.signature(flow.fn).parameters.items()}
+
+
+def test_every_flow_has_a_deployment_and_a_name_is_given_once() -> None:
+    named = [(deployment["entrypoint"], deployment["name"]) for deployment in deployments()]
+
+    assert {entrypoint for entrypoint, _ in named} == {f"flows/{name}.py:{name}" for name in FLOWS}
+    assert len(set(named)) == len(named)
+
+
+def test_every_source_and_method_is_in_the_readme_and_nothing_else() -> None:
+    assert sorted(table_rows("source")) == sorted(SOURCES)
+    assert sorted(table_rows("method")) == sorted(METHODS)
+
+
+def test_every_measure_in_the_readme_is_a_module_or_function_of_the_measures() -> None:
+    names = {path.stem for path in modules("tasks/measures")}
+    for path in modules("tasks/measures"):
+        names |= {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
+
+    assert set(table_rows("measure")) <= names
+
+
+def test_the_readme_is_read_in_a_few_minutes() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_every_file_that_the_documents_link_to_is_there() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}"
+
+
+@pytest.mark.parametrize("path", modules("schemas", "tasks", "flows"), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_is_short_and_says_what_it_is(path: Path) -> None:
+    text = path.read_text()
+
+    assert len(text.splitlines()) <= 250
+    assert ast.get_docstring(ast.parse(text))
+
+
+def test_no_file_names_a_place_of_one_machine() -> None:
+    private = re.compile(r"(?<![\w.])/(?:work|home|root|Users|mnt)/\w")
+    found = []
+    for path in tracked_files():
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{path.relative_to(ROOT)}: {line.strip()[:80]}" for line in text.splitlines() if private.search(line)
+        ]
+    assert not found
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    nothing = {"utils", "util", "helpers", "helper", "manager", "handler", "processor", "base", "common", "misc"}
+
+    assert not [path for path in modules("schemas", "tasks", "flows", "tests") if set(path.stem.split("_")) & nothing]
