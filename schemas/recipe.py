@@ -56,7 +56,7 @@ class BaseModelPlan(Parameters):
     layers: Annotated[int, Field(ge=1)] = 4
     head_size: Annotated[int, Field(description="vLLM serves 32, 64, 80, 96, 112, 128, ...")] = 64
     context_tokens: Annotated[int, Field(ge=64, description="longest prompt and reply together")] = 512
-    budget_tokens: Annotated[int, Field(ge=1024, description="tokens of anchors it is pretrained on")] = 450_000
+    budget_tokens: Annotated[int, Field(ge=1024, description="tokens of anchors it is pretrained on")] = 320_000
     optimiser: Optimiser = Optimiser(learning_rate=6e-3, batch_tokens=1024)
     seed: int = 0
 
@@ -88,7 +88,7 @@ class Mixture(Parameters):
 class TrainingPlan(Parameters):
     """Continual pretraining of the base on one batch; the matched baseline repeats anchors for as many tokens."""
 
-    budget_tokens: Annotated[int, Field(ge=1024, description="tokens each arm is trained on")] = 120_000
+    budget_tokens: Annotated[int, Field(ge=1024, description="tokens each arm is trained on")] = 80_000
     mixture: Mixture = Mixture()
     context_tokens: Annotated[int, Field(ge=64, description="length of a packed row")] = 512
     optimiser: Optimiser = Optimiser()

@@ -106,7 +106,7 @@ class Crashed:
 def crashed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, api_url: str) -> Crashed:
     place = Place(tmp_path_factory.mktemp("crashed"))
     generation = {"shard_anchors": 16, "max_in_flight": IN_FLIGHT}
-    given = parameters(corpus, write_profile(place.folder, generation=generation, training={"save_seconds": 0.2}))
+    given = parameters(corpus, write_profile(place.folder, generation=generation, training={"save_seconds": 0.5}))
     num_landed = 0
     for instant in INSTANTS:
         run = start("cycle", given, place.folder, api_url)
@@ -210,7 +210,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Callable[[str], None]]:
 def test_a_full_disk_stops_a_run_with_one_error_and_it_goes_on_when_there_is_room(
     tmp_path: Path, corpus: Path, api_url: str, undisturbed: Place
 ) -> None:
-    given = parameters(corpus, write_profile(tmp_path, training={"save_seconds": 0.2}))
+    given = parameters(corpus, write_profile(tmp_path, training={"save_seconds": 0.5}))
     with small_disk(tmp_path / "data", "500k") as grow:
         for larger, attempt in (("3m", "using the store"), ("64m", "filling")):
             ended = start("cycle", given, tmp_path, api_url).wait()

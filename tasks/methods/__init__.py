@@ -10,7 +10,7 @@ from tasks.methods.method import Method
 from tasks.methods.rephrase import Rephrase
 from tasks.methods.sbp import SBP
 
-_Methods = Rephrase | EntiGraph | SBP
+_Methods = SBP | Rephrase | EntiGraph  # the form of the UI opens at the first: the default of the flows
 
 METHODS = by_kind(_Methods)
 

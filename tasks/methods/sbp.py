@@ -29,7 +29,7 @@ class SBP(Method):
     min_similarity: Annotated[float, Field(ge=-1, le=1, description="cosine above which two anchors are a pair")] = 0.35
     max_overlap: Annotated[float, Field(ge=0, le=1, description="shingle overlap of near duplicates")] = 0.5
     max_partners: Annotated[int, Field(ge=1, description="related documents per anchor, nearest first")] = 4
-    budget_tokens: Annotated[int, Field(ge=1024, description="tokens the synthesizer is tuned on")] = 150_000
+    budget_tokens: Annotated[int, Field(ge=1024, description="tokens the synthesizer is tuned on")] = 100_000
     optimiser: Optimiser = Optimiser()
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
