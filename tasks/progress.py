@@ -24,12 +24,14 @@ class Bar:
         self.note = ""
         self._done, self._total = 0, 0
         self._begun = self._logged = time.monotonic()
+        self._first: tuple[float, int] | None = None  # when work itself began, after models were loaded, and with what
         self._stop = threading.Event()
         self._artifact: UUID | None = None
         self._shown = (-1.0, "")
         self._thread = threading.Thread(target=contextvars.copy_context().run, args=(self._show_often,), daemon=True)
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
+        self._first = self._first or (time.monotonic(), done)
         self._done, self._total, self.note = done, total, note
 
     def __enter__(self) -> "Bar":
@@ -64,8 +66,14 @@ class Bar:
     def _line(self) -> str:
         if not self._total:
             return self.what
-        elapsed = time.monotonic() - self._begun
-        left = elapsed * (self._total - self._done) / self._done if self._done else 0
-        time_shown = f"{left:.0f} s left" if self._done < self._total else f"{elapsed:.0f} s in all"
-        line = f"{self.what}: {self._done:,} of {self._total:,} {self.unit}, {time_shown}"
+        line = f"{self.what}: {self._done:,} of {self._total:,} {self.unit}, {self._time()}"
         return f"{line}, {self.note}" if self.note else line
+
+    def _time(self) -> str:
+        began, done_before = self._first or (self._begun, 0)
+        if self._done >= self._total:
+            return f"{time.monotonic() - self._begun:.0f} s in all"
+        if self._done == done_before:
+            return "just begun"
+        left = (time.monotonic() - began) * (self._total - self._done) / (self._done - done_before)
+        return f"{left:.0f} s left"

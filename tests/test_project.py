@@ -19,8 +19,10 @@ from tasks.sources import SOURCES
 from tests.conftest import ROOT
 
 PURE = ("sources", "methods", "measures")
-NO_NETWORK_CLOCK_OR_CHANCE = {"requests", "httpx", "httpx2", "aiohttp", "urllib.request", "socket", "time", "secrets"}
-CHANCE_ALLOWED = {"random.Random", "numpy.random.Generator"}
+NETWORK = {"aiohttp", "httpx", "httpx2", "requests", "socket", "urllib.request"}
+CLOCK = {"time", "datetime.now", "datetime.utcnow", "date.today"}
+CHANCE = {"random", "numpy.random", "np.random", "secrets", "uuid"}
+SEEDED = {"random.Random", "np.random", "np.random.Generator", "np.random.default_rng"}
 FLOWS = sorted(path.stem for path in (ROOT / "flows").glob("*.py") if not path.stem.startswith("__"))
 
 
@@ -28,22 +30,19 @@ def modules(*folders: str) -> list[Path]:
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[str]:
-    """Yield the full name of everything that a module imports, anywhere in it."""
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(path: Path, *, at_once: bool = False) -> Iterator[str]:
+    """Yield the full name of everything that a module imports: anywhere, or only as it is itself imported."""
+    module = ast.parse(path.read_text())
+    for node in module.body if at_once else ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def imports_at_once(path: Path) -> Iterator[str]:
-    """Yield what a module imports when it is itself imported."""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def attributes(path: Path) -> set[str]:
+    """Return every dotted name that a module uses."""
+    return {ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
 
 
 def layer(path: Path) -> int:
@@ -106,15 +105,8 @@ def test_prefect_is_imported_in_flows_and_tasks_alone() -> None:
 @pytest.mark.parametrize("folder", PURE)
 def test_what_must_be_pure_opens_no_network_no_clock_and_no_global_chance(folder: str) -> None:
     for path in modules(f"tasks/{folder}"):
-        names = set(imports_at_once(path)) - CHANCE_ALLOWED
-        assert not {n for n in names if is_within(n, {*NO_NETWORK_CLOCK_OR_CHANCE, "random", "numpy.random"})}, path
-        called = {
-            ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)
-        }
-        assert not {
-            name for name in called if re.fullmatch(r"(np|numpy)\.random\.(?!Generator|default_rng)\w+", name)
-        }, path
-        assert not called & {"datetime.now", "datetime.utcnow", "date.today", "uuid.uuid4"}, path
+        used = (set(imports(path, at_once=True)) | attributes(path)) - SEEDED
+        assert not {name for name in used if is_within(name, NETWORK | CLOCK | CHANCE)}, path
 
 
 @pytest.mark.parametrize("name", FLOWS)
@@ -182,17 +174,10 @@ def test_a_module_is_short_and_says_what_it_is(path: Path) -> None:
 
 
 def test_no_file_names_a_place_of_one_machine() -> None:
-    private = re.compile(r"(?<![\w.])/(?:work|home|root|Users|mnt)/\w")
-    found = []
-    for path in tracked_files():
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            continue
-        found += [
-            f"{path.relative_to(ROOT)}: {line.strip()[:80]}" for line in text.splitlines() if private.search(line)
-        ]
-    assert not found
+    private = re.compile(rb"(?<![\w.])/(?:work|home|root|Users|mnt)/\w.*")
+    found = {str(path.relative_to(ROOT)): private.findall(path.read_bytes()) for path in tracked_files()}
+
+    assert not {name: lines for name, lines in found.items() if lines}
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:

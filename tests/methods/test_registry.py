@@ -105,7 +105,7 @@ def test_two_requests_of_an_anchor_are_never_the_same(method: Method) -> None:
 @every_method
 def test_a_method_is_frozen_and_a_misspelt_parameter_is_refused(method: Method) -> None:
     with pytest.raises(ValidationError):
-        method.kind = "other"
+        method.kind = "other"  # type: ignore[misc]
     with pytest.raises(ValidationError, match=f"method '{method.kind}': 'stlyes' is not a parameter"):
         read_method({"kind": method.kind, "stlyes": 1})
 

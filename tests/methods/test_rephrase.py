@@ -36,6 +36,6 @@ def test_a_reply_that_never_came_keeps_its_own_reason() -> None:
 
 def test_a_style_that_is_not_known_or_no_style_is_refused() -> None:
     with pytest.raises(ValidationError):
-        Rephrase(styles=("silly",))  # type: ignore[arg-type]
+        Rephrase(styles=("silly",))
     with pytest.raises(ValidationError):
         Rephrase(styles=())

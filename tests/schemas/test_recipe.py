@@ -66,4 +66,4 @@ def test_the_parts_of_a_mixture_add_up_to_one() -> None:
 
 def test_parameters_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Sampling().temperature = 0.5
+        Sampling().temperature = 0.5  # type: ignore[misc]

@@ -304,7 +304,7 @@ async def test_no_anchors_have_no_outcome(tmp_path: Path) -> None:
 def test_a_requests_id_is_made_of_everything_that_decides_its_reply() -> None:
     request, sampling = Request((Message("user", "Once"),)), Sampling()
     other = Model()
-    other.revision = "2"  # type: ignore[misc]
+    other.revision = "2"
     names = [
         name_request(Model(), request, sampling, 0),
         name_request(Model(), Request("Once"), sampling, 0),

@@ -1,0 +1,88 @@
+"""A whole cycle: what it leaves, a second one that finds it, and a refresh beside a generation."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from schemas.report import Report
+from tasks.refresh import refresh_snapshot
+from tasks.sources import Files
+from tasks.store.snapshots import read_snapshot
+from tests.serving.stub_server import StubOptions, stub_server
+from tests.small_run import parameters, write_corpus, write_profile
+from tests.whole_run import Ended, Place, start
+
+pytestmark = pytest.mark.crash
+
+
+def said(place: Place) -> Ended:
+    """Return what the cycle that made a place said."""
+    return Ended(0, (place.folder / "cycle.out").read_text(), (place.folder / "cycle.err").read_text())
+
+
+def test_the_last_line_of_a_cycle_names_the_report_and_its_json_lies_beside_it(undisturbed: Place) -> None:
+    last = said(undisturbed).out.splitlines()[-1]
+    assert last == f"report: {undisturbed.batch}/report.html"
+    truth = undisturbed.batch / "report.json"
+    report = Report.model_validate_json(truth.read_text())
+    assert json.loads(truth.read_text()) == report.model_dump(mode="json")
+    assert report.headline in said(undisturbed).err
+
+
+def test_the_ledger_of_the_report_is_what_the_store_holds(undisturbed: Place) -> None:
+    counts = Report.model_validate_json((undisturbed.batch / "report.json").read_text()).counts
+    rows = undisturbed.rows()
+    kept = rows["records"].join(rows["quarantine"], on="record_id", how="anti")
+    assert counts.anchors == counts.anchors_kept + counts.anchors_only_quarantined + counts.anchors_only_dropped == 32
+    assert (counts.records, counts.kept, counts.drops) == (rows["records"].height, kept.height, rows["drops"].height)
+    assert counts.records == counts.kept + counts.quarantined
+    assert counts.requests == counts.records + counts.drops
+    assert counts.drops == sum(counts.drops_by_reason.values())
+    assert (counts.anchors_add_up, counts.records_add_up) == (True, True)
+    assert counts.anchors_kept == kept["anchor_id"].n_unique()
+
+
+def test_a_second_cycle_asks_for_nothing_trains_nothing_and_writes_nothing(
+    undisturbed: Place, corpus: Path, api_url: str
+) -> None:
+    first, rows, files = said(undisturbed), undisturbed.rows(), undisturbed.files()
+    given = parameters(corpus, undisturbed.folder / "small.yaml")
+    second = start("cycle", given, undisturbed.folder, api_url).wait()
+
+    assert (second.status, second.out) == (0, first.out)
+    assert undisturbed.files() == files
+    for table, after in undisturbed.rows().items():
+        assert after.equals(rows[table]), table
+    tasks = re.findall(r"Task run '(.*?)( [0-9a-f]{16})?' - Finished", second.err)
+    assert not {"generate shard 0", "count batch", "train synthetic", "train baseline"} & {name for name, _ in tasks}
+    assert {"generate shard 0", "count batch", "train synthetic", "train baseline"} <= set(
+        re.findall(r"Task run '(.*?)' - Finished", first.err)
+    )
+
+
+def test_a_refresh_beside_a_generation_leaves_both_whole(tmp_path: Path, corpus: Path, api_url: str) -> None:
+    place, other = Place(tmp_path), write_corpus(tmp_path / "corpus", num_topics=40)
+    with stub_server(StubOptions(latency_seconds=0.5)) as stub:
+        profile = write_profile(
+            tmp_path,
+            serving={"kind": "servers", "urls": [stub.url]},
+            generation={"shard_anchors": 4, "max_in_flight": 2},
+        )
+        before = refresh_snapshot(place.store, Files(paths=[str(corpus)], max_chars=400), 0.05)
+        given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 20, "profile": profile}
+        generating = start("generate", given, tmp_path, api_url)
+        generating.wait_until(lambda: place.store.query("from records limit 1").height > 0)
+        source = parameters(other, profile)["source"]
+        refreshing = start("refresh", {"source": source, "profile": profile}, tmp_path, api_url)
+        generating.wait_until(lambda: read_snapshot(place.store)["snapshot_id"] != before.snapshot_id)
+        assert not place.summary("generate")
+        refreshed, generated = refreshing.wait(), generating.wait()
+
+    assert (refreshed.status, generated.status) == (0, 0), refreshed.err + generated.err
+    assert refreshed.out == f"snapshot: {read_snapshot(place.store)['snapshot_id']}\n"
+    assert generated.out == f"batch: {place.batch.name}\n"
+    summary = place.summary("generate")
+    assert (summary["anchors"], summary["records"]) == (20, summary["replies"])
+    assert place.store.query("select snapshot_id from batches").item() == before.snapshot_id
