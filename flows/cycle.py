@@ -23,6 +23,7 @@ def cycle(
     method: AnyMethod = SBP(),
     start: AnyBase = BaseModelPlan(),
     served_model: Annotated[str, Field(description="a model of the profile's servers; empty: start itself")] = "",
+    served_revision: Annotated[str, Field(description="what tells it from another of its name; empty: ask")] = "",
     sampling: Sampling = Sampling(),
     seed: int = 0,
     max_anchors: Annotated[int | None, Field(ge=1, description="anchors generated from; all if empty")] = 400,
@@ -31,7 +32,7 @@ def cycle(
 ) -> str:
     """Return the path of the report's page. Running it again re-uses whatever is already there."""
     snapshot_id = refresh(source, profile=profile)
-    batch_id = generate(method, snapshot_id, start, served_model, sampling, seed, max_anchors, profile)
+    batch_id = generate(method, snapshot_id, start, served_model, served_revision, sampling, seed, max_anchors, profile)
     validate(batch_id, profile)
     training_id = train(batch_id, start, plan, profile)
     page = report(batch_id, training_id, profile)

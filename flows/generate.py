@@ -6,6 +6,7 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
+from schemas.errors import BadInput
 from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyBase, BaseModelPlan, Recipe, Sampling
 from tasks.generate import count_batch, count_shards, find_revision, generate_shard, is_generated
@@ -23,19 +24,20 @@ def generate(
     snapshot_id: Annotated[str, Field(description="a snapshot, or latest for the newest")] = "latest",
     start: AnyBase = BaseModelPlan(),
     served_model: Annotated[str, Field(description="a model of the profile's servers; empty: start itself")] = "",
+    served_revision: Annotated[str, Field(description="what tells it from another of its name; empty: ask")] = "",
     sampling: Sampling = Sampling(),
     seed: int = 0,
     max_anchors: Annotated[int | None, Field(ge=1, description="anchors used; all if empty")] = None,
     profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
 ) -> str:
     """Return the id of the batch. What has landed before is not asked for again."""
-    begun = time.time()
     place = load_profile(profile)
     snapshot_id = str(read_snapshot(open_store(place), snapshot_id)["snapshot_id"])
-    model, revision, folder = _generator(place, snapshot_id, method, start, served_model, sampling, seed)
-    about = method.model_dump(mode="json")
+    model, revision, folder = _generator(
+        place, snapshot_id, method, start, served_model, served_revision, sampling, seed
+    )
     recipe = Recipe(
-        method=about,
+        method=method.model_dump(mode="json"),
         snapshot_id=snapshot_id,
         model=model,
         revision=revision,
@@ -44,6 +46,7 @@ def generate(
         max_anchors=max_anchors,
     )
     if not is_generated(place, recipe):
+        begun = time.time()
         with served(place, recipe, folder) as reached:
             shards = range(count_shards(place, recipe))
             sent = sum(generate_shard(reached, recipe, folder, shard) for shard in shards)
@@ -57,12 +60,18 @@ def _generator(
     method: AnyMethod,
     start: AnyBase,
     served_model: str,
+    served_revision: str,
     sampling: Sampling,
     seed: int,
 ) -> tuple[str, str, str | None]:
     """Return the generator's name, its revision, and the folder of its weights if it is ours."""
+    if served_model and method.tunes_generator:
+        raise BadInput(
+            f"generating by {method.kind} with the served model {served_model!r}: {method.kind} tunes a generator of "
+            "its own from start; only start can be given. Leave served_model empty, or choose another method."
+        )
     if served_model:
-        return served_model, find_revision(place, served_model), None
+        return served_model, find_revision(place, served_model, served_revision), None
     name, checkpoint_id = "start", prepare_start(place, snapshot_id, start)
     if isinstance(method, SBP):
         name = "synthesizer"

@@ -25,9 +25,9 @@ def train(
     place = load_profile(profile)
     store = open_store(place)
     batch_id = resolve_batch(store, batch_id)
-    training_id = name_training(batch_id, start, plan)
+    start_id = prepare_start(place, read_recipe(store, batch_id).snapshot_id, start)
+    training_id = name_training(batch_id, start_id, plan)
     if not is_trained(place, batch_id, training_id):
-        start_id = prepare_start(place, read_recipe(store, batch_id).snapshot_id, start)
         arms = {role: train_checkpoint(place, batch_id, start_id, plan, role) for role in ("synthetic", "baseline")}
         score_checkpoints(place, batch_id, training_id, {"start": start_id, **arms}, begun)
     return training_id

@@ -80,6 +80,7 @@ LEAKS = (
     "<|im_start|>",
     "<|im_end|>",
     "<|endoftext|>",
+    "<think>",
     "<|eot_id|>",
     "<|related|>",
     "[inst]",

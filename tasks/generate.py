@@ -2,14 +2,15 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
 
-from schemas.errors import LedgerError
+from schemas.errors import BadInput, LedgerError
 from schemas.identity import content_hash
 from schemas.profile import Profile
 from schemas.recipe import Recipe
@@ -55,7 +56,12 @@ def generate_records(
         folder: The generator's weights; None for a model that servers have.
         shard: Which shard, from 0.
     """
-    anchors = shards_of(choose_anchors(store, recipe), place.generation.shard_anchors)[shard]
+    # An anchor's outcome is written once: made again after a crash, a passing drop could stand beside a record.
+    settled = set(used_anchors(store, recipe.batch_id)["anchor_id"])
+    chosen = shards_of(choose_anchors(store, recipe), place.generation.shard_anchors)[shard]
+    anchors = [anchor for anchor in chosen if anchor.anchor_id not in settled]
+    if not anchors:
+        return Progress(0)
     driver, outcomes = asyncio.run(_drive(store, place, recipe, folder, anchors, on_progress))
     records, drops = outcome_rows(recipe.batch_id, outcomes)
     store.insert(records=records, drops=drops)
@@ -127,9 +133,9 @@ def count_shards(place: Profile, recipe: Recipe) -> int:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask servers for {model}")
-def find_revision(place: Profile, model: str) -> str:
+def find_revision(place: Profile, model: str, revision: str) -> str:
     """Return what tells the model the servers have under this name from another of the same name."""
-    return asyncio.run(served_revision(place, model))
+    return asyncio.run(served_revision(place, model, revision))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="generate shard {shard}", tags=["generation"])
@@ -146,9 +152,22 @@ def count_batch(place: Profile, recipe: Recipe, sent: int, seconds: float) -> di
     return finish_batch(open_store(place), place, recipe, sent, seconds)
 
 
-def _taken(limit: str | None) -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def _taken(limit: str | None) -> Iterator[None]:
     """Hold one slot of a Prefect concurrency limit; a limit that does not exist is an error, not no limit."""
-    return concurrency(limit, strict=True) if limit else contextlib.nullcontext()
+    if not limit:
+        yield
+        return
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(concurrency(limit, strict=True))
+        except ConcurrencySlotAcquisitionError as error:
+            raise BadInput(
+                f"taking a slot of the concurrency limit {limit!r}: the Prefect server has none of that name; "
+                f"one that exists is needed. Run `prefect gcl create {limit} --limit 4`, or take concurrency_limit "
+                "out of the profile."
+            ) from error
+        yield
 
 
 def _shown(progress: Progress) -> tuple[int, int, str]:

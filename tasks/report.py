@@ -7,7 +7,12 @@ from typing import Any
 
 import polars as pl
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 
 from schemas.errors import BadInput, StoreError
@@ -18,14 +23,11 @@ from tasks.measures.batch import measure_batch
 from tasks.measures.evidence import Evidence
 from tasks.pages.page import Line, draw_image, list_figures, list_ledger, render_page
 from tasks.store import Store, open_store
-from tasks.store.batches import stage_summary, used_anchors
+from tasks.store.batches import TRAIN, stage_summary, training_stage, used_anchors
 from tasks.store.duck import now
 from tasks.store.files import exists, read_file, write_file
 from tasks.store.records import kept_records, read_records
 from tasks.store.replies import read_replies
-
-TRAIN = "train "
-"""What a completed training is called among a batch's stages, before its id."""
 
 
 @task(cache_policy=NO_CACHE, task_run_name="measure {batch_id}")
@@ -150,7 +152,9 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
     Raises:
         BadInput: One of them is not complete.
     """
-    stages = {"generate": "generate", "validate": "validate"} | ({"train": TRAIN + training_id} if training_id else {})
+    stages = {"generate": "generate", "validate": "validate"} | (
+        {"train": training_stage(training_id)} if training_id else {}
+    )
     found = {name: stage_summary(store, batch_id, stage) for name, stage in stages.items()}
     missing = [name for name, summary in found.items() if summary is None]
     if missing:
@@ -162,11 +166,18 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
 
 
 def publish(report: Report, page: str) -> str:
-    """Show a report on the run's page in Prefect; returns its headline."""
-    place = page if "://" in page else Path(page).resolve().as_uri()
-    # As text: a browser follows no link from a site to a file.
+    """Show a report on the run's page in Prefect; returns its headline.
+
+    The Markdown says it all; table, image and link are for those who collect them over many batches.
+    """
+    place, key = page if "://" in page else Path(page).resolve().as_uri(), f"report-{report.batch}"
+    # As text too: a browser follows no link from a site to a file.
     shown = f"{write_markdown(report)}\n\nThe whole report, with examples: `{place}`"
-    create_markdown_artifact(shown, key=f"report-{report.batch}", description=report.headline)
+    create_markdown_artifact(shown, key=key, description=report.headline)
+    create_table_artifact(list_ledger(report.counts), key=f"{key}-ledger", description="Where every row went")
+    if plot := draw_image(report):
+        create_image_artifact(plot, key=f"{key}-plot", description=report.headline)
+    create_link_artifact(place, key=f"{key}-page", link_text="The whole report", description=report.headline)
     return report.headline
 
 

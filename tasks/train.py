@@ -11,11 +11,11 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.identity import content_hash
 from schemas.profile import Profile
-from schemas.recipe import AnyBase, Checkpoint, TrainingPlan
+from schemas.recipe import AnyBase, Checkpoint, Mixture, TrainingPlan
 from tasks.methods import SBP
 from tasks.progress import Bar
 from tasks.store import Store, open_store
-from tasks.store.batches import complete_stage, stage_summary, used_anchors
+from tasks.store.batches import complete_stage, stage_summary, training_stage, used_anchors
 from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, make_once
 from tasks.store.files import exists, write_file
 from tasks.store.records import kept_records, read_recipe
@@ -62,7 +62,7 @@ def train_arm(
     Args:
         role: "synthetic" for the plan's mixture; "baseline" for as many tokens of anchors alone.
     """
-    shares = plan.mixture if role == "synthetic" else type(plan.mixture)(synthetic=0, anchors=1)
+    shares = plan.mixture if role == "synthetic" else Mixture(synthetic=0, anchors=1)
 
     def make(folder: str) -> dict[str, Any]:
         from tasks.models.packing import Part
@@ -114,18 +114,17 @@ def finish_training(
 ) -> None:
     """Record that both arms are trained and scored."""
     metrics = {role: checkpoint_metrics(store, checkpoint) for role, checkpoint in checkpoints.items()}
+    generator = read_recipe(store, batch_id)
+    if generator.model == "synthesizer":
+        metrics["synthesizer"] = checkpoint_metrics(store, generator.revision)
     tokens = {role: made.get("num_tokens", 0) for role, made in metrics.items()}
     summary = {"checkpoints": checkpoints, "scores": scores, "tokens": tokens, "seconds": seconds}
-    complete_stage(store, batch_id, name_stage(training_id), summary)
+    complete_stage(store, batch_id, training_stage(training_id), summary)
 
 
-def name_training(batch_id: str, start: AnyBase, plan: TrainingPlan) -> str:
+def name_training(batch_id: str, start_id: str, plan: TrainingPlan) -> str:
     """Return the id of one training of one batch: what the report's figures are about."""
-    return content_hash("training", batch_id, start.model_dump(mode="json"), plan.model_dump(mode="json"))
-
-
-def name_stage(training_id: str) -> str:
-    return f"train {training_id}"
+    return content_hash("training", batch_id, start_id, plan.model_dump(mode="json"))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")
@@ -159,7 +158,7 @@ def score_checkpoints(
 
 def is_trained(place: Profile, batch_id: str, training_id: str) -> bool:
     """Tell whether this training of the batch is complete."""
-    return stage_summary(open_store(place), batch_id, name_stage(training_id)) is not None
+    return stage_summary(open_store(place), batch_id, training_stage(training_id)) is not None
 
 
 def _adopt(store: Store, place: Profile, wanted: Checkpoint) -> str:
@@ -169,7 +168,7 @@ def _adopt(store: Store, place: Profile, wanted: Checkpoint) -> str:
     from tasks.models.existing import find_checkpoint
 
     folder, revision = find_checkpoint(wanted)
-    lineage = Lineage("start", "", {"model": wanted.model, "revision": revision})
+    lineage = Lineage("start", "", {"revision": revision})
     return make_once(store, place.folder, lineage, lambda partial: _copy(folder, partial))
 
 

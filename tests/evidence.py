@@ -25,7 +25,7 @@ SCRIPT = "<script>alert('x')</script> & <i>slanted</i> $x_1$"
 
 
 RECIPE = {
-    "method": {"name": "rephrase", "styles": list(STYLES)},
+    "method": {"kind": "rephrase", "styles": list(STYLES)},
     "snapshot_id": "9b1de0c4a7f2e853",
     "model": "qwen3-tiny",
     "revision": "c0ffee0000000000",

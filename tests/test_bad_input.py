@@ -1,30 +1,270 @@
 """Bad input gets one sentence that says what to do next, and leaves nothing half-written."""
 
+import asyncio
+import io
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cyclopts
 import duckdb
+import numpy as np
 import polars as pl
 import pytest
+import torch
+from safetensors.numpy import save_file
 
 from flows.__main__ import explain, make_app
-from schemas.errors import GainloopError
+from schemas.errors import GainloopError, StoreError
 from schemas.profile import Profile, Servers, load_profile
-from schemas.recipe import Checkpoint, Recipe
-from tasks.generate import choose_anchors, generate_records
+from schemas.recipe import Checkpoint
+from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
 from tasks.serving.opening import served_revision
 from tasks.sources import Files
-from tasks.store import Store
+from tasks.store import Store, open_store
+from tasks.store.files import whole_folder
+from tasks.train import make_start
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.small_run import write_profile
-from tests.whole_run import Ended, start
+from tests.small_run import parameters, write_profile
+from tests.whole_run import Ended, Place, start
 
-HOUSE_FORM = re.compile(r"[^:].*(: .+;|: known are) .+\. [A-Z][^.]*.*\.$")
-"""What was attempted: what was found; what is allowed. What to do next."""
+HOUSE_FORM = re.compile(r"(?P<attempted>[^;]+): (?P<found>.+)(; |: known are )(?P<allowed>.+)\. (?P<next>[A-Z].+)\.")
+"""Every message, of whatever error."""
+
+GOOD = b"A text that is long enough for an anchor. " * 5
+DOWN = "http://127.0.0.1:9/v1"
+
+
+def table(**row: str) -> bytes:
+    """Return a Parquet file of one row."""
+    file = io.BytesIO()
+    pl.DataFrame([row]).write_parquet(file)
+    return file.getvalue()
+
+
+def reading(files: dict[str, bytes]) -> Callable[[Profile, Path], None]:
+    """Return a refresh from a folder that holds such files; no file, no folder."""
+
+    def refresh(profile: Profile, folder: Path) -> None:
+        for name, content in files.items():
+            folder.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+        refresh_snapshot(open_store(profile), Files(paths=[str(folder)]), 0.05)
+
+    return refresh
+
+
+def asking(model: str, **faults: float) -> Callable[[Profile, Path], None]:
+    """Return a look for a model at a server that has ``stub`` and such faults."""
+
+    def ask(profile: Profile, _folder: Path) -> None:
+        with stub_server(StubOptions(faults=faults)) as stub:
+            asyncio.run(served_revision(profile.model_copy(update={"serving": Servers(urls=[stub.url])}), model))
+
+    return ask
+
+
+def asking_nobody(profile: Profile, _folder: Path) -> None:
+    asyncio.run(served_revision(profile.model_copy(update={"serving": Servers(urls=[DOWN])}), "stub"))
+
+
+def starting_from(model: str) -> Callable[[Profile, Path], None]:
+    def make(profile: Profile, _folder: Path) -> None:
+        make_start(open_store(profile), profile, "s", Checkpoint(model=model), Bar("start", "steps"))
+
+    return make
+
+
+def opening_a_text_file(profile: Profile, folder: Path) -> None:
+    folder.write_text("no DuckDB file" * 1000)
+    Store(str(folder)).query("select 1")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "found"),
+    [
+        (reading({}), "nothing found at .*corpus"),
+        (reading({"a.md": GOOD, "b.md": b"caf\xe9"}), "corpus/b.md: byte 3 is not UTF-8"),
+        (reading({"a.md": GOOD, "b.jsonl": b'{"text": ""}\n!'}), "b.jsonl, line 2: Expecting value at column 1"),
+        (reading({"a.md": GOOD, "b.csv": b"text\n1,2\n"}), "b.csv, line 2: 2 cells under 1 names"),
+        (reading({"a.md": GOOD, "b.parquet": b"PAR1"}), "b.parquet: "),
+        (reading({"a.md": GOOD, "b.txt.gz": b"no gzip"}), "b.txt.gz: "),
+        (reading({"a.md": GOOD, "b.parquet": table(body="a")}), "field 'text' not found; fields there are body"),
+        (reading({"a.pdf": b"%PDF"}), "1 found at .*corpus', none of a kind that is read"),
+        (reading({"a.md": b""}), "none of 1 documents has 100 characters"),
+        (asking_nobody, "asking http://127.0.0.1:9/v1 for its models: no connection"),
+        (asking("another"), "'another' at .* is not served there; served are stub"),
+        (asking("stub", no_logprobs=1.0), "the reply has no log-probability per token"),
+        (asking("stub", overloaded=1.0), "it is overloaded"),
+        (starting_from("/nowhere"), "loading checkpoint '/nowhere'"),
+        (opening_a_text_file, "not a valid DuckDB database file"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    profile: Profile, tmp_path: Path, attempt: Callable[[Profile, Path], None], found: str
+) -> None:
+    with pytest.raises(GainloopError, match=found) as caught:
+        attempt(profile, tmp_path / "corpus")
+
+    assert HOUSE_FORM.fullmatch(str(caught.value)), caught.value
+    filled = open_store(profile).query("select table_name from duckdb_tables() where estimated_size > 0")
+    assert set(filled["table_name"]) <= {"parts"}  # that a file was read whole stays a fact, whatever came of others
+    assert [path.name for path in Path(profile.folder).rglob("*")] == ["gainloop.duckdb"]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "No such file or directory"),
+        ("store: {lock_secs: 3}", "store.lock_secs is not a setting"),
+        ("store: {lock_seconds: -1}", "store.lock_seconds is -1; input should be greater than 0"),
+        ("serving: {kind: magic}", "serving.kind 'magic' not found in schemas/profile.py: known are embedded, servers"),
+        ("serving: {kind: servers}", "serving 'servers': urls is not set"),
+        ("folder: [x", r"expected ',' or '\]', but got '<stream end>' in line 1"),
+        ("hello", "it holds a str"),
+    ],
+)
+def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str | None, found: str) -> None:
+    path = tmp_path / "mine.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(GainloopError, match=f"reading profile {path}: {found}") as caught:
+        load_profile(str(path))
+    assert HOUSE_FORM.fullmatch(str(caught.value)), caught.value
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            "refresh --source.kind dream",
+            "source.kind 'dream' not found in tasks/sources/: known are files, huggingface, python_docs. "
+            "Set source.kind to one of them.",
+        ),
+        (
+            "generate --method.kind magic",
+            "method.kind 'magic' not found in tasks/methods/: known are entigraph, rephrase, sbp. "
+            "Set method.kind to one of them.",
+        ),
+        (
+            "generate --method.kind rephrase --method.draws 2",
+            "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. Set one of them.",
+        ),
+        (
+            "generate --method.kind sbp --method.draws 0",
+            "method 'sbp': draws is '0'; input should be greater than or equal to 1. Change it.",
+        ),
+        (
+            "refresh --depth 3",
+            "--depth is not one of them; known are --source, --profile, --heldout-fraction. Correct it.",
+        ),
+        ("refresh --heldout-fraction 1", "heldout_fraction is 1.0; input should be less than 1. Change it."),
+        (
+            "train --plan.optimiser.learning-rate 0",
+            "plan.optimiser.learning_rate is '0'; input should be greater than 0. Change it.",
+        ),
+        ("train --plan.mixture.synthetic 1", "mixture adds up to 1.5; it must add up to 1. Change it."),
+        (
+            "generate --seed x",
+            'invalid value for --seed: unable to convert "x" into int; '
+            "`python -m flows generate --help` says what is allowed. Correct it.",
+        ),
+    ],
+)
+def test_a_command_line_that_cannot_be_read_is_one_sentence(words: str, expected: str) -> None:
+    with pytest.raises(cyclopts.CycloptsError) as caught:
+        make_app()(words)
+    attempt = f"reading the options of `python -m flows {words.split()[0]}`"
+    assert explain(caught.value) == f"{attempt}: {expected}"
+
+
+def test_an_unknown_command_is_one_sentence_that_lists_the_flows() -> None:
+    with pytest.raises(cyclopts.CycloptsError) as caught:
+        make_app()("dream")
+    assert re.search(
+        r"unknown command \"dream\".*: cycle, refresh, generate, .*; .* Correct it\.", explain(caught.value)
+    )
+
+
+def by_hand(file: Path) -> None:
+    file.write_bytes(bytes(8_000_000))
+
+
+def by_safetensors(file: Path) -> None:
+    save_file({"weights": np.zeros(1_000_000)}, file)
+
+
+def by_torch(file: Path) -> None:
+    torch.save(torch.zeros(2_000_000), file)
+
+
+@pytest.mark.parametrize("write", [by_hand, by_safetensors, by_torch])
+def test_a_checkpoint_that_does_not_fit_the_disk_is_one_sentence(
+    small_disk: Path, write: Callable[[Path], None]
+) -> None:
+    with pytest.raises(StoreError, match="No space left on device") as caught, whole_folder(f"{small_disk}/a") as made:
+        write(Path(made, "weights"))
+    assert HOUSE_FORM.fullmatch(str(caught.value)), caught.value
+    assert not Path(f"{small_disk}/a").exists()
+
+
+# The ring: what a person sees.
+
+
+def require_one_error(ended: Ended, status: int, found: str) -> None:
+    """Say that a run ended with one error, as its last line, that was said once and without a traceback."""
+    last = ended.err.splitlines()[-1]
+    assert (ended.status, ended.out) == (status, "")
+    assert "Traceback" not in ended.err
+    assert re.match(rf"error: {found}", last), last
+    assert HOUSE_FORM.fullmatch(last), last
+    assert ended.err.count(last[len("error: ") : 60]) == 1
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize(
+    ("flow", "given", "status", "found"),
+    [
+        ("generate", {"method": {"kind": "magic"}}, 2, "reading the options of .*: method.kind 'magic' not found"),
+        ("report", {"profile": "nowhere"}, 1, "profile 'nowhere' not found in profiles/: known are embedded"),
+        ("validate", {}, 1, "finding batch 'latest': it is not in the store .*; known are none"),
+        ("refresh", {"source": {"kind": "files", "paths": "/nowhere"}}, 1, "reading source files: nothing found"),
+    ],
+)
+def test_a_person_sees_one_error(
+    tmp_path: Path, api_url: str, flow: str, given: dict[str, Any], status: int, found: str
+) -> None:
+    given = {"profile": write_profile(tmp_path)} | given
+    require_one_error(start(flow, given, tmp_path, api_url).wait(), status, found)
+
+
+@pytest.mark.crash
+def test_a_server_without_logprobs_gets_no_batch(tmp_path: Path, corpus: Path, api_url: str) -> None:
+    with stub_server(StubOptions(faults={"no_logprobs": 1.0})) as stub:
+        profile = write_profile(tmp_path, serving={"kind": "servers", "urls": [stub.url]})
+        given = parameters(corpus, profile, served_model="stub", method={"kind": "rephrase"})
+        ended = start("cycle", given, tmp_path, api_url).wait()
+    require_one_error(ended, 1, f"asking {stub.url} for a token of 'stub': the reply has no log-probability")
+    assert Place(tmp_path).rows()["batches"].is_empty()
+    assert Place(tmp_path).files() == {}
+
+
+@pytest.mark.crash
+def test_a_store_that_another_process_holds_is_waited_for_and_then_an_error_that_names_it(
+    tmp_path: Path, corpus: Path, api_url: str
+) -> None:
+    path = tmp_path / "held.duckdb"
+    given = parameters(corpus, write_profile(tmp_path, store={"url": str(path), "lock_seconds": 1}))
+    with duckdb.connect(path):
+        ended = start("cycle", given, tmp_path, api_url).wait()
+    require_one_error(
+        ended, 1, rf"opening the store {path}: another process held it for 1 s \(held in .*\(PID \d+\)\);"
+    )
+
+
+@pytest.mark.crash
+def test_a_prefect_server_that_is_down_is_an_error_that_says_how_to_do_without(tmp_path: Path) -> None:
+    ended = start("report", {"profile": write_profile(tmp_path)}, tmp_path, "http://127.0.0.1:9/api").wait()
+    require_one_error(ended, 1, "running report: Failed to reach API at http://127.0.0.1:9/api/; the Prefect server")

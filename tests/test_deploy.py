@@ -129,7 +129,7 @@ def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished
         given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 2, "profile": profile}
         without = _generate(site, given)
         assert without.returncode == 1
-        assert "gpu-servers" in without.stderr
+        assert "prefect gcl create gpu-servers" in without.stderr
         assert all(request["max_tokens"] == 1 for request in stub.requests), "more than the check was sent"
         site.prefect("gcl", "create", "gpu-servers", "--limit", "1")
         assert _generate(site, given).returncode == 0
@@ -150,11 +150,12 @@ def _running(site: Site, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     try:
         yield process
     finally:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        process.terminate()
-        _, alive = psutil.wait_procs(family, timeout=15)
-        for one in alive:
-            one.kill()
+        if process.poll() is None:
+            own = psutil.Process(process.pid)
+            family = [own, *own.children(recursive=True)]
+            process.terminate()
+            for one in psutil.wait_procs(family, timeout=15)[1]:
+                one.kill()
         process.wait()
 
 

@@ -57,6 +57,14 @@ def on_servers(profile: Profile, stub: Stub, **bounds: Any) -> Profile:
     )
 
 
+def elsewhere(place: Profile, folder: Path, **bounds: int) -> Profile:
+    """Return a place with other bounds whose store has the same corpus and nothing else."""
+    store = place.store.model_copy(update={"url": str(folder / "x.duckdb")})
+    there = {"folder": str(folder), "store": store, "generation": Generation(**bounds)}
+    write_corpus(open_store(place.model_copy(update=there)))
+    return place.model_copy(update=there)
+
+
 def generate(place: Profile, recipe: Recipe, folder: str | None = None) -> list[Progress]:
     store = open_store(place)
     num_shards = len(shards_of(choose_anchors(store, recipe), place.generation.shard_anchors))
@@ -136,15 +144,7 @@ def test_a_profile_changes_no_record(
 ) -> None:
     place, recipe = on_servers(profile, stub), recipe_on(snapshot_id, "rephrase", max_anchors=6)
     generate(place, recipe)
-    there = profile.model_copy(
-        update={
-            "folder": str(tmp_path / "there"),
-            "store": profile.store.model_copy(update={"url": str(tmp_path / "there.duckdb")}),
-            "serving": place.serving,
-            "generation": Generation(**changes),
-        }
-    )
-    assert write_corpus(open_store(there)) == snapshot_id
+    there = elsewhere(place, tmp_path / "there", **changes)
     generate(there, recipe)
 
     assert made(open_store(there), "records", recipe).equals(made(store, "records", recipe))
@@ -155,7 +155,7 @@ def test_the_embedded_engine_makes_the_same_records_in_shards_of_any_size(
 ) -> None:
     folder = save_tiny_model(tmp_path / "model", PLAN.model_copy(update={"context_tokens": 512}))
     recipe = recipe_on(snapshot_id, "sbp", max_anchors=6, model="start", sampling=Sampling(max_tokens=12))
-    there = profile.model_copy(update={"folder": str(tmp_path / "there"), "generation": Generation(shard_anchors=1)})
+    there = elsewhere(profile, tmp_path / "there", shard_anchors=1)
     generate(profile, recipe, folder)
     generate(there, recipe, folder)
 

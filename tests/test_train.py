@@ -8,18 +8,17 @@ import pytest
 
 from schemas.errors import BadInput
 from schemas.profile import Profile
-from schemas.recipe import BaseModelPlan, Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
+from schemas.recipe import Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
 from tasks.methods import SBP
 from tasks.models import pretraining
 from tasks.models.packing import Packed, Part, pack
 from tasks.progress import Bar
 from tasks.store import Store
-from tasks.store.batches import begin_batch, complete_stage, stage_summary
+from tasks.store.batches import begin_batch, complete_stage, stage_summary, training_stage
 from tasks.store.checkpoints import checkpoint_folder, checkpoint_metrics
 from tasks.train import (
     finish_training,
     make_start,
-    name_stage,
     name_training,
     score_training,
     train_arm,
@@ -147,10 +146,10 @@ def test_every_likelihood_that_the_report_needs_is_scored_once(run: Run) -> None
 
 
 def test_a_finished_training_says_its_checkpoints_scores_and_tokens(run: Run) -> None:
-    training_id, checkpoints = name_training(run.batch_id, START, PLAN), {"start": run.start_id, **run.arms}
+    training_id, checkpoints = name_training(run.batch_id, run.start_id, PLAN), {"start": run.start_id, **run.arms}
     finish_training(run.store, run.batch_id, training_id, checkpoints, {"start/heldout": "url"}, seconds=1.0)
 
-    assert stage_summary(run.store, run.batch_id, name_stage(training_id)) == {
+    assert stage_summary(run.store, run.batch_id, training_stage(training_id)) == {
         "checkpoints": checkpoints,
         "scores": {"start/heldout": "url"},
         "tokens": {"start": 1024, "synthetic": 2048, "baseline": 2048},
@@ -194,6 +193,6 @@ def test_a_synthesizer_learns_from_pairs_and_is_named_by_what_it_learned_from(ru
 
 def test_a_training_is_named_by_its_batch_start_and_plan() -> None:
     other = PLAN.model_copy(update={"seed": 1})
-    names = {name_training("b", START, PLAN), name_training("c", START, PLAN), name_training("b", START, other)}
+    names = {name_training("b", "start", PLAN), name_training("c", "start", PLAN), name_training("b", "start", other)}
 
-    assert len(names | {name_training("b", BaseModelPlan(), PLAN)}) == 4
+    assert len(names | {name_training("b", "other", PLAN)}) == 4

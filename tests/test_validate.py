@@ -73,7 +73,7 @@ def make_world(
     ]
     snapshot = {"snapshot_id": "snap", "source_id": "s", "source": "{}", "heldout_fraction": 0.1, "created_at": now()}
     counts = {"num_anchors": len(rows), "num_heldout": heldout, "num_bytes": 1}
-    recipe = Recipe(method={"name": method}, snapshot_id="snap", model="m")
+    recipe = Recipe(method={"kind": method}, snapshot_id="snap", model="m")
     records = {
         name: Record(anchors[number % len(anchors)].anchor_id, method, str(number), text, (f"q{number}",))
         for number, (name, text) in enumerate(texts.items())
@@ -279,7 +279,7 @@ def test_an_expectation_that_cannot_be_computed_has_not_held(
 
 
 def test_a_batch_that_is_still_being_generated_is_not_judged(store: Store, folder: str) -> None:
-    recipe = Recipe(method={"name": "rephrase"}, snapshot_id="snap", model="m")
+    recipe = Recipe(method={"kind": "rephrase"}, snapshot_id="snap", model="m")
     begin_batch(store, recipe, "processed")
     with pytest.raises(BadInput, match="generation is not complete"):
         validate_batch(store, folder, recipe.batch_id)

@@ -46,7 +46,7 @@ def measure_batch(evidence: Evidence) -> Report:
         LedgerError: A record or an anchor was lost without a reason.
     """
     counts = count_rows(evidence)
-    delta_i, gain = measure_delta_i(evidence.replies), measure_gain(evidence)
+    delta_i, gain = measure_delta_i(evidence.would_be_records), measure_gain(evidence)
     sampling, judged = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
     return Report(
         format=FORMAT,
@@ -78,7 +78,12 @@ def measure_batch(evidence: Evidence) -> Report:
 
 
 def measure_delta_i(replies: pl.DataFrame) -> DeltaI:
-    """Return Delta I over all replies: M(p) of the paper is what the generator said, before curation."""
+    """Return Delta I over would-be records: M(p) of the paper is what the generator said, before curation.
+
+    Args:
+        replies: Those that became a record or a drop; a reply that only leads to others, such as a
+            list of entities, is no text of its own.
+    """
     logprobs = pl.col("token_logprobs").cast(pl.List(pl.Float64))
     scored = replies.select(
         "prompt_id",
@@ -88,7 +93,7 @@ def measure_delta_i(replies: pl.DataFrame) -> DeltaI:
     nats, prompts = scored["nats"].to_numpy(), scored["prompt_id"].to_numpy()
     num_cut = int((replies["finish_reason"] == "length").sum())
     over = (
-        "over all replies of the batch, whatever became of them (a reply is one would-be record, M(p) of Gan & Liu "
+        "over all replies that a record or a drop came of (a reply is one would-be record, M(p) of Gan & Liu "
         f"2024, Definition 4.2); {num_cut} of them were cut off and count as far as they go; interval over prompts"
     )
     rate = conditional_entropy(nats, prompts, scored["num_bytes"].to_numpy())

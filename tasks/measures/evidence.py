@@ -18,7 +18,7 @@ class Evidence:
         logprob_semantics: "processed", "raw" or "unknown"; see ``tasks.serving.Generator``.
         measured_at: When the evidence was read.
         replies: One row per reply: request_id, prompt_id, anchor_id, text, token_logprobs, finish_reason.
-        records: One row per record: record_id, anchor_id, facet, text, num_bytes, and bool kept.
+        records: One row per record: record_id, anchor_id, facet, text, request_ids, num_bytes, and bool kept.
         quarantine: One row per record and reason: record_id, reason.
         drops: One row per drop: anchor_id, facet, reason, request_id.
         anchors: One row per anchor with a record or a drop: anchor_id, text, title, num_bytes.
@@ -41,6 +41,12 @@ class Evidence:
     scores: dict[str, pl.DataFrame]
     summaries: dict[str, dict[str, Any]]
     checkpoints: dict[str, str]
+
+    @property
+    def would_be_records(self) -> pl.DataFrame:
+        """The replies that a record or a drop came of; a list of entities, say, only leads to others."""
+        used = pl.concat([self.records["request_ids"].explode(), self.drops["request_id"]])
+        return self.replies.filter(pl.col("request_id").is_in(used.implode()))
 
     @property
     def kept(self) -> pl.DataFrame:

@@ -47,6 +47,11 @@ def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
         found.append(f"Delta I rests on {nats.clusters} prompts; below {MIN_PROMPTS} its interval is rough.")
     if nats.dropped:
         found.append(f"{nats.dropped} replies without finite log-probabilities are left out of Delta I.")
+    if evidence.summaries.get("train", {}).get("tokens", {}).get("start"):
+        found.append(
+            "The start model was pretrained on the anchors: their bits per byte are lower than those of unseen text, "
+            "for which the held-out loss is the yardstick."
+        )
     if gain.advantage.value is not None:
         found.append(
             "Each arm was trained once: the intervals of the gain cover the choice of held-out texts, "

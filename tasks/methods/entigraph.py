@@ -84,7 +84,8 @@ def read_entities(text: str) -> list[str] | None:
         return None
     if not isinstance(listed, list):
         return None
-    names = [" ".join(name.split()) for name in listed if isinstance(name, str)]
+    # JSON may escape half a surrogate pair, which is no text: it is left out.
+    names = [" ".join(name.encode(errors="ignore").decode().split()) for name in listed if isinstance(name, str)]
     return list({name.casefold(): name for name in reversed(names) if name}.values())[::-1]
 
 

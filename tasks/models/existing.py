@@ -6,6 +6,9 @@ from pathlib import Path
 from schemas.errors import BadInput
 from schemas.recipe import Checkpoint
 
+PARTS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+"""The files of a hub model that transformers reads; the same weights in other formats are left there."""
+
 WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer.json")
 
 
@@ -41,7 +44,7 @@ def _download(wanted: Checkpoint) -> tuple[str, str]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        folder = snapshot_download(wanted.model, revision=wanted.revision or None)
+        folder = snapshot_download(wanted.model, revision=wanted.revision or None, allow_patterns=PARTS)
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BadInput(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from schemas.errors import BadInput
+
 Row = dict[str, list[int]]
 
 IGNORED = -100
@@ -34,26 +36,44 @@ def pack(parts: Sequence[Part], tokenizer: PreTrainedTokenizerBase, budget: int,
     """Fill a token budget with documents of each part, end token between them, cut into full rows.
 
     A part's texts come in a new random order each time they are gone through; rows of all parts are
-    shuffled together. The budget is met to within one row of ``context`` tokens per part.
+    shuffled together. The budget is met to within a row.
 
     Args:
         parts: Shares add up to 1; a part with share 0 is left out.
         budget: Tokens in all.
         context: Tokens per row.
+
+    Raises:
+        BadInput: The budget is too small for a row, or a part has a share and no text.
     """
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
     tokens, repetitions = {}, {}
-    for part in parts:
-        num_rows = round(budget * part.share / context)
-        if not num_rows:
-            continue
+    for part, num_rows in _share_out(parts, budget, context):
         encoded = encode(tokenizer, part.texts)
         rows += _rows(encoded, num_rows, context, rng)
         tokens[part.name] = num_rows * context
         repetitions[part.name] = num_rows * context / sum(map(len, encoded))
     order = rng.permutation(len(rows))
     return Packed([rows[index] for index in order], tokens, repetitions)
+
+
+def _share_out(parts: Sequence[Part], budget: int, context: int) -> list[tuple[Part, int]]:
+    """Return the parts that have rows, with as many as their shares give; together they fill the budget."""
+    if budget < context:
+        raise BadInput(
+            f"packing {budget} tokens into rows of {context}: they fill none; one row at least is needed. "
+            "Raise budget_tokens or lower context_tokens."
+        )
+    until = [round(round(budget / context) * sum(part.share for part in parts[:end])) for end in range(len(parts) + 1)]
+    shared = [(part, last - first) for part, first, last in zip(parts, until, until[1:], strict=False) if last > first]
+    for part, num_rows in shared:
+        if not part.texts:
+            raise BadInput(
+                f"packing {num_rows * context:,} tokens of {part.name}: there is no text; a part with a share of the "
+                "mixture needs one at least. Set the share of that part in plan.mixture to 0, or give it text."
+            )
+    return shared
 
 
 def pair_rows(

@@ -51,7 +51,7 @@ def make_model(plan: BaseModelPlan, tokenizer: PreTrainedTokenizerFast) -> Qwen3
         intermediate_size=plan.hidden_size * 8 // 3 // 32 * 32,
         num_hidden_layers=plan.layers,
         num_attention_heads=heads,
-        num_key_value_heads=max(1, heads // 3),
+        num_key_value_heads=max(few for few in range(1, max(1, heads // 3) + 1) if heads % few == 0),
         head_dim=plan.head_size,
         max_position_embeddings=plan.context_tokens,
         tie_word_embeddings=True,

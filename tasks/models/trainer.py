@@ -46,7 +46,7 @@ def train(
     logging.disable_progress_bar()
     longest = max(len(row["input_ids"]) for row in rows)
     rows_per_step = max(1, optimiser.batch_tokens // longest)
-    rows_at_once = max(1, min(place.rows_per_device, rows_per_step))
+    rows_at_once = max(part for part in range(1, place.rows_per_device + 1) if rows_per_step % part == 0)
     trainer = Trainer(
         model=model,
         args=_arguments(optimiser, place, folder, seed, rows_at_once, rows_per_step // rows_at_once, len(rows)),

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from random import Random
 
@@ -58,27 +58,33 @@ class Driver:
         self.progress = Progress(len(anchors))
         self._open = asyncio.Semaphore(self.bounds.max_in_flight)
         outcomes: dict[str, Outcome] = {}
-        queue = iter(anchors)
-        async with self.replies:
-            workers = [self._work(queue, outcomes) for _ in range(min(self.bounds.max_in_flight, len(anchors)))]
-            await _all_or_first_failure(workers)
+        try:
+            async with self.replies, asyncio.TaskGroup() as under_way:
+                for anchor in anchors:
+                    async with (
+                        self._open
+                    ):  # an anchor begins when a request could: memory does not grow with the corpus
+                        under_way.create_task(self._work(anchor, outcomes))
+                    await asyncio.sleep(0)  # lets it ask before the next begins
+        except BaseExceptionGroup as failures:
+            raise _first(failures) from None
         return outcomes
 
-    async def _work(self, queue: Iterator[Anchor], outcomes: dict[str, Outcome]) -> None:
-        for anchor in queue:
-            outcome = await self._step(anchor)
-            outcomes[anchor.anchor_id] = outcome
-            self.progress.anchors_done += 1
-            self.progress.records += len(outcome.records)
-            self.progress.drops += len(outcome.drops)
-            self.on_progress(self.progress)
+    async def _work(self, anchor: Anchor, outcomes: dict[str, Outcome]) -> None:
+        outcome = outcomes[anchor.anchor_id] = await self._step(anchor)
+        self.progress.anchors_done += 1
+        self.progress.records += len(outcome.records)
+        self.progress.drops += len(outcome.drops)
+        self.on_progress(self.progress)
 
     async def _step(self, anchor: Anchor) -> Outcome:
         rounds = self.method.rounds(anchor, Random(f"{self.seed}/{anchor.anchor_id}"))  # noqa: S311
         try:
             requests = next(rounds)
             while True:
-                requests = rounds.send(await asyncio.gather(*(self._answer(anchor, request) for request in requests)))
+                async with asyncio.TaskGroup() as round_:
+                    asked = [round_.create_task(self._answer(anchor, request)) for request in requests]
+                requests = rounds.send([answer.result() for answer in asked])
         except StopIteration as end:
             outcome = end.value
             assert isinstance(outcome, Outcome)
@@ -131,14 +137,12 @@ def name_request(generator: Generator, request: Request, sampling: Sampling, see
     return content_hash("request", generator.model, generator.revision, asked)
 
 
-async def _all_or_first_failure(coroutines: Iterable) -> None:  # type: ignore[type-arg]
-    """Run coroutines together; when one fails, cancel the others and raise what it raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for coroutine in coroutines:
-                group.create_task(coroutine)
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+def _first(failures: BaseExceptionGroup) -> BaseException:
+    """Return the failure that came first: the others were cancelled for it."""
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
 
 
 def outcome_rows(batch_id: str, outcomes: dict[str, Outcome]) -> tuple[Rows, Rows]:

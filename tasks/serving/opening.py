@@ -41,7 +41,7 @@ def served(profile: Profile, recipe: Recipe, folder: str | None) -> Iterator[Pro
         from tasks.serving.vllm import serve_vllm
 
         with serve_vllm(place, folder, recipe.model) as url:
-            running = Servers(urls=[url], concurrency_limit=place.concurrency_limit)
+            running = Servers(urls=[url], api_key_variable="", concurrency_limit=place.concurrency_limit)
             yield profile.model_copy(update={"serving": running})
 
 
@@ -66,7 +66,7 @@ async def open_generator(profile: Profile, recipe: Recipe, folder: str | None) -
             raise AssertionError("a profile that starts its own server is opened inside served()")
 
 
-async def served_revision(profile: Profile, model: str) -> str:
+async def served_revision(profile: Profile, model: str, revision: str = "") -> str:
     """Return what the running servers say identifies a model that they have under a name.
 
     Raises:
@@ -80,7 +80,7 @@ async def served_revision(profile: Profile, model: str) -> str:
             f"looking for the served model {model!r}: profile {profile.name!r} has no running servers; "
             "its serving.kind must be servers. Use such a profile, or leave served_model empty."
         )
-    async with connect_servers(profile.serving, model) as servers:
+    async with connect_servers(profile.serving, model, revision) as servers:
         await servers.check()
         return servers.revision
 

@@ -1,6 +1,5 @@
 """Drawing tokens: one random stream per request, and the log-probability of what was really sampled."""
 
-import json
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,6 @@ class Grammar:
             return None
         if self._compiler is None:
             self._compiler = xgrammar.GrammarCompiler(_plain_tokens(*self._info))
-        json.loads(json_schema)
         return xgrammar.GrammarMatcher(self._compiler.compile_json_schema(json_schema, any_whitespace=False))
 
 

@@ -19,8 +19,8 @@ from schemas.profile import LocalVLLM
 STOP_SECONDS = 15
 """How long the server may take to end by itself once it is told to."""
 
-NOT_INHERITED = {"PYTHONPATH", "VLLM_API_KEY"}
-"""Our modules are not its modules, and it asks no key of us."""
+NOT_INHERITED = {"PYTHONPATH", "VLLM_API_KEY", "OPENAI_API_KEY"}
+"""Our modules are not its modules, it asks no key of us, and other servers' keys are not its business."""
 
 TAIL_LINES = 15
 

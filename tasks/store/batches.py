@@ -8,6 +8,9 @@ import polars as pl
 from schemas.recipe import Recipe
 from tasks.store.duck import Store, now
 
+TRAIN = "train "
+"""What a training is called among a batch's stages, before its id: a batch may be trained on more than once."""
+
 
 def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
     """Write down what a batch is made by, and return its id."""
@@ -35,6 +38,11 @@ def stage_summary(store: Store, batch_id: str, stage: str) -> dict[str, Any] | N
         return None
     summary: dict[str, Any] = json.loads(found.item())
     return summary
+
+
+def training_stage(training_id: str) -> str:
+    """Return the name of the stage that one training of a batch is."""
+    return f"{TRAIN}{training_id}"
 
 
 def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from filelock import FileLock
+
 from schemas.errors import BadInput
 from schemas.identity import content_hash
 from tasks.store.duck import Store, now
@@ -32,7 +34,7 @@ class Lineage:
 
 
 def make_once(store: Store, folder: str, lineage: Lineage, make: Callable[[str], Metrics]) -> str:
-    """Return the checkpoint's id; make it first if it is not there.
+    """Return the checkpoint's id; make it first if it is not there. Of several runs that want it one makes it.
 
     Args:
         folder: The profile's folder; weights need a local one.
@@ -45,22 +47,28 @@ def make_once(store: Store, folder: str, lineage: Lineage, make: Callable[[str],
     """
     if "://" in folder:
         raise BadInput(
-            f"training in {folder}: it is not a local folder; checkpoints need one. Set the profile's folder."
+            f"training in {folder}: it is not a local folder; checkpoints need one. Set folder in the profile to one."
         )
     checkpoint_id = lineage.checkpoint_id
     path = f"{folder}/checkpoints/{checkpoint_id}"
     if store.query("select 1 from checkpoints where checkpoint_id = ?", checkpoint_id).height and os.path.isdir(path):
         return checkpoint_id
-    if not os.path.isdir(path):
-        with whole_folder(path) as partial:
-            metrics = make(partial)
-            with open(f"{partial}/lineage.json", "w") as file:
-                row = {"parent": lineage.parent, "role": lineage.role, "batch_ids": lineage.batch_ids}
-                json.dump(row | {"plan": lineage.plan, "metrics": metrics}, file, indent=2)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not os.path.isdir(path):
+            _make(path, lineage, make)
     with open(f"{path}/lineage.json") as file:
         made = json.load(file)
     store.insert(checkpoints=[made | {"checkpoint_id": checkpoint_id, "url": path, "created_at": now()}])
     return checkpoint_id
+
+
+def _make(path: str, lineage: Lineage, make: Callable[[str], Metrics]) -> None:
+    with whole_folder(path) as partial:
+        row = {"parent": lineage.parent, "role": lineage.role, "batch_ids": lineage.batch_ids, "plan": lineage.plan}
+        metrics = make(partial)
+        with open(f"{partial}/lineage.json", "w") as file:
+            json.dump(row | {"metrics": metrics}, file, indent=2)
 
 
 def checkpoint_folder(store: Store, checkpoint_id: str) -> str:

@@ -4,7 +4,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.rows import Anchor, Answer, Drop, Outcome, Request
@@ -120,6 +120,7 @@ def test_the_list_is_asked_for_by_a_schema_that_bounds_it() -> None:
     assert (schema["items"]["minLength"], schema["items"]["maxLength"]) == (1, 60)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text() | values.map(json.dumps) | values.map(lambda value: json.dumps({"entities": value})))
 @example("[" * 100_000)
 @example('{"entities": ["\\ud800", "rye"]}')

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.errors import GainloopError
+from schemas.errors import BadInput
 from schemas.recipe import Mixture
 from tasks.models.packing import IGNORED, Packed, Part, encode, pack, pair_rows
 from tests.tiny_model import TEXTS, tiny_tokenizer
@@ -87,7 +87,7 @@ def test_a_part_with_no_share_is_left_out() -> None:
     assert packed.repetitions.keys() == {"anchors"}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.integers(1024, 20_000), st.floats(0, 1))
 def test_a_mixture_and_its_baseline_have_as_many_tokens(budget: int, synthetic: float) -> None:
     mixture, baseline = mixed(synthetic, budget), mixed(0, budget)
@@ -96,7 +96,7 @@ def test_a_mixture_and_its_baseline_have_as_many_tokens(budget: int, synthetic: 
     assert abs(sum(baseline.tokens.values()) - budget) <= CONTEXT / 2
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.integers(1, 30), st.integers(8, 40))
 def test_any_texts_fill_any_budget(texts: list[str], num_rows: int, context: int) -> None:
     packed = pack([Part("anchors", texts, 1.0)], TOKENIZER, num_rows * context, context, 0)
@@ -122,6 +122,11 @@ def test_pairs_that_are_too_long_are_left_out(context: int, max_tokens: int, kep
     assert pair_rows([], TOKENIZER, context, max_tokens) == []
 
 
+def test_a_budget_that_fills_no_row_is_an_error() -> None:
+    with pytest.raises(BadInput, match=r"packing 1024 tokens into rows of 4096: .* Raise budget_tokens"):
+        pack([Part("anchors", TEXTS, 1.0)], TOKENIZER, 1024, 4096, 0)
+
+
 def test_a_share_with_no_text_to_fill_it_is_an_error_and_not_a_search_without_end() -> None:
     def give_up(_signal: int, _frame: object) -> None:
         raise TimeoutError("still looking for a text after a second")
@@ -129,7 +134,7 @@ def test_a_share_with_no_text_to_fill_it_is_an_error_and_not_a_search_without_en
     before = signal.signal(signal.SIGALRM, give_up)
     signal.setitimer(signal.ITIMER_REAL, 1)
     try:
-        with pytest.raises(GainloopError, match="synthetic"):
+        with pytest.raises(BadInput, match="synthetic"):
             pack([Part("synthetic", [], 0.5), Part("anchors", TEXTS, 0.5)], TOKENIZER, 4096, CONTEXT, 0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -1,3 +1,5 @@
+from functools import cache
+
 import polars as pl
 import pytest
 import torch
@@ -15,16 +17,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
 
 
+plain_model = cache(load_model)
+plain_tokenizer = cache(load_tokenizer)
+
+
 @torch.inference_mode()
 def plain_nats(folder: str, ids: list[int]) -> float:
     """Return the negative log-likelihood of tokens after an end token, by a plain forward pass."""
-    end = int(load_tokenizer(folder).eos_token_id)
-    logprobs = load_model(folder)(torch.tensor([[end, *ids]])).logits[0].double().log_softmax(-1)
+    end = int(plain_tokenizer(folder).eos_token_id)
+    logprobs = plain_model(folder)(torch.tensor([[end, *ids]])).logits[0].double().log_softmax(-1)
     return -sum(float(logprobs[at, token]) for at, token in enumerate(ids))
 
 
 def token_ids(folder: str, text: str) -> list[int]:
-    tokenizer = load_tokenizer(folder)
+    tokenizer = plain_tokenizer(folder)
     return [*tokenizer.encode(text), int(tokenizer.eos_token_id)]
 
 

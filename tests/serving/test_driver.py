@@ -55,8 +55,10 @@ class Model:
         self.open += 1
         self.most_open = max(self.most_open, self.open)
         try:
+            await asyncio.sleep(self.seconds)
             text = self.rule(request, request_id, self.attempts[request_id])
-            await asyncio.sleep(3600 if text == HANG else self.seconds)
+            if text == HANG:
+                await asyncio.sleep(3600)
             return make_reply(request_id, request, text)
         finally:
             self.open -= 1

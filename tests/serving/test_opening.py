@@ -75,4 +75,4 @@ def test_a_vllm_place_becomes_one_of_a_running_server_and_keeps_its_limit(
     monkeypatch.setattr("tasks.serving.vllm.serve_vllm", lambda _place, folder, model: nullcontext(f"{folder}/{model}"))
 
     with served(place, recipe_for("start", "1"), "folder") as reached:
-        assert reached.serving == Servers(urls=["folder/start"], concurrency_limit="gpu")
+        assert reached.serving == Servers(urls=["folder/start"], api_key_variable="", concurrency_limit="gpu")

@@ -1,6 +1,8 @@
 import json
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ class Maker:
         self.num_calls += 1
         self.found = os.listdir(folder)
         Path(folder, "state").touch()
+        time.sleep(0.05)
         if self.stop:
             raise KeyboardInterrupt
         Path(folder, "model.safetensors").write_text("weights")
@@ -80,6 +83,15 @@ def test_a_crash_between_the_weights_and_the_row_costs_no_training(store: Store,
     checkpoint_id = make_once(store, profile.folder, LINEAGE, make)
     assert make.num_calls == 0
     assert checkpoint_metrics(store, checkpoint_id) == {"train_loss_nats": 2.5}
+
+
+def test_of_several_runs_that_want_a_checkpoint_one_makes_it(store: Store, profile: Profile) -> None:
+    makers = [Maker(), Maker(), Maker()]
+    with ThreadPoolExecutor(3) as pool:
+        made = set(pool.map(lambda make: make_once(store, profile.folder, LINEAGE, make), makers))
+
+    assert made == {LINEAGE.checkpoint_id}
+    assert sum(make.num_calls for make in makers) == 1
 
 
 def test_weights_that_were_deleted_are_made_again(store: Store, profile: Profile) -> None:
