@@ -22,15 +22,28 @@ def cycle(
     source: AnySource = PythonDocs(),
     method: AnyMethod = SBP(),
     start: AnyBase = BaseModelPlan(),
-    served_model: Annotated[str, Field(description="a model of the profile's servers; empty: start itself")] = "",
-    served_revision: Annotated[str, Field(description="what tells it from another of its name; empty: ask")] = "",
+    served_model: str = "",
+    served_revision: str = "",
     sampling: Sampling = Sampling(),
     seed: int = 0,
-    max_anchors: Annotated[int | None, Field(ge=1, description="anchors generated from; all if empty")] = 400,
+    max_anchors: Annotated[int | None, Field(ge=1)] = 400,
     plan: TrainingPlan = TrainingPlan(),
-    profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
+    profile: str = "embedded",
 ) -> str:
-    """Return the path of the report's page. Running it again re-uses whatever is already there."""
+    """Return the path of the report's page, and re-use whatever is there already.
+
+    Args:
+        source: Where the documents are.
+        method: How text is made of them.
+        start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
+        served_model: A model of the profile's servers that writes the text; empty: start itself does.
+        served_revision: What tells it from another model of its name; empty: what the servers say.
+        sampling: How replies are drawn.
+        seed: Another seed, other anchors and other draws.
+        max_anchors: How many anchors text is made from; all if empty.
+        plan: How the model is trained on the text, and on as many tokens of anchors beside it.
+        profile: Where to run: a name in profiles/, or a YAML file.
+    """
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(method, snapshot_id, start, served_model, served_revision, sampling, seed, max_anchors, profile)
     validate(batch_id, profile)

@@ -21,16 +21,28 @@ from tasks.train import prepare_start, prepare_synthesizer
 @flow(name="generate", flow_run_name="generate-{method.kind}")
 def generate(
     method: AnyMethod = SBP(),
-    snapshot_id: Annotated[str, Field(description="a snapshot, or latest for the newest")] = "latest",
+    snapshot_id: str = "latest",
     start: AnyBase = BaseModelPlan(),
-    served_model: Annotated[str, Field(description="a model of the profile's servers; empty: start itself")] = "",
-    served_revision: Annotated[str, Field(description="what tells it from another of its name; empty: ask")] = "",
+    served_model: str = "",
+    served_revision: str = "",
     sampling: Sampling = Sampling(),
     seed: int = 0,
-    max_anchors: Annotated[int | None, Field(ge=1, description="anchors used; all if empty")] = None,
-    profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
+    max_anchors: Annotated[int | None, Field(ge=1)] = None,
+    profile: str = "embedded",
 ) -> str:
-    """Return the id of the batch. What has landed before is not asked for again."""
+    """Return the id of a batch of synthetic text; what has landed before is not asked for again.
+
+    Args:
+        method: How text is made.
+        snapshot_id: Which anchors: a snapshot, or latest for the newest.
+        start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
+        served_model: A model of the profile's servers that writes the text; empty: start itself does.
+        served_revision: What tells it from another model of its name; empty: what the servers say.
+        sampling: How replies are drawn.
+        seed: Another seed, other anchors and other draws.
+        max_anchors: How many anchors text is made from; all if empty.
+        profile: Where to run: a name in profiles/, or a YAML file.
+    """
     place = load_profile(profile)
     snapshot_id = str(read_snapshot(open_store(place), snapshot_id)["snapshot_id"])
     model, revision, folder = _generator(

@@ -13,10 +13,14 @@ from tasks.sources import AnySource, PythonDocs
 @flow(name="refresh", flow_run_name="refresh-{source.kind}")
 def refresh(
     source: AnySource = PythonDocs(),
-    profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
-    heldout_fraction: Annotated[
-        float, Field(ge=0, lt=1, description="anchors never generated from or trained on")
-    ] = 0.05,
+    profile: str = "embedded",
+    heldout_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05,
 ) -> str:
-    """Return the id of the snapshot: the one there was if nothing changed."""
+    """Return the id of the snapshot: the one there was if nothing changed.
+
+    Args:
+        source: Where the documents are.
+        profile: Where to run: a name in profiles/, or a YAML file.
+        heldout_fraction: Part of the anchors that is never generated from nor trained on.
+    """
     return read_source(load_profile(profile), source, heldout_fraction)

@@ -1,10 +1,8 @@
 """Train a model on a batch, and beside it the matched baseline: as many tokens of anchors alone."""
 
 import time
-from typing import Annotated
 
 from prefect import flow
-from pydantic import Field
 
 from schemas.profile import load_profile
 from schemas.recipe import AnyBase, BaseModelPlan, TrainingPlan
@@ -15,12 +13,19 @@ from tasks.train import is_trained, name_training, prepare_start, score_checkpoi
 
 @flow(name="train", flow_run_name="train-on-{batch_id}")
 def train(
-    batch_id: Annotated[str, Field(description="a batch, or latest for the one begun most recently")] = "latest",
+    batch_id: str = "latest",
     start: AnyBase = BaseModelPlan(),
     plan: TrainingPlan = TrainingPlan(),
-    profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
+    profile: str = "embedded",
 ) -> str:
-    """Return the id of the training: one batch, one start, one plan."""
+    """Return the id of a training: a model continued on a batch, and the matched baseline beside it.
+
+    Args:
+        batch_id: A batch, or latest for the one begun most recently.
+        start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
+        plan: How the model is trained on the batch, and on as many tokens of anchors beside it.
+        profile: Where to run: a name in profiles/, or a YAML file.
+    """
     begun = time.time()
     place = load_profile(profile)
     store = open_store(place)

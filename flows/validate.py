@@ -1,9 +1,8 @@
 """Judge the anchors and the records of one batch; stop if either fails as a whole."""
 
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
-from pydantic import Field
 
 from schemas.profile import load_profile
 from tasks.store import open_store
@@ -13,10 +12,15 @@ from tasks.validate import judge_anchors, judge_records
 
 @flow(name="validate", flow_run_name="validate-{batch_id}")
 def validate(
-    batch_id: Annotated[str, Field(description="a batch, or latest for the one begun most recently")] = "latest",
-    profile: Annotated[str, Field(description="where to run: a file of profiles/, without .yaml")] = "embedded",
+    batch_id: str = "latest",
+    profile: str = "embedded",
 ) -> dict[str, Any]:
-    """Hold a batch to its Great Expectations suites; records that fail are quarantined with their reasons."""
+    """Hold a batch to its Great Expectations suites; records that fail are quarantined with their reasons.
+
+    Args:
+        batch_id: A batch, or latest for the one begun most recently.
+        profile: Where to run: a name in profiles/, or a YAML file.
+    """
     place = load_profile(profile)
     store = open_store(place)
     batch_id = resolve_batch(store, batch_id)
