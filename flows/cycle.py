@@ -11,7 +11,7 @@ from flows.report import report
 from flows.train import train
 from flows.validate import validate
 from schemas.profile import load_profile
-from schemas.recipe import AnyBase, BaseModelPlan, Sampling, TrainingPlan
+from schemas.recipe import AnyStart, NewModel, Sampling, TrainingPlan
 from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
 from tasks.sources import AnySource, PythonDocs
@@ -21,7 +21,7 @@ from tasks.sources import AnySource, PythonDocs
 def cycle(
     source: AnySource = PythonDocs(),
     method: AnyMethod = SBP(),
-    start: AnyBase = BaseModelPlan(),
+    start: AnyStart = NewModel(),
     served_model: str = "",
     served_revision: str = "",
     sampling: Sampling = Sampling(),

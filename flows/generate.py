@@ -8,7 +8,7 @@ from pydantic import Field
 
 from schemas.errors import BadInput
 from schemas.profile import Profile, load_profile
-from schemas.recipe import AnyBase, BaseModelPlan, Recipe, Sampling
+from schemas.recipe import AnyStart, NewModel, Recipe, Sampling
 from tasks.generate import count_batch, count_shards, find_revision, generate_shard, is_generated
 from tasks.methods import SBP, AnyMethod
 from tasks.serving.opening import served
@@ -22,7 +22,7 @@ from tasks.train import prepare_start, prepare_synthesizer
 def generate(
     method: AnyMethod = SBP(),
     snapshot_id: str = "latest",
-    start: AnyBase = BaseModelPlan(),
+    start: AnyStart = NewModel(),
     served_model: str = "",
     served_revision: str = "",
     sampling: Sampling = Sampling(),
@@ -70,7 +70,7 @@ def _generator(
     place: Profile,
     snapshot_id: str,
     method: AnyMethod,
-    start: AnyBase,
+    start: AnyStart,
     served_model: str,
     served_revision: str,
     sampling: Sampling,

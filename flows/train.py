@@ -5,7 +5,7 @@ import time
 from prefect import flow
 
 from schemas.profile import load_profile
-from schemas.recipe import AnyBase, BaseModelPlan, TrainingPlan
+from schemas.recipe import AnyStart, NewModel, TrainingPlan
 from tasks.store import open_store
 from tasks.store.records import read_recipe, resolve_batch
 from tasks.train import is_trained, name_training, prepare_start, score_checkpoints, train_checkpoint
@@ -14,7 +14,7 @@ from tasks.train import is_trained, name_training, prepare_start, score_checkpoi
 @flow(name="train", flow_run_name="train-on-{batch_id}")
 def train(
     batch_id: str = "latest",
-    start: AnyBase = BaseModelPlan(),
+    start: AnyStart = NewModel(),
     plan: TrainingPlan = TrainingPlan(),
     profile: str = "embedded",
 ) -> str:

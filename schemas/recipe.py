@@ -47,7 +47,7 @@ class Optimiser(Parameters):
     batch_tokens: Annotated[int, Field(ge=64, description="tokens per optimiser step")] = 2048
 
 
-class BaseModelPlan(Parameters):
+class NewModel(Parameters):
     """A small Qwen3-architecture model and its tokenizer, made from the anchors."""
 
     kind: Literal["new"] = "new"
@@ -69,9 +69,9 @@ class Checkpoint(Parameters):
     revision: Annotated[str, Field(description="hub revision; pin it")] = ""
 
 
-_Bases = BaseModelPlan | Checkpoint
+_Starts = NewModel | Checkpoint
 
-AnyBase = Annotated[_Bases, Field(discriminator="kind"), choice("start", by_kind(_Bases), "schemas/recipe.py")]
+AnyStart = Annotated[_Starts, Field(discriminator="kind"), choice("start", by_kind(_Starts), "schemas/recipe.py")]
 
 
 class Mixture(Parameters):

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.identity import content_hash
 from schemas.profile import Profile
-from schemas.recipe import AnyBase, Checkpoint, Mixture, TrainingPlan
+from schemas.recipe import AnyStart, Checkpoint, Mixture, TrainingPlan
 from tasks.methods import SBP
 from tasks.progress import Bar
 from tasks.store import Store, open_store
@@ -25,7 +25,7 @@ MAX_SCORED = 2_000
 """Texts scored per set; more would narrow the intervals little and cost as much again."""
 
 
-def make_start(store: Store, place: Profile, snapshot_id: str, start: AnyBase, bar: Bar) -> str:
+def make_start(store: Store, place: Profile, snapshot_id: str, start: AnyStart, bar: Bar) -> str:
     """Return the checkpoint a run starts from: the one named, or a small model made from the training anchors."""
     if isinstance(start, Checkpoint):
         return _adopt(store, place, start)
@@ -128,7 +128,7 @@ def name_training(batch_id: str, start_id: str, plan: TrainingPlan) -> str:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")
-def prepare_start(place: Profile, snapshot_id: str, start: AnyBase) -> str:
+def prepare_start(place: Profile, snapshot_id: str, start: AnyStart) -> str:
     with Bar("pretrain the start checkpoint", "steps") as bar:
         return make_start(open_store(place), place, snapshot_id, start, bar)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.profile import PROFILES, LocalVLLM, Profile, load_profile
-from schemas.recipe import BaseModelPlan, Optimiser, Recipe, Sampling
+from schemas.recipe import NewModel, Optimiser, Recipe, Sampling
 from tasks.generate import choose_anchors, finish_batch, generate_records, replies_folder, shards_of
 from tasks.methods import EntiGraph, Method, Rephrase
 from tasks.refresh import refresh_snapshot
@@ -23,7 +23,7 @@ from tasks.train import make_start
 
 pytestmark = pytest.mark.vllm
 
-START = BaseModelPlan(
+START = NewModel(
     vocabulary=1024,
     hidden_size=96,
     layers=2,

@@ -5,20 +5,20 @@ from pydoc_data.topics import topics
 
 from transformers import PreTrainedTokenizerFast
 
-from schemas.recipe import BaseModelPlan
+from schemas.recipe import NewModel
 from tasks.models.start import make_model, make_tokenizer
 
 TEXTS = [" ".join(topics[name].split())[:400] for name in sorted(topics)[:24]]
 """Prose of the Python language reference, 400 characters each."""
 
-PLAN = BaseModelPlan(vocabulary=320, hidden_size=32, layers=2, head_size=32, context_tokens=128)
+PLAN = NewModel(vocabulary=320, hidden_size=32, layers=2, head_size=32, context_tokens=128)
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return make_tokenizer(TEXTS, PLAN.vocabulary)
 
 
-def save_tiny_model(folder: Path, plan: BaseModelPlan = PLAN) -> str:
+def save_tiny_model(folder: Path, plan: NewModel = PLAN) -> str:
     """Write an untrained model and its tokenizer as a checkpoint is written, and return its folder."""
     tokenizer = tiny_tokenizer()
     make_model(plan, tokenizer).save_pretrained(folder)

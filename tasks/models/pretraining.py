@@ -7,7 +7,7 @@ import torch
 
 from schemas.errors import BadInput
 from schemas.profile import Training
-from schemas.recipe import BaseModelPlan, TrainingPlan
+from schemas.recipe import NewModel, TrainingPlan
 from tasks.methods.sbp import SBP, ask_related
 from tasks.models.embedding import embed, related_pairs
 from tasks.models.loading import load_model, load_tokenizer
@@ -18,7 +18,7 @@ from tasks.models.trainer import OnStep, train
 Metrics = dict[str, Any]
 
 
-def pretrain(texts: Sequence[str], plan: BaseModelPlan, place: Training, folder: str, on_step: OnStep) -> Metrics:
+def pretrain(texts: Sequence[str], plan: NewModel, place: Training, folder: str, on_step: OnStep) -> Metrics:
     """Make a tokenizer and a model from texts, train it on the plan's budget, save both in ``folder``."""
     tokenizer = make_tokenizer(texts, plan.vocabulary)
     model = make_model(plan, tokenizer)

@@ -6,7 +6,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
-from schemas.recipe import BaseModelPlan
+from schemas.recipe import NewModel
 from tasks.methods.sbp import RELATED
 
 END, USER, ASSISTANT = "<|end|>", "<|user|>", "<|assistant|>"
@@ -41,7 +41,7 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizer
     )
 
 
-def make_model(plan: BaseModelPlan, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
+def make_model(plan: NewModel, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """Return an untrained Qwen3-architecture model; the plan's seed decides its weights."""
     torch.manual_seed(plan.seed)
     heads = max(1, plan.hidden_size // plan.head_size)

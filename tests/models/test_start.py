@@ -5,7 +5,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.recipe import BaseModelPlan
+from schemas.recipe import NewModel
 from tasks.models.start import END, make_model, make_tokenizer
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model, tiny_tokenizer
 
@@ -63,7 +63,7 @@ def test_the_end_token_is_where_a_model_stops() -> None:
     ("hidden_size", "head_size"), [(32, 32), (32, 64), (192, 64), (256, 64), (448, 64), (640, 64), (768, 64), (320, 32)]
 )
 def test_any_plan_makes_a_model_that_runs(hidden_size: int, head_size: int) -> None:
-    plan = BaseModelPlan(vocabulary=320, hidden_size=hidden_size, head_size=head_size, layers=1, context_tokens=64)
+    plan = NewModel(vocabulary=320, hidden_size=hidden_size, head_size=head_size, layers=1, context_tokens=64)
     model = make_model(plan, TOKENIZER)
 
     logits = model(torch.tensor([[5, 6, 7]])).logits.detach()

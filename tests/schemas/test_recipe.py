@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.recipe import BaseModelPlan, Mixture, Optimiser, Recipe, Sampling, TrainingPlan
+from schemas.recipe import Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
 
 RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s", model="m", revision="1")
 
@@ -48,8 +48,8 @@ def test_every_field_of_a_recipe_is_one_that_changes_a_record() -> None:
         (Sampling, {"temprature": 1}),
         (Optimiser, {"learning_rate": 0}),
         (Optimiser, {"warmup_fraction": 1}),
-        (BaseModelPlan, {"hidden_size": 100}),
-        (BaseModelPlan, {"vocabulary": 100}),
+        (NewModel, {"hidden_size": 100}),
+        (NewModel, {"vocabulary": 100}),
         (TrainingPlan, {"budget_tokens": 10}),
     ],
 )

@@ -17,7 +17,7 @@ import pytest
 
 from schemas.errors import ServerError
 from schemas.profile import PROFILES, LocalVLLM, load_profile
-from schemas.recipe import BaseModelPlan, Sampling
+from schemas.recipe import NewModel, Sampling
 from schemas.rows import Message, Reply, Request
 from tasks.serving import Refused
 from tasks.serving.servers import ServerGenerator
@@ -151,7 +151,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = Random(0)
     texts = [sentence(rng) for _ in range(1000)]
     tokenizer = make_tokenizer(texts, 1000)
-    model = make_model(BaseModelPlan(hidden_size=128, layers=4, head_size=64, context_tokens=256), tokenizer)
+    model = make_model(NewModel(hidden_size=128, layers=4, head_size=64, context_tokens=256), tokenizer)
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for start in range(0, 640, 16):
         rows = [tokenizer.encode(text + tokenizer.eos_token) for text in texts[start : start + 16]]
