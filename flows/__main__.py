@@ -21,6 +21,7 @@ from flows.train import train
 from flows.validate import validate
 from schemas.errors import GainloopError
 from schemas.invalid import in_words
+from schemas.profile import load_profile
 
 RESULTS: dict[Flow[Any, Any], str] = {
     cycle: "report",
@@ -56,6 +57,7 @@ def command_of(flow: Flow[Any, Any], result_name: str) -> Callable[..., None]:
     @functools.wraps(flow.fn)
     def command(**parameters: Any) -> None:
         try:
+            load_profile(parameters.get("profile", "embedded"))  # refused before a Prefect server is started for it
             result = flow(**parameters)
         except GainloopError as error:
             stop(str(error), 1)

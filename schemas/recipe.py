@@ -91,5 +91,5 @@ class TrainingPlan(Parameters):
     budget_tokens: Annotated[int, Field(ge=1024, description="tokens each arm is trained on")] = 80_000
     mixture: Mixture = Mixture()
     context_tokens: Annotated[int, Field(ge=64, description="length of a packed row")] = 512
-    optimiser: Optimiser = Optimiser(learning_rate=2e-3, batch_tokens=1024)
+    optimiser: Optimiser = Optimiser()
     seed: int = 0

@@ -52,10 +52,10 @@ class Run:
         while not condition():
             assert self.process.poll() is None, self.err.read_text()
             assert time.monotonic() < deadline
-            time.sleep(0.005)
+            time.sleep(0.03)
 
     def kill(self) -> Ended:
-        """End it and all it started, as a power cut would."""
+        """End it and all it started at once, with no time to put anything in order."""
         os.killpg(self.process.pid, signal.SIGKILL)
         return self.wait()
 

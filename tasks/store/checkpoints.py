@@ -11,7 +11,7 @@ from filelock import FileLock
 from schemas.errors import BadInput
 from schemas.identity import content_hash
 from tasks.store.duck import Store, now
-from tasks.store.files import whole_folder
+from tasks.store.files import disk_errors, whole_folder
 
 Metrics = dict[str, Any]
 
@@ -53,10 +53,11 @@ def make_once(store: Store, folder: str, lineage: Lineage, make: Callable[[str],
     path = f"{folder}/checkpoints/{checkpoint_id}"
     if store.query("select 1 from checkpoints where checkpoint_id = ?", checkpoint_id).height and os.path.isdir(path):
         return checkpoint_id
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with FileLock(f"{path}.lock"):
-        if not os.path.isdir(path):
-            _make(path, lineage, make)
+    with disk_errors(f"making {path}"):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not os.path.isdir(path):
+                _make(path, lineage, make)
     with open(f"{path}/lineage.json") as file:
         made = json.load(file)
     store.insert(checkpoints=[made | {"checkpoint_id": checkpoint_id, "url": path, "created_at": now()}])

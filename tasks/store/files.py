@@ -7,6 +7,7 @@ import posixpath
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -77,6 +78,7 @@ def whole_folder(path: str) -> Iterator[str]:
     with disk_errors(f"filling {partial}"):
         os.makedirs(partial, exist_ok=True)
         yield partial
+        _sync_files(partial)
         os.replace(partial, path)
 
 
@@ -95,6 +97,14 @@ def disk_errors(attempt: str) -> Iterator[None]:
             f"{attempt}: {reason}; the folder must be writable and have room. "
             "Free space or move that folder to another disk, then run the same again: what was complete is kept."
         ) from error
+
+
+def _sync_files(folder: str) -> None:
+    """Bring every file of a folder to the disk, so that no power cut leaves the folder's new name on half of it."""
+    for path in Path(folder).rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
 
 
 def _write_local(path: str, content: bytes) -> None:
