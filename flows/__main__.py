@@ -2,6 +2,7 @@
 
 import atexit
 import functools
+import importlib.metadata
 import inspect
 import logging
 import sys
@@ -41,6 +42,7 @@ def make_app() -> cyclopts.App:
     """Return the command line: one command a flow."""
     app = cyclopts.App(
         name="python -m flows",
+        version=importlib.metadata.version("gainloop"),
         help="Turn a corpus into a model that knows it, and say what each batch of synthetic text added.",
         default_parameter=cyclopts.Parameter(negative=()),
         print_error=False,

@@ -7,7 +7,7 @@ from prefect import flow
 from pydantic import Field
 
 from schemas.errors import BadInput
-from schemas.profile import Profile, load_profile
+from schemas.profile import Profile, Servers, load_profile
 from schemas.recipe import AnyStart, NewModel, Recipe, Sampling
 from tasks.generate import count_batch, count_shards, find_revision, generate_shard, is_generated
 from tasks.methods import SBP, AnyMethod
@@ -77,6 +77,12 @@ def _generator(
     seed: int,
 ) -> tuple[str, str, str | None]:
     """Return the generator's name, its revision, and the folder of its weights if it is ours."""
+    if isinstance(place.serving, Servers) and not served_model:
+        raise BadInput(
+            f"generating on profile {place.name!r}: its servers are running already and served_model is empty; the "
+            "name of a model that they have is needed. Set served_model, or use a profile whose serving.kind is "
+            "embedded or vllm."
+        )
     if served_model and method.tunes_generator:
         raise BadInput(
             f"generating by {method.kind} with the served model {served_model!r}: {method.kind} tunes a generator of "

@@ -22,6 +22,11 @@ def find_checkpoint(wanted: Checkpoint) -> tuple[str, str]:
     """
     if Path(wanted.model).is_dir():
         return wanted.model, _fingerprint(Path(wanted.model))
+    if wanted.model.startswith((".", "/", "~")) or wanted.model.count("/") > 1:
+        raise BadInput(
+            f"loading checkpoint {wanted.model!r}: there is no such folder; a folder that save_pretrained wrote, or a "
+            "hub id, is needed. Set model to one."
+        )
     return _download(wanted)
 
 
