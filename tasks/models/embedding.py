@@ -7,6 +7,8 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from schemas.errors import BadInput
+
 SHINGLE_WORDS = 5
 BLOCK_ROWS = 1024
 
@@ -20,8 +22,17 @@ def embed(texts: Sequence[str], dimensions: int = 128) -> Vectors:
 
     Returns:
         [len(texts), at most dimensions], float32.
+
+    Raises:
+        BadInput: No text has a word.
     """
-    counts = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000).fit_transform(texts)
+    try:
+        counts = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000).fit_transform(texts)
+    except ValueError as error:
+        raise BadInput(
+            f"embedding {len(texts):,} texts: {error}; words of two letters or more are needed. "
+            "Choose a source that has some, or another method."
+        ) from error
     width = max(1, min(dimensions, counts.shape[1] - 1, counts.shape[0] - 1))
     projected = TruncatedSVD(width, random_state=0).fit_transform(counts)
     vectors: Vectors = normalize(projected).astype(np.float32)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from schemas.errors import BadInput
 from tasks.models.embedding import embed, related_pairs
 
 MILL = "The water mill at the river bend ground rye for the bakers of seven towns until the great flood."
@@ -58,3 +59,8 @@ def test_blocks_change_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_single_text_has_no_pair() -> None:
     assert pairs([MILL]) == set()
+
+
+def test_a_corpus_without_words_is_refused_in_plain_words() -> None:
+    with pytest.raises(BadInput, match=r"embedding 2 texts: .*words of two letters or more are needed"):
+        embed(["+ -", "* /"])
