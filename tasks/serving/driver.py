@@ -61,9 +61,8 @@ class Driver:
         try:
             async with self.replies, asyncio.TaskGroup() as under_way:
                 for anchor in anchors:
-                    async with (
-                        self._open
-                    ):  # an anchor begins when a request could: memory does not grow with the corpus
+                    # An anchor begins when a request could be sent: those under way do not grow with the corpus.
+                    async with self._open:
                         under_way.create_task(self._work(anchor, outcomes))
                     await asyncio.sleep(0)  # lets it ask before the next begins
         except BaseExceptionGroup as failures:
