@@ -45,7 +45,17 @@ def cycle(
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     snapshot_id = refresh(source, profile=profile)
-    batch_id = generate(method, snapshot_id, start, served_model, served_revision, sampling, seed, max_anchors, profile)
+    batch_id = generate(
+        method,
+        snapshot_id,
+        start,
+        served_model,
+        served_revision,
+        sampling,
+        seed,
+        max_anchors,
+        profile=profile,
+    )
     validate(batch_id, profile)
     training_id = train(batch_id, start, plan, profile)
     page = report(batch_id, training_id, profile)

@@ -1,6 +1,5 @@
 """Make synthetic text from a snapshot's anchors."""
 
-import time
 from typing import Annotated
 
 from prefect import flow
@@ -9,8 +8,9 @@ from pydantic import Field
 from schemas.errors import BadInput
 from schemas.profile import Profile, Servers, load_profile
 from schemas.recipe import AnyStart, NewModel, Recipe, Sampling
-from tasks.generate import count_batch, count_shards, find_revision, generate_shard, is_generated
+from tasks.generate import count_batch, find_revision, generate_shards, is_generated
 from tasks.methods import SBP, AnyMethod
+from tasks.preflight import preflight
 from tasks.serving.opening import served
 from tasks.store import open_store
 from tasks.store.checkpoints import checkpoint_folder
@@ -28,9 +28,13 @@ def generate(
     sampling: Sampling = Sampling(),
     seed: int = 0,
     max_anchors: Annotated[int | None, Field(ge=1)] = None,
+    dry_run: bool = False,
     profile: str = "embedded",
 ) -> str:
     """Return the id of a batch of synthetic text; what has landed before is not asked for again.
+
+    A pre-flight comes first: the servers answer, have the model and its log-probabilities, a few first
+    requests give replies that can be used, and what the whole will take is estimated and shown.
 
     Args:
         method: How text is made.
@@ -41,6 +45,7 @@ def generate(
         sampling: How replies are drawn.
         seed: Another seed, other anchors and other draws.
         max_anchors: How many anchors text is made from; all if empty.
+        dry_run: Stop after the pre-flight.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     place = load_profile(profile)
@@ -58,11 +63,12 @@ def generate(
         max_anchors=max_anchors,
     )
     if not is_generated(place, recipe):
-        begun = time.time()
         with served(place, recipe, folder) as reached:
-            shards = range(count_shards(place, recipe))
-            sent = sum(generate_shard(reached, recipe, folder, shard) for shard in shards)
-        count_batch(place, recipe, sent, time.time() - begun)
+            preflight(reached, recipe, folder)
+            if dry_run:
+                return recipe.batch_id
+            made = generate_shards(reached, recipe, folder)
+        count_batch(place, recipe, made)
     return recipe.batch_id
 
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import Any
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
 
 def content_hash(*parts: Any) -> str:
     """Return 16 hex digits that name a value of JSON types.
@@ -15,8 +17,7 @@ def content_hash(*parts: Any) -> str:
     >>> content_hash("ab", "c") == content_hash("a", "bc")
     False
     """
-    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()[:16]
 
 
 def unit_draw(*parts: Any) -> float:

@@ -33,6 +33,9 @@ class Servers(Parameters):
     urls: Annotated[list[str], Field(min_length=1, description="one url per server, each ending in /v1")]
     api_key_variable: Annotated[str, Field(description="environment variable that holds the key")] = "OPENAI_API_KEY"
     concurrency_limit: Annotated[str | None, Field(description="Prefect global limit taken while generating")] = None
+    logprobs: Annotated[
+        bool, Field(description="false for servers that give no log-probabilities: then no information is measured")
+    ] = True
 
 
 class LocalVLLM(Parameters):
@@ -56,10 +59,48 @@ AnyServing = Annotated[
 class Generation(Parameters):
     """How much is under way at once, and how long a request may take."""
 
-    max_in_flight: Annotated[int, Field(ge=1, description="open requests over all servers")] = 64
-    deadline_seconds: Annotated[float, Field(gt=0, description="per request, all attempts together")] = 600
+    max_in_flight: Annotated[int, Field(ge=1, description="open requests over all servers, at most")] = 64
+    deadline_seconds: Annotated[float, Field(gt=0, description="per request at servers, all attempts together")] = 600
     attempts: Annotated[int, Field(ge=1, description="per request, where retrying can help")] = 4
+    outage_seconds: Annotated[
+        float, Field(gt=0, description="how long no server may be able to answer before the run stops")
+    ] = 120
     shard_anchors: Annotated[int, Field(ge=1, description="anchors per Prefect task run")] = 256
+    shards_at_once: Annotated[
+        int, Field(ge=1, description="side by side in one process, so that one's last replies keep no server waiting")
+    ] = 2
+    shard_seconds: Annotated[float, Field(gt=0, description="longest time for one shard")] = 86_400
+
+
+class Threads(Parameters):
+    """Shards run in threads of the flow's own process: one process keeps thousands of requests open."""
+
+    kind: Literal["threads"] = "threads"
+
+
+class Ray(Parameters):
+    """Shards run as tasks of a Ray cluster: one that is there already, or one started for the run."""
+
+    kind: Literal["ray"] = "ray"
+    address: Annotated[str, Field(description="of a running cluster; local starts one on this machine")] = "local"
+    workers: Annotated[int, Field(ge=1, description="shards at once; each has its part of max_in_flight")] = 2
+
+
+_Runners = Threads | Ray
+
+AnyRunner = Annotated[_Runners, Field(discriminator="kind"), choice("runner", by_kind(_Runners), "schemas/profile.py")]
+
+
+class Prices(Parameters):
+    """What a million tokens cost; 0 where they are not accounted for."""
+
+    prompt: Annotated[float, Field(ge=0, description="per million prompt tokens")] = 0
+    completion: Annotated[float, Field(ge=0, description="per million completion tokens")] = 0
+    currency: Annotated[str, Field(description="what the prices are in")] = "USD"
+
+    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """Return what so many tokens cost, in ``currency``."""
+        return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
 class Training(Parameters):
@@ -76,6 +117,8 @@ class Profile(Parameters):
     store: StorePlace = StorePlace()
     serving: AnyServing = Embedded()
     generation: Generation = Generation()
+    runner: AnyRunner = Threads()
+    prices: Prices = Prices()
     training: Training = Training()
 
 

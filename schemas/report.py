@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
@@ -140,11 +140,34 @@ class Gain(Part):
     verdict: Verdict
 
 
+class Money(Part):
+    """What the tokens of the replies cost, at the prices of the profile that finished the batch."""
+
+    amount: float
+    currency: str
+
+
 class Cost(Part):
-    """Seconds are wall clock, by stage."""
+    """What a batch took. Null is what was not told: by servers, or by a batch generated before this was counted.
+
+    Tokens, money and ``retried_replies``, those that took more than one attempt, are of the batch as a whole,
+    however many runs made it; there is no money where no price is set. ``requests_sent retries refusals hedges``,
+    ``seconds`` (wall clock, by stage), ``tokens_per_second`` (completion tokens) and ``cache_hit_rate`` (the share of
+    prompt tokens found in the servers' prefix caches) are of the run that finished it. ``requests_sent`` counts every
+    attempt: again after a fault (``retries``), after a full server said no (``refusals``), beside a slow one
+    (``hedges``).
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    money: Money | None = None
+    retried_replies: int | None = None
+    requests_sent: int | None = None
+    retries: int | None = None
+    refusals: int | None = None
+    hedges: int | None = None
+    tokens_per_second: float | None = None
+    cache_hit_rate: float | None = None
     training_tokens: dict[str, int]
     seconds: dict[str, float]
 
@@ -161,6 +184,8 @@ class Example(Part):
 
 
 class Report(Part):
+    """``logprob_semantics``: of what the log-probabilities are, processed, raw or unknown; none if there are none."""
+
     format: int
     headline: str
     batch: str

@@ -21,18 +21,22 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """One real text, whole or a piece of a document. One row per distinct text."""
+    """One real text, whole or a piece of a document. One row per distinct text.
+
+    ``anchor_id`` is the hash of the text alone, given only where it is known already: the same text
+    is the same anchor wherever it lies.
+    """
 
     text: str
     title: str = ""
     uri: str = ""
     licence: str = ""
     revision: str = ""
+    anchor_id: str = field(default="", compare=False)
 
-    @property
-    def anchor_id(self) -> str:
-        """The hash of the text alone: the same text is the same anchor wherever it lies."""
-        return content_hash("anchor", self.text)
+    def __post_init__(self) -> None:
+        if not self.anchor_id:
+            object.__setattr__(self, "anchor_id", content_hash("anchor", self.text))
 
 
 def is_heldout(anchor_id: str, fraction: float) -> bool:
@@ -62,19 +66,19 @@ class Request:
     """One prompt to send: chat messages, or the raw text that a base model continues.
 
     ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
-    model. ``draw`` tells apart several samples of one prompt.
+    model. ``draw`` tells apart several samples of one prompt. ``prompt_id`` is the prompt's hash
+    without the draw: replies to one prompt are one cluster.
     """
 
     prompt: str | tuple[Message, ...]
     facet: str = ""
     json_schema: str | None = None
     draw: int = 0
+    prompt_id: str = field(init=False, compare=False)
 
-    @property
-    def prompt_id(self) -> str:
-        """The prompt's hash without the draw: replies to one prompt are one cluster."""
+    def __post_init__(self) -> None:
         messages = self.prompt if isinstance(self.prompt, str) else [[m.role, m.content] for m in self.prompt]
-        return content_hash("prompt", messages, self.json_schema)
+        object.__setattr__(self, "prompt_id", content_hash("prompt", messages, self.json_schema))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,8 @@ class Reply:
     """What came back for one request.
 
     ``token_logprobs`` are natural logarithms, one per sampled token with the end token last when
-    the model ended by itself (``finish_reason == "stop"``).
+    the model ended by itself (``finish_reason == "stop"``); empty if they were not asked for.
+    ``seconds`` is the latency of the attempt that succeeded, the ``attempt``-th.
     """
 
     request_id: str
@@ -92,8 +97,10 @@ class Reply:
     token_logprobs: tuple[float, ...]
     finish_reason: FinishReason
     prompt_tokens: int
+    completion_tokens: int
     seconds: float
     server: str
+    attempt: int = 1
 
     @property
     def nll_nats(self) -> float:

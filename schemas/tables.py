@@ -14,6 +14,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "quarantine": ("batch_id", "record_id", "reason"),
     "checkpoints": ("checkpoint_id",),
     "measurements": ("batch_id", "measurement_id"),
+    "batch_anchors": ("batch_id", "anchor_id"),
 }
 
 DDL = """
@@ -66,4 +67,7 @@ create table if not exists checkpoints (
 create table if not exists measurements (
     batch_id varchar not null, measurement_id varchar not null, report varchar not null,
     measured_at timestamptz not null);
+-- one anchor that a batch is made from, and its place in the batch's order
+create table if not exists batch_anchors (
+    batch_id varchar not null, position bigint not null, anchor_id varchar not null);
 """

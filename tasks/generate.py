@@ -2,123 +2,107 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.concurrency.asyncio import ConcurrencySlotAcquisitionError
-from prefect.concurrency.sync import concurrency
 
-from schemas.errors import BadInput, LedgerError
-from schemas.identity import content_hash
-from schemas.profile import Profile
+from schemas.errors import LedgerError
+from schemas.profile import Profile, Ray, Servers
 from schemas.recipe import Recipe
-from schemas.rows import Anchor
-from tasks.methods import read_method
+from tasks import under_way
 from tasks.progress import Bar
-from tasks.serving.driver import Driver, Progress, outcome_rows
-from tasks.serving.opening import open_generator, served_revision
+from tasks.runner import run_all, slot
+from tasks.serving.driver import Progress
+from tasks.serving.engine import engine
+from tasks.serving.opening import count_cached, served_revision
+from tasks.serving.shard import run_shard
 from tasks.store import Store, open_store
-from tasks.store.batches import begin_batch, complete_stage, stage_summary, used_anchors
-from tasks.store.replies import ReplyLog, compact_replies, read_replies
-from tasks.store.snapshots import read_anchors
+from tasks.store.batches import (
+    begin_batch,
+    complete_stage,
+    count_settled,
+    only_writer,
+    plan_batch,
+    replies_folder,
+    stage_summary,
+)
+from tasks.store.replies import Span, compact_replies, read_replies
+from tasks.under_way import Made
+
+Cached = tuple[float, float] | None
+"""Prompt tokens found in the servers' prefix caches, and those looked for; None where servers do not tell."""
 
 
-def choose_anchors(store: Store, recipe: Recipe) -> list[Anchor]:
-    """Return the training anchors that a recipe uses, in an order that the seed alone decides.
+def spans_of(num_anchors: int, shard_anchors: int) -> list[Span]:
+    """Cut a batch's anchors into shards, one Prefect task run each.
 
-    With ``max_anchors`` they are the first of that order, so a larger limit only adds anchors.
+    >>> spans_of(5, 2)
+    [Span(begin=0, end=2), Span(begin=2, end=4), Span(begin=4, end=5)]
     """
-    frame = read_anchors(store, recipe.snapshot_id, heldout=False)
-    order = sorted(frame["anchor_id"].to_list(), key=lambda anchor_id: content_hash(recipe.seed, anchor_id))
-    rows = {row["anchor_id"]: row for row in frame.iter_rows(named=True)}
-    chosen = [rows[anchor_id] for anchor_id in order[: recipe.max_anchors]]
-    return [Anchor(row["text"], row["title"], row["uri"], row["licence"], row["revision"]) for row in chosen]
-
-
-def shards_of(anchors: list[Anchor], shard_anchors: int) -> list[list[Anchor]]:
-    """Cut anchors into shards, one Prefect task run each."""
-    return [anchors[at : at + shard_anchors] for at in range(0, len(anchors), shard_anchors)]
+    return [Span(begin, min(begin + shard_anchors, num_anchors)) for begin in range(0, num_anchors, shard_anchors)]
 
 
 def generate_records(
-    store: Store,
-    place: Profile,
-    recipe: Recipe,
-    folder: str | None,
-    shard: int,
-    on_progress: Callable[[Progress], None],
+    store: Store, place: Profile, recipe: Recipe, folder: str | None, span: Span, live: dict[Span, Progress]
 ) -> Progress:
     """Make the records of one shard; after a crash only what had not landed is asked for again.
 
     Args:
         folder: The generator's weights; None for a model that servers have.
-        shard: Which shard, from 0.
+        span: The shard's anchors, in the order of the batch.
+        live: Where the shard's progress can be seen while it runs.
     """
-    # An anchor's outcome is written once: made again after a crash, a passing drop could stand beside a record.
-    settled = set(used_anchors(store, recipe.batch_id)["anchor_id"])
-    chosen = shards_of(choose_anchors(store, recipe), place.generation.shard_anchors)[shard]
-    anchors = [anchor for anchor in chosen if anchor.anchor_id not in settled]
-    if not anchors:
-        return Progress(0)
-    driver, outcomes = asyncio.run(_drive(store, place, recipe, folder, anchors, on_progress))
-    records, drops = outcome_rows(recipe.batch_id, outcomes)
-    store.insert(records=records, drops=drops)
-    return driver.progress
+    replies = replies_folder(place.folder, recipe.batch_id)
+    with engine(place, recipe, folder) as lent:
+        begin_batch(store, recipe, lent.logprob_semantics)
+        return lent.run(
+            lambda pool: run_shard(store, replies, recipe, pool, span, lambda progress: live.update({span: progress}))
+        )
 
 
-async def _drive(
-    store: Store,
-    place: Profile,
-    recipe: Recipe,
-    folder: str | None,
-    anchors: list[Anchor],
-    on_progress: Callable[[Progress], None],
-) -> tuple[Driver, dict[str, Any]]:
-    replies = ReplyLog.open(replies_folder(place, recipe.batch_id), [anchor.anchor_id for anchor in anchors])
-    async with open_generator(place, recipe, folder) as generator:
-        begin_batch(store, recipe, generator.logprob_semantics)
-        method = read_method(recipe.method)
-        driver = Driver(method, generator, recipe.sampling, recipe.seed, place.generation, replies, on_progress)
-        return driver, await driver.run(anchors)
-
-
-def finish_batch(store: Store, place: Profile, recipe: Recipe, sent: int, seconds: float) -> dict[str, Any]:
+def finish_batch(store: Store, place: Profile, recipe: Recipe, made: Made) -> dict[str, Any]:
     """Compact the replies, count what came of the batch, and mark it complete.
 
     Returns:
-        ``anchors requests replies records drops`` counts, tokens, and this run's seconds.
+        Counts of ``anchors requests replies records drops``, tokens and what they cost; and of the run that
+        finished it what it sent, its seconds, its completion tokens per second and its share of cached prompt tokens.
 
     Raises:
-        LedgerError: An anchor has neither a record nor a drop.
+        LedgerError: An anchor has neither a record nor a drop, or a record has no reply on disk.
     """
-    folder = replies_folder(place, recipe.batch_id)
+    folder = replies_folder(place.folder, recipe.batch_id)
     compact_replies(folder)
-    replies = read_replies(folder)
-    num_anchors = len(choose_anchors(store, recipe))
-    if (used := used_anchors(store, recipe.batch_id).height) != num_anchors:
+    replies = read_replies(folder, columns=["request_id", "prompt_tokens", "completion_tokens", "attempt"])
+    num_anchors, settled = count_settled(store, recipe.batch_id)
+    if settled != num_anchors:
         raise LedgerError(
-            f"finishing batch {recipe.batch_id}: {used:,} of {num_anchors:,} anchors have a record or a drop; "
+            f"finishing batch {recipe.batch_id}: {settled:,} of {num_anchors:,} anchors have a record or a drop; "
             "each must have one. Run the same again: what landed is kept."
         )
-    counts = {table: _count(store, table, recipe.batch_id) for table in ("records", "drops")}
+    _require_replies(store, recipe.batch_id, set(replies["request_id"]), folder)
+    tokens = {name: int(replies[name].sum()) for name in ("prompt_tokens", "completion_tokens")}
+    done = made.progress
     summary = {
         "anchors": num_anchors,
         "requests": replies.height + _count_unanswered(store, recipe.batch_id, replies["request_id"].to_list()),
         "replies": replies.height,
-        **counts,
-        "prompt_tokens": int(replies["prompt_tokens"].sum()),
-        "completion_tokens": int(replies["token_logprobs"].list.len().sum()),
-        "requests_sent": sent,
-        "seconds": seconds,
+        "records": _count(store, "records", recipe.batch_id),
+        "drops": _count(store, "drops", recipe.batch_id),
+        "retried_replies": int((replies["attempt"] > 1).sum()),
+        **tokens,
+        "cost": place.prices.cost(**tokens),
+        "currency": place.prices.currency,
+        "requests_sent": done.requests_sent,
+        "retries": done.retries,
+        "refusals": done.refusals,
+        "hedges": done.hedges,
+        "seconds": made.seconds,
+        "tokens_per_second": done.completion_tokens / made.seconds if made.seconds else 0.0,
+        "cache_hit_rate": made.cache_hit_rate,
     }
     complete_stage(store, recipe.batch_id, "generate", summary)
     return summary
-
-
-def replies_folder(place: Profile, batch_id: str) -> str:
-    return f"{place.folder}/batches/{batch_id}/replies"
 
 
 def is_generated(place: Profile, recipe: Recipe) -> bool:
@@ -126,10 +110,30 @@ def is_generated(place: Profile, recipe: Recipe) -> bool:
     return stage_summary(open_store(place), recipe.batch_id, "generate") is not None
 
 
-def count_shards(place: Profile, recipe: Recipe) -> int:
-    """Return how many task runs a recipe's anchors are cut into on this profile."""
-    anchors = choose_anchors(open_store(place), recipe)
-    return len(shards_of(anchors, place.generation.shard_anchors))
+def generate_shards(place: Profile, recipe: Recipe, folder: str | None) -> Made:
+    """Run every shard of a batch on the profile's runner, and show how far they are together.
+
+    Raises:
+        ServerError: No request can be answered any more; what landed is kept.
+        StoreError: Another process writes the batch, or nothing can be written.
+    """
+    store, batch_id = open_store(place), recipe.batch_id
+    with only_writer(place.folder, batch_id):
+        num_anchors = plan_batch(store, recipe)
+        _, settled = count_settled(store, batch_id)
+        spans = spans_of(num_anchors, place.generation.shard_anchors)
+        asked = [{"place": _part_of(place), "recipe": recipe, "folder": folder, "span": span} for span in spans]
+        made, before = under_way.begin(batch_id), cached_tokens(place, recipe)
+        try:
+            with Bar(f"generate {batch_id}", "anchors", lambda: made.told(settled, num_anchors)) as bar:
+                for number, progress in run_all(place, generate_shard, asked, _guard(place, recipe, folder)):
+                    made.live.pop(spans[number], None)
+                    made.progress = made.progress.add(progress)
+                made.seconds = bar.seconds
+        finally:
+            under_way.end(batch_id)
+        made.cache_hit_rate = _hit_rate(before, cached_tokens(place, recipe))
+    return made
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask servers for {model}")
@@ -138,43 +142,54 @@ def find_revision(place: Profile, model: str, revision: str) -> str:
     return asyncio.run(served_revision(place, model, revision))
 
 
-@task(cache_policy=NO_CACHE, task_run_name="generate shard {shard}", tags=["generation"])
-def generate_shard(place: Profile, recipe: Recipe, folder: str | None, shard: int) -> int:
-    """Return how many requests were sent."""
-    limit = getattr(place.serving, "concurrency_limit", None)
-    with _taken(limit), Bar(f"generate shard {shard}", "anchors") as bar:
-        progress = generate_records(open_store(place), place, recipe, folder, shard, lambda p: bar(*_shown(p)))
-    return progress.requests_sent
+@task(cache_policy=NO_CACHE, task_run_name="generate anchors {span.begin} to {span.end}", tags=["generation"])
+def generate_shard(place: Profile, recipe: Recipe, folder: str | None, span: Span) -> Progress:
+    """Return what was done for one shard; in a process without the flow, with a bar of its own."""
+    shared = under_way.find(recipe.batch_id)
+    made = shared or Made()
+    bar = Bar(f"anchors {span.begin} to {span.end}", "anchors", lambda: made.told(0, span.end - span.begin))
+    with slot(place), contextlib.nullcontext() if shared else bar:
+        return generate_records(open_store(place), place, recipe, folder, span, made.live)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="count batch")
-def count_batch(place: Profile, recipe: Recipe, sent: int, seconds: float) -> dict[str, Any]:
-    return finish_batch(open_store(place), place, recipe, sent, seconds)
+def count_batch(place: Profile, recipe: Recipe, made: Made) -> dict[str, Any]:
+    return finish_batch(open_store(place), place, recipe, made)
 
 
-@contextlib.contextmanager
-def _taken(limit: str | None) -> Iterator[None]:
-    """Hold one slot of a Prefect concurrency limit; a limit that does not exist is an error, not no limit."""
-    if not limit:
-        yield
-        return
-    with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(concurrency(limit, strict=True))
-        except ConcurrencySlotAcquisitionError as error:
-            raise BadInput(
-                f"taking a slot of the concurrency limit {limit!r}: the Prefect server has none of that name; "
-                f"one that exists is needed. Run `prefect gcl create {limit} --limit 4`, or take concurrency_limit "
-                "out of the profile."
-            ) from error
-        yield
+def cached_tokens(place: Profile, recipe: Recipe) -> Cached:
+    """Return what the prefix caches of the profile's servers have counted so far."""
+    return asyncio.run(count_cached(place.serving, recipe.model)) if isinstance(place.serving, Servers) else None
 
 
-def _shown(progress: Progress) -> tuple[int, int, str]:
-    note = f"{progress.records:,} records, {progress.drops:,} drops, {progress.requests_sent:,} requests sent"
-    if progress.replies_reused:
-        note += f", {progress.replies_reused:,} replies found"
-    return progress.anchors_done, progress.anchors_total, note
+def _hit_rate(before: Cached, after: Cached) -> float | None:
+    if before is None or after is None or after[1] <= before[1]:
+        return None
+    return (after[0] - before[0]) / (after[1] - before[1])
+
+
+def _guard(place: Profile, recipe: Recipe, folder: str | None) -> contextlib.AbstractContextManager[Any]:
+    """Return what holds the engine of this process for a run of threads, and ends what it asks when the run fails."""
+    return contextlib.nullcontext() if isinstance(place.runner, Ray) else engine(place, recipe, folder, for_all=True)
+
+
+def _part_of(place: Profile) -> Profile:
+    """Return the place as one worker sees it: of several, each has its part of what may be in flight."""
+    if not isinstance(place.runner, Ray):
+        return place
+    part = -(-place.generation.max_in_flight // place.runner.workers)
+    return place.model_copy(update={"generation": place.generation.model_copy(update={"max_in_flight": part})})
+
+
+def _require_replies(store: Store, batch_id: str, landed: set[str], folder: str) -> None:
+    made_of = store.query("select unnest(request_ids) as request_id from records where batch_id = ?", batch_id)
+    lost = len(set(made_of["request_id"]) - landed)
+    if lost:
+        raise LedgerError(
+            f"finishing batch {batch_id}: {lost:,} replies that records were made of are not in {folder}; each must be "
+            "there. A damaged part is set aside as .torn: put a sound copy of it back, or run the recipe with another "
+            "seed."
+        )
 
 
 def _count(store: Store, table: str, batch_id: str) -> int:

@@ -1,15 +1,24 @@
-"""Progress of long work: a bar on the run's page and a line in its log."""
+"""Progress of long work: a bar on the run's page, a line in its log now and then, a live line in a terminal."""
 
 import contextvars
+import logging
 import threading
 import time
+from collections.abc import Callable
 from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 SHOW_SECONDS = 2.0
 LOG_SECONDS = 10.0
+BAR_COLUMNS = 16
+
+Told = tuple[int, int, str]
+"""How much is done, of how much, and a note."""
 
 
 class Bar:
@@ -17,10 +26,15 @@ class Bar:
 
     Called with (done, total) as often as one likes; a thread of its own tells Prefect every
     ``SHOW_SECONDS``, so it may be called inside an event loop and costs the work nothing.
+
+    Args:
+        what: The work, as the line begins.
+        unit: What is counted.
+        poll: Asked each time before it is shown, in place of calls.
     """
 
-    def __init__(self, what: str, unit: str) -> None:
-        self.what, self.unit = what, unit
+    def __init__(self, what: str, unit: str, poll: Callable[[], Told] | None = None) -> None:
+        self.what, self.unit, self.poll = what, unit, poll
         self.note = ""
         self._done, self._total = 0, 0
         self._begun = self._logged = time.monotonic()
@@ -43,37 +57,111 @@ class Bar:
         self._thread.join()
 
     def _show_often(self) -> None:
-        while not self._stop.wait(SHOW_SECONDS):
-            self._show()
-        if self._artifact:
-            self._show()
+        with Terminal(self.what) as terminal:
+            while not self._stop.wait(SHOW_SECONDS):
+                self._show(terminal)
+            if self._artifact or (self.poll and self.poll()[0]):
+                self._show(terminal, is_last=True)
 
-    def _show(self) -> None:
+    def _show(self, terminal: "Terminal", is_last: bool = False) -> None:
+        if self.poll:
+            self(*self.poll())
         percent = 100 * self._done / self._total if self._total else 0.0
-        if (percent, self.note) == self._shown:
+        terminal.show(percent, self.head, self.note)
+        if (percent, self.note) == self._shown and not is_last:
             return
         self._shown = (percent, self.note)
         if self._artifact is None:
-            made = create_progress_artifact(percent, description=self._line())
+            made = create_progress_artifact(percent, description=self.line)
             assert isinstance(made, UUID)  # outside an event loop Prefect answers at once
             self._artifact = made
         else:
-            update_progress_artifact(self._artifact, percent, self._line())
-        if time.monotonic() - self._logged >= LOG_SECONDS:
+            update_progress_artifact(self._artifact, percent, self.line)
+        if is_last or (time.monotonic() - self._logged >= LOG_SECONDS and self._done < self._total):
             self._logged = time.monotonic()
-            get_run_logger().info(self._line())
+            get_run_logger().info(self.line)
 
-    def _line(self) -> str:
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    @property
+    def line(self) -> str:
+        """What is done, how fast, how long the rest will take, and what came of it."""
+        return f"{self.head}, {self.note}" if self._total and self.note else self.head
+
+    @property
+    def head(self) -> str:
         if not self._total:
             return self.what
-        line = f"{self.what}: {self._done:,} of {self._total:,} {self.unit}, {self._time()}"
-        return f"{line}, {self.note}" if self.note else line
+        return f"{self.what}: {self._done:,} of {self._total:,} {self.unit}, {self._time()}"
 
     def _time(self) -> str:
         began, done_before = self._first or (self._begun, 0)
-        if self._done >= self._total:
-            return f"{time.monotonic() - self._begun:.0f} s in all"
+        if self._done >= self._total or self._stop.is_set():
+            return f"{_in_words(time.monotonic() - self._begun)} in all"
         if self._done == done_before:
             return "just begun"
-        left = (time.monotonic() - began) * (self._total - self._done) / (self._done - done_before)
-        return f"{left:.0f} s left"
+        rate = (self._done - done_before) / max(time.monotonic() - began, 1e-3)
+        return f"{rate:,.3g}/s, {_in_words((self._total - self._done) / rate)} left"
+
+
+class Terminal:
+    """A live bar below the log, where the log goes to a terminal; several bars share one display."""
+
+    _lock = threading.Lock()
+    _display: Progress | None = None
+    _num_users = 0
+
+    def __init__(self, what: str) -> None:
+        self._console = find_console()
+        self._what = what
+
+    def __enter__(self) -> "Terminal":
+        if self._console:
+            with Terminal._lock:
+                if Terminal._display is None:
+                    Terminal._display = Progress(*_columns(), console=self._console, transient=True)
+                    Terminal._display.start()
+                Terminal._num_users += 1
+                self._task = Terminal._display.add_task(self._what, total=100)
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        if self._console:
+            with Terminal._lock:
+                assert Terminal._display is not None
+                Terminal._display.remove_task(self._task)
+                Terminal._num_users -= 1
+                if not Terminal._num_users:
+                    Terminal._display.stop()
+                    Terminal._display = None
+
+    def show(self, percent: float, head: str, note: str) -> None:
+        if self._console and Terminal._display:
+            Terminal._display.update(self._task, completed=percent, description=f"{head}\n{note}".rstrip())
+
+
+def _columns() -> tuple[BarColumn, TextColumn]:
+    """Return a bar and a text that wraps. Prefect's console has none of the styles that rich's bar asks for by name."""
+    bar = BarColumn(BAR_COLUMNS, style="grey23", complete_style="green", finished_style="green", pulse_style="grey50")
+    return bar, TextColumn("{task.description}", markup=False, table_column=Column())
+
+
+def find_console() -> Console | None:
+    """Return the console that log lines are written to if a person sees it: another one would write over them."""
+    consoles = (getattr(handler, "console", None) for handler in logging.getLogger().handlers)
+    return next((console for console in consoles if isinstance(console, Console) and console.is_terminal), None)
+
+
+def _in_words(seconds: float) -> str:
+    """Return a time as people say it.
+
+    >>> _in_words(42.4), _in_words(150), _in_words(9000)
+    ('42 s', '2 min 30 s', '2 h 30 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

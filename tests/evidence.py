@@ -3,6 +3,7 @@
 import io
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,11 +12,12 @@ import polars as pl
 
 from schemas.identity import content_hash
 from schemas.profile import Profile
+from schemas.rows import Reply
 from tasks.measures.evidence import Evidence
 from tasks.store import Store
-from tasks.store.batches import complete_stage
+from tasks.store.batches import complete_stage, replies_folder
 from tasks.store.files import write_file
-from tasks.store.replies import write_replies
+from tasks.store.replies import REPLY_FIELDS, Row, Span, write_replies
 
 SUBJECTS = "The river|An early lighthouse|The town council|A travelling botanist|The old observatory|Her second novel"
 VERBS = "was rebuilt after|gave its name to|is described in|drew visitors from|lost its charter during|stands beside"
@@ -71,9 +73,18 @@ def make_evidence(
                 "replies": len(replies),
                 "records": len(records),
                 "drops": len(drops),
+                "retried_replies": 6,
                 "prompt_tokens": 81_234,
                 "completion_tokens": 34_567,
+                "cost": 0.0741,
+                "currency": "USD",
+                "requests_sent": 259,
+                "retries": 5,
+                "refusals": 11,
+                "hedges": 1,
                 "seconds": 41.3,
+                "tokens_per_second": 837.0,
+                "cache_hit_rate": 0.618,
             },
             "validate": {"success": True, "expectations": 14, "kept": len(records) - len(refused), "seconds": 3.2},
             "train": {
@@ -89,7 +100,7 @@ def make_evidence(
 def save_evidence(store: Store, profile: Profile, evidence: Evidence) -> None:
     """Write a batch into the store and its folder, as the stages before the report leave it."""
     of_batch = pl.lit(evidence.batch_id).alias("batch_id")
-    write_replies(f"{profile.folder}/batches/{evidence.batch_id}/replies", evidence.replies.to_dicts())
+    write_replies(replies_folder(profile.folder, evidence.batch_id), _as_rows(evidence.replies), Span())
     batch = {"batch_id": evidence.batch_id, "snapshot_id": evidence.recipe["snapshot_id"]}
     batch |= {"recipe": json.dumps(evidence.recipe), "logprob_semantics": evidence.logprob_semantics}
     store.insert(
@@ -120,6 +131,18 @@ def save_training(store: Store, profile: Profile, evidence: Evidence) -> None:
     complete_stage(store, evidence.batch_id, f"train {evidence.training_id}", summary)
 
 
+def without_logprobs(evidence: Evidence, num_replies: int | None = None) -> Evidence:
+    """Return the same batch, the first few or all of whose replies came without log-probabilities."""
+    is_blank = pl.int_range(pl.len()) < (evidence.replies.height if num_replies is None else num_replies)
+    blank = pl.when(is_blank).then(pl.lit([], dtype=pl.List(pl.Float64))).otherwise("token_logprobs")
+    return replace(evidence, replies=evidence.replies.with_columns(token_logprobs=blank))
+
+
+def _as_rows(replies: pl.DataFrame) -> list[Row]:
+    rows = replies.iter_rows(named=True)
+    return [(Reply(**{name: row[name] for name in REPLY_FIELDS}), row["anchor_id"], row["facet"]) for row in rows]
+
+
 def _anchor(rng: np.random.Generator, number: int) -> dict[str, Any]:
     text = _sentences(rng, 8)
     return {
@@ -144,8 +167,10 @@ def _reply(rng: np.random.Generator, anchor: dict[str, Any], style: str) -> dict
         "token_logprobs": (-rng.gamma(0.6, rng.gamma(20, 0.15), num_tokens)).tolist(),
         "finish_reason": "length" if rng.random() < 0.04 else "stop",
         "prompt_tokens": 338,
+        "completion_tokens": num_tokens,
         "seconds": 0.4,
         "server": "embedded",
+        "attempt": 1,
     }
 
 

@@ -228,7 +228,7 @@ def require_one_error(ended: Ended, status: int, found: str) -> None:
     ("flow", "given", "status", "found"),
     [
         ("generate", {"method": {"kind": "magic"}}, 2, "reading the options of .*: method.kind 'magic' not found"),
-        ("report", {"profile": "nowhere"}, 1, "profile 'nowhere' not found in profiles/: known are embedded"),
+        ("report", {"profile": "nowhere"}, 1, "profile 'nowhere' not found in profiles/: known are cluster, embedded"),
         ("validate", {}, 1, "finding batch 'latest': it is not in the store .*; known are none"),
         ("refresh", {"source": {"kind": "files", "paths": "/nowhere"}}, 1, "reading source files: nothing found"),
     ],

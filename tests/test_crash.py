@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from tasks.preflight import PROBES
 from tasks.refresh import refresh_snapshot
 from tasks.sources import Files
 from tasks.store.replies import read_replies
@@ -23,7 +24,10 @@ from tests.whole_run import Place, start
 pytestmark = pytest.mark.crash
 
 TIMES = ("created_at", "completed_at", "read_at", "refreshed_at", "measured_at", "url", "source", "source_id")
+OF_ONE_RUN = ("seconds", "requests_sent", "retries", "refusals", "hedges", "tokens_per_second", "cache_hit_rate")
 IN_FLIGHT = 8
+OF_A_SHARD = "batches/*/replies/part-*-00000000[13][26]-*.parquet"
+"""Replies that landed after the pre-flight: shards are of 16 anchors."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,7 @@ INSTANTS = (
     Instant("refresh", has_rows("parts"), has_rows("snapshots")),
     Instant("start", is_training(0), is_trained(0), then=tear_a_state),
     Instant("synthesizer", is_training(1), is_trained(1)),
-    Instant("generate", has_files("batches/*/replies/*.parquet"), is_complete("generate")),
+    Instant("generate", has_files(OF_A_SHARD), is_complete("generate")),
     Instant("validate", has_files("batches/*/validation/results/records.json"), is_complete("validate")),
     Instant("synthetic", is_training(2), is_trained(2)),
     Instant("baseline", is_training(3), is_trained(3)),
@@ -97,10 +101,10 @@ INSTANTS = (
 
 @dataclass(frozen=True)
 class Crashed:
-    """A place whose cycle was killed in every stage, and how many replies had landed when generation was."""
+    """A place whose cycle was killed in every stage, and the requests whose replies had landed when generation was."""
 
     place: Place
-    num_landed: int
+    landed: frozenset[str]
     num_sent: int
 
 
@@ -109,7 +113,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, api_url: str
     place = Place(tmp_path_factory.mktemp("crashed"))
     generation = {"shard_anchors": 16, "max_in_flight": IN_FLIGHT}
     given = parameters(corpus, write_profile(place.folder, generation=generation, training={"save_seconds": 0.5}))
-    num_landed = 0
+    landed: frozenset[str] = frozenset()
     for instant in INSTANTS:
         run = start("cycle", given, place.folder, api_url)
         run.wait_until(partial(instant.reached, place))
@@ -118,16 +122,18 @@ def crashed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, api_url: str
         assert not instant.passed(place), instant.stage
         instant.then(place)
         if instant.stage == "generate":
-            num_landed = read_replies(str(place.batch / "replies")).height
+            landed = frozenset(read_replies(str(place.batch / "replies"))["request_id"])
     ended = start("cycle", given, place.folder, api_url).wait()
     assert ended.status == 0, ended.err
-    return Crashed(place, num_landed, place.summary("generate")["requests_sent"])
+    return Crashed(place, landed, place.summary("generate")["requests_sent"])
 
 
 def figures(place: Place) -> dict[str, Any]:
-    """Return a report without what depends on when and how fast it was made."""
+    """Return a report without what depends on when and how fast it was made, and on how many runs made it."""
     report: dict[str, Any] = json.loads((place.batch / "report.json").read_text())
-    del report["created"], report["cost"]["seconds"]
+    del report["created"]
+    for name in OF_ONE_RUN:
+        del report["cost"][name]
     return report
 
 
@@ -166,10 +172,20 @@ def test_and_with_the_same_report(crashed: Crashed, undisturbed: Place) -> None:
     assert figures(crashed.place) == figures(undisturbed)
 
 
+def first_requests(place: Place) -> set[str]:
+    """Return the requests of the pre-flight that were answered: the first one of each of the first anchors."""
+    anchors = place.store.query("select anchor_id from batch_anchors where position < ?", PROBES)["anchor_id"]
+    replies = read_replies(str(place.batch / "replies"), anchors)
+    return set(replies.filter(replies["facet"] == "draw 0")["request_id"])
+
+
 def test_and_asks_only_for_what_had_not_landed(crashed: Crashed, undisturbed: Place) -> None:
     num_requests = undisturbed.summary("generate")["requests"]
-    assert 0 < crashed.num_landed < num_requests
-    assert crashed.num_sent == num_requests - crashed.num_landed
+    tried_out = first_requests(undisturbed)
+    assert 0 < len(tried_out) <= PROBES
+    assert tried_out < crashed.landed
+    assert 0 < crashed.num_sent == num_requests - len(crashed.landed)
+    assert undisturbed.summary("generate")["requests_sent"] == num_requests - len(tried_out)
 
 
 def test_servers_are_asked_again_for_what_was_in_flight_and_a_seconds_replies(
@@ -186,7 +202,7 @@ def test_servers_are_asked_again_for_what_was_in_flight_and_a_seconds_replies(
         refresh_snapshot(place.store, Files(paths=[str(corpus)], max_chars=400), 0.05)
         given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 32, "profile": profile}
         run = start("generate", given, tmp_path, api_url)
-        run.wait_until(partial(has_files("batches/*/replies/*.parquet", 3), place))
+        run.wait_until(partial(has_files(OF_A_SHARD, 3), place))
         run.kill()
         num_landed = read_replies(str(place.batch / "replies")).height
         assert start("generate", given, tmp_path, api_url).wait().status == 0

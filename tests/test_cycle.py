@@ -56,8 +56,10 @@ def test_a_second_cycle_asks_for_nothing_trains_nothing_and_writes_nothing(
     for table, after in undisturbed.rows().items():
         assert after.equals(rows[table]), table
     tasks = re.findall(r"Task run '(.*?)( [0-9a-f]{16})?' - Finished", second.err)
-    assert not {"generate shard 0", "count batch", "train synthetic", "train baseline"} & {name for name, _ in tasks}
-    assert {"generate shard 0", "count batch", "train synthetic", "train baseline"} <= set(
+    assert not {"pre-flight", "generate anchors 0 to 16", "count batch", "train synthetic", "train baseline"} & {
+        name for name, _ in tasks
+    }
+    assert {"pre-flight", "generate anchors 0 to 16", "count batch", "train synthetic", "train baseline"} <= set(
         re.findall(r"Task run '(.*?)' - Finished", first.err)
     )
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from schemas.report import Report
+from tasks.methods import Rephrase
 from tests.browser import open_page, require_text
 from tests.serving.stub_server import stub_server
 from tests.small_run import ROOT, command, environment, parameters, write_corpus, write_profile
@@ -117,7 +118,7 @@ def test_a_run_with_an_unknown_profile_fails_and_its_page_says_which_there_are(s
     assert status == 1
     state = site.read(f"flow_runs/{flow_run_id}")["state"]
     assert state["type"] == "FAILED"
-    assert "profile 'nowhere' not found in profiles/: known are embedded, vllm" in state["message"]
+    assert "profile 'nowhere' not found in profiles/: known are cluster, embedded, vllm" in state["message"]
     with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}") as page:
         require_text(page, "Set profile to one of them.", "unknown-profile")
 
@@ -130,10 +131,11 @@ def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished
         without = _generate(site, given)
         assert without.returncode == 1
         assert "prefect gcl create gpu-servers" in without.stderr
-        assert all(request["max_tokens"] == 1 for request in stub.requests), "more than the check was sent"
+        assert not [request for request in stub.requests if request["max_tokens"] > 1]
         site.prefect("gcl", "create", "gpu-servers", "--limit", "1")
         assert _generate(site, given).returncode == 0
-        assert any(request["max_tokens"] > 1 for request in stub.requests)
+        sent = [request for request in stub.requests if request["max_tokens"] > 1]
+        assert len(sent) == 2 * len(Rephrase().styles)
 
 
 def _generate(site: Site, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:

@@ -1,19 +1,26 @@
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
-from schemas.errors import LedgerError
-from schemas.profile import Generation, Profile, Servers
+from schemas.errors import LedgerError, ServerError
+from schemas.profile import Generation, Prices, Profile, Servers
 from schemas.recipe import Recipe, Sampling
-from tasks.generate import choose_anchors, finish_batch, generate_records, replies_folder, shards_of
+from schemas.rows import Anchor
+from tasks.generate import finish_batch, generate_records, spans_of
 from tasks.serving.driver import Progress
-from tasks.store import Store, open_store, replies
-from tasks.store.batches import stage_summary
+from tasks.serving.engine import Stopped, engine
+from tasks.store import Store, open_store, reply_log
+from tasks.store.batches import open_anchors, plan_batch, replies_folder, stage_summary
 from tasks.store.files import list_files
-from tasks.store.replies import read_replies
+from tasks.store.replies import Span, read_replies
+from tasks.under_way import Made
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.store.test_snapshots import make_snapshot, write_part
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model
@@ -27,7 +34,7 @@ METHODS = {
 
 @pytest.fixture(autouse=True)
 def _quick_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replies, "COMMIT_SECONDS", 0.02)
+    monkeypatch.setattr(reply_log, "COMMIT_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +58,10 @@ def recipe_on(snapshot_id: str, method: str = "rephrase", **changes: Any) -> Rec
     return Recipe(method=METHODS[method], snapshot_id=snapshot_id, **about)
 
 
-def on_servers(profile: Profile, stub: Stub, **bounds: Any) -> Profile:
+def on_servers(profile: Profile, stub: Stub | str, **bounds: Any) -> Profile:
+    url = stub if isinstance(stub, str) else stub.url
     return profile.model_copy(
-        update={"serving": Servers(urls=[stub.url]), "generation": Generation(shard_anchors=6, **bounds)}
+        update={"serving": Servers(urls=[url]), "generation": Generation(shard_anchors=6, **bounds)}
     )
 
 
@@ -65,23 +73,35 @@ def elsewhere(place: Profile, folder: Path, **bounds: int) -> Profile:
     return place.model_copy(update=there)
 
 
+def shards(place: Profile, recipe: Recipe) -> list[Span]:
+    """Plan a batch, and return its shards."""
+    return spans_of(plan_batch(open_store(place), recipe), place.generation.shard_anchors)
+
+
 def generate(place: Profile, recipe: Recipe, folder: str | None = None) -> list[Progress]:
     store = open_store(place)
-    num_shards = len(shards_of(choose_anchors(store, recipe), place.generation.shard_anchors))
-    return [
-        generate_records(store, place, recipe, folder, shard, lambda _progress: None) for shard in range(num_shards)
-    ]
+    return [generate_records(store, place, recipe, folder, span, {}) for span in shards(place, recipe)]
+
+
+def finish(place: Profile, recipe: Recipe, progress: Sequence[Progress] = (), **run: Any) -> dict[str, Any]:
+    made = Made(reduce(Progress.add, progress, Progress()), **run)
+    return finish_batch(open_store(place), place, recipe, made)
 
 
 def made(store: Store, table: str, recipe: Recipe) -> pl.DataFrame:
     return store.query(f"select * from {table} where batch_id = ? order by all", recipe.batch_id)
 
 
+def planned(store: Store, recipe: Recipe) -> list[Anchor]:
+    """Return the anchors of a batch, none of which has an outcome yet."""
+    plan_batch(store, recipe)
+    return open_anchors(store, recipe.batch_id, Span())
+
+
 def test_a_seed_chooses_the_anchors_and_a_larger_limit_only_adds(store: Store, snapshot_id: str) -> None:
-    whole = choose_anchors(store, recipe_on(snapshot_id))
+    whole = planned(store, recipe_on(snapshot_id))
     few, more, other = (
-        choose_anchors(store, recipe_on(snapshot_id, max_anchors=limit, seed=seed))
-        for limit, seed in ((5, 0), (9, 0), (9, 1))
+        planned(store, recipe_on(snapshot_id, max_anchors=limit, seed=seed)) for limit, seed in ((5, 0), (9, 0), (9, 1))
     )
     assert whole[:5] == few
     assert whole[:9] == more != other
@@ -92,17 +112,18 @@ def test_held_out_anchors_are_never_generated_from(store: Store, snapshot_id: st
     heldout = store.query("select text from anchors where heldout_draw < 0.25")["text"].to_list()
 
     assert heldout
-    assert not {anchor.text for anchor in choose_anchors(store, recipe_on(snapshot_id))} & set(heldout)
+    assert not {anchor.text for anchor in planned(store, recipe_on(snapshot_id))} & set(heldout)
 
 
 @pytest.mark.parametrize("size", [1, 5, 100])
 def test_shards_hold_every_anchor_once_in_order(store: Store, snapshot_id: str, size: int) -> None:
-    anchors = choose_anchors(store, recipe_on(snapshot_id))
-    shards = shards_of(anchors, size)
+    recipe = recipe_on(snapshot_id)
+    anchors = planned(store, recipe)
+    held = [open_anchors(store, recipe.batch_id, span) for span in spans_of(len(anchors), size)]
 
-    assert [anchor for shard in shards for anchor in shard] == anchors
-    assert max(map(len, shards)) <= size
-    assert shards_of([], size) == []
+    assert [anchor for shard in held for anchor in shard] == anchors
+    assert max(map(len, held)) <= size
+    assert spans_of(0, size) == []
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -110,18 +131,27 @@ def test_a_finished_batch_is_counted_and_marked_complete(
     profile: Profile, store: Store, snapshot_id: str, stub: Stub, method: str
 ) -> None:
     place, recipe = on_servers(profile, stub), recipe_on(snapshot_id, method)
-    sent = sum(progress.requests_sent for progress in generate(place, recipe))
+    place = place.model_copy(update={"prices": Prices(prompt=2.0, completion=4.0, currency="EUR")})
+    progress = generate(place, recipe)
+    sent = sum(one.requests_sent for one in progress)
     assert stage_summary(store, recipe.batch_id, "generate") is None
-    folder = replies_folder(place, recipe.batch_id)
+    folder = replies_folder(place.folder, recipe.batch_id)
     assert len(list_files(folder, ".parquet")) > 1
 
-    summary = finish_batch(store, place, recipe, sent, seconds=1.5)
+    summary = finish(place, recipe, progress, seconds=1.5, cache_hit_rate=0.25)
     assert summary == stage_summary(store, recipe.batch_id, "generate")
-    anchors, records = len(choose_anchors(store, recipe)), made(store, "records", recipe)
+    records, answered = made(store, "records", recipe), read_replies(folder)
+    anchors = store.query("from batch_anchors where batch_id = ?", recipe.batch_id).height
     assert (summary["anchors"], summary["drops"], summary["seconds"]) == (anchors, 0, 1.5)
-    assert summary["requests"] == summary["replies"] == summary["requests_sent"] == sent
+    assert summary["requests"] == summary["replies"] == summary["requests_sent"] == sent == answered.height
     assert summary["records"] == records.height == sent - (anchors if method == "entigraph" else 0)
-    assert summary["completion_tokens"] > summary["records"]
+    prompt, completion = answered["prompt_tokens"].sum(), answered["completion_tokens"].sum()
+    assert (summary["prompt_tokens"], summary["completion_tokens"]) == (prompt, completion)
+    assert completion == answered["token_ids"].list.len().sum() > summary["records"]
+    assert (summary["cost"], summary["currency"]) == (pytest.approx((2 * prompt + 4 * completion) / 1e6), "EUR")
+    assert summary["tokens_per_second"] == completion / 1.5
+    assert summary["cache_hit_rate"] == 0.25
+    assert {summary[name] for name in ("retries", "refusals", "hedges", "retried_replies")} == {0}
     assert len(list_files(folder, ".parquet")) == 1
 
 
@@ -134,7 +164,7 @@ def test_a_rerun_sends_nothing_and_changes_nothing(
 
     assert [progress.requests_sent for progress in generate(place, recipe)] == [0] * 2
     assert made(store, "records", recipe).equals(before)
-    finish_batch(store, place, recipe, 0, 1.0)
+    finish(place, recipe)
     assert [progress.requests_sent for progress in generate(place, recipe)] == [0] * 2
 
 
@@ -159,7 +189,9 @@ def test_the_embedded_engine_makes_the_same_records_in_shards_of_any_size(
     generate(profile, recipe, folder)
     generate(there, recipe, folder)
 
-    here, again = (read_replies(replies_folder(place, recipe.batch_id)).drop("seconds") for place in (profile, there))
+    here, again = (
+        read_replies(replies_folder(place.folder, recipe.batch_id)).drop("seconds") for place in (profile, there)
+    )
     assert here.height == 12
     assert here.equals(again)
 
@@ -168,10 +200,11 @@ def test_a_batch_with_an_anchor_unaccounted_for_is_never_complete(
     profile: Profile, store: Store, snapshot_id: str, stub: Stub
 ) -> None:
     place, recipe = on_servers(profile, stub), recipe_on(snapshot_id)
-    generate_records(store, place, recipe, None, 0, lambda _progress: None)
+    first, *_ = shards(place, recipe)
+    progress = generate_records(store, place, recipe, None, first, {})
 
     with pytest.raises(LedgerError, match=rf"finishing batch {recipe.batch_id}: 6 of \d+ anchors have"):
-        finish_batch(store, place, recipe, 12, 1.0)
+        finish(place, recipe, [progress])
     assert stage_summary(store, recipe.batch_id, "generate") is None
 
 
@@ -180,7 +213,7 @@ def test_every_request_is_a_reply_or_a_drop_in_the_count(profile: Profile, store
     with stub_server(StubOptions(faults={"empty": 0.3}, context_tokens=80)) as stub:
         place = on_servers(profile, stub)
         generate(place, recipe)
-    summary = finish_batch(store, place, recipe, 0, 1.0)
+    summary = finish(place, recipe)
 
     reasons = made(store, "drops", recipe)["reason"].to_list()
     assert set(reasons) == {"rejected", "empty"}
@@ -198,5 +231,93 @@ def test_a_rerun_counts_no_request_both_as_a_record_and_as_a_drop(
 
     place = on_servers(profile, stub)
     generate(place, recipe)
-    summary = finish_batch(store, place, recipe, 0, 1.0)
+    summary = finish(place, recipe)
     assert summary["records"] + summary["drops"] == summary["requests"]
+
+
+def test_a_shards_progress_is_seen_while_it_runs(profile: Profile, store: Store, snapshot_id: str, stub: Stub) -> None:
+    place, recipe = on_servers(profile, stub), recipe_on(snapshot_id)
+    first, other = shards(place, recipe)
+    live: dict[Span, Progress] = {other: Progress()}
+    progress = generate_records(store, place, recipe, None, first, live)
+
+    assert live == {first: progress, other: Progress()}
+    assert (progress.anchors_done, progress.anchors_total, progress.records) == (6, 6, 12)
+
+
+def test_shards_of_one_process_share_one_engine_and_its_bound(profile: Profile, store: Store, snapshot_id: str) -> None:
+    recipe = recipe_on(snapshot_id)
+    with stub_server(StubOptions(latency_seconds=0.05)) as stub:
+        place = on_servers(profile, stub, max_in_flight=5)
+        with engine(place, recipe, None), ThreadPoolExecutor(2) as threads:
+            done = list(
+                threads.map(lambda span: generate_records(store, place, recipe, None, span, {}), shards(place, recipe))
+            )
+        assert stub.most_open == 5
+        assert len([asked for asked in stub.requests if asked["max_tokens"] == 1]) == 2
+    assert made(store, "records", recipe).height == sum(progress.records for progress in done)
+    assert finish(place, recipe, done)["requests_sent"] == 2 * sum(progress.anchors_done for progress in done)
+
+
+def test_a_failure_ends_the_shards_beside_it_and_what_landed_is_kept(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub
+) -> None:
+    recipe = recipe_on(snapshot_id)
+    with stub_server(StubOptions(latency_seconds=0.3)) as slow, ThreadPoolExecutor(2) as threads:
+        place = on_servers(profile, slow, max_in_flight=2)
+        first, other = shards(place, recipe)
+        with suppress(KeyError), engine(place, recipe, None, for_all=True):
+            waiting = threads.submit(generate_records, store, place, recipe, None, first, {})
+            while not read_replies(replies_folder(place.folder, recipe.batch_id)).height:
+                time.sleep(0.02)
+            raise KeyError
+        with pytest.raises(Stopped, match="what landed is kept"):
+            waiting.result(timeout=5)
+    landed = read_replies(replies_folder(place.folder, recipe.batch_id)).height
+    assert 0 < landed < 12
+    assert made(store, "records", recipe).is_empty()
+
+    place = on_servers(profile, stub)
+    assert generate_records(store, place, recipe, None, first, {}).replies_reused == landed
+    assert generate_records(store, place, recipe, None, other, {}).replies_reused == 0
+
+
+def test_an_engine_that_cannot_be_opened_tells_every_shard(profile: Profile, store: Store, snapshot_id: str) -> None:
+    place, recipe = on_servers(profile, "http://127.0.0.1:9/v1"), recipe_on(snapshot_id)
+    with engine(place, recipe, None):
+        for span in shards(place, recipe):
+            with pytest.raises(ServerError, match=r"asking http://127\.0\.0\.1:9/v1 for its models: no connection"):
+                generate_records(store, place, recipe, None, span, {})
+    assert store.query("from batches").is_empty()
+
+
+def test_a_shard_that_takes_too_long_is_an_error_and_what_landed_is_kept(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub
+) -> None:
+    recipe = recipe_on(snapshot_id)
+    with stub_server(StubOptions(latency_seconds=0.2)) as slow:
+        place = on_servers(profile, slow, max_in_flight=2, shard_seconds=0.6)
+        span, *_ = shards(place, recipe)
+        with pytest.raises(
+            ServerError,
+            match=rf"generating batch {recipe.batch_id}: anchors 0 to 6 are not done after 0.6 s, \d of 6 are",
+        ):
+            generate_records(store, place, recipe, None, span, {})
+    landed = read_replies(replies_folder(place.folder, recipe.batch_id)).height
+    assert 0 < landed < 12
+    assert generate_records(store, on_servers(profile, stub), recipe, None, span, {}).replies_reused == landed
+
+
+def test_a_batch_whose_records_have_lost_their_replies_is_never_complete(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub
+) -> None:
+    place, recipe = on_servers(profile, stub), recipe_on(snapshot_id)
+    generate(place, recipe)
+    part, *_ = list_files(replies_folder(place.folder, recipe.batch_id), ".parquet")
+    Path(part).write_bytes(Path(part).read_bytes()[:-100])
+
+    with pytest.raises(
+        LedgerError, match=r"[1-9]\d* replies that records were made of are not in .*set aside as \.torn"
+    ):
+        finish_batch(store, place, recipe, Made())
+    assert stage_summary(store, recipe.batch_id, "generate") is None

@@ -10,8 +10,9 @@ import pytest
 
 from schemas.errors import BadInput, LedgerError, StoreError
 from schemas.profile import Profile
-from schemas.report import Report
+from schemas.report import Cost, Money, Report
 from tasks.measures.batch import measure_batch
+from tasks.measures.headline import NOT_ASKED
 from tasks.report import (
     find_report,
     gather_evidence,
@@ -22,7 +23,7 @@ from tasks.report import (
 )
 from tasks.store import Store
 from tasks.store.files import read_file
-from tests.evidence import make_evidence, save_evidence, save_training
+from tests.evidence import make_evidence, save_evidence, save_training, without_logprobs
 
 
 def test_when_the_matched_baseline_wins_the_headline_says_so() -> None:
@@ -84,12 +85,55 @@ def test_delta_i_is_of_all_replies_also_of_those_that_were_dropped() -> None:
 
 
 def test_a_reply_without_logprobs_is_left_out_and_mentioned() -> None:
-    evidence = make_evidence()
-    first = pl.col("request_id") == evidence.replies["request_id"][0]
-    blank = pl.when(first).then(pl.lit([], dtype=pl.List(pl.Float64))).otherwise("token_logprobs")
-    report = measure_batch(replace(evidence, replies=evidence.replies.with_columns(token_logprobs=blank)))
+    report = measure_batch(without_logprobs(make_evidence(), 1))
     assert (report.delta_i.nats_per_record.n, report.delta_i.nats_per_record.dropped) == (239, 1)
     assert any(caveat.startswith("1 replies without finite") for caveat in report.caveats)
+
+
+def test_where_no_logprobs_were_asked_for_the_report_says_so_and_has_all_else() -> None:
+    evidence = make_evidence()
+    full, report = measure_batch(evidence), measure_batch(without_logprobs(evidence))
+    delta_i = report.delta_i
+    for figure in (delta_i.nats_per_record, delta_i.median, delta_i.bits_per_byte):
+        assert figure.value is figure.low is figure.high is None
+        assert (figure.n, figure.status) == (0, NOT_ASKED)
+    assert delta_i.histogram.counts == delta_i.histogram.edges == []
+    assert report.logprob_semantics == "none"
+    _, gain = full.headline.split(" Gain on held-out text: ")
+    assert report.headline == f"Delta I: {NOT_ASKED}. Gain on held-out text: {gain}"
+    assert (report.gain, report.counts, report.diversity) == (full.gain, full.counts, full.diversity)
+    assert report.caveats[0].startswith("How much information the generator added is not known")
+    assert report.caveats[1:] == full.caveats[1:]
+    assert Report.model_validate_json(report.model_dump_json()) == report
+
+
+def test_a_tempered_generator_without_logprobs_is_not_said_to_give_a_cross_entropy() -> None:
+    evidence = without_logprobs(make_evidence(num_anchors=12))
+    sampling = evidence.recipe["sampling"] | {"temperature": 0.7}
+    tempered = replace(evidence, recipe=evidence.recipe | {"sampling": sampling}, logprob_semantics="unknown")
+    caveats = " ".join(measure_batch(tempered).caveats)
+    assert not [word for word in ("cross entropy here", "prompts; below", "left out") if word in caveats]
+
+
+@pytest.mark.parametrize("num_replies", [5, 120, 239])
+def test_a_part_without_logprobs_that_is_too_large_to_leave_out_makes_delta_i_invalid(num_replies: int) -> None:
+    report = measure_batch(without_logprobs(make_evidence(), num_replies))
+    status = f"invalid: {num_replies} of 240 replies have no log-probabilities; at most 2% may lack them"
+    assert report.delta_i.nats_per_record.value is report.delta_i.median.value is None
+    assert report.delta_i.bits_per_byte.status == report.delta_i.median.status == status
+    assert report.delta_i.histogram.counts == []
+    assert report.headline.startswith(f"Delta I: {status}. Gain on held-out text: synthetic +0.0")
+    assert any(caveat.startswith(f"{num_replies} replies have no finite") for caveat in report.caveats)
+    assert report.logprob_semantics == "processed"
+
+
+def test_a_list_of_entities_without_logprobs_takes_nothing_from_delta_i() -> None:
+    evidence = make_evidence()
+    listed = evidence.replies.head(1).with_columns(
+        request_id=pl.lit("a list"), token_logprobs=pl.lit([], dtype=pl.List(pl.Float64))
+    )
+    report = measure_batch(replace(evidence, replies=pl.concat([evidence.replies, listed])))
+    assert report.delta_i == measure_batch(evidence).delta_i
 
 
 def test_raw_logprobs_of_a_tempered_generator_are_called_a_cross_entropy() -> None:
@@ -121,6 +165,44 @@ def test_a_batch_of_drops_alone_has_a_report() -> None:
     assert report.examples == []
 
 
+def test_the_cost_holds_what_the_engine_told() -> None:
+    evidence = make_evidence()
+    cost = measure_batch(evidence).cost
+    assert cost == Cost(
+        prompt_tokens=81_234,
+        completion_tokens=34_567,
+        money=Money(amount=0.0741, currency="USD"),
+        retried_replies=6,
+        requests_sent=259,
+        retries=5,
+        refusals=11,
+        hedges=1,
+        tokens_per_second=837.0,
+        cache_hit_rate=0.618,
+        training_tokens={"start": 450_000, "synthetic": 120_000, "baseline": 120_000},
+        seconds={"generate": 41.3, "validate": 3.2, "train": 69.9},
+    )
+
+
+def test_without_prices_there_is_no_money_and_without_servers_no_share_of_the_cache() -> None:
+    evidence = make_evidence()
+    summary = evidence.summaries["generate"] | {"cost": 0.0, "cache_hit_rate": None}
+    cost = measure_batch(replace(evidence, summaries=evidence.summaries | {"generate": summary})).cost
+    assert cost.money is cost.cache_hit_rate is None
+    assert cost.requests_sent == 259
+
+
+def test_what_an_older_summary_does_not_tell_is_null() -> None:
+    evidence = make_evidence()
+    new = {"retried_replies", "cost", "currency", "retries", "refusals", "hedges"}
+    new |= {"tokens_per_second", "cache_hit_rate"}
+    summary = {name: told for name, told in evidence.summaries["generate"].items() if name not in new}
+    cost = measure_batch(replace(evidence, summaries=evidence.summaries | {"generate": summary})).cost
+    assert (cost.completion_tokens, cost.requests_sent, cost.seconds["generate"]) == (34_567, 259, 41.3)
+    untold = (cost.money, cost.retried_replies, cost.retries, cost.refusals, cost.hedges, cost.tokens_per_second)
+    assert untold == (None,) * 6
+
+
 def test_a_report_survives_its_json() -> None:
     report = measure_batch(make_evidence())
     assert Report.model_validate_json(report.model_dump_json()) == report
@@ -136,6 +218,18 @@ def test_evidence_comes_back_from_the_store_as_it_was(store: Store, profile: Pro
     )
     # Replies are kept as float32.
     assert other.delta_i.nats_per_record.value == pytest.approx(one.delta_i.nats_per_record.value, rel=1e-6)
+
+
+def test_a_batch_without_logprobs_comes_back_from_the_store_and_has_its_page(store: Store, profile: Profile) -> None:
+    evidence = without_logprobs(make_evidence())
+    save_evidence(store, profile, evidence)
+    before = load_after(store, profile, evidence.batch_id, "")
+    assert before.headline == (
+        f"Delta I: {NOT_ASKED}. Gain on held-out text: not measured: no model was trained on this batch yet."
+    )
+    assert f"| Delta I, mean | {NOT_ASKED} |" in write_markdown(before)
+    assert "![" not in write_markdown(before)
+    assert load_after(store, profile, evidence.batch_id, evidence.training_id).gain.verdict == "baseline_wins"
 
 
 def test_a_second_report_measures_nothing_and_changes_nothing(store: Store, profile: Profile) -> None:

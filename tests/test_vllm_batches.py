@@ -4,22 +4,25 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from schemas.profile import PROFILES, LocalVLLM, Profile, load_profile
 from schemas.recipe import NewModel, Optimiser, Recipe, Sampling
-from tasks.generate import choose_anchors, finish_batch, generate_records, replies_folder, shards_of
+from tasks.generate import finish_batch, generate_records, spans_of
 from tasks.methods import EntiGraph, Method, Rephrase
 from tasks.refresh import refresh_snapshot
 from tasks.serving.driver import Progress
 from tasks.serving.opening import served
 from tasks.sources import Files
 from tasks.store import Store
+from tasks.store.batches import plan_batch, replies_folder
 from tasks.store.checkpoints import checkpoint_folder
 from tasks.store.records import read_records
 from tasks.store.replies import read_replies
 from tasks.train import make_start
+from tasks.under_way import Made
 
 pytestmark = pytest.mark.vllm
 
@@ -64,18 +67,17 @@ def running(store: Store, place: Profile, snapshot_id: str) -> Iterator[tuple[Pr
         yield reached, start_id, folder
 
 
-def generate(store: Store, place: Profile, recipe: Recipe) -> tuple[dict[str, int], int]:
+def generate(store: Store, place: Profile, recipe: Recipe) -> tuple[dict[str, Any], int]:
     """Run a recipe; return its summary and how many requests were sent."""
-    sent: list[Progress] = []
-    for shard in range(len(shards_of(choose_anchors(store, recipe), place.generation.shard_anchors))):
-        sent.append(generate_records(store, place, recipe, None, shard, lambda _progress: None))
-    total = sum(progress.requests_sent for progress in sent)
-    return finish_batch(store, place, recipe, total, 0.0), total
+    total = Progress()
+    for span in spans_of(plan_batch(store, recipe), place.generation.shard_anchors):
+        total = total.add(generate_records(store, place, recipe, None, span, {}))
+    return finish_batch(store, place, recipe, Made(total)), total.requests_sent
 
 
 def check(store: Store, place: Profile, recipe: Recipe, method: Method) -> None:
     summary, sent = generate(store, place, recipe)
-    replies = read_replies(replies_folder(place, recipe.batch_id))
+    replies = read_replies(replies_folder(place.folder, recipe.batch_id))
     assert sent == summary["requests"] >= summary["anchors"] == recipe.max_anchors
     assert summary["records"] + summary["drops"] >= summary["anchors"]
     assert (replies["token_logprobs"].list.len() == replies["token_ids"].list.len()).all()

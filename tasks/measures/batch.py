@@ -1,6 +1,7 @@
 """Everything that is said about one batch, from the rows and scores it left behind."""
 
 import math
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -8,15 +9,16 @@ import polars as pl
 
 from schemas.report import (
     FORMAT,
+    Cost,
     DeltaI,
     Diversity,
     Entropy,
-    Example,
     Faithfulness,
     Figure,
     Gain,
     GeneratedBy,
     Histogram,
+    Money,
     Report,
     Trainee,
     Validation,
@@ -29,14 +31,13 @@ from tasks.measures.diversity import (
     duplicate_share,
 )
 from tasks.measures.evidence import Evidence
-from tasks.measures.headline import list_caveats, write_headline
+from tasks.measures.headline import NOT_ASKED, choose_examples, list_caveats, why_without_logprobs, write_headline
 from tasks.measures.information import Estimate, conditional_entropy, median_entropy
 from tasks.measures.ledger import add_up_cost, count_rows
 from tasks.measures.likelihood import bits_per_byte, paired_gain
 
-NUM_EXAMPLES: Final = 5
-EXAMPLE_CHARACTERS: Final = 900
 HISTOGRAM_BINS: Final = 30
+TOLD: Final = {*Cost.model_fields} - {"money", "seconds"}
 
 
 def measure_batch(evidence: Evidence) -> Report:
@@ -61,7 +62,7 @@ def measure_batch(evidence: Evidence) -> Report:
             temperature=sampling["temperature"],
             top_p=sampling["top_p"],
         ),
-        logprob_semantics=evidence.logprob_semantics,
+        logprob_semantics="none" if delta_i.nats_per_record.status == NOT_ASKED else evidence.logprob_semantics,
         counts=counts,
         validation=Validation(success=judged.get("success"), expectations=judged.get("expectations")),
         delta_i=delta_i,
@@ -70,7 +71,7 @@ def measure_batch(evidence: Evidence) -> Report:
         faithfulness=measure_faithfulness(evidence.kept),
         trainee=measure_trainee(evidence),
         gain=gain,
-        cost=add_up_cost(evidence.summaries),
+        cost=measure_cost(evidence.summaries),
         checkpoints=evidence.checkpoints,
         caveats=list_caveats(evidence, delta_i, gain),
         examples=choose_examples(evidence.kept),
@@ -89,6 +90,7 @@ def measure_delta_i(replies: pl.DataFrame) -> DeltaI:
         "prompt_id",
         nats=pl.when(logprobs.list.len() > 0).then(-logprobs.list.sum()).otherwise(math.nan).fill_null(math.nan),
         num_bytes=pl.col("text").str.len_bytes(),
+        is_without=logprobs.list.len().fill_null(0) == 0,
     )
     nats, prompts = scored["nats"].to_numpy(), scored["prompt_id"].to_numpy()
     num_cut = int((replies["finish_reason"] == "length").sum())
@@ -96,12 +98,15 @@ def measure_delta_i(replies: pl.DataFrame) -> DeltaI:
         "over all replies that a record or a drop came of (a reply is one would-be record, M(p) of Gan & Liu "
         f"2024, Definition 4.2); {num_cut} of them were cut off and count as far as they go; interval over prompts"
     )
+    mean, median = conditional_entropy(nats, prompts), median_entropy(nats, prompts)
     rate = conditional_entropy(nats, prompts, scored["num_bytes"].to_numpy())
+    if why := why_without_logprobs(replies.height, int(scored["is_without"].sum())):
+        mean, median, rate = (replace(estimate, status=why) for estimate in (mean, median, rate))
     return DeltaI(
-        nats_per_record=_figure(conditional_entropy(nats, prompts), f"mean of -log q(reply | prompt) {over}"),
-        median=_figure(median_entropy(nats, prompts), f"median of -log q(reply | prompt) {over}"),
+        nats_per_record=_figure(mean, f"mean of -log q(reply | prompt) {over}"),
+        median=_figure(median, f"median of -log q(reply | prompt) {over}"),
         bits_per_byte=_figure(rate, f"sum of -log2 q(reply | prompt) by sum of UTF-8 bytes {over}"),
-        histogram=_histogram(nats[np.isfinite(nats)]),
+        histogram=_histogram(nats[np.isfinite(nats)] if mean.value is not None else nats[:0]),
     )
 
 
@@ -170,12 +175,13 @@ def measure_gain(evidence: Evidence) -> Gain:
     )
 
 
-def choose_examples(kept: pl.DataFrame) -> list[Example]:
-    """Return a few kept records of different anchors; record ids are hashes, so their order is a fair draw."""
-    chosen = kept.unique("anchor_id", keep="first", maintain_order=True).head(NUM_EXAMPLES)
-    columns = ["record_id", "anchor_id", "title", "facet", "text", "anchor"]
-    rows = chosen.select(columns).iter_rows(named=True)
-    return [Example(**row | {"text": _cut(row["text"]), "anchor": _cut(row["anchor"])}) for row in rows]
+def measure_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
+    """Return what the ledger adds up and what the engine told; an older engine told less."""
+    generated = summaries["generate"]
+    # The engine's 0 stands for a price that was not set.
+    money = Money(amount=generated["cost"], currency=generated["currency"]) if generated.get("cost") else None
+    told = {name: generated[name] for name in TOLD & generated.keys()}
+    return Cost(**add_up_cost(summaries).model_dump() | told | {"money": money})
 
 
 def _figure(estimate: Estimate, definition: str) -> Figure:
@@ -229,7 +235,3 @@ def _judge(advantage: Estimate) -> Any:
 def _histogram(nats: np.ndarray[Any, np.dtype[np.float64]]) -> Histogram:
     counts, edges = np.histogram(nats, bins=HISTOGRAM_BINS) if nats.size else (np.array([]), np.array([]))
     return Histogram(edges=edges.tolist(), counts=[int(c) for c in counts], unit="nats/record")
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= EXAMPLE_CHARACTERS else text[:EXAMPLE_CHARACTERS].rsplit(" ", 1)[0] + " ..."

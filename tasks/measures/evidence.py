@@ -17,7 +17,8 @@ class Evidence:
         recipe: The recipe as JSON.
         logprob_semantics: "processed", "raw" or "unknown"; see ``tasks.serving.Generator``.
         measured_at: When the evidence was read.
-        replies: One row per reply: request_id, prompt_id, anchor_id, text, token_logprobs, finish_reason.
+        replies: One row per reply: request_id, prompt_id, anchor_id, text, finish_reason, and token_logprobs, empty if
+            none were asked for.
         records: One row per record: record_id, anchor_id, facet, text, request_ids, num_bytes, and bool kept.
         quarantine: One row per record and reason: record_id, reason.
         drops: One row per drop: anchor_id, facet, reason, request_id.

@@ -1,11 +1,17 @@
-"""The report in words: its headline, and what to know before leaning on it."""
+"""The report in words: its headline, what to know before leaning on it, and examples of the text."""
 
 from typing import Final
 
-from schemas.report import DeltaI, Figure, Gain
-from tasks.measures.evidence import Evidence
+import polars as pl
 
+from schemas.report import DeltaI, Example, Figure, Gain
+from tasks.measures.evidence import Evidence
+from tasks.measures.information import MAX_DROPPED
+
+NUM_EXAMPLES: Final = 5
+EXAMPLE_CHARACTERS: Final = 900
 MIN_PROMPTS: Final = 32
+NOT_ASKED: Final = "not measured: no log-probabilities were asked for"
 
 
 def write_headline(delta_i: DeltaI, gain: Gain) -> str:
@@ -31,22 +37,7 @@ def write_headline(delta_i: DeltaI, gain: Gain) -> str:
 
 def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
     """Return what a reader must know before leaning on the figures."""
-    nats = delta_i.nats_per_record
-    sampling = evidence.recipe["sampling"]
-    temperature, top_p = sampling["temperature"], sampling["top_p"]
-    found = [
-        "Delta I says how much the generator put in, which can be insight or noise. "
-        "Only the measured gain says whether training on it helps."
-    ]
-    if (temperature, top_p) != (1, 1) and evidence.logprob_semantics != "processed":
-        found.append(
-            f"The replies were sampled at temperature {temperature:g} and top_p {top_p:g}, and their log-probabilities "
-            f"are {evidence.logprob_semantics}: Delta I is a cross entropy here, and lies above the entropy."
-        )
-    if nats.clusters < MIN_PROMPTS:
-        found.append(f"Delta I rests on {nats.clusters} prompts; below {MIN_PROMPTS} its interval is rough.")
-    if nats.dropped:
-        found.append(f"{nats.dropped} replies without finite log-probabilities are left out of Delta I.")
+    found = list_caveats_of_delta_i(evidence, delta_i.nats_per_record)
     if evidence.summaries.get("train", {}).get("tokens", {}).get("start"):
         found.append(
             "The start model was pretrained on the anchors: their bits per byte are lower than those of unseen text, "
@@ -60,7 +51,62 @@ def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
     return found
 
 
+def list_caveats_of_delta_i(evidence: Evidence, nats: Figure) -> list[str]:
+    """Return what Delta I does not say, or what it lacks where it has no value."""
+    if nats.status == NOT_ASKED:
+        return [
+            "How much information the generator added is not known: the profile's serving.logprobs was false, so no "
+            "log-probabilities were asked for. No other figure needs them."
+        ]
+    found = [
+        "Delta I says how much the generator put in, which can be insight or noise. "
+        "Only the measured gain says whether training on it helps."
+    ]
+    if nats.value is None:
+        if nats.dropped:
+            found.append(
+                f"{nats.dropped} replies have no finite log-probabilities, too many to leave out of Delta I. "
+                "Those that came while the profile's serving.logprobs was false have none."
+            )
+        return found
+    temperature, top_p = (evidence.recipe["sampling"][name] for name in ("temperature", "top_p"))
+    if (temperature, top_p) != (1, 1) and evidence.logprob_semantics != "processed":
+        found.append(
+            f"The replies were sampled at temperature {temperature:g} and top_p {top_p:g}, and their log-probabilities "
+            f"are {evidence.logprob_semantics}: Delta I is a cross entropy here, and lies above the entropy."
+        )
+    if nats.clusters < MIN_PROMPTS:
+        found.append(f"Delta I rests on {nats.clusters} prompts; below {MIN_PROMPTS} its interval is rough.")
+    if nats.dropped:
+        found.append(f"{nats.dropped} replies without finite log-probabilities are left out of Delta I.")
+    return found
+
+
+def choose_examples(kept: pl.DataFrame) -> list[Example]:
+    """Return a few kept records of different anchors; record ids are hashes, so their order is a fair draw."""
+    chosen = kept.unique("anchor_id", keep="first", maintain_order=True).head(NUM_EXAMPLES)
+    columns = ["record_id", "anchor_id", "title", "facet", "text", "anchor"]
+    rows = chosen.select(columns).iter_rows(named=True)
+    return [Example(**row | {"text": _cut(row["text"]), "anchor": _cut(row["anchor"])}) for row in rows]
+
+
+def why_without_logprobs(num_replies: int, num_without: int) -> str:
+    """Return why there is no Delta I of replies of which so many have no log-probabilities; nothing if there is."""
+    if num_without and num_without == num_replies:
+        return NOT_ASKED
+    if num_without <= MAX_DROPPED * num_replies:
+        return ""
+    return (
+        f"invalid: {num_without} of {num_replies} replies have no log-probabilities; "
+        f"at most {MAX_DROPPED:.0%} may lack them"
+    )
+
+
 def _flipped(figure: Figure) -> Figure:
     """Return the figure seen from the other side."""
     value, low, high = (None if end is None else -end for end in (figure.value, figure.high, figure.low))
     return figure.model_copy(update={"value": value, "low": low, "high": high})
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= EXAMPLE_CHARACTERS else text[:EXAMPLE_CHARACTERS].rsplit(" ", 1)[0] + " ..."

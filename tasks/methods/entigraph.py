@@ -2,6 +2,7 @@
 
 import json
 from itertools import combinations
+from math import comb
 from random import Random
 from typing import Annotated, Literal
 
@@ -31,6 +32,11 @@ class EntiGraph(Method):
     max_entities: Annotated[int, Field(ge=2, le=64, description="entities used of each list")] = 12
     max_pairs: Annotated[int, Field(ge=0, description="texts on two entities, per anchor")] = 16
     max_triples: Annotated[int, Field(ge=0, description="texts on three entities, per anchor")] = 4
+
+    @property
+    def max_requests(self) -> int:
+        pairs, triples = comb(self.max_entities, 2), comb(self.max_entities, 3)
+        return 1 + min(self.max_pairs, pairs) + min(self.max_triples, triples)
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         asked = ask_entities(anchor, self.max_entities)

@@ -21,6 +21,11 @@ class Method(Parameters):
     kind: str
     tunes_generator: ClassVar[bool] = False
 
+    @property
+    @abstractmethod
+    def max_requests(self) -> int:
+        """How many requests one anchor can lead to, in all rounds together."""
+
     @abstractmethod
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         """Yield lists of requests, be sent their answers in the same order, return what came of it.
@@ -32,14 +37,23 @@ class Method(Parameters):
 
 
 def keep_finished(method: Method, anchor: Anchor, requests: Sequence[Request], answers: Sequence[Answer]) -> Outcome:
-    """Make one record of every reply that came to its own end with text in it; count the others as drops."""
+    """Make one record of every reply that came to its own end with text in it; count the others as drops.
+
+    A text that another reply of the anchor has already said is dropped as a ``repeat``: it adds nothing.
+    """
     outcome = Outcome()
+    texts: set[str] = set()
     for request, answer in zip(requests, answers, strict=True):
         if drop := reason_to_drop(anchor, request, answer):
             outcome.drops.append(drop)
-        elif isinstance(answer, Reply):
-            record = Record(anchor.anchor_id, method.kind, request.facet, answer.text.strip(), (answer.request_id,))
-            outcome.records.append(record)
+            continue
+        assert isinstance(answer, Reply)
+        text = answer.text.strip()
+        if text in texts:
+            outcome.drops.append(Drop(anchor.anchor_id, request.facet, "repeat", answer.request_id))
+        else:
+            outcome.records.append(Record(anchor.anchor_id, method.kind, request.facet, text, (answer.request_id,)))
+        texts.add(text)
     return outcome
 
 

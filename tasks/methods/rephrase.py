@@ -1,7 +1,7 @@
 """The same content in other styles."""
 
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -33,6 +33,14 @@ class Rephrase(Method):
         "hard",
         "qa",
     )
+
+    def model_post_init(self, _context: Any) -> None:
+        if len(set(self.styles)) < len(self.styles):
+            raise ValueError("styles name one twice; each may be named once")
+
+    @property
+    def max_requests(self) -> int:
+        return len(self.styles)
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         requests = [ask_rewrite(anchor, style) for style in self.styles]

@@ -32,6 +32,10 @@ class SBP(Method):
     budget_tokens: Annotated[int, Field(ge=1024, description="tokens the synthesizer is tuned on")] = 100_000
     optimiser: Optimiser = Optimiser()
 
+    @property
+    def max_requests(self) -> int:
+        return self.draws
+
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         requests = [Request(ask_related(anchor.text), facet=f"draw {draw}", draw=draw) for draw in range(self.draws)]
         answers = yield requests

@@ -8,7 +8,7 @@ from typing import Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from schemas.report import Counts, Figure, Report
+from schemas.report import Cost, Counts, Figure, Money, Report
 from tasks.pages import plots
 
 # What each figure means, and what is healthy, for someone who sees it for the first time.
@@ -84,6 +84,14 @@ CAPTIONS: Final = {
     "losses": "Why replies and records are not trained on.",
 }
 
+# What the run that finished a batch did to get its replies, in words for someone who never ran a server.
+SENDING: Final = {
+    "requests_sent": ("requests sent", "Every attempt counts. What an earlier run had answered is not asked again."),
+    "retries": ("retries", "Sent again after a fault, such as a lost connection."),
+    "refusals": ("refusals", "A full server said no, and the request waited for room. Nothing is lost by it."),
+    "hedges": ("hedges", "A reply took far too long, so the request was sent a second time; the first reply counts."),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -109,7 +117,13 @@ def render_page(report: Report, validation: str | None = None) -> str:
         lstrip_blocks=True,
     )
     template = environment.get_template("batch.html.j2")
-    return template.render(report=report, sections=list_figures(report), drawings=draw(report), validation=validation)
+    return template.render(
+        report=report,
+        sections=list_figures(report),
+        drawings=draw(report),
+        costs=list_cost(report.cost),
+        validation=validation,
+    )
 
 
 def list_figures(report: Report) -> dict[str, list[Line]]:
@@ -117,6 +131,16 @@ def list_figures(report: Report) -> dict[str, list[Line]]:
     return {
         section: [Line(name, attrgetter(path)(report), meaning) for path, (name, meaning) in lines.items()]
         for section, lines in READING.items()
+    }
+
+
+def list_cost(cost: Cost) -> dict[str, list[tuple[str, str, str]]]:
+    """Return what a batch took as (name, number, meaning), by what it is of; what was not told is left out."""
+    return {
+        "The whole batch": _list_batch(cost),
+        "Training tokens": [(name, f"{count:,}", "") for name, count in cost.training_tokens.items()],
+        "The run that finished the batch": _list_run(cost),
+        "Seconds of each stage": [(stage, f"{seconds:,.1f}", "") for stage, seconds in cost.seconds.items()],
     }
 
 
@@ -156,3 +180,32 @@ def list_ledger(counts: Counts) -> list[dict[str, str | int]]:
         **{f"quarantined: {reason}": number for reason, number in counts.quarantined_by_reason.items()},
     }
     return [{"line": line, "count": number} for line, number in lines.items()]
+
+
+def _list_batch(cost: Cost) -> list[tuple[str, str, str]]:
+    lines = [
+        ("prompt tokens", f"{cost.prompt_tokens:,}", ""),
+        ("completion tokens", f"{cost.completion_tokens:,}", "Of all replies, those that were dropped too."),
+    ]
+    if cost.money:
+        lines.append(("price of these tokens", _as_price(cost.money), "At the prices that the profile gives."))
+    if cost.retried_replies is not None:
+        lines.append(("replies that took several attempts", f"{cost.retried_replies:,}", ""))
+    return lines
+
+
+def _list_run(cost: Cost) -> list[tuple[str, str, str]]:
+    told = {key: getattr(cost, key) for key in SENDING}
+    lines = [(name, f"{told[key]:,}", meaning) for key, (name, meaning) in SENDING.items() if told[key] is not None]
+    if cost.tokens_per_second:
+        speed = f"{cost.tokens_per_second:,.{0 if cost.tokens_per_second >= 10 else 1}f}"
+        lines.append(("completion tokens per second", speed, "Over the whole run, all servers together."))
+    if cost.cache_hit_rate is not None:
+        meaning = "The servers had read the same beginning before, and did not read it again."
+        share = f"{100 * cost.cache_hit_rate:.0f} %"
+        lines.append(("prompt tokens found in the servers' prefix cache", share, meaning))
+    return lines
+
+
+def _as_price(money: Money) -> str:
+    return f"{money.amount:,.2f} {money.currency}" if money.amount >= 0.01 else f"less than 0.01 {money.currency}"

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from schemas.errors import ServerError
 from schemas.recipe import Sampling
 from schemas.rows import Reply, Request
 
@@ -21,23 +22,29 @@ class TryAgain(Exception):
 
 
 class Refused(Exception):
-    """The request itself is at fault (too long, say): sending it again cannot help. ``reason`` is the drop's key."""
+    """No reply will come to this request. ``reason`` is the drop's key."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
 
 
+class Unreachable(ServerError):
+    """A server is down, overloaded or failing: it may be back later, without anybody mending a setting."""
+
+
 class Generator(Protocol):
-    """A language model that answers requests and scores texts, with log-probabilities in nats.
+    """A language model that answers requests and scores texts, log-probabilities in nats: one server, or one engine.
 
     Attributes:
+        name: What to call it in messages: a server's url.
         model: The name that recipes give it.
         revision: What tells two models of one name apart; part of every request's id.
         logprob_semantics: "processed" if log-probabilities are of the distribution that was
             sampled, "raw" if of the model's own, "unknown" otherwise. The two agree at temperature 1, top_p 1.
     """
 
+    name: str
     model: str
     revision: str
     logprob_semantics: str
@@ -46,8 +53,13 @@ class Generator(Protocol):
         """Find out, before the first request, whether it is up, has the model and gives log-probabilities.
 
         Raises:
-            ServerError: It does not.
+            Unreachable: It is down or failing.
+            ServerError: It has another model, or no log-probabilities.
         """
+
+    async def is_up(self) -> bool:
+        """Tell, at little cost, whether it is there to answer at all."""
+        ...
 
     async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
         """Answer one request. The draw is seeded by the request's id, so asking twice gives the same reply.
@@ -55,7 +67,7 @@ class Generator(Protocol):
         Raises:
             TryAgain: A passing fault: overload, a lost connection, a malformed body.
             Refused: The request cannot be answered.
-            ServerError: No request can be answered.
+            ServerError: No request can be answered here.
         """
         ...
 
@@ -66,3 +78,6 @@ class Generator(Protocol):
             TryAgain, Refused, ServerError: As for ``complete``.
         """
         ...
+
+    async def close(self) -> None:
+        """Let go of connections."""

@@ -29,6 +29,7 @@ class EmbeddedEngine:
     not on its neighbours, on how many are in flight, or on a crash in between.
     """
 
+    name = "embedded"
     logprob_semantics = "processed"
 
     def __init__(self, folder: str, model: str, revision: str, device: str = "cpu") -> None:
@@ -44,6 +45,12 @@ class EmbeddedEngine:
 
     async def check(self) -> None:
         """The model is loaded: nothing is left to find out."""
+
+    async def is_up(self) -> bool:
+        return True
+
+    async def close(self) -> None:
+        """The model stays loaded for the next shard."""
 
     async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
         """Answer one request; see the protocol."""
@@ -158,6 +165,7 @@ class EmbeddedEngine:
             token_logprobs=tuple(seat.logprobs),
             finish_reason=seat.finish_reason,  # type: ignore[arg-type]
             prompt_tokens=len(seat.prompt),
+            completion_tokens=len(seat.tokens),
             seconds=time.monotonic() - seat.begun,
             server="embedded",
         )

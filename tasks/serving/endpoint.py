@@ -2,23 +2,23 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-import httpx2
-from openai import APIConnectionError, APIStatusError, APITimeoutError, AsyncOpenAI, DefaultAioHttpClient
+import aiohttp
 
 from schemas.errors import ServerError
-from tasks.serving import Refused, TryAgain, wire
+from tasks.serving import Refused, TryAgain, Unreachable, wire
 
-CONNECTIONS = 1024
-"""Open connections to one server; how many requests are under way is the driver's to say."""
+CONNECT_SECONDS = 5
 
-AVOID_SECONDS = {"connection": 5.0, "timeout": 5.0, "overloaded": 1.0, "server_error": 1.0}
-"""How long a server that failed so is passed over while another works."""
+ASK_SECONDS = 60
+"""Longest wait for the answer to a question that a server can answer at once, under load too."""
 
 CHECK_ATTEMPTS = 3
+
+PASSING = ("connection", "overloaded", "server_error", "timeout")
+"""Faults of a server that may be back by itself."""
 
 FOUND = {
     "connection": "no connection; an OpenAI-compatible server must be running there. Start it, or mend the url",
@@ -26,7 +26,12 @@ FOUND = {
     "overloaded": "it is overloaded; it must have room for a request. Wait, or add servers",
     "server_error": "it fails (5xx); it must answer a plain request. Read its log, and restart it",
     "malformed": "what came back is not of the OpenAI protocol; it must be. Check that the url ends in /v1",
-    "refused": "it withholds the reply to a plain request; it must answer. Serve the model with vLLM",
+    "no_logprobs": (
+        "the reply has no log-probability per token; every reply must have finite ones. Serve the model with vLLM, or "
+        "set serving.logprobs of the profile to false: then no information is measured"
+    ),
+    "aborted": "it gives up half-way; it must answer a plain request. Read its log, and restart it",
+    "refusal": "it withholds the reply to a plain request; it must answer. Serve the model with vLLM",
     "rejected": "it rejects a plain request; fields that vLLM accepts must be accepted. Serve the model with vLLM",
 }
 
@@ -35,52 +40,68 @@ logger = logging.getLogger("gainloop.endpoint")
 
 
 class Endpoint:
-    """One url: its client, how many requests are open there, and until when it is passed over.
+    """One url and its connections, which belong to the event loop that is first used.
 
-    The client runs on aiohttp: 1.1 ms of CPU a reply of 200 tokens at 128 or 512 in flight, where
-    httpx's own connection pool takes 2.5 and 4.3.
+    aiohttp alone takes a third of the CPU that the openai package takes on top of it (benchmarks/engine.py
+    measures both), and the protocol's few fields are read by ``wire`` either way.
     """
 
-    def __init__(self, url: str, api_key: str, seconds: float) -> None:
-        self.url, self.num_open, self.avoided_until = url, 0, 0.0
+    def __init__(self, url: str, api_key: str) -> None:
+        self.url = url
+        self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+        self._session: aiohttp.ClientSession | None = None
         self._rejected = False
-        # uvicorn closes what is idle for 5 s: a connection must not be taken up in that very moment.
-        limits = httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=4)
-        timeout = httpx2.Timeout(seconds, connect=min(seconds, 5))
-        self.client = AsyncOpenAI(
-            base_url=url,
-            api_key=api_key,
-            max_retries=0,
-            timeout=timeout,
-            http_client=DefaultAioHttpClient(limits=limits, timeout=timeout),
-        )
 
     async def fetch(self, path: str, body: dict[str, Any] | None = None) -> bytes:
-        """Post a body, or get a path, and return the answer."""
-        self.num_open += 1
+        """Post a body, or get a path, and return the answer.
+
+        Args:
+            path: Below the url, or a whole url.
+
+        Raises:
+            TryAgain: ``connection``, ``overloaded`` or ``server_error``.
+            Refused: ``rejected``.
+            ServerError: It refuses the key, or has no such path.
+        """
+        url = path if "://" in path else f"{self.url}/{path}"
         try:
-            if body is None:
-                answer = await self.client.get(path, cast_to=httpx2.Response)
-            else:
-                answer = await self.client.post(path, cast_to=httpx2.Response, body=body)
-            return answer.content
-        except APITimeoutError as error:  # aiohttp's lost connections come as connect timeouts
-            lost = isinstance(error.__cause__, httpx2.ConnectTimeout)
-            fault: Exception = TryAgain("connection" if lost else "timeout")
-        except APIConnectionError:
+            sent = None if body is None else aiohttp.BytesPayload(wire.as_bytes(body))
+            async with self._open().request("POST" if sent else "GET", url, data=sent) as answer:
+                content = await answer.read()
+                if answer.status == 200:
+                    return content
+                fault = self._judge(answer, content)
+        except aiohttp.InvalidURL:
+            fault = ServerError(
+                f"asking {self.url}: that is no url; one such as http://localhost:8000/v1 is. Mend the profile's urls."
+            )
+        except aiohttp.ClientResponseError:  # what answers does not speak HTTP
+            fault = TryAgain("malformed")
+        except (aiohttp.ClientError, TimeoutError, OSError):
             fault = TryAgain("connection")
-        except APIStatusError as error:
-            fault = self._judge(error.response)
-        finally:
-            self.num_open -= 1
-        if isinstance(fault, TryAgain):
-            self.avoided_until = time.monotonic() + max(fault.after_seconds, AVOID_SECONDS[fault.reason])
         raise fault  # outside the except clauses: the client's error, which knows the key, is not chained
 
-    def _judge(self, answer: httpx2.Response) -> Exception:
-        status = answer.status_code
-        if status == 429 or status >= 500:
-            return TryAgain("overloaded" if status == 429 else "server_error", _retry_after(answer))
+    def _open(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            # uvicorn closes what is idle for 5 s: a connection must not be taken up in that very moment.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4)
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+            self._session = aiohttp.ClientSession(
+                connector=connector, timeout=timeout, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session:
+            await self._session.close()
+        self._session = None
+
+    def _judge(self, answer: aiohttp.ClientResponse, content: bytes) -> Exception:
+        status = answer.status
+        if status in (429, 503):
+            return TryAgain("overloaded", _retry_after(answer))
+        if status >= 500:
+            return TryAgain("server_error")
         if status in (401, 403):
             return ServerError(
                 f"asking {self.url}: it refuses the key ({status}); a key it knows is needed. "
@@ -88,36 +109,68 @@ class Endpoint:
             )
         if status == 404:
             return ServerError(
-                f"asking {answer.request.url}: not found (404); this path of vLLM's server, with the model, is needed. "
+                f"asking {answer.url}: not found (404); this path of vLLM's server, with the model, is needed. "
                 f"Give a url that ends in /v1, and a model that {self.url}/models lists."
             )
         if not self._rejected:
-            logger.warning(
-                "%s rejects a request (%d): %s; the next are only counted", self.url, status, answer.text[:500]
-            )
+            said = content[:500].decode(errors="replace")
+            logger.warning("%s rejects a request (%d): %s; the next are only counted", self.url, status, said)
         self._rejected = True
         return Refused("rejected")
+
+    @property
+    def root(self) -> str:
+        """The url of what vLLM serves beside the OpenAI protocol: /health, /metrics, /tokenize."""
+        return self.url.removesuffix("/v1")
+
+    async def is_up(self) -> bool:
+        """Tell whether ``/health`` answers. A server that has no such path is up if it says so."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await self.fetch(f"{self.root}/health")
+        except (TryAgain, TimeoutError):
+            return False
+        except (Refused, ServerError):
+            return True
+        return True
 
     async def models(self) -> dict[str, str]:
         return wire.read_models(await self.fetch("models"))
 
     async def tokenize(self, model: str, text: str, *, special_tokens: bool) -> list[int]:
         body = {"model": model, "prompt": text, "add_special_tokens": special_tokens}
-        return wire.read_tokens(await self.fetch(f"{self.url.removesuffix('/v1')}/tokenize", body))
+        return wire.read_tokens(await self.fetch(f"{self.root}/tokenize", body))
+
+    async def metrics(self) -> str:
+        """Return what ``/metrics`` says; nothing if it does not answer."""
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return (await self.fetch(f"{self.root}/metrics")).decode(errors="replace")
+        except (TryAgain, Refused, ServerError, TimeoutError):
+            return ""
 
     async def patiently(self, what: str, question: Callable[[], Awaitable[T]]) -> T:
-        """Ask a few times where trying again can help, and turn what remains into an error for a person."""
+        """Ask a few times where trying again can help, and turn what remains into an error for a person.
+
+        Raises:
+            Unreachable: It is down, overloaded, silent or failing.
+            ServerError: It is up, and is not what is needed.
+        """
         for attempt in range(1, CHECK_ATTEMPTS + 1):
             try:
-                return await question()
-            except (TryAgain, Refused) as error:
-                if attempt == CHECK_ATTEMPTS or error.reason not in ("connection", "overloaded", "server_error"):
-                    raise ServerError(f"asking {self.url} for {what}: {FOUND[error.reason]}.") from None
-                await asyncio.sleep(max(getattr(error, "after_seconds", 0), 0.2 * attempt))
-        raise AssertionError("the last attempt returns or raises")
+                async with asyncio.timeout(ASK_SECONDS):
+                    return await question()
+            except TryAgain as error:
+                reason, pause = error.reason, error.after_seconds
+            except (Refused, TimeoutError) as error:
+                reason = error.reason if isinstance(error, Refused) else "timeout"
+                break
+            await asyncio.sleep(max(pause, 0.2 * attempt) if attempt < CHECK_ATTEMPTS else 0)
+        kind = Unreachable if reason in PASSING else ServerError
+        raise kind(f"asking {self.url} for {what}: {FOUND[reason]}.")
 
 
-def _retry_after(answer: httpx2.Response) -> float:
+def _retry_after(answer: aiohttp.ClientResponse) -> float:
     """Return the seconds that an answer asks to wait, at most two minutes; 0 if it names none."""
     try:
         return min(max(0.0, float(answer.headers.get("retry-after", 0))), 120.0)

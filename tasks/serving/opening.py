@@ -1,14 +1,17 @@
 """From a profile to something that answers."""
 
+import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from schemas.errors import BadInput
-from schemas.profile import Embedded, LocalVLLM, Profile, Servers
+from schemas.profile import Embedded, Generation, LocalVLLM, Profile, Servers
 from schemas.recipe import Recipe
-from tasks.serving import Generator
+from tasks.serving.pool import Pool
+from tasks.serving.server import Server
 
 if TYPE_CHECKING:
     from tasks.serving.embedded import EmbeddedEngine
@@ -45,25 +48,47 @@ def served(profile: Profile, recipe: Recipe, folder: str | None) -> Iterator[Pro
             yield profile.model_copy(update={"serving": running})
 
 
+def connect(profile: Profile, recipe: Recipe, folder: str | None) -> Pool:
+    """Return the pool of a recipe's generator; it belongs to the event loop that it is entered in."""
+    match profile.serving:
+        case Servers() as place:
+            return connect_servers(place, profile.generation, recipe.model, recipe.revision)
+        case Embedded() as place:
+            assert folder is not None
+            return Pool([_engine(folder, recipe.model, recipe.revision, place.device)], profile.generation)
+        case LocalVLLM():
+            raise AssertionError("a profile that starts its own server is opened inside served()")
+
+
 @asynccontextmanager
-async def open_generator(profile: Profile, recipe: Recipe, folder: str | None) -> AsyncIterator[Generator]:
-    """Give the generator of a recipe, found able to answer.
+async def open_pool(profile: Profile, recipe: Recipe, folder: str | None) -> AsyncIterator[Pool]:
+    """Give the pool of a recipe's generator, found able to answer.
 
     Raises:
         ServerError: It is down, has another model, or gives no log-probabilities.
     """
-    match profile.serving:
-        case Servers() as place:
-            from tasks.serving.servers import connect_servers
+    async with connect(profile, recipe, folder) as pool:
+        await pool.check()
+        yield pool
 
-            async with connect_servers(place, recipe.model, recipe.revision) as servers:
-                await servers.check()
-                yield servers
-        case Embedded() as place:
-            assert folder is not None
-            yield _engine(folder, recipe.model, recipe.revision, place.device)
-        case LocalVLLM():
-            raise AssertionError("a profile that starts its own server is opened inside served()")
+
+def connect_servers(place: Servers, bounds: Generation, model: str, revision: str = "") -> Pool:
+    """Return the pool of a profile's servers, with the key from the environment variable it names."""
+    key = os.environ.get(place.api_key_variable) or "none"
+    return Pool([Server(url, model, revision, key, place.logprobs) for url in place.urls], bounds)
+
+
+async def count_cached(place: Servers, model: str) -> tuple[float, float] | None:
+    """Return the prompt tokens that the servers found in their prefix caches, and those that they looked for.
+
+    All that was asked of them since they started counts; None if one of them does not tell.
+    """
+    key = os.environ.get(place.api_key_variable) or "none"
+    servers = [Server(url, model, api_key=key) for url in place.urls]
+    counts = await asyncio.gather(*(server.cache_counts() for server in servers))
+    await asyncio.gather(*(server.close() for server in servers))
+    told = [count for count in counts if count is not None]
+    return (sum(hits for hits, _ in told), sum(all_ for _, all_ in told)) if len(told) == len(counts) else None
 
 
 async def served_revision(profile: Profile, model: str, revision: str = "") -> str:
@@ -73,16 +98,14 @@ async def served_revision(profile: Profile, model: str, revision: str = "") -> s
         BadInput: The profile has no running servers.
         ServerError: They are down, do not have it, or give no log-probabilities.
     """
-    from tasks.serving.servers import connect_servers
-
     if not isinstance(profile.serving, Servers):
         raise BadInput(
             f"looking for the served model {model!r}: profile {profile.name!r} has no running servers; "
             "its serving.kind must be servers. Use such a profile, or leave served_model empty."
         )
-    async with connect_servers(profile.serving, model, revision) as servers:
-        await servers.check()
-        return servers.revision
+    async with connect_servers(profile.serving, profile.generation, model, revision) as pool:
+        await pool.check()
+        return pool.revision
 
 
 @lru_cache(maxsize=1)

@@ -13,10 +13,12 @@ What vLLM 0.32 does, as tried against a running server:
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
+from msgspec import Meta, Struct
 
 from schemas.recipe import Sampling
 from schemas.rows import FinishReason, Request
@@ -24,7 +26,7 @@ from tasks.serving import Refused, TryAgain
 
 NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
 
-Logprob = Annotated[float, Field(gt=-9999, allow_inf_nan=False)]
+Logprob = Annotated[float, Meta(gt=-9999)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +39,76 @@ class Said:
     token_logprobs: tuple[float, ...]
     finish_reason: FinishReason
     prompt_tokens: int
+    completion_tokens: int
 
 
-def ask(model: str, request: Request, sampling: Sampling, seed: int) -> tuple[str, dict[str, Any]]:
-    """Return the path and the body that ask for one reply with one log-probability per token.
+def ask(
+    model: str, request: Request, sampling: Sampling, seed: int, logprobs: bool = True
+) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body that ask for one reply, with one log-probability per token unless told not to.
 
     >>> path, body = ask("m", Request("Once"), Sampling(), seed=7)
     >>> path, body["prompt"], body["logprobs"], body["seed"]
     ('completions', 'Once', 0, 7)
     """
-    body: dict[str, Any] = {"model": model, "seed": seed, **sampling.model_dump(), **NOTHING_LEFT_OPEN}
+    body: dict[str, Any] = {
+        "model": model,
+        "seed": seed,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        **NOTHING_LEFT_OPEN,
+    }
     if request.json_schema is not None:
         schema = {"name": "reply", "schema": json.loads(request.json_schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if isinstance(request.prompt, str):
-        return "completions", body | {"prompt": request.prompt, "logprobs": 0}
+        return "completions", body | {"prompt": request.prompt} | ({"logprobs": 0} if logprobs else {})
     turns = [{"role": message.role, "content": message.content} for message in request.prompt]
-    return "chat/completions", body | {"messages": turns, "logprobs": True}
+    return "chat/completions", body | {"messages": turns, "logprobs": logprobs}
 
 
-def read_reply(body: bytes, max_tokens: int) -> Said:
+def as_bytes(body: dict[str, Any]) -> bytes:
+    """Return a body as it goes over the wire."""
+    return msgspec.json.encode(body)
+
+
+def read_reply(body: bytes, max_tokens: int, logprobs: bool = True) -> Said:
     """Return what a completion or chat completion says.
 
     Raises:
-        TryAgain: ``malformed``: no JSON, no choice, a token without a finite log-probability;
-            ``aborted``: the server gave up half-way.
-        Refused: ``refused``: withheld by a filter; ``rejected``: the model's context has no room for
+        TryAgain: ``malformed``: no JSON, no choice, a token without a finite log-probability if they
+            were asked for; ``aborted``: the server gave up half-way.
+        Refused: ``refusal``: withheld by a filter; ``rejected``: the model's context has no room for
             ``max_tokens`` after this prompt.
     """
-    completion = _read(_Completion, body)
+    completion = _read(_COMPLETION, body)
     choice = completion.choices[0]
     finish_reason = _require_finished(choice.finish_reason)
-    logprobs = choice.logprobs.of_tokens() if choice.logprobs else ()
-    if not logprobs or len(choice.token_ids or logprobs) != len(logprobs):
+    told = choice.logprobs.of_tokens() if choice.logprobs else ()
+    ids = tuple(choice.token_ids or ())
+    if logprobs and (not told or len(ids or told) != len(told)):
         raise TryAgain("malformed")
-    if finish_reason == "length" and len(logprobs) < max_tokens:
+    length = len(told or ids) or completion.usage.completion_tokens
+    if finish_reason == "length" and length < max_tokens:
         raise Refused("rejected")
     text = choice.message.content if choice.message else choice.text
-    ids = tuple(choice.token_ids or ())
-    return Said(completion.model, text or "", ids, logprobs, finish_reason, completion.usage.prompt_tokens)
+    return Said(completion.model, text or "", ids, told, finish_reason, completion.usage.prompt_tokens, length)
 
 
 def read_models(body: bytes) -> dict[str, str]:
     """Return the root of every served model, by name; the root is where its weights came from, if told."""
-    return {model.id: model.root or "" for model in _read(_Models, body).data}
+    return {model.id: model.root or "" for model in _read(_MODELS, body).data}
 
 
 def read_tokens(body: bytes) -> list[int]:
     """Return the token ids of a text."""
-    return _read(_Tokens, body).tokens
+    return _read(_TOKENS, body).tokens
 
 
 def read_prompt_logprobs(body: bytes, token_ids: list[int]) -> tuple[float, ...]:
     """Return the log-probability of each of the last ``token_ids`` of the prompt."""
-    told = _read(_Scored, body).choices[0].prompt_logprobs[-len(token_ids) :]
+    told = _read(_SCORED, body).choices[0].prompt_logprobs[-len(token_ids) :]
     try:
         return tuple((at or {})[token].logprob for at, token in zip(told, token_ids, strict=True))
     except (KeyError, ValueError):
@@ -99,8 +117,23 @@ def read_prompt_logprobs(body: bytes, token_ids: list[int]) -> tuple[float, ...]
 
 def read_likeliest(body: bytes) -> dict[str, float]:
     """Return the log-probabilities of the likeliest first tokens; empty if the server tells none."""
-    logprobs = _read(_Completion, body).choices[0].logprobs
+    logprobs = _read(_COMPLETION, body).choices[0].logprobs
     return dict(logprobs.top_logprobs[0]) if logprobs and logprobs.top_logprobs else {}
+
+
+def read_cache_counts(metrics: str) -> tuple[float, float] | None:
+    """Return the prompt tokens that vLLM found in its prefix cache, and all that it looked for; None if it is silent.
+
+    >>> read_cache_counts('vllm:prefix_cache_hits_total{engine="0"} 3.0\\nvllm:prefix_cache_queries_total 4')
+    (3.0, 4.0)
+    >>> read_cache_counts("") is None
+    True
+    """
+    hits, queries = (
+        [float(value) for value in re.findall(rf"^vllm:prefix_cache_{name}_total(?:{{.*}})? (\S+)", metrics, re.M)]
+        for name in ("hits", "queries")
+    )
+    return (sum(hits), sum(queries)) if queries else None
 
 
 def tell_semantics(warm: dict[str, float], cool: dict[str, float]) -> str:
@@ -132,24 +165,14 @@ def _require_finished(finish_reason: str | None) -> FinishReason:
             raise TryAgain("malformed")
         case "abort":
             raise TryAgain("aborted")
-    raise Refused("refused")
+    raise Refused("refusal")
 
 
-Shape = TypeVar("Shape", bound=BaseModel)
-
-
-def _read(shape: type[Shape], body: bytes) -> Shape:
-    try:
-        return shape.model_validate_json(body)
-    except ValidationError:
-        raise TryAgain("malformed") from None
-
-
-class _Token(BaseModel):
+class _Token(Struct, gc=False):
     logprob: Logprob
 
 
-class _Logprobs(BaseModel):
+class _Logprobs(Struct):
     """``token_logprobs`` and ``top_logprobs`` as completions tell them, ``content`` as chat completions do."""
 
     token_logprobs: list[Logprob] | None = None
@@ -157,14 +180,14 @@ class _Logprobs(BaseModel):
     content: list[_Token] | None = None
 
     def of_tokens(self) -> tuple[float, ...]:
-        return tuple(self.token_logprobs or (token.logprob for token in self.content or ()))
+        return tuple(self.token_logprobs or [token.logprob for token in self.content or ()])
 
 
-class _Message(BaseModel):
+class _Message(Struct):
     content: str | None = None
 
 
-class _Choice(BaseModel):
+class _Choice(Struct):
     finish_reason: str | None
     text: str | None = None
     message: _Message | None = None
@@ -172,32 +195,49 @@ class _Choice(BaseModel):
     token_ids: list[int] | None = None
 
 
-class _Usage(BaseModel):
+class _Usage(Struct):
     prompt_tokens: int
+    completion_tokens: int = 0
 
 
-class _Completion(BaseModel):
+class _Completion(Struct):
     model: str
-    choices: Annotated[list[_Choice], Field(min_length=1)]
+    choices: Annotated[list[_Choice], Meta(min_length=1)]
     usage: _Usage
 
 
-class _ScoredChoice(BaseModel):
+class _ScoredChoice(Struct):
     prompt_logprobs: list[dict[int, _Token] | None]
 
 
-class _Scored(BaseModel):
-    choices: Annotated[list[_ScoredChoice], Field(min_length=1)]
+class _Scored(Struct):
+    choices: Annotated[list[_ScoredChoice], Meta(min_length=1)]
 
 
-class _Model(BaseModel):
+class _Model(Struct):
     id: str
     root: str | None = None
 
 
-class _Models(BaseModel):
+class _Models(Struct):
     data: list[_Model]
 
 
-class _Tokens(BaseModel):
+class _Tokens(Struct):
     tokens: list[int]
+
+
+# msgspec reads 200 log-probabilities in 60 us and skips what is not asked for; pydantic takes 215 us, json 350.
+_COMPLETION = msgspec.json.Decoder(_Completion)
+_SCORED = msgspec.json.Decoder(_Scored)
+_MODELS = msgspec.json.Decoder(_Models)
+_TOKENS = msgspec.json.Decoder(_Tokens)
+
+Shape = TypeVar("Shape")
+
+
+def _read(decoder: "msgspec.json.Decoder[Shape]", body: bytes) -> Shape:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, ValueError):  # a body that is not UTF-8 is a ValueError
+        raise TryAgain("malformed") from None

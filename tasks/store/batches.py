@@ -1,12 +1,24 @@
 """A batch's rows from its first moment to its last: begun, filled shard by shard, complete stage by stage."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import polars as pl
+from filelock import FileLock, Timeout
 
+from schemas.errors import StoreError
 from schemas.recipe import Recipe
+from schemas.rows import Anchor
 from tasks.store.duck import Store, now
+from tasks.store.files import disk_errors
+from tasks.store.replies import Span
+from tasks.store.snapshots import draw_anchors
+
+WRITER_SECONDS = 10.0
+"""How long a batch is waited for that another process writes: one that was stopped needs a moment to end."""
 
 TRAIN = "train "
 """What a training is called among a batch's stages, before its id: a batch may be trained on more than once."""
@@ -23,6 +35,39 @@ def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
     }
     store.insert(batches=[row])
     return recipe.batch_id
+
+
+def plan_batch(store: Store, recipe: Recipe) -> int:
+    """Write down which anchors a batch is made from and in which order; return how many."""
+    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors)
+    rows = drawn.select(pl.lit(recipe.batch_id).alias("batch_id"), "position", "anchor_id")
+    store.insert(batch_anchors=rows)
+    return drawn.height
+
+
+def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
+    """Return the anchors of a span of a batch that have no outcome yet, in the batch's order.
+
+    An outcome is written once: made again after a crash, a passing drop could stand beside a record.
+    """
+    rows = store.query(
+        "select text, title, uri, licence, revision, anchor_id from batch_anchors join anchors using (anchor_id) "
+        "where batch_id = $1 and position >= $2 and position < $3 and anchor_id not in (select anchor_id from records "
+        "where batch_id = $1 union all select anchor_id from drops where batch_id = $1) order by position",
+        *(batch_id, span.begin, span.end),
+    )
+    return [Anchor(*row) for row in rows.iter_rows()]
+
+
+def count_settled(store: Store, batch_id: str) -> tuple[int, int]:
+    """Return how many anchors a batch is made from, and how many of them have an outcome."""
+    counted = store.query(
+        "select count(*) as planned, count(*) filter (anchor_id in (select anchor_id from records where batch_id = $1 "
+        "union all select anchor_id from drops where batch_id = $1)) as settled from batch_anchors where batch_id = $1",
+        batch_id,
+    )
+    planned, settled = counted.row(0)
+    return int(planned), int(settled)
 
 
 def complete_stage(store: Store, batch_id: str, stage: str, summary: dict[str, Any]) -> None:
@@ -53,3 +98,37 @@ def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:
         "order by anchor_id",
         batch_id,
     )
+
+
+def replies_folder(folder: str, batch_id: str) -> str:
+    """Return where a batch's replies lie below a profile's folder."""
+    return f"{folder}/batches/{batch_id}/replies"
+
+
+@contextmanager
+def only_writer(folder: str, batch_id: str) -> Iterator[None]:
+    """Hold a batch for the block, so that no other process writes it; the system frees it if this one dies.
+
+    Object storage has no locks: there, two runs of one recipe ask for the same replies twice and keep them once.
+
+    Raises:
+        StoreError: Another process writes the batch.
+    """
+    if "://" in folder:
+        yield
+        return
+    path = Path(folder, "batches", batch_id, ".lock")
+    with disk_errors(f"holding batch {batch_id}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=WRITER_SECONDS)
+        except Timeout:
+            raise StoreError(
+                f"generating batch {batch_id}: another process has been writing it for {WRITER_SECONDS:g} s; one at a "
+                "time may. Wait until it is done, or stop it, then run the same again: what landed is kept."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -4,10 +4,12 @@ import contextlib
 import errno
 import os
 import posixpath
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
@@ -15,6 +17,8 @@ from fsspec.implementations.local import LocalFileSystem
 from schemas.errors import GainloopError, StoreError
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+
+_IN_MEMORY_BYTES = 64 * 2**20
 
 _DISK_WORDS = ("No space left on device", "inline_container")
 """How safetensors and torch.save tell of a disk that cannot be written: neither raises OSError."""
@@ -26,18 +30,35 @@ def write_file(url: str, content: bytes) -> None:
     Raises:
         StoreError: The place cannot be written, for example because the disk is full.
     """
+    with whole_file(url, f" for {len(content):,} bytes") as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(url: str, size: str = "") -> Iterator[IO[bytes]]:
+    """Give a file to write that takes the name ``url`` once the block ends well.
+
+    Args:
+        size: How much room it needs, for the message.
+
+    Raises:
+        StoreError: The place cannot be written, for example because the disk is full.
+    """
     system, path = fsspec.url_to_fs(url)
     try:
         if isinstance(system, LocalFileSystem):
-            _write_local(path, content)
+            with _whole_local_file(path) as file:
+                yield file
         else:
-            system.makedirs(posixpath.dirname(path), exist_ok=True)
-            system.pipe_file(path, content)  # one object put is atomic
+            with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as file:
+                yield file
+                file.seek(0)
+                system.makedirs(posixpath.dirname(path), exist_ok=True)
+                system.pipe_file(path, file.read())  # one object put is atomic
     except OSError as error:
         raise StoreError(
-            f"writing {url}: {error.strerror or error}; the folder must be writable and have room for "
-            f"{len(content):,} bytes. Free space or change the profile's folder, then run the same again: "
-            "what was complete is kept."
+            f"writing {url}: {error.strerror or error}; the folder must be writable and have room{size}. "
+            "Free space or change the profile's folder, then run the same again: what was complete is kept."
         ) from error
 
 
@@ -107,16 +128,17 @@ def _sync_files(folder: str) -> None:
                 os.fsync(file.fileno())
 
 
-def _write_local(path: str, content: bytes) -> None:
+@contextmanager
+def _whole_local_file(path: str) -> Iterator[IO[bytes]]:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
     partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
     try:
         with open(partial, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(partial)
         raise

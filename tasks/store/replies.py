@@ -1,128 +1,208 @@
-"""Replies on disk: Parquet parts that grow by group commit, so that a crash loses at most half a second."""
+"""Replies on disk: Parquet parts, each whole or set aside, few once a batch is complete."""
 
-import asyncio
 import io
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 
 import fsspec
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from schemas.identity import content_hash
 from schemas.rows import Reply
-from tasks.store.files import list_files, write_file
+from tasks.store.files import list_files, whole_file, write_file
 
-COMMIT_SECONDS = 0.5
+MANY_PARTS = 32
+"""A shard with more parts is compacted when it is done; the others are when the batch is."""
 
-_TYPES: dict[str, pl.DataType] = {
-    "request_id": pl.String(),
-    "prompt_id": pl.String(),
-    "anchor_id": pl.String(),
-    "facet": pl.String(),
-    "text": pl.String(),
-    "token_ids": pl.List(pl.Int32),
-    "token_logprobs": pl.List(pl.Float32),
-    "finish_reason": pl.String(),
-    "prompt_tokens": pl.Int64(),
-    "seconds": pl.Float64(),
-    "server": pl.String(),
+WHOLE_BYTES = 256 * 2**20
+"""Compaction makes no part larger than this, so that it needs no more memory for a larger batch."""
+
+ROW_GROUP_ROWS = 1024
+
+COLUMNS = pa.schema(
+    [
+        ("request_id", pa.string()),
+        ("prompt_id", pa.string()),
+        ("anchor_id", pa.string()),
+        ("facet", pa.string()),
+        ("text", pa.string()),
+        ("token_ids", pa.list_(pa.int32())),
+        ("token_logprobs", pa.list_(pa.float32())),
+        ("finish_reason", pa.string()),
+        ("prompt_tokens", pa.int64()),
+        ("completion_tokens", pa.int64()),
+        ("seconds", pa.float64()),
+        ("server", pa.string()),
+        ("attempt", pa.int32()),
+    ]
+)
+
+REPLY_FIELDS = tuple(one.name for one in fields(Reply))
+
+WRITING = {
+    "compression": "lz4",
+    "write_page_checksum": True,
+    "use_dictionary": False,
 }
-COLUMNS = pl.Schema(_TYPES)
+"""A part that is there for a while: little CPU."""
+
+KEEPING = {
+    "compression": "zstd",
+    "write_page_checksum": True,
+    "use_dictionary": ["anchor_id", "facet", "finish_reason", "server"],
+}
+"""A part that stays: little room."""
+
+Row = tuple[Reply, str, str]
+"""A reply, its anchor's id, and its facet."""
+
+# Arrow's own allocator keeps what each of the threads that write has ever needed.
+pa.set_memory_pool(pa.system_memory_pool())
+
+logger = logging.getLogger("gainloop.replies")
 
 
-@dataclass
-class ReplyLog:
-    """The replies of one batch that have landed, and the pen that lands more.
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Anchors ``begin`` to ``end - 1`` in a batch's order. A part says in its name whose replies it has."""
 
-    Used as an async context manager; ``landed`` maps request ids to replies of the anchors given.
+    begin: int = 0
+    end: int = 2**31
+
+    def part(self, made_of: list[str]) -> str:
+        """Return the name of a part: of the requests it answers, or of the parts it is made of."""
+        return f"part-{self.begin:010d}-{self.end:010d}-{content_hash(made_of)}.parquet"
+
+    def overlaps(self, other: "Span") -> bool:
+        return self.begin < other.end and other.begin < self.end
+
+
+def span_of(url: str) -> Span:
+    """Return whose replies a part has.
+
+    >>> span_of("data/batches/b/replies/part-0000000256-0000000512-0123456789abcdef.parquet")
+    Span(begin=256, end=512)
     """
-
-    folder: str
-    landed: dict[str, Reply] = field(default_factory=dict)
-    _pending: list[tuple[dict[str, object], asyncio.Future[None]]] = field(default_factory=list)
-    _writer: asyncio.Task[None] | None = None
-
-    @classmethod
-    def open(cls, folder: str, anchor_ids: Iterable[str]) -> "ReplyLog":
-        """Read the landed replies of some anchors; the other replies of the batch stay on disk."""
-        replies = read_replies(folder, anchor_ids).drop("anchor_id", "facet")
-        return cls(folder, {row["request_id"]: _as_reply(row) for row in replies.iter_rows(named=True)})
-
-    async def __aenter__(self) -> "ReplyLog":
-        self._writer = asyncio.create_task(self._commit_often())
-        return self
-
-    async def __aexit__(self, *_failure: object) -> None:
-        if self._writer:
-            self._writer.cancel()
-        self._commit()
-
-    async def land(self, reply: Reply, anchor_id: str, facet: str) -> None:
-        """Return once the reply is on disk.
-
-        Raises:
-            StoreError: The folder cannot be written.
-        """
-        landed = asyncio.get_running_loop().create_future()
-        self._pending.append((asdict(reply) | {"anchor_id": anchor_id, "facet": facet}, landed))
-        await landed
-        self.landed[reply.request_id] = reply
-
-    async def _commit_often(self) -> None:
-        while True:
-            await asyncio.sleep(COMMIT_SECONDS)
-            self._commit()
-
-    def _commit(self) -> None:
-        pending, self._pending = self._pending, []
-        if not pending:
-            return
-        try:
-            write_replies(self.folder, [row for row, _ in pending])
-            error = None
-        except Exception as failure:  # whatever it is, those who wait must hear of it
-            error = failure
-        for _, landed in pending:
-            if not landed.done():  # a cancelled waiter no longer asks
-                landed.set_exception(error) if error else landed.set_result(None)
+    _, begin, end, _ = url.rsplit("/", 1)[-1].split("-")
+    return Span(int(begin), int(end))
 
 
-def write_replies(folder: str, rows: list[dict[str, object]]) -> None:
+def write_replies(folder: str, rows: list[Row], span: Span) -> None:
     """Write one part, named by the requests it answers, whole or not at all."""
     part = io.BytesIO()
-    pl.DataFrame(rows, schema=COLUMNS).write_parquet(part)
-    name = content_hash([row["request_id"] for row in rows])
-    write_file(f"{folder}/part-{name}.parquet", part.getvalue())
+    pq.write_table(_as_table(rows), part, **WRITING)
+    write_file(f"{folder}/{span.part([reply.request_id for reply, _, _ in rows])}", part.getvalue())
 
 
-def read_replies(folder: str, anchor_ids: Iterable[str] | None = None) -> pl.DataFrame:
-    """Return the landed replies, once each, ordered by request id; of some anchors if given."""
-    kept = []
+def read_replies(
+    folder: str, anchor_ids: Iterable[str] | None = None, span: Span | None = None, columns: list[str] | None = None
+) -> pl.DataFrame:
+    """Return the landed replies, once each, ordered by request id; of some anchors, or some columns, if given."""
     wanted = None if anchor_ids is None else pl.Series(list(anchor_ids), dtype=pl.String).implode()
-    for url in list_files(folder, ".parquet"):
+    kept = [as_frame([], columns)]
+    if wanted is None or wanted.list.len().item():
+        for url in _parts(folder, span):
+            for table in read_part(url, columns):
+                part = _from_arrow(table)
+                kept.append(part if wanted is None else part.filter(pl.col("anchor_id").is_in(wanted)))
+    return pl.concat(kept).unique("request_id", keep="first").sort("request_id")
+
+
+def read_part(url: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
+    """Yield a part's rows; one that is torn or damaged yields nothing and is set aside, never trusted.
+
+    Its replies count as not landed: they are asked for again.
+    """
+    try:
         with fsspec.open(url, "rb") as file:
-            part = pl.read_parquet(file)
-        kept.append(part if wanted is None else part.filter(pl.col("anchor_id").is_in(wanted)))
-    return pl.concat([COLUMNS.to_frame(), *kept]).unique("request_id", keep="first").sort("request_id")
+            part = pq.ParquetFile(file, page_checksum_verification=True)
+            table = part.read(columns, use_threads=False).cast(_schema(columns))
+    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        system, path = fsspec.url_to_fs(url)
+        system.mv(path, f"{path}.torn")
+        logger.warning("set aside %s: %s; its replies count as not landed", url, str(error).splitlines()[0])
+        return
+    yield table
 
 
-def compact_replies(folder: str) -> None:
-    """Make one part of many: a long batch lands thousands, and every later reader would open each."""
-    urls = list_files(folder, ".parquet")
+def compact_replies(folder: str, span: Span | None = None) -> None:
+    """Make few parts of many: a long batch lands thousands, and every later reader would open each.
+
+    Args:
+        span: Only the parts of this very span, and only if they are many; all by default.
+    """
+    urls = [url for url in list_files(folder, ".parquet") if span is None or span_of(url) == span]
+    if span and len(urls) <= MANY_PARTS:
+        return
+    system, _ = fsspec.url_to_fs(folder)
+    group: list[str] = []
+    num_bytes = 0
+    for url in [*urls, ""]:
+        size = int(system.size(url)) if url else WHOLE_BYTES
+        if num_bytes + size > WHOLE_BYTES or not url:
+            _merge(folder, group)
+            group, num_bytes = [], 0
+        group.append(url)
+        num_bytes += size
+
+
+def _merge(folder: str, urls: list[str]) -> None:
+    """Write the rows of some parts as one part, in the order of the parts, and remove the others."""
     if len(urls) < 2:
         return
-    whole = io.BytesIO()
-    replies = read_replies(folder)
-    replies.write_parquet(whole)
-    target = f"{folder}/part-{content_hash(replies['request_id'].to_list())}.parquet"
-    write_file(target, whole.getvalue())
+    spans = [span_of(url) for url in urls]
+    whole = Span(min(span.begin for span in spans), max(span.end for span in spans))
+    target = f"{folder}/{whole.part(urls)}"
+    with whole_file(target) as sink, pq.ParquetWriter(sink, COLUMNS, **KEEPING) as writer:
+        for table in _row_groups(urls):
+            writer.write_table(table)
     system, _ = fsspec.url_to_fs(folder)
     for url in urls:
-        if url.rsplit("/", 1)[-1] != target.rsplit("/", 1)[-1]:
+        if url.rsplit("/", 1)[-1] != target.rsplit("/", 1)[-1] and system.exists(url):
             system.rm(url)
 
 
-def _as_reply(row: dict[str, object]) -> Reply:
-    row["token_ids"] = tuple(row["token_ids"])  # type: ignore[arg-type]
-    row["token_logprobs"] = tuple(row["token_logprobs"])  # type: ignore[arg-type]
-    return Reply(**row)  # type: ignore[arg-type]
+def _row_groups(urls: list[str]) -> Iterator[pa.Table]:
+    """Yield the rows of parts, each request once, some thousand at a time."""
+    seen: set[str] = set()
+    held: list[pa.Table] = []
+    for url in urls:
+        for table in read_part(url):
+            ids = table["request_id"].to_pylist()
+            new = [request_id not in seen for request_id in ids]
+            seen.update(ids)
+            held.append(table if all(new) else table.filter(pa.array(new)))
+            if sum(map(len, held)) >= ROW_GROUP_ROWS:
+                yield pa.concat_tables(held)
+                held = []
+    yield pa.concat_tables([COLUMNS.empty_table(), *held])
+
+
+def _parts(folder: str, span: Span | None) -> list[str]:
+    return [url for url in list_files(folder, ".parquet") if span is None or span_of(url).overlaps(span)]
+
+
+def _as_table(rows: list[Row]) -> pa.Table:
+    columns = {name: [getattr(reply, name) for reply, _, _ in rows] for name in REPLY_FIELDS}
+    columns |= {"anchor_id": [anchor_id for _, anchor_id, _ in rows], "facet": [facet for *_, facet in rows]}
+    return pa.table([pa.array(columns[column.name], column.type) for column in COLUMNS], schema=COLUMNS)
+
+
+def as_frame(rows: list[Row], columns: list[str] | None = None) -> pl.DataFrame:
+    """Return replies as the frame that ``read_replies`` returns."""
+    return _from_arrow(_as_table(rows).select(columns or COLUMNS.names))
+
+
+def _from_arrow(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def _schema(columns: list[str] | None) -> pa.Schema:
+    return pa.schema([COLUMNS.field(name) for name in columns or COLUMNS.names])

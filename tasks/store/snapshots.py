@@ -7,6 +7,7 @@ import polars as pl
 
 from schemas.errors import BadInput
 from schemas.identity import content_hash
+from schemas.rows import Anchor
 from tasks.store.duck import Store, now
 
 LATEST = "latest"
@@ -73,6 +74,38 @@ def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None =
         "where snapshot_id = ?) and heldout = coalesce(?, heldout) order by anchor_id",
         *(snapshot["heldout_fraction"], snapshot["snapshot_id"], heldout),
     )
+
+
+def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | None) -> pl.DataFrame:
+    """Return the training anchors that a seed chooses, in an order that the seed alone decides.
+
+    A larger ``max_anchors`` only adds anchors at the end.
+
+    Returns:
+        Columns position, from 0, anchor_id and num_bytes.
+
+    Raises:
+        BadInput: There is no such snapshot.
+    """
+    snapshot = read_snapshot(store, snapshot_id)
+    return store.query(
+        # The hash is content_hash(seed, anchor_id) of schemas/identity.py before it is cut short.
+        "select row_number() over (order by sha256('[' || ? || ',\"' || anchor_id || '\"]')) - 1 as position, "
+        "anchor_id, num_bytes from anchors where anchor_id in ("
+        "select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
+        "where snapshot_id = ?) and heldout_draw >= ? order by position limit ?",
+        *(str(seed), snapshot["snapshot_id"], snapshot["heldout_fraction"], max_anchors),
+    )
+
+
+def read_texts(store: Store, anchor_ids: list[str]) -> list[Anchor]:
+    """Return some anchors, in the order given."""
+    rows = store.query(
+        "select text, title, uri, licence, revision from anchors where anchor_id in (select unnest(?::varchar[]))",
+        anchor_ids,
+    )
+    found = {anchor.anchor_id: anchor for anchor in (Anchor(**row) for row in rows.iter_rows(named=True))}
+    return [found[anchor_id] for anchor_id in anchor_ids]
 
 
 def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fraction: float) -> Corpus:

@@ -1,12 +1,16 @@
+import json
 from collections.abc import Sequence
 from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Reply, Request
 from tasks.methods import METHODS, SBP, EntiGraph, Method, Rephrase, read_method
+from tasks.methods.rephrase import WISHES
 
 ANCHOR = Anchor("The mill by the river grinds rye.", "Mill")
 OTHER = Anchor("The lighthouse keeper counts ships.", "Lighthouse")
@@ -16,7 +20,7 @@ ENTITIES = '{"entities": ["mill", "river", "rye", "town"]}'
 
 
 def make_reply(request: Request, number: int, text: str = "", finish_reason: Any = "stop") -> Reply:
-    return Reply(f"q{number}", request.prompt_id, text, (1, 0), (-1.0, -0.5), finish_reason, 9, 0.1, "list")
+    return Reply(f"q{number}", request.prompt_id, text, (1, 0), (-1.0, -0.5), finish_reason, 9, 2, 0.1, "list")
 
 
 def say(request: Request, number: int) -> Answer:
@@ -93,6 +97,57 @@ def test_every_request_becomes_a_record_or_a_drop(method: Method) -> None:
     assert len(outcome.records) + len(outcome.drops) == len(wanted)
     assert {drop.reason for drop in outcome.drops} <= {"cut_off", "empty", "deadline"}
     assert all(drop.request_id for drop in outcome.drops)
+
+
+@every_method
+def test_a_text_that_another_reply_has_said_is_dropped_as_a_repeat(method: Method) -> None:
+    def parrot(request: Request, number: int) -> Answer:
+        if request.json_schema:
+            return say(request, number)
+        return make_reply(request, number, [" Text. ", "Text", "\nText."][number % 3], "stop")
+
+    asked, outcome = play(method, answer=parrot)
+    wanted = [(number, request) for number, request in enumerate(asked) if not request.json_schema]
+    texts = {number: "Text" if number % 3 == 1 else "Text." for number, _ in wanted}
+    firsts = {text: min(n for n in texts if texts[n] == text) for text in texts.values()}
+    assert {record.text: record.request_ids[0] for record in outcome.records} == {
+        text: f"q{number}" for text, number in firsts.items()
+    }
+    assert outcome.drops == [
+        Drop(ANCHOR.anchor_id, request.facet, "repeat", f"q{number}")
+        for number, request in wanted
+        if number not in firsts.values()
+    ]
+    assert len(outcome.drops) > 0
+
+
+def test_a_text_of_one_anchor_is_no_repeat_of_anothers() -> None:
+    for anchor in (ANCHOR, OTHER):
+        assert len(play(SBP(draws=1), anchor, lambda request, n: make_reply(request, n, "Text."))[1].records) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    method=st.one_of(
+        st.builds(Rephrase, styles=st.lists(st.sampled_from(sorted(WISHES)), min_size=1, unique=True).map(tuple)),
+        st.builds(
+            EntiGraph, max_entities=st.integers(2, 14), max_pairs=st.integers(0, 30), max_triples=st.integers(0, 30)
+        ),
+        st.builds(SBP, draws=st.integers(1, 30)),
+    ),
+    num_entities=st.integers(0, 40),
+    seed=st.integers(),
+)
+def test_no_anchor_leads_to_more_requests_than_its_method_says(method: Method, num_entities: int, seed: int) -> None:
+    listed = json.dumps({"entities": [f"entity {n}" for n in range(num_entities)]})
+
+    def answer(request: Request, number: int) -> Answer:
+        return make_reply(request, number, listed if request.json_schema else f"Text {number}.")
+
+    asked, _ = play(method, answer=answer, seed=seed)
+    assert len(asked) <= method.max_requests
+    if not isinstance(method, EntiGraph) or num_entities >= max(3, method.max_entities):
+        assert len(asked) == method.max_requests
 
 
 @every_method

@@ -39,3 +39,8 @@ def test_a_style_that_is_not_known_or_no_style_is_refused() -> None:
         Rephrase(styles=("silly",))
     with pytest.raises(ValidationError):
         Rephrase(styles=())
+
+
+def test_a_style_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="styles name one twice; each may be named once"):
+        Rephrase(styles=("easy", "hard", "easy"))

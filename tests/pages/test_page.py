@@ -7,10 +7,11 @@ from html.parser import HTMLParser
 import polars as pl
 import pytest
 
-from schemas.report import Report
+from schemas.report import Cost, Money, Report
 from tasks.measures.batch import measure_batch
-from tasks.pages.page import draw_image, list_figures, list_ledger, render_page
-from tests.evidence import SCRIPT, make_evidence
+from tasks.measures.headline import NOT_ASKED
+from tasks.pages.page import draw_image, list_cost, list_figures, list_ledger, render_page
+from tests.evidence import SCRIPT, make_evidence, without_logprobs
 
 
 class Reader(HTMLParser):
@@ -100,6 +101,41 @@ def test_what_was_not_measured_says_why_and_leaves_no_empty_plot() -> None:
     assert "not measured: no model was trained on this batch yet" in page.text
     assert page.tags.count("svg") == 3
     assert "validation/index.html" not in page.links
+
+
+def test_a_batch_without_logprobs_has_a_page_without_a_plot_of_them() -> None:
+    for num_replies in (None, 120):
+        report = measure_batch(without_logprobs(make_evidence(), num_replies))
+        page = Reader(render_page(report))
+        assert page.text.count(report.delta_i.median.status) >= 4
+        assert report.caveats[0] in page.text
+        assert page.tags.count("svg") == 4
+    assert draw_image(report)
+    assert NOT_ASKED in Reader(render_page(measure_batch(without_logprobs(make_evidence())))).text
+
+
+def test_the_cost_says_in_words_what_each_number_is(report: Report, page: Reader) -> None:
+    lines = [line for lines in list_cost(report.cost).values() for line in lines]
+    assert all(part in page.text for line in lines for part in line)
+    shown = {name: number for name, number, _ in lines}
+    assert shown["price of these tokens"] == "0.07 USD"
+    assert shown["prompt tokens found in the servers' prefix cache"] == "62 %"
+    assert (shown["retries"], shown["refusals"], shown["hedges"]) == ("5", "11", "1")
+
+
+def test_a_cost_that_was_not_told_leaves_no_line_and_no_empty_table(report: Report) -> None:
+    untold = {name: None for name, field in Cost.model_fields.items() if not field.is_required()}
+    cost = report.cost.model_copy(update=untold | {"training_tokens": {}})
+    page = Reader(render_page(report.model_copy(update={"cost": cost})))
+    assert not [word for word in ("refusals", "prefix cache", "price", "None", "Training tokens") if word in page.text]
+    assert "The run that finished" not in page.text
+    assert "81,234" in page.text
+
+
+@pytest.mark.parametrize(("amount", "shown"), [(1234.5, "1,234.50 USD"), (0.01, "0.01 USD"), (0.004, "less than 0.01")])
+def test_a_price_is_never_shown_as_nothing(report: Report, amount: float, shown: str) -> None:
+    cost = report.cost.model_copy(update={"money": Money(amount=amount, currency="USD")})
+    assert any(number.startswith(shown) for _, number, _ in list_cost(cost)["The whole batch"])
 
 
 def test_the_ledger_adds_up_line_by_line(report: Report) -> None:

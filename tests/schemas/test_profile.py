@@ -35,7 +35,9 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
 
 
 def test_an_unknown_profile_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(BadInput, match=r"profile 'h20' not found in profiles/: known are embedded, .* one of them"):
+    with pytest.raises(
+        BadInput, match=r"profile 'h20' not found in profiles/: known are cluster, embedded, .* one of them"
+    ):
         load_profile("h20")
 
 

@@ -50,7 +50,7 @@ def test_about_as_many_anchors_are_held_out_as_asked_and_more_only_adds() -> Non
 
 
 def test_a_replys_surprise_is_the_sum_over_its_tokens() -> None:
-    reply = Reply("q", "p", "ab", (5, 0), (-1.25, -0.5), "stop", 3, 0.1, "embedded")
+    reply = Reply("q", "p", "ab", (5, 0), (-1.25, -0.5), "stop", 3, 2, 0.1, "embedded")
 
     assert reply.nll_nats == 1.75
     with pytest.raises(FrozenInstanceError):

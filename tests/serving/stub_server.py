@@ -22,6 +22,7 @@ from tests.serving.stub_model import BEGIN, END, answer, prompt_ids, tokenise
 FAULTS = {
     "server_error": "status 500",
     "overloaded": "status 429, with Retry-After if the options name one",
+    "unavailable": "status 503",
     "hang": "no answer for an hour",
     "reset": "the connection is cut",
     "malformed": "the JSON ends half-way",
@@ -41,6 +42,7 @@ class StubOptions:
 
     ``faults`` gives the share of requests that have each of ``FAULTS``. Whether a request has one
     depends on its body and on how often it came before: so a retry may succeed, and order plays no part.
+    ``metrics`` is what /metrics says; a server without it has no such path.
     """
 
     models: dict[str, str] = field(default_factory=lambda: {"stub": "/models/stub"})
@@ -51,6 +53,7 @@ class StubOptions:
     context_tokens: int = 4096
     processed_logprobs: bool = False
     api_key: str | None = None
+    metrics: str = ""
 
 
 class Stub:
@@ -79,6 +82,8 @@ class Stub:
         asyncio.set_event_loop(self._loop)
         app = web.Application(middlewares=[self._at_the_door])
         app.router.add_get("/health", self._health)
+        if self.options.metrics:
+            app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/v1/models", self._models)
         app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/v1/completions", self._complete)
@@ -88,6 +93,10 @@ class Stub:
         self._loop.run_until_complete(web.SockSite(runner, self._socket).start())
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
+        under_way = asyncio.all_tasks(self._loop)
+        for task in under_way:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*under_way, return_exceptions=True))
         self._loop.close()
 
     @web.middleware
@@ -101,6 +110,9 @@ class Stub:
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.Response()
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(text=self.options.metrics)
 
     async def _models(self, _request: web.Request) -> web.Response:
         served = [{"id": name, "object": "model", "root": root} for name, root in self.options.models.items()]
@@ -129,6 +141,8 @@ class Stub:
         if fault == "overloaded":
             wait = options.retry_after_seconds
             return _error(429, "Too many requests", {} if wait is None else {"Retry-After": str(wait)})
+        if fault == "unavailable":
+            return _error(503, "Service unavailable")
         if fault == "hang":
             await asyncio.sleep(3600)
         if fault == "reset":

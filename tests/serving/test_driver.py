@@ -2,10 +2,12 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import polars as pl
 import pytest
 
 from schemas.errors import ServerError, StoreError
@@ -13,16 +15,19 @@ from schemas.profile import Generation
 from schemas.recipe import Sampling
 from schemas.rows import Anchor, Drop, Message, Outcome, Reply, Request
 from tasks.methods import SBP, EntiGraph, Method, Rephrase
-from tasks.serving import Generator, Refused, TryAgain
-from tasks.serving.driver import Driver, name_request, outcome_rows
-from tasks.serving.servers import ServerGenerator
-from tasks.store import replies as replies_module
-from tasks.store.replies import ReplyLog, read_replies
+from tasks.serving import Refused, TryAgain, Unreachable
+from tasks.serving.driver import Driver, Progress, name_request, outcome_rows
+from tasks.serving.pool import Pool
+from tasks.serving.server import Server
+from tasks.store import reply_log as replies_module
+from tasks.store.replies import Span, read_replies
+from tasks.store.reply_log import ReplyLog
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 
 ANCHORS = [Anchor(f"The mill number {n} grinds rye for the towns by the river.", f"Mill {n}") for n in range(12)]
 STYLES = Rephrase(styles=("easy", "hard"))
 PAIRS = EntiGraph(max_entities=4, max_pairs=2, max_triples=1)
+ALL = Span(0, len(ANCHORS))
 HANG = "no answer for an hour"
 
 
@@ -38,7 +43,7 @@ class Model:
         rule: Given the request, the request's id and the attempt, from 1; it may raise.
     """
 
-    model, revision, logprob_semantics = "model", "1", "processed"
+    name, model, revision, logprob_semantics = "model", "model", "1", "processed"
 
     def __init__(self, rule: Callable[[Request, str, int], str] = lambda _r, name, _n: f"text {name}") -> None:
         self.rule, self.attempts = rule, Counter[str]()
@@ -46,6 +51,11 @@ class Model:
         self.seconds = 0.001
 
     async def check(self) -> None: ...
+
+    async def is_up(self) -> bool:
+        return True
+
+    async def close(self) -> None: ...
 
     async def score(self, prompt: str, text: str) -> tuple[float, ...]:
         return ()
@@ -66,23 +76,26 @@ class Model:
 
 def make_reply(request_id: str, request: Request, text: str) -> Reply:
     reason = "length" if text.endswith("...") else "stop"
-    return Reply(request_id, request.prompt_id, text, (1, 0), (-1.0, -0.5), reason, 9, 0.1, "model")  # type: ignore[arg-type]
+    return Reply(request_id, request.prompt_id, text, (1, 0), (-1.0, -0.5), reason, 9, 2, 0.1, "model")  # type: ignore[arg-type]
 
 
-def drive(method: Method, generator: Generator, folder: Path, **bounds: Any) -> Driver:
-    log = ReplyLog.open(str(folder), [anchor.anchor_id for anchor in ANCHORS])
-    return Driver(method, generator, Sampling(max_tokens=64), 0, Generation(**bounds), log)
+def drive(method: Method, model: Model | Server, folder: Path, **bounds: Any) -> Driver:
+    log = ReplyLog.open(str(folder), ALL, [anchor.anchor_id for anchor in ANCHORS])
+    return Driver(method, Pool([model], Generation(**bounds)), Sampling(max_tokens=64), 0, log)
+
+
+async def run(driver: Driver, anchors: list[Anchor] = ANCHORS) -> dict[str, Outcome]:
+    async with driver.pool:
+        return await driver.run(anchors)
 
 
 async def drops_of(model: Model, folder: Path, **bounds: Any) -> Counter[str]:
-    outcomes = await drive(STYLES, model, folder, **bounds).run(ANCHORS)
+    outcomes = await run(drive(STYLES, model, folder, **bounds))
     return Counter(drop.reason for outcome in outcomes.values() for drop in outcome.drops)
 
 
 async def with_stub(stub: Stub, method: Method, folder: Path, anchors: list[Anchor], **bounds: Any) -> Any:
-    async with ServerGenerator([stub.url], "stub", revision="1", attempt_seconds=1) as generator:
-        outcomes = await drive(method, generator, folder, **bounds).run(anchors)
-    return outcome_rows("batch", outcomes)
+    return outcome_rows("batch", await run(drive(method, Server(stub.url, "stub", "1"), folder, **bounds), anchors))
 
 
 @pytest.mark.parametrize("method", [STYLES, PAIRS, SBP(draws=3)], ids=["rephrase", "entigraph", "sbp"])
@@ -114,19 +127,19 @@ async def test_every_anchor_has_an_outcome_and_every_request_a_record_or_a_drop(
             case 0:
                 raise Refused("rejected")
             case 1:
-                raise TryAgain("overloaded")
+                raise TryAgain("malformed")
             case 2:
                 return " \n"
         return "A text."
 
-    outcomes = await drive(STYLES, Model(moody), tmp_path, attempts=1).run(ANCHORS)
+    outcomes = await run(drive(STYLES, Model(moody), tmp_path, attempts=1))
     assert outcomes.keys() == {anchor.anchor_id for anchor in ANCHORS}
     assert {len(outcome.records) + len(outcome.drops) for outcome in outcomes.values()} == {2}
 
 
 async def test_no_more_is_open_than_max_in_flight_and_no_less(tmp_path: Path) -> None:
     model = Model()
-    await drive(STYLES, model, tmp_path, max_in_flight=7).run(ANCHORS)
+    await run(drive(STYLES, model, tmp_path, max_in_flight=7))
 
     assert model.most_open == 7
 
@@ -137,48 +150,75 @@ async def test_replies_that_are_landing_keep_no_other_request_waiting(
     monkeypatch.setattr(replies_module, "COMMIT_SECONDS", 0.3)
     model = Model()
     begun = time.monotonic()
-    await drive(STYLES, model, tmp_path, max_in_flight=2).run(ANCHORS)
+    await run(drive(STYLES, model, tmp_path, max_in_flight=2))
 
     assert time.monotonic() - begun < 1.5
 
 
 async def test_a_full_rerun_sends_nothing_and_ends_with_the_same(tmp_path: Path) -> None:
-    first = await drive(PAIRS, Model(_entities), tmp_path).run(ANCHORS)
+    first = await run(drive(PAIRS, Model(_entities), tmp_path))
     model = Model(_entities)
     again = drive(PAIRS, model, tmp_path)
 
-    assert await again.run(ANCHORS) == first
+    assert await run(again) == first
     assert model.attempts.total() == again.progress.requests_sent == 0
     assert again.progress.replies_reused == read_replies(str(tmp_path)).height == len(ANCHORS) * 4
 
 
 @pytest.mark.parametrize("after", [1, 13, 29, 40])
 async def test_a_run_cancelled_in_the_middle_sends_again_no_more_than_was_in_flight(after: int, tmp_path: Path) -> None:
-    whole = await drive(PAIRS, Model(_entities), tmp_path / "whole").run(ANCHORS)
+    whole = await run(drive(PAIRS, Model(_entities), tmp_path / "whole"))
     before, later = Model(_entities), Model(_entities)
-    running = asyncio.create_task(drive(PAIRS, before, tmp_path / "cut", max_in_flight=4).run(ANCHORS))
+    running = asyncio.create_task(run(drive(PAIRS, before, tmp_path / "cut", max_in_flight=4)))
     while before.attempts.total() < after:
         await asyncio.sleep(0)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
 
-    assert await drive(PAIRS, later, tmp_path / "cut", max_in_flight=4).run(ANCHORS) == whole
+    assert await run(drive(PAIRS, later, tmp_path / "cut", max_in_flight=4)) == whole
     assert sum(later.attempts[name] for name in before.attempts) <= 4
+
+
+async def test_replies_of_a_damaged_part_are_asked_for_again_and_no_others(tmp_path: Path) -> None:
+    first = await run(drive(PAIRS, Model(_entities), tmp_path))
+    damaged, *others = sorted(tmp_path.glob("*.parquet"))
+    lost = set(pl.read_parquet(damaged)["request_id"])
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    assert others
+
+    model = Model(_entities)
+    assert await run(drive(PAIRS, model, tmp_path)) == first
+    assert set(model.attempts) == lost
+    assert read_replies(str(tmp_path)).height == len(ANCHORS) * 4
+
+
+async def test_first_requests_are_kept_for_the_run(tmp_path: Path) -> None:
+    trying, model = drive(PAIRS, Model(_entities), tmp_path), Model(_entities)
+    async with trying.pool:
+        asked = await trying.ask_first(ANCHORS[:8])
+    assert [request.facet for request, _ in asked] == ["entities"] * 8
+    assert all(isinstance(answer, Reply) and answer.text.startswith("{") for _, answer in asked)
+
+    driver = drive(PAIRS, model, tmp_path)
+    assert await run(driver) == await run(drive(PAIRS, Model(_entities), tmp_path / "at once"))
+    assert driver.progress.replies_reused == trying.progress.requests_sent == 8
+    assert driver.progress.requests_sent == model.attempts.total() == len(ANCHORS) * 4 - 8
 
 
 async def test_what_may_pass_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def third_time(_request: Request, name: str, attempt: int) -> str:
         if attempt < 3:
-            raise TryAgain("overloaded")
+            raise TryAgain("malformed")
         return f"text {name}"
 
     monkeypatch.setattr("random.uniform", lambda low, _high: low)
     model = Model(third_time)
     driver = drive(STYLES, model, tmp_path / "third", attempts=3)
 
-    assert await driver.run(ANCHORS) == await drive(STYLES, Model(), tmp_path / "first").run(ANCHORS)
+    assert await run(driver) == await run(drive(STYLES, Model(), tmp_path / "first"))
     assert set(model.attempts.values()) == {3}
+    assert set(read_replies(str(tmp_path / "third"))["attempt"]) == {3}
     assert (driver.progress.requests_sent, driver.progress.retries) == (72, 48)
 
 
@@ -186,7 +226,7 @@ async def test_after_the_last_attempt_it_is_a_drop_with_the_last_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def down(_request: Request, _name: str, attempt: int) -> str:
-        raise TryAgain("overloaded" if attempt == 1 else "connection")
+        raise TryAgain("malformed" if attempt == 1 else "connection")
 
     monkeypatch.setattr("random.uniform", lambda low, _high: low)
     model = Model(down)
@@ -195,13 +235,25 @@ async def test_after_the_last_attempt_it_is_a_drop_with_the_last_reason(
     assert set(model.attempts.values()) == {2}
 
 
-async def test_a_server_that_asks_for_time_is_given_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_without_room_is_asked_again_until_it_has_some(tmp_path: Path) -> None:
+    def full(_request: Request, name: str, attempt: int) -> str:
+        if attempt <= 3:
+            raise TryAgain("overloaded")
+        return f"text {name}"
+
+    driver = drive(STYLES, Model(full), tmp_path / "full", attempts=1)
+    assert await run(driver) == await run(drive(STYLES, Model(), tmp_path / "free"))
+    progress = driver.progress
+    assert (progress.requests_sent, progress.refusals, progress.retries, progress.drops) == (96, 72, 0, {})
+    assert set(read_replies(str(tmp_path / "full"))["attempt"]) == {1}
+
+
+async def test_a_server_that_asks_for_time_is_given_it(tmp_path: Path) -> None:
     def soon(_request: Request, name: str, attempt: int) -> str:
         if attempt == 1:
             raise TryAgain("overloaded", after_seconds=0.3)
         return name
 
-    monkeypatch.setattr("random.uniform", lambda low, _high: low)
     begun = time.monotonic()
     assert not await drops_of(Model(soon), tmp_path)
     assert time.monotonic() - begun >= 0.3
@@ -226,11 +278,24 @@ async def test_a_hanging_request_ends_at_its_deadline_and_the_others_go_on(tmp_p
     assert read_replies(str(tmp_path)).height == 12
 
 
-async def test_the_deadline_covers_all_attempts_together(tmp_path: Path) -> None:
-    def wait(_request: Request, _name: str, _attempt: int) -> str:
-        raise TryAgain("overloaded", after_seconds=60)
+async def test_the_deadline_covers_all_attempts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stumble(_request: Request, _name: str, _attempt: int) -> str:
+        raise TryAgain("malformed")
 
-    assert await drops_of(Model(wait), tmp_path, deadline_seconds=0.1) == {"deadline": 24}
+    monkeypatch.setattr("random.uniform", lambda low, _high: low)
+    model = Model(stumble)
+    model.seconds = 0.05
+    assert await drops_of(model, tmp_path, deadline_seconds=0.12, attempts=1000) == {"deadline": 24}
+    assert set(model.attempts.values()) == {3}
+
+
+async def test_time_without_room_does_not_count_towards_the_deadline(tmp_path: Path) -> None:
+    def soon(_request: Request, name: str, attempt: int) -> str:
+        if attempt == 1:
+            raise TryAgain("overloaded", after_seconds=0.3)
+        return name
+
+    assert await drops_of(Model(soon), tmp_path, deadline_seconds=0.2) == {}
 
 
 async def test_empty_and_cut_off_replies_are_dropped_not_kept(tmp_path: Path) -> None:
@@ -243,27 +308,70 @@ async def test_empty_and_cut_off_replies_are_dropped_not_kept(tmp_path: Path) ->
 
 async def test_a_server_error_stops_the_run_and_keeps_what_landed(tmp_path: Path) -> None:
     landed = Model()
-    await drive(STYLES, landed, tmp_path).run(ANCHORS[:5])
+    await run(drive(STYLES, landed, tmp_path), ANCHORS[:5])
 
     def refuse(_request: Request, _name: str, _attempt: int) -> str:
         raise ServerError("asking http://x: it refuses the key (401); a key it knows is needed. Set it.")
 
     driver = drive(STYLES, Model(refuse), tmp_path, max_in_flight=2)
     with pytest.raises(ServerError, match=r"refuses the key \(401\)"):
-        await driver.run(ANCHORS)
+        await run(driver)
     assert driver.progress.requests_sent <= 4
     assert read_replies(str(tmp_path))["request_id"].to_list() == sorted(landed.attempts)
 
 
 async def test_a_generator_that_is_down_stops_the_run_instead_of_turning_it_into_drops(tmp_path: Path) -> None:
     with stub_server(StubOptions(latency_seconds=0.05)) as stub:
-        running = asyncio.create_task(with_stub(stub, STYLES, tmp_path, ANCHORS, max_in_flight=2, attempts=1))
+        driver = drive(STYLES, Server(stub.url, "stub", "1"), tmp_path, max_in_flight=2, outage_seconds=0.5)
+        running = asyncio.create_task(run(driver))
         while len(read_replies(str(tmp_path))) < 4:
             await asyncio.sleep(0.02)
         stub.stop()
-        with pytest.raises(ServerError, match=f"asking {stub.url} .*: no connection"):
+        with pytest.raises(Unreachable, match=rf"asking {stub.url}: no request was answered for 0.5 s"):
             await running
     assert 4 <= read_replies(str(tmp_path)).height < 24
+    assert driver.progress.drops == {}
+
+
+async def test_a_generator_that_begins_to_fail_stops_the_run_instead_of_turning_what_waits_into_drops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(_request: Request, name: str, _attempt: int) -> str:
+        if len(model.attempts) > 10:
+            raise TryAgain("server_error")
+        return name
+
+    async def say_so() -> None:
+        raise Unreachable("asking model: it fails (5xx)")
+
+    monkeypatch.setattr("random.uniform", lambda low, _high: low)
+    model = Model(break_down)
+    model.check = say_so  # type: ignore[method-assign]
+    driver = drive(STYLES, model, tmp_path, max_in_flight=6, attempts=3)
+    with pytest.raises(Unreachable, match="it fails"):
+        await run(driver)
+    assert driver.progress.drops == {}
+
+
+async def test_a_generator_that_is_there_and_loses_every_connection_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(_request: Request, _name: str, _attempt: int) -> str:
+        raise TryAgain("connection")
+
+    async def say_so() -> None:
+        if model.attempts:
+            raise Unreachable("asking model for a token: no connection")
+
+    monkeypatch.setattr("random.uniform", lambda low, _high: low)
+    model = Model(lose)
+    model.check = say_so  # type: ignore[method-assign]
+    driver = drive(STYLES, model, tmp_path, attempts=2)
+    async with driver.pool:
+        await driver.pool.check()
+        with pytest.raises(Unreachable, match="no connection"):
+            await driver.run(ANCHORS)
+    assert driver.progress.drops == {}
 
 
 async def test_a_run_that_stopped_has_nothing_under_way_any_more(tmp_path: Path) -> None:
@@ -286,8 +394,8 @@ async def test_replies_that_cannot_be_written_down_stop_the_run(tmp_path: Path) 
     driver = drive(STYLES, Model(), tmp_path / "replies")
     (tmp_path / "replies").write_text("no folder")
 
-    with pytest.raises(StoreError, match=r"writing .*/replies/part-\w+.parquet: File exists"):
-        await driver.run(ANCHORS)
+    with pytest.raises(StoreError, match=r"writing .*/replies/part-0+-0+12-\w+.parquet: File exists"):
+        await run(driver)
 
 
 async def test_progress_is_told_anchor_by_anchor(tmp_path: Path) -> None:
@@ -295,29 +403,53 @@ async def test_progress_is_told_anchor_by_anchor(tmp_path: Path) -> None:
     driver = drive(STYLES, Model(), tmp_path)
     driver.on_progress = lambda progress: told.append((progress.anchors_done, progress.records))
 
-    await driver.run(ANCHORS)
+    await run(driver)
     assert told == [(n, 2 * n) for n in range(1, 13)]
 
 
+async def test_what_shards_did_adds_up(tmp_path: Path) -> None:
+    def moody(request: Request, name: str, _attempt: int) -> str:
+        if int(name, 16) % 3 == 0:
+            raise Refused("rejected")
+        return " " if int(name, 16) % 3 == 1 else f"text {name}"
+
+    parts = [drive(STYLES, Model(moody), tmp_path / str(n)) for n in range(3)]
+    for driver, anchors in zip(parts, (ANCHORS, ANCHORS[:5], ANCHORS[5:]), strict=True):
+        await run(driver, anchors)
+    whole, one, other = (driver.progress for driver in parts)
+    assert one.add(other) == replace(whole, state=one.state)
+    assert Progress().add(whole) == whole
+    assert whole.drops.keys() == {"rejected", "empty"}
+    assert whole.records + sum(whole.drops.values()) == whole.requests_sent == 24
+    assert (whole.prompt_tokens, whole.completion_tokens) == (
+        9 * (24 - whole.drops["rejected"]),
+        2 * (24 - whole.drops["rejected"]),
+    )
+
+
 async def test_no_anchors_have_no_outcome(tmp_path: Path) -> None:
-    assert await drive(STYLES, Model(), tmp_path).run([]) == {}
+    assert await run(drive(STYLES, Model(), tmp_path), []) == {}
 
 
 def test_a_requests_id_is_made_of_everything_that_decides_its_reply() -> None:
     request, sampling = Request((Message("user", "Once"),)), Sampling()
-    other = Model()
+    pool, other = Pool([Model()], Generation()), Model()
     other.revision = "2"
+
+    def name(request: Request, sampling: Sampling = sampling, seed: int = 0, pool: Pool = pool) -> str:
+        return name_request(pool, request, sampling.model_dump(mode="json"), seed)
+
     names = [
-        name_request(Model(), request, sampling, 0),
-        name_request(Model(), Request("Once"), sampling, 0),
-        name_request(Model(), Request(request.prompt, json_schema="{}"), sampling, 0),
-        name_request(Model(), Request(request.prompt, draw=1), sampling, 0),
-        name_request(Model(), request, Sampling(temperature=0.5), 0),
-        name_request(Model(), request, sampling, 1),
-        name_request(other, request, sampling, 0),
+        name(request),
+        name(Request("Once")),
+        name(Request(request.prompt, json_schema="{}")),
+        name(Request(request.prompt, draw=1)),
+        name(request, Sampling(temperature=0.5)),
+        name(request, seed=1),
+        name(request, pool=Pool([other], Generation())),
     ]
     assert len(set(names)) == len(names)
-    assert names[0] == name_request(Model(), Request(request.prompt, facet="easy"), sampling, 0) == "b98194e911765bfa"
+    assert names[0] == name(Request(request.prompt, facet="easy")) == "b98194e911765bfa"
 
 
 def test_rows_come_in_an_order_that_no_schedule_changes() -> None:

@@ -8,7 +8,7 @@ from schemas.profile import LocalVLLM, Profile, Servers
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Request
 from tasks.serving.embedded import EmbeddedEngine
-from tasks.serving.opening import open_generator, served, served_revision
+from tasks.serving.opening import count_cached, open_pool, served, served_revision
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.tiny_model import save_tiny_model
 
@@ -28,12 +28,13 @@ async def test_the_embedded_engine_answers_under_the_recipes_name_and_is_loaded_
 ) -> None:
     folder, recipe = save_tiny_model(tmp_path / "model"), recipe_for("start", "7")
     with served(profile, recipe, folder) as reached:
-        async with open_generator(reached, recipe, folder) as generator:
-            assert isinstance(generator, EmbeddedEngine)
-            assert (generator.model, generator.revision) == ("start", "7")
-            assert (await generator.complete("00", Request("Once"), Sampling(max_tokens=2))).server == "embedded"
-        async with open_generator(reached, recipe, folder) as again:
-            assert again is generator
+        async with open_pool(reached, recipe, folder) as pool:
+            engine = pool.desks[0].generator
+            assert isinstance(engine, EmbeddedEngine)
+            assert (pool.model, pool.revision, pool.logprob_semantics) == ("start", "7", "processed")
+            assert (await pool.complete("00", Request("Once"), Sampling(max_tokens=2))).server == "embedded"
+        async with open_pool(reached, recipe, folder) as again:
+            assert again.desks[0].generator is engine
 
 
 async def test_running_servers_are_found_able_to_answer_before_the_first_request(profile: Profile) -> None:
@@ -41,11 +42,11 @@ async def test_running_servers_are_found_able_to_answer_before_the_first_request
         place, recipe = on_servers(profile, stub.url), recipe_for("stub", "/models/stub")
         with served(place, recipe, None) as reached:
             assert reached is place
-            async with open_generator(reached, recipe, None) as generator:
-                assert generator.logprob_semantics == "raw"
-                assert (await generator.complete("00", Request("Once"), Sampling())).server == stub.url
+            async with open_pool(reached, recipe, None) as pool:
+                assert pool.logprob_semantics == "raw"
+                assert (await pool.complete("00", Request("Once"), Sampling())).server == stub.url
     with pytest.raises(ServerError, match="no connection"):
-        await open_generator(on_servers(profile, DOWN), recipe, None).__aenter__()
+        await open_pool(on_servers(profile, DOWN), recipe, None).__aenter__()
 
 
 async def test_a_served_models_revision_is_what_its_servers_say(profile: Profile) -> None:
@@ -53,6 +54,14 @@ async def test_a_served_models_revision_is_what_its_servers_say(profile: Profile
         assert await served_revision(on_servers(profile, stub.url), "stub") == "/models/42"
         with pytest.raises(ServerError, match="served are stub"):
             await served_revision(on_servers(profile, stub.url), "another")
+
+
+async def test_prompt_tokens_found_in_caches_are_counted_where_every_server_tells() -> None:
+    told = 'vllm:prefix_cache_hits_total{engine="0"} 30\nvllm:prefix_cache_queries_total{engine="0"} 40\n'
+    with stub_server(StubOptions(metrics=told)) as one, stub_server() as silent:
+        assert await count_cached(Servers(urls=[one.url, one.url]), "stub") == (60, 80)
+        assert await count_cached(Servers(urls=[one.url, silent.url]), "stub") is None
+        assert await count_cached(Servers(urls=[one.url, DOWN]), "stub") is None
 
 
 @pytest.mark.parametrize("serving", [Profile(name="x").serving, LocalVLLM()])

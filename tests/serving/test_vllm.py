@@ -20,7 +20,7 @@ from schemas.profile import PROFILES, LocalVLLM, load_profile
 from schemas.recipe import NewModel, Sampling
 from schemas.rows import Message, Reply, Request
 from tasks.serving import Refused
-from tasks.serving.servers import ServerGenerator
+from tasks.serving.server import Server
 from tasks.serving.vllm import serve_vllm
 
 ROOT = PROFILES.parent
@@ -180,9 +180,10 @@ def served(checkpoint: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-async def generator(served: str) -> AsyncIterator[ServerGenerator]:
-    async with ServerGenerator([served], "tiny") as generator:
-        yield generator
+async def generator(served: str) -> AsyncIterator[Server]:
+    server = Server(served, "tiny")
+    yield server
+    await server.close()
 
 
 def forward_logprobs(checkpoint: Path, before: list[int], after: list[int]) -> list[float]:
@@ -202,19 +203,19 @@ def tokenizer_of(checkpoint: Path) -> Any:
     return AutoTokenizer.from_pretrained(checkpoint)
 
 
-async def ask(generator: ServerGenerator, number: int, request: Request = Request("Bell sells")) -> Reply:  # noqa: B008
+async def ask(generator: Server, number: int, request: Request = Request("Bell sells")) -> Reply:  # noqa: B008
     return await generator.complete(f"{number:08x}00000000", request, SAMPLING)
 
 
 @pytest.mark.vllm
-async def test_vllm_passes_the_check_and_gives_raw_logprobs(generator: ServerGenerator, checkpoint: Path) -> None:
+async def test_vllm_passes_the_check_and_gives_raw_logprobs(generator: Server, checkpoint: Path) -> None:
     await generator.check()
     assert generator.logprob_semantics == "raw"
     assert generator.revision == str(checkpoint)
 
 
 @pytest.mark.vllm
-async def test_vllm_gives_the_same_reply_twice_alone_and_among_others(generator: ServerGenerator) -> None:
+async def test_vllm_gives_the_same_reply_twice_alone_and_among_others(generator: Server) -> None:
     numbers = [*range(40), 2**32 - 1]
     alone = [await ask(generator, number) for number in numbers]
     among = await asyncio.gather(*(ask(generator, number) for number in numbers))
@@ -224,7 +225,7 @@ async def test_vllm_gives_the_same_reply_twice_alone_and_among_others(generator:
 
 
 @pytest.mark.vllm
-async def test_the_models_own_sampling_defaults_do_not_reach_the_draw(generator: ServerGenerator) -> None:
+async def test_the_models_own_sampling_defaults_do_not_reach_the_draw(generator: Server) -> None:
     replies = await asyncio.gather(*(ask(generator, number) for number in range(20)))
     assert len({reply.text for reply in replies}) > 5
 
@@ -232,7 +233,7 @@ async def test_the_models_own_sampling_defaults_do_not_reach_the_draw(generator:
 @pytest.mark.vllm
 @pytest.mark.parametrize("prompt", ["Bell sells", (Message("user", "Bell sells"),)], ids=["raw", "chat"])
 async def test_vllms_logprobs_are_the_models_with_the_end_token_last(
-    generator: ServerGenerator, checkpoint: Path, prompt: str | tuple[Message, ...]
+    generator: Server, checkpoint: Path, prompt: str | tuple[Message, ...]
 ) -> None:
     tokenizer = tokenizer_of(checkpoint)
     turns = [{"role": "user", "content": "Bell sells"}]
@@ -245,14 +246,14 @@ async def test_vllms_logprobs_are_the_models_with_the_end_token_last(
     replies = [await ask(generator, number, Request(prompt)) for number in range(8)]
     assert "stop" in {reply.finish_reason for reply in replies}
     for reply in replies:
-        assert reply.prompt_tokens == len(before)
+        assert (reply.prompt_tokens, reply.completion_tokens) == (len(before), len(reply.token_ids))
         assert (reply.token_ids[-1] == tokenizer.eos_token_id) == (reply.finish_reason == "stop")
         expected = forward_logprobs(checkpoint, before, list(reply.token_ids))
         assert reply.token_logprobs == pytest.approx(expected, abs=1e-3)
 
 
 @pytest.mark.vllm
-async def test_vllm_keeps_to_a_json_schema(generator: ServerGenerator) -> None:
+async def test_vllm_keeps_to_a_json_schema(generator: Server) -> None:
     wares = {"type": "array", "items": {"enum": list(WARES)}, "minItems": 2, "maxItems": 3}
     schema = json.dumps({"type": "object", "properties": {"wares": wares}, "required": ["wares"]})
     for prompt in ("Bell sells", (Message("user", "Bell sells"),)):
@@ -262,7 +263,7 @@ async def test_vllm_keeps_to_a_json_schema(generator: ServerGenerator) -> None:
 
 
 @pytest.mark.vllm
-async def test_vllms_scores_are_those_of_a_forward_pass(generator: ServerGenerator, checkpoint: Path) -> None:
+async def test_vllms_scores_are_those_of_a_forward_pass(generator: Server, checkpoint: Path) -> None:
     tokenizer = tokenizer_of(checkpoint)
     prompt, text = "Bell sells salt in spring", " and buys tin in winter."
     expected = forward_logprobs(checkpoint, tokenizer.encode(prompt), tokenizer.encode(text))
@@ -270,7 +271,7 @@ async def test_vllms_scores_are_those_of_a_forward_pass(generator: ServerGenerat
 
 
 @pytest.mark.vllm
-async def test_vllm_refuses_what_does_not_fit_the_models_context(generator: ServerGenerator) -> None:
+async def test_vllm_refuses_what_does_not_fit_the_models_context(generator: Server) -> None:
     for words in (100, 400):  # with room for some of the reply, and for none of it
         with pytest.raises(Refused, match="rejected"):
             await generator.complete(
@@ -282,8 +283,25 @@ async def test_vllm_refuses_what_does_not_fit_the_models_context(generator: Serv
 
 @pytest.mark.vllm
 async def test_a_name_that_vllm_does_not_serve_is_an_error_that_lists_what_it_serves(served: str) -> None:
-    async with ServerGenerator([served], "tinier") as generator:
-        with pytest.raises(ServerError, match=r"served are tiny\. Set the model to one of them"):
-            await generator.check()
-        with pytest.raises(ServerError, match=r"not found \(404\)"):
-            await ask(generator, 1)
+    server = Server(served, "tinier")
+    with pytest.raises(ServerError, match=r"served are tiny\. Set the model to one of them"):
+        await server.check()
+    with pytest.raises(ServerError, match=r"not found \(404\)"):
+        await ask(server, 1)
+    await server.close()
+
+
+@pytest.mark.vllm
+async def test_vllm_is_up_and_tells_what_its_prefix_cache_finds(generator: Server, checkpoint: Path) -> None:
+    assert await generator.is_up()
+    tokenizer = tokenizer_of(checkpoint)
+    long = Request(tokenizer.decode(tokenizer.encode("Bell sells salt in spring. " * 60)[:160]))
+    first = await ask(generator, 0, long)
+    before = await generator.cache_counts()
+    for number in range(1, 3):
+        await ask(generator, number, long)
+    after = await generator.cache_counts()
+    assert before is not None
+    assert after is not None
+    assert after[1] - before[1] == 2 * first.prompt_tokens
+    assert after[0] - before[0] == 2 * 128  # one whole block of tokens

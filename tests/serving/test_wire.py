@@ -70,7 +70,7 @@ def test_a_body_that_is_no_completion_is_malformed(body: bytes) -> None:
 
 
 def test_a_withheld_reply_is_refused_even_without_logprobs() -> None:
-    with pytest.raises(Refused, match="refused"):
+    with pytest.raises(Refused, match="refusal"):
         read_reply(completion(finish_reason="content_filter", logprobs=None), max_tokens=9)
 
 

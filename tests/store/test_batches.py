@@ -1,11 +1,43 @@
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from schemas.errors import StoreError
 from schemas.recipe import Recipe
 from schemas.rows import Anchor
-from tasks.store import Store
-from tasks.store.batches import begin_batch, complete_stage, stage_summary, used_anchors
+from tasks.store import Store, batches
+from tasks.store.batches import (
+    begin_batch,
+    complete_stage,
+    count_settled,
+    only_writer,
+    open_anchors,
+    plan_batch,
+    stage_summary,
+    used_anchors,
+)
 from tasks.store.parts import PartWriter
 from tasks.store.records import read_recipe
+from tasks.store.replies import Span
+from tasks.store.snapshots import draw_anchors
+from tests.conftest import ROOT
+from tests.store.test_snapshots import make_snapshot, write_part
 
 RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s", model="m", max_anchors=3)
+
+HOLD = """
+import sys, time
+from tasks.store.batches import only_writer
+with only_writer(sys.argv[1], "batch"):
+    print("held", flush=True)
+    time.sleep(600)
+"""
 
 
 def write_anchors(store: Store, *texts: str) -> list[str]:
@@ -36,16 +68,95 @@ def test_a_stage_is_complete_once_its_mark_is_there_and_the_mark_stays(store: St
 
 def test_used_anchors_are_those_with_a_record_or_a_drop_of_the_batch(store: Store) -> None:
     recorded, dropped, both, other, unused = write_anchors(store, "one", "two", "three", "four", "five")
-    record = {"record_id": "r", "method": "m", "facet": "", "text": "t", "request_ids": ["q"], "num_bytes": 1}
-    drop = {"facet": "", "reason": "empty", "request_id": "q"}
-    owners = [("b", recorded), ("b", both), ("c", other)]
-    store.insert(
-        records=[record | {"batch_id": batch, "anchor_id": owner, "record_id": owner} for batch, owner in owners],
-        drops=[drop | {"batch_id": "b", "anchor_id": owner} for owner in (dropped, both)],
-    )
+    settle(store, "b", recorded=[recorded, both], dropped=[dropped, both])
+    settle(store, "c", recorded=[other], dropped=[])
 
     used = used_anchors(store, "b")
     assert used["anchor_id"].to_list() == sorted([recorded, dropped, both])
     assert set(used["text"]) == {"one", "two", "three"}
     assert used.columns == ["anchor_id", "title", "text", "num_bytes"]
     assert unused not in used["anchor_id"]
+
+
+def settle(store: Store, batch_id: str, *, recorded: list[str], dropped: list[str]) -> None:
+    record = {"method": "m", "facet": "", "text": "t", "request_ids": ["q"], "num_bytes": 1, "batch_id": batch_id}
+    drop = {"facet": "", "reason": "empty", "request_id": "q", "batch_id": batch_id}
+    store.insert(
+        records=[record | {"anchor_id": owner, "record_id": owner} for owner in recorded],
+        drops=[drop | {"anchor_id": owner} for owner in dropped],
+    )
+
+
+def test_a_planned_batch_keeps_its_anchors_and_their_order(store: Store) -> None:
+    write_part(store, "a", "1", [f"text {n}" for n in range(20)])
+    recipe = RECIPE.model_copy(update={"snapshot_id": make_snapshot(store, {"a": "1"}), "max_anchors": 7})
+    assert plan_batch(store, recipe) == plan_batch(store, recipe) == 7
+
+    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, 7)
+    rows = store.query("from batch_anchors order by position")
+    assert rows.drop("batch_id").equals(drawn.drop("num_bytes"))
+    assert set(rows["batch_id"]) == {recipe.batch_id}
+    anchors = open_anchors(store, recipe.batch_id, Span(0, 7))
+    assert [anchor.anchor_id for anchor in anchors] == drawn["anchor_id"].to_list()
+    assert open_anchors(store, recipe.batch_id, Span(2, 5)) == anchors[2:5]
+    assert open_anchors(store, recipe.batch_id, Span(5, 9)) == anchors[5:]
+    assert anchors[0] == Anchor(anchors[0].text, "Title", "a#1", "CC0-1.0", "1")
+
+
+def test_an_anchor_with_an_outcome_in_the_batch_is_settled_and_not_open(store: Store) -> None:
+    write_part(store, "a", "1", [f"text {n}" for n in range(6)])
+    recipe = RECIPE.model_copy(update={"snapshot_id": make_snapshot(store, {"a": "1"}), "max_anchors": None})
+    assert count_settled(store, recipe.batch_id) == (0, 0)
+    plan_batch(store, recipe)
+    one, two, three, *rest = [anchor.anchor_id for anchor in open_anchors(store, recipe.batch_id, Span())]
+    settle(store, recipe.batch_id, recorded=[one, two], dropped=[two, three])
+    settle(store, "another", recorded=rest, dropped=rest)
+
+    assert [anchor.anchor_id for anchor in open_anchors(store, recipe.batch_id, Span())] == rest
+    assert open_anchors(store, recipe.batch_id, Span(0, 3)) == []
+    assert count_settled(store, recipe.batch_id) == (6, 3)
+
+
+@contextmanager
+def another_writer(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Run a process that writes the batch for the block, or until it is killed."""
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_batch_that_another_process_writes_is_an_error_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "WRITER_SECONDS", 0.2)
+    with another_writer(tmp_path):
+        with (
+            pytest.raises(StoreError, match=r"generating batch batch: another process has been writing it for 0\.2 s;"),
+            only_writer(str(tmp_path), "batch"),
+        ):
+            raise AssertionError("both write")
+        with only_writer(str(tmp_path), "another batch"):
+            pass
+
+
+def test_a_writer_that_is_killed_frees_its_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "WRITER_SECONDS", 2.0)
+    with another_writer(tmp_path) as writer:
+        writer.send_signal(signal.SIGKILL)
+        with only_writer(str(tmp_path), "batch"):
+            pass
+        with only_writer(str(tmp_path), "batch"):
+            pass
+
+
+def test_an_error_frees_the_batch_and_object_storage_has_no_locks(tmp_path: Path) -> None:
+    for folder in (str(tmp_path), "memory://bucket"):
+        with pytest.raises(KeyError), only_writer(folder, "batch"):
+            raise KeyError
+        with only_writer(folder, "batch"):
+            pass

@@ -3,10 +3,18 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.errors import BadInput
+from schemas.identity import content_hash
 from schemas.rows import Anchor, is_heldout
 from tasks.store import Store
 from tasks.store.parts import PartWriter
-from tasks.store.snapshots import count_corpus, insert_snapshot, read_anchors, read_snapshot
+from tasks.store.snapshots import (
+    count_corpus,
+    draw_anchors,
+    insert_snapshot,
+    read_anchors,
+    read_snapshot,
+    read_texts,
+)
 
 
 def write_part(store: Store, part: str, fingerprint: str, texts: list[str], too_short: int = 0) -> None:
@@ -63,6 +71,40 @@ def test_the_heldout_anchors_are_those_that_their_text_chooses(store: Store) -> 
     assert heldout == {anchor_id for anchor_id in heldout | training if is_heldout(anchor_id, 0.25)}
     assert len(heldout) == read_snapshot(store)["num_heldout"]
     assert len(heldout | training) == 200
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**40])
+def test_anchors_are_drawn_in_the_order_of_a_hash_of_the_seed_and_their_ids(store: Store, seed: int) -> None:
+    write_part(store, "a", "1", [f"text {n}" for n in range(300)])
+    snapshot_id = make_snapshot(store, {"a": "1"}, heldout_fraction=0.25)
+    training = read_anchors(store, snapshot_id, heldout=False)
+    drawn = draw_anchors(store, snapshot_id, seed, None)
+
+    expected = sorted(training["anchor_id"], key=lambda anchor_id: content_hash(seed, anchor_id))
+    assert drawn["anchor_id"].to_list() == expected
+    assert drawn["position"].to_list() == list(range(len(expected)))
+    sizes = dict(training.select("anchor_id", "num_bytes").iter_rows())
+    assert drawn["num_bytes"].to_list() == [sizes[anchor_id] for anchor_id in expected]
+
+
+def test_a_larger_limit_only_adds_anchors_and_another_seed_draws_others(store: Store) -> None:
+    write_part(store, "a", "1", [f"text {n}" for n in range(50)])
+    snapshot_id = make_snapshot(store, {"a": "1"}, heldout_fraction=0.25)
+    few, more, whole = (draw_anchors(store, snapshot_id, 0, limit) for limit in (5, 9, None))
+
+    assert whole.head(5).equals(few)
+    assert whole.head(9).equals(more)
+    assert not draw_anchors(store, snapshot_id, 1, 9).equals(more)
+    with pytest.raises(BadInput, match="snapshot 'x' not found"):
+        draw_anchors(store, "x", 0, None)
+
+
+def test_texts_come_in_the_order_asked_for(store: Store) -> None:
+    write_part(store, "a", "1", ["one", "two", "three"])
+    ids = [Anchor(text).anchor_id for text in ("three", "one")]
+
+    assert read_texts(store, ids) == [Anchor(text, "Title", "a#1", "CC0-1.0", "1") for text in ("three", "one")]
+    assert read_texts(store, []) == []
 
 
 def test_a_snapshot_is_named_by_its_anchors_and_heldout_fraction_alone(store: Store) -> None:

@@ -1,0 +1,44 @@
+"""The openai package on aiohttp, keeping nothing: what its client costs, measured as ``benchmarks.floor`` is."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+from openai import AsyncOpenAI, DefaultAioHttpClient
+
+from benchmarks.floor import PROMPT_CHARACTERS, TEXT, Measured, peak_rss_mb, read_flags, show
+
+
+async def openai_loop(url: str, rows: int, in_flight: int, logprobs: bool) -> int:
+    """Ask for that many chat completions, ``in_flight`` at a time, and return how many were answered."""
+    waiting: Iterator[int] = iter(range(rows))
+    async with AsyncOpenAI(base_url=url, api_key="none", http_client=DefaultAioHttpClient()) as client:
+
+        async def work() -> int:
+            num_rows = 0
+            for row in waiting:  # all workers take from one iterator
+                await client.chat.completions.create(
+                    model="stub",
+                    messages=[{"role": "user", "content": f"{row} {TEXT}"[:PROMPT_CHARACTERS]}],
+                    max_tokens=256,
+                    temperature=1.0,
+                    seed=row,
+                    logprobs=logprobs,
+                )
+                num_rows += 1
+            return num_rows
+
+        return sum(await asyncio.gather(*(work() for _ in range(in_flight))))
+
+
+def main() -> None:
+    """Measure what the flags say, and print it."""
+    asked = read_flags("openai", __doc__)
+    begun, cpu_begun = time.perf_counter(), time.process_time()
+    answered = asyncio.run(openai_loop(asked.url, asked.rows, asked.in_flight, asked.logprobs))
+    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
+    show(Measured(answered, seconds, answered / seconds, 1000 * cpu_seconds / answered, peak_rss_mb()), asked.json)
+
+
+if __name__ == "__main__":
+    main()

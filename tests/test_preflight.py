@@ -1,0 +1,245 @@
+"""What a batch's pre-flight finds out, what it says, and that it begins nothing."""
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.errors import ServerError
+from schemas.profile import Prices, Profile
+from schemas.recipe import Recipe, Sampling
+from tasks.methods import read_method
+from tasks.preflight import PROBES, Budget, try_out
+from tasks.refresh import refresh_snapshot
+from tasks.sources import Files
+from tasks.store import Store
+from tasks.store.batches import plan_batch, replies_folder
+from tasks.store.replies import read_replies
+from tests.serving import stub_model
+from tests.serving.stub_server import Stub, StubOptions, stub_server
+from tests.small_run import ROOT, command, environment, write_profile
+from tests.test_bad_input import DOWN, HOUSE_FORM
+from tests.test_generate import finish, generate, on_servers, recipe_on, write_corpus
+from tests.whole_run import Place
+
+PRICES = Prices(prompt=2.0, completion=5.0, currency="EUR")
+
+
+@pytest.fixture
+def snapshot_id(store: Store) -> str:
+    return write_corpus(store)
+
+
+@pytest.fixture(scope="module")
+def stub() -> Iterator[Stub]:
+    with stub_server() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _nothing_asked(stub: Stub) -> None:
+    stub.requests.clear()
+
+
+def asked(stub: Stub) -> list[str]:
+    """Return the bodies of the batch's requests, without those that a check sends."""
+    return [repr(body) for body in stub.requests if body["max_tokens"] > 1]
+
+
+def begun(store: Store) -> int:
+    return sum(store.query(f"from {table}").height for table in ("batches", "batch_anchors", "records", "drops"))
+
+
+def test_the_budget_of_a_batch_that_is_asked_for_whole_is_what_it_takes(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub
+) -> None:
+    place = on_servers(profile, stub).model_copy(update={"prices": PRICES})
+    recipe = recipe_on(snapshot_id, "sbp", max_anchors=5)
+    recipe = recipe.model_copy(update={"method": recipe.method | {"draws": 1}})
+    budget = try_out(store, place, recipe, None)
+    generate(place, recipe)
+    summary = finish(place, recipe)
+
+    assert (budget.num_anchors, budget.max_requests) == (summary["anchors"], summary["requests"]) == (5, 5)
+    assert (budget.prompt_tokens, budget.completion_tokens) == (summary["prompt_tokens"], summary["completion_tokens"])
+    assert budget.max_completion_tokens == 5 * recipe.sampling.max_tokens
+    assert budget.max_cost == pytest.approx((2 * summary["prompt_tokens"] + 5 * 5 * 64) / 1e6)
+    assert budget.max_cost > summary["cost"] > 0
+    assert (budget.num_usable, budget.num_probes) == (5, 5)
+    assert budget.logprob_semantics == "raw"
+
+
+@pytest.mark.parametrize(("method", "per_anchor"), [("rephrase", 2), ("entigraph", 1 + 3 + 1), ("sbp", 2)])
+def test_a_larger_batch_is_estimated_from_its_first_replies(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub, method: str, per_anchor: int
+) -> None:
+    recipe = recipe_on(snapshot_id, method)
+    place = on_servers(profile, stub)
+    budget = try_out(store, place, recipe, None)
+    first = read_replies(replies_folder(place.folder, recipe.batch_id))
+
+    assert len(asked(stub)) == first.height == PROBES < budget.num_anchors
+    assert budget.num_anchors == plan_batch(store, recipe)
+    assert budget.max_requests == budget.num_anchors * per_anchor == budget.num_anchors * max_requests(recipe)
+    assert budget.prompt_tokens == pytest.approx(budget.max_requests * first["prompt_tokens"].mean(), rel=0.1)
+    assert budget.completion_tokens == round(budget.max_requests * first["completion_tokens"].mean())
+    assert budget.completion_tokens < budget.max_completion_tokens == budget.max_requests * 64
+
+
+def max_requests(recipe: Recipe) -> int:
+    return read_method(recipe.method).max_requests
+
+
+def test_a_budget_says_what_it_costs_on_a_line_and_in_a_table() -> None:
+    budget = Budget("b1", 1200, 4800, 960_000, 500_000, 921_600, 6.528, "EUR", 7, 8, "raw", "2 of 2 servers up")
+
+    assert budget.summary == (
+        "Batch b1: 1,200 anchors, at most 4,800 requests, about 960,000 prompt tokens and 500,000 completion tokens "
+        "(at most 921,600), at most 6.53 EUR; 2 of 2 servers up; log-probabilities are raw; 7 of 8 first replies can "
+        "be used"
+    )
+    rows = dict(re.findall(r"^\| (.+) \| (.+) \|$", budget.as_markdown(), re.MULTILINE))
+    assert rows["requests, at most"] == "4,800"
+    assert rows["cost"] == "at most 6.53 EUR"
+    assert rows["first replies that can be used"] == "7 of 8"
+
+
+@pytest.mark.parametrize("method", ["rephrase", "entigraph"])
+def test_its_replies_are_kept_and_not_asked_for_again(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub, method: str
+) -> None:
+    place, recipe = on_servers(profile, stub), recipe_on(snapshot_id, method)
+    try_out(store, place, recipe, None)
+    first = set(asked(stub))
+    assert begun(store) == 0
+    progress = generate(place, recipe)
+    summary = finish(place, recipe, progress)
+
+    assert sum(one.replies_reused for one in progress) == len(first) == PROBES
+    assert len(asked(stub)) == len(set(asked(stub))) == summary["requests"]
+    assert summary["requests_sent"] == summary["requests"] - PROBES
+    sent = len(asked(stub))
+    assert try_out(store, place, recipe, None).num_usable == PROBES
+    assert len(asked(stub)) == sent
+
+
+def no_json(asked: dict[str, Any], _num_words: int) -> str:
+    return "Sure! Here are the people and things it is about: a mill, a river."
+
+
+@pytest.mark.parametrize(
+    ("about", "options", "found", "advice"),
+    [
+        ({}, None, r"asking http://127\.0\.0\.1:9/v1 for its models: no connection", "Start "),
+        (
+            {"model": "another"},
+            {},
+            r"'another' at .* is not served there; served are stub",
+            "Set the model to one of them",
+        ),
+        (
+            {},
+            {"faults": {"no_logprobs": 1.0}},
+            "the reply has no log-probability per token",
+            "Serve the model with vLLM",
+        ),
+        ({}, {"faults": {"overloaded": 1.0}}, "it is overloaded", "Wait, or add servers"),
+        ({}, {"faults": {"empty": 1.0}}, r"\(8 empty\)", "Choose an instruction-tuned model"),
+        ({"sampling": Sampling(max_tokens=3)}, {}, r"\(8 cut_off\)", "Raise sampling.max_tokens"),
+        ({}, {"context_tokens": 40}, r"\(8 rejected\)", "Lower sampling.max_tokens or the source's max_chars"),
+    ],
+)
+def test_what_cannot_work_is_one_error_that_says_what_to_do_and_begins_nothing(
+    profile: Profile,
+    store: Store,
+    snapshot_id: str,
+    about: dict[str, Any],
+    options: dict[str, Any] | None,
+    found: str,
+    advice: str,
+) -> None:
+    recipe = recipe_on(snapshot_id, **about)
+    with stub_server(StubOptions(**options or {})) as stub:
+        message = refusal(store, on_servers(profile, DOWN if options is None else stub), recipe)
+
+    assert re.search(found, message)
+    assert f". {advice}" in message
+    assert begun(store) == 0
+
+
+def refusal(store: Store, place: Profile, recipe: Recipe) -> str:
+    """Return the one sentence that a pre-flight fails with."""
+    with pytest.raises(ServerError) as caught:
+        try_out(store, place, recipe, None)
+    message = str(caught.value)
+    assert HOUSE_FORM.fullmatch(message), message
+    return message
+
+
+def test_lists_that_are_no_json_are_found_out_before_a_corpus_is_turned_into_drops(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stub_model, "_write", no_json)
+    place = on_servers(profile, stub)
+    message = refusal(store, place, recipe_on(snapshot_id, "entigraph"))
+
+    assert "trying out entigraph on 'stub': none of the first 8 replies can be used (8 malformed)" in message
+    assert "Serve the model with structured outputs" in message
+    assert begun(store) == 0
+    assert try_out(store, place, recipe_on(snapshot_id, "rephrase"), None).num_usable == PROBES
+
+
+def test_one_first_reply_that_can_be_used_is_enough(profile: Profile, store: Store, snapshot_id: str) -> None:
+    recipe = recipe_on(snapshot_id)
+    with stub_server(StubOptions(faults={"empty": 0.3, "filtered": 0.2}, context_tokens=88)) as stub:
+        budget = try_out(store, on_servers(profile, stub), recipe, None)
+
+    assert 0 < budget.num_usable < budget.num_probes == PROBES
+    assert f"{budget.num_usable} of 8 first replies can be used" in budget.summary
+
+
+def test_the_error_counts_every_fault_and_advises_on_the_commonest(
+    profile: Profile, store: Store, snapshot_id: str
+) -> None:
+    recipe = recipe_on(snapshot_id, sampling=Sampling(max_tokens=3))
+    with stub_server(StubOptions(faults={"empty": 0.3})) as stub:
+        message = refusal(store, on_servers(profile, stub), recipe)
+
+    assert re.search(r"none of the first 8 replies can be used \(\d cut_off, \d empty\)", message)
+    assert "Raise sampling.max_tokens" in message
+
+
+@pytest.mark.server
+def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
+    tmp_path: Path, corpus: Path, api_url: str, stub: Stub
+) -> None:
+    place = Place(tmp_path)
+    serving = {"kind": "servers", "urls": [stub.url]}
+    profile = write_profile(tmp_path, serving=serving, prices=PRICES.model_dump())
+    refresh_snapshot(place.store, Files(paths=[str(corpus / "*.md")], max_chars=400), 0.05)
+    given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 12, "profile": profile}
+    dry = run(tmp_path, api_url, given, "--dry-run")
+
+    assert dry.returncode == 0, dry.stderr
+    assert re.search(r"12 anchors, at most 48 requests, .*, at most [\d.]+ EUR; server up; .* raw; 8 of 8", dry.stderr)
+    assert dry.stdout == f"batch: {place.batch.name}\n"
+    assert begun(place.store) == 0
+    assert len(asked(stub)) == PROBES
+    whole = run(tmp_path, api_url, given)
+    assert (whole.returncode, whole.stdout) == (0, dry.stdout), whole.stderr
+    assert len(asked(stub)) == len(set(asked(stub))) == place.summary("generate")["requests"] == 48
+
+
+def run(folder: Path, api_url: str, given: dict[str, Any], *flags: str) -> "subprocess.CompletedProcess[str]":
+    """Run the flow generate as a person does, to its end."""
+    return subprocess.run(
+        [*command("generate", given), *flags],
+        cwd=ROOT,
+        env=environment(folder, api_url),
+        capture_output=True,
+        text=True,
+        check=False,
+    )

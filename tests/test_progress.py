@@ -1,0 +1,60 @@
+"""What a person sees in a terminal while a batch is made."""
+
+import io
+import logging
+
+import pytest
+from prefect.logging.handlers import PrefectConsoleHandler
+
+from tasks.progress import Terminal
+from tasks.serving.driver import Progress
+from tasks.store.replies import Span
+from tasks.under_way import Made
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """A terminal of 80 columns that Prefect's log goes to."""
+    for name, value in {"TERM": "xterm", "COLUMNS": "80", "TTY_COMPATIBLE": "1"}.items():
+        monkeypatch.setenv(name, value)
+    screen = Screen()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [PrefectConsoleHandler(stream=screen, styles={})])
+    return screen
+
+
+def test_the_bar_is_drawn_on_prefects_console_which_has_no_styles_for_it(screen: Screen) -> None:
+    with Terminal("generate") as one, Terminal("train") as other:
+        one.show(50, "generate: 1 of 2 anchors", "3 records [a]")
+        other.show(10, "train: 1 of 10 steps", "")
+        assert one._display is not None
+        one._display.refresh()
+
+    shown = screen.getvalue()
+    assert "━━━━━━━━" in shown
+    for words in ("generate: 1 of 2 anchors", "3 records [a]", "train: 1 of 10 steps"):
+        assert words in shown
+
+
+def test_a_log_that_goes_to_a_file_gets_no_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = io.StringIO()
+    monkeypatch.setattr(logging.getLogger(), "handlers", [PrefectConsoleHandler(stream=file, styles={})])
+    with Terminal("generate") as terminal:
+        terminal.show(50, "generate: 1 of 2 anchors", "")
+
+    assert file.getvalue() == ""
+
+
+def test_a_batch_is_told_as_the_sum_of_its_shards_and_its_servers_only_while_it_goes_on() -> None:
+    made = Made(Progress(anchors_done=3, records=5, requests_sent=9, drops={"empty": 1, "cut_off": 2}))
+    made.live[Span(4, 8)] = Progress(anchors_done=1, records=1, retries=2, state="1 of 2 servers up, 7 open")
+
+    assert made.told(settled=10, num_anchors=20) == (
+        *(14, 20),
+        "6 records, 3 drops (2 cut_off, 1 empty), 9 requests sent, 2 retries, 1 of 2 servers up, 7 open",
+    )
+    assert made.told(settled=16, num_anchors=20)[2].endswith("9 requests sent, 2 retries")
