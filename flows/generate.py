@@ -13,6 +13,7 @@ from tasks.methods import SBP, AnyMethod
 from tasks.preflight import preflight
 from tasks.serving.opening import served
 from tasks.store import open_store
+from tasks.store.batches import only_writer
 from tasks.store.checkpoints import checkpoint_folder
 from tasks.store.snapshots import read_snapshot
 from tasks.train import prepare_start, prepare_synthesizer
@@ -63,12 +64,13 @@ def generate(
         max_anchors=max_anchors,
     )
     if not is_generated(place, recipe):
-        with served(place, recipe, folder) as reached:
-            preflight(reached, recipe, folder)
-            if dry_run:
-                return recipe.batch_id
-            made = generate_shards(reached, recipe, folder)
-        count_batch(place, recipe, made)
+        with only_writer(place.folder, recipe.batch_id):
+            with served(place, recipe, folder) as reached:
+                preflight(reached, recipe, folder)
+                if dry_run:
+                    return recipe.batch_id
+                made = generate_shards(reached, recipe, folder)
+            count_batch(place, recipe, made)
     return recipe.batch_id
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from prefect import task
@@ -14,7 +15,7 @@ from tasks import under_way
 from tasks.progress import Bar
 from tasks.runner import run_all, slot
 from tasks.serving.driver import Progress
-from tasks.serving.engine import engine
+from tasks.serving.engine import Stopped, engine
 from tasks.serving.opening import count_cached, served_revision
 from tasks.serving.shard import run_shard
 from tasks.store import Store, open_store
@@ -22,7 +23,6 @@ from tasks.store.batches import (
     begin_batch,
     complete_stage,
     count_settled,
-    only_writer,
     plan_batch,
     replies_folder,
     stage_summary,
@@ -115,24 +115,23 @@ def generate_shards(place: Profile, recipe: Recipe, folder: str | None) -> Made:
 
     Raises:
         ServerError: No request can be answered any more; what landed is kept.
-        StoreError: Another process writes the batch, or nothing can be written.
+        StoreError: Nothing can be written.
     """
     store, batch_id = open_store(place), recipe.batch_id
-    with only_writer(place.folder, batch_id):
-        num_anchors = plan_batch(store, recipe)
-        _, settled = count_settled(store, batch_id)
-        spans = spans_of(num_anchors, place.generation.shard_anchors)
-        asked = [{"place": _part_of(place), "recipe": recipe, "folder": folder, "span": span} for span in spans]
-        made, before = under_way.begin(batch_id), cached_tokens(place, recipe)
-        try:
-            with Bar(f"generate {batch_id}", "anchors", lambda: made.told(settled, num_anchors)) as bar:
-                for number, progress in run_all(place, generate_shard, asked, _guard(place, recipe, folder)):
-                    made.live.pop(spans[number], None)
-                    made.progress = made.progress.add(progress)
-                made.seconds = bar.seconds
-        finally:
-            under_way.end(batch_id)
-        made.cache_hit_rate = _hit_rate(before, cached_tokens(place, recipe))
+    num_anchors = plan_batch(store, recipe)
+    _, settled = count_settled(store, batch_id)
+    spans = spans_of(num_anchors, place.generation.shard_anchors)
+    asked = [{"place": _part_of(place), "recipe": recipe, "folder": folder, "span": span} for span in spans]
+    made, before = under_way.begin(batch_id), cached_tokens(place, recipe)
+    try:
+        with Bar(f"generate {batch_id}", "anchors", lambda: made.told(settled, num_anchors)) as bar:
+            for number, progress in run_all(place, generate_shard, asked, _held(place, recipe, folder, made)):
+                made.live.pop(spans[number], None)
+                made.progress = made.progress.add(progress)
+            made.seconds = bar.seconds
+    finally:
+        under_way.end(batch_id)
+    made.cache_hit_rate = _hit_rate(before, cached_tokens(place, recipe))
     return made
 
 
@@ -149,6 +148,8 @@ def generate_shard(place: Profile, recipe: Recipe, folder: str | None, span: Spa
     made = shared or Made()
     bar = Bar(f"anchors {span.begin} to {span.end}", "anchors", lambda: made.told(0, span.end - span.begin))
     with slot(place), contextlib.nullcontext() if shared else bar:
+        if made.is_stopped:
+            raise Stopped(f"generating anchors {span.begin} to {span.end}: the run was stopped; run the same again.")
         return generate_records(open_store(place), place, recipe, folder, span, made.live)
 
 
@@ -168,9 +169,21 @@ def _hit_rate(before: Cached, after: Cached) -> float | None:
     return (after[0] - before[0]) / (after[1] - before[1])
 
 
-def _guard(place: Profile, recipe: Recipe, folder: str | None) -> contextlib.AbstractContextManager[Any]:
-    """Return what holds the engine of this process for a run of threads, and ends what it asks when the run fails."""
-    return contextlib.nullcontext() if isinstance(place.runner, Ray) else engine(place, recipe, folder, for_all=True)
+@contextlib.contextmanager
+def _held(place: Profile, recipe: Recipe, folder: str | None, made: Made) -> Iterator[None]:
+    """Hold the engine of this process while threads run shards; when one fails, all that is asked ends at once."""
+    if isinstance(place.runner, Ray):
+        yield
+        return
+    with engine(place, recipe, folder, for_all=True) as lent:
+        made.state = lambda: lent.state
+        try:
+            yield
+        except BaseException:
+            made.is_stopped = True
+            raise
+        finally:
+            made.state = None
 
 
 def _part_of(place: Profile) -> Profile:

@@ -40,7 +40,10 @@ logger = logging.getLogger("gainloop.preflight")
 
 @dataclass(frozen=True)
 class Budget:
-    """What a batch will take. Tokens are estimated from the first replies; requests and costs are upper bounds."""
+    """What a batch will take. Requests are an upper bound; tokens are estimated from the first replies.
+
+    ``cost`` is that of the estimated prompts and of replies that are all as long as they may be.
+    """
 
     batch_id: str
     num_anchors: int
@@ -48,7 +51,7 @@ class Budget:
     prompt_tokens: int
     completion_tokens: int
     max_completion_tokens: int
-    max_cost: float
+    cost: float
     currency: str
     num_usable: int
     num_probes: int
@@ -66,7 +69,7 @@ class Budget:
 
     @property
     def price(self) -> str:
-        return f"at most {self.max_cost:,.2f} {self.currency}" if self.max_cost else "no price set"
+        return f"about {self.cost:,.2f} {self.currency} if all replies are long" if self.cost else "no price set"
 
     def as_markdown(self) -> str:
         """Return it as the table that the run's page shows."""
@@ -112,7 +115,10 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
     replies = [answer for _, answer in asked if isinstance(answer, Reply)]
     max_requests = read_method(recipe.method).max_requests * drawn.height
     # Prompts grow with their anchors; replies are taken to be as long as the first ones.
-    per_byte = sum(reply.prompt_tokens for reply in replies) / sum(len(anchor.text.encode()) for anchor in anchors)
+    answered = [
+        len(anchor.text.encode()) for anchor, (_, answer) in zip(anchors, asked, strict=True) if answer in replies
+    ]
+    per_byte = sum(reply.prompt_tokens for reply in replies) / sum(answered)
     prompt_tokens = round(max_requests * per_byte * float(drawn["num_bytes"].mean() or 0))  # type: ignore[arg-type]
     max_completion_tokens = max_requests * recipe.sampling.max_tokens
     return Budget(
@@ -122,7 +128,7 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
         prompt_tokens=prompt_tokens,
         completion_tokens=round(max_requests * sum(reply.completion_tokens for reply in replies) / len(replies)),
         max_completion_tokens=max_completion_tokens,
-        max_cost=place.prices.cost(prompt_tokens, max_completion_tokens),
+        cost=place.prices.cost(prompt_tokens, max_completion_tokens),
         currency=place.prices.currency,
         num_usable=faults.count(""),
         num_probes=len(faults),

@@ -4,6 +4,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -41,10 +42,17 @@ def run_all(
     Args:
         guard: Entered before the first and left after the last task run, or at once when one fails.
     """
+    at_once = place.runner.workers if isinstance(place.runner, Ray) else 2 * place.generation.shards_at_once
+    waiting, under_way = iter(enumerate(asked)), {}
     with _own_server_for_all(), _runner_of(place) as runner, guard:
-        numbers = {runner.submit(task, parameters=one): number for number, one in enumerate(asked)}
-        for future in as_completed(list(numbers)):
-            yield numbers[future], future.result()
+        # A cluster that is there already may have room for more than may be in flight.
+        for number, one in islice(waiting, at_once):
+            under_way[runner.submit(task, parameters=one)] = number
+        while under_way:
+            future = next(as_completed(list(under_way)))
+            yield under_way.pop(future), future.result()
+            for number, one in islice(waiting, 1):
+                under_way[runner.submit(task, parameters=one)] = number
 
 
 @contextmanager
@@ -58,6 +66,8 @@ def slot(place: Profile) -> Iterator[None]:
         try:
             held.enter_context(concurrency(limit, strict=True))
         except ConcurrencySlotAcquisitionError as error:
+            if "must be created" not in str(error):
+                raise
             raise BadInput(
                 f"taking a slot of the concurrency limit {limit!r}: the Prefect server has none of that name; "
                 f"one that exists is needed. Run `prefect gcl create {limit} --limit 4`, or take concurrency_limit "

@@ -1,5 +1,6 @@
 """What the shards of a batch have done so far: kept where the flow runs, so that one bar shows them all."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tasks.progress import Told
@@ -9,12 +10,17 @@ from tasks.store.replies import Span
 
 @dataclass
 class Made:
-    """What one run has done for a batch: ``progress`` of complete shards, ``live`` of those under way here."""
+    """What one run has done for a batch: ``progress`` of complete shards, ``live`` of those under way here.
+
+    ``state`` tells how the servers do while it runs; ``is_stopped``, that no further shard may begin.
+    """
 
     progress: Progress = field(default_factory=Progress)
     seconds: float = 0.0
     cache_hit_rate: float | None = None
     live: dict[Span, Progress] = field(default_factory=dict)
+    is_stopped: bool = False
+    state: Callable[[], str] | None = None
 
     def told(self, settled: int, num_anchors: int) -> Told:
         """Return how far the batch is, for a bar.
@@ -33,8 +39,9 @@ class Made:
         others = {"replies from before": done.replies_reused, "retries": done.retries, "refused": done.refusals}
         note += "".join(f", {count:,} {name}" for name, count in others.items() if count)
         num_done = settled + done.anchors_done
-        if done.state and num_done < num_anchors:
-            note += f", {done.state}"
+        state = self.state() if self.state else done.state
+        if state and num_done < num_anchors:
+            note += f", {state}"
         return num_done, num_anchors, note
 
 

@@ -66,8 +66,8 @@ def test_the_budget_of_a_batch_that_is_asked_for_whole_is_what_it_takes(
     assert (budget.num_anchors, budget.max_requests) == (summary["anchors"], summary["requests"]) == (5, 5)
     assert (budget.prompt_tokens, budget.completion_tokens) == (summary["prompt_tokens"], summary["completion_tokens"])
     assert budget.max_completion_tokens == 5 * recipe.sampling.max_tokens
-    assert budget.max_cost == pytest.approx((2 * summary["prompt_tokens"] + 5 * 5 * 64) / 1e6)
-    assert budget.max_cost > summary["cost"] > 0
+    assert budget.cost == pytest.approx((2 * summary["prompt_tokens"] + 5 * 5 * 64) / 1e6)
+    assert budget.cost > summary["cost"] > 0
     assert (budget.num_usable, budget.num_probes) == (5, 5)
     assert budget.logprob_semantics == "raw"
 
@@ -98,12 +98,12 @@ def test_a_budget_says_what_it_costs_on_a_line_and_in_a_table() -> None:
 
     assert budget.summary == (
         "Batch b1: 1,200 anchors, at most 4,800 requests, about 960,000 prompt tokens and 500,000 completion tokens "
-        "(at most 921,600), at most 6.53 EUR; 2 of 2 servers up; log-probabilities are raw; 7 of 8 first replies can "
-        "be used"
+        "(at most 921,600), about 6.53 EUR if all replies are long; 2 of 2 servers up; log-probabilities are raw; 7 of 8 "
+        "first replies can be used"
     )
     rows = dict(re.findall(r"^\| (.+) \| (.+) \|$", budget.as_markdown(), re.MULTILINE))
     assert rows["requests, at most"] == "4,800"
-    assert rows["cost"] == "at most 6.53 EUR"
+    assert rows["cost"] == "about 6.53 EUR if all replies are long"
     assert rows["first replies that can be used"] == "7 of 8"
 
 
@@ -224,7 +224,10 @@ def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
     dry = run(tmp_path, api_url, given, "--dry-run")
 
     assert dry.returncode == 0, dry.stderr
-    assert re.search(r"12 anchors, at most 48 requests, .*, at most [\d.]+ EUR; server up; .* raw; 8 of 8", dry.stderr)
+    assert re.search(
+        r"12 anchors, at most 48 requests, .*, about [\d.]+ EUR if all replies are long; server up; .* raw; 8 of 8",
+        dry.stderr,
+    )
     assert dry.stdout == f"batch: {place.batch.name}\n"
     assert begun(place.store) == 0
     assert len(asked(stub)) == PROBES

@@ -35,6 +35,7 @@ class Engine:
 
     def __init__(self, profile: Profile, recipe: Recipe, folder: str | None) -> None:
         self.num_users = 0
+        self._is_ended = False
         self._under_way: set[concurrent.futures.Future[Any]] = set()
         self._asked = (profile, recipe, folder)
         self._loop = uvloop.new_event_loop()
@@ -53,6 +54,8 @@ class Engine:
         """
         under_way = asyncio.run_coroutine_threadsafe(work(self._opened()), self._loop)
         self._under_way.add(under_way)
+        if self._is_ended:
+            under_way.cancel()
         try:
             return under_way.result()
         except concurrent.futures.CancelledError:
@@ -68,6 +71,11 @@ class Engine:
         """What the generator's log-probabilities are of; see ``Generator``."""
         return self._opened().logprob_semantics
 
+    @property
+    def state(self) -> str:
+        """How the servers do, in a few words; nothing before they are found."""
+        return self._pool.state if self._pool else ""
+
     def _opened(self) -> Pool:
         self._ready.wait()
         if self._error:
@@ -77,6 +85,7 @@ class Engine:
 
     def cancel_all(self) -> None:
         """End what is under way; who waits for it is told that it was ``Stopped``."""
+        self._is_ended = True
         for work in list(self._under_way):
             work.cancel()
 
@@ -84,6 +93,7 @@ class Engine:
         """Close the pool, end the thread."""
         self._loop.call_soon_threadsafe(self._over.set)
         self._thread.join()
+        self._loop.close()
 
     async def _live(self) -> None:
         before = gc.get_threshold()
@@ -97,10 +107,10 @@ class Engine:
                 for task in under_way:
                     task.cancel()
                 await asyncio.gather(*under_way, return_exceptions=True)
-            await self._loop.shutdown_default_executor()
         except BaseException as error:  # every user of the engine is told
             self._error = error
         finally:
+            await self._loop.shutdown_default_executor()
             gc.unfreeze()
             gc.set_threshold(*before)
             self._ready.set()

@@ -18,9 +18,6 @@ from tasks.serving.limit import Limit
 from tasks.serving.queue import Desk, Queue
 from tasks.serving.watch import Watch
 
-LONGEST_PAUSE = 2.0
-"""Seconds between two questions to a server that refuses and does not say for how long."""
-
 logger = logging.getLogger("gainloop.pool")
 
 
@@ -92,7 +89,7 @@ class Pool:
         """
         tally = tally or Tally()
         left, attempt = self.bounds.deadline_seconds, 1
-        again = False
+        again, refused_since = False, 0.0
         while True:
             desk = await self._queue.take(near, again=again)
             tally.requests_sent += 1
@@ -109,6 +106,8 @@ class Pool:
             left -= time.monotonic() - asked
             if reason == "overloaded":
                 tally.refusals += 1
+                self._require_room(asked, refused_since)
+                refused_since = refused_since or asked
             if reason in ("overloaded", "excluded"):
                 continue
             # Full jitter, doubling: a server that stumbles is not hit by all at once.
@@ -149,27 +148,17 @@ class Pool:
             with self._watch.watched(one):
                 async with one.scope:
                     reply = await desk.generator.complete(one.request_id, one.request, one.sampling)
+            self._watch.heard(desk, reply)
         except TimeoutError:
             if one.reply:
                 return one.reply
             raise TryAgain("connection" if one.is_lost else "deadline") from None
         except TryAgain as error:
-            self._note_fault(desk, error, one.begun)
+            self._watch.faulted(desk, error, one.begun)
             raise
         finally:
             self._queue.give_back(desk)
-        self._watch.heard(desk, reply)
         return reply
-
-    def _note_fault(self, desk: Desk, error: TryAgain, sent_at: float) -> None:
-        now = time.monotonic()
-        if error.reason == "connection":
-            self._watch.suspect(desk)
-        elif error.reason == "overloaded":
-            if desk.limit.refused(now, sent_at, desk.num_open):
-                desk.pauses += 1
-            pause = error.after_seconds or min(LONGEST_PAUSE, 0.01 * 2 ** min(desk.pauses, 10))
-            self._watch.pause(desk, pause)
 
     async def _admit(self, desk: Desk) -> None:
         """Find out whether a generator that came up is the one that is needed."""
@@ -184,6 +173,12 @@ class Pool:
                 "all must serve one model. Mend the urls, or set the revision if the weights are the same."
             )
         desk.is_admitted = True
+
+    def _require_room(self, now: float, refused_since: float) -> None:
+        """Give up a request that is refused for as long as its deadline while others are answered."""
+        is_late = refused_since and now - refused_since > self.bounds.deadline_seconds
+        if is_late and max(desk.heard_at for desk in self.desks) > refused_since:
+            raise Refused("overloaded")
 
     async def _require_working(self, since: float) -> None:
         """Make sure that a request is at fault and not its generator, which would turn a whole corpus into drops.

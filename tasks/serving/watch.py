@@ -5,8 +5,9 @@ import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from schemas.errors import ServerError
@@ -18,15 +19,14 @@ from tasks.serving.limit import Limit
 from tasks.serving.queue import Desk, Queue
 
 TICK_SECONDS = 0.2
-SILENT_SECONDS = 10.0
-"""A generator with open requests that has not replied for so long is asked whether it is up."""
+SILENT_SECONDS, DEAF_PROBES = 10.0, 3
+"""One with open requests that has not replied for so long, and is deaf to so many probes in a row, is down."""
 
-DEAF_PROBES = 3
-"""So many times in a row it must not answer that question before its requests are sent elsewhere."""
-
-STRAGGLER_SECONDS = 2.0
-STRAGGLER_TIMES = 3
+STRAGGLER_SECONDS, STRAGGLER_TIMES = 2.0, 3
 """A straggler has taken so many times as long as 95 % of the last replies, and no less than the seconds above."""
+
+LONGEST_PAUSE = 2.0
+"""Seconds between two questions to a server that refuses and does not say for how long."""
 
 FEWEST_REPLIES = 20
 """What counts as slow is known once there are so many replies."""
@@ -35,7 +35,7 @@ logger = logging.getLogger("gainloop.pool")
 
 
 class Watch:
-    """Looks after a pool's desks four times a second, in its event loop.
+    """Looks after a pool's desks five times a second, in its event loop.
 
     Args:
         admit: Finds out whether a generator that came up again is the one that is needed.
@@ -72,10 +72,19 @@ class Watch:
         """Take note of a reply, before its place is given to another."""
         now = time.monotonic()
         desk.heard_at, desk.away_since, desk.pauses = now, None, 0
-        desk.limit.answered(now, desk.num_open + 1 >= desk.limit.value)
+        desk.limit.answered(now, desk.num_open >= desk.limit.value)
         self._seconds.append(reply.seconds)
 
-    def pause(self, desk: Desk, seconds: float) -> None:
+    def faulted(self, desk: Desk, error: TryAgain, sent_at: float) -> None:
+        """Take note of what a passing fault says about the desk."""
+        if error.reason == "connection":
+            self.suspect(desk)
+        elif error.reason == "overloaded":
+            if desk.limit.refused(time.monotonic(), sent_at, desk.num_open):
+                desk.pauses += 1
+            self._pause(desk, error.after_seconds or min(LONGEST_PAUSE, 0.01 * 2 ** min(desk.pauses, 10)))
+
+    def _pause(self, desk: Desk, seconds: float) -> None:
         """Ask nothing of a desk for some time."""
         now = time.monotonic()
         desk.paused_until = max(desk.paused_until, now + seconds)
@@ -116,7 +125,8 @@ class Watch:
             except Unreachable:
                 pass
             except ServerError as error:
-                self._exclude_quietly(desk, error)
+                with suppress(ServerError):  # everyone who waits was told
+                    self.exclude(desk, error)
                 return
             if not was_away:
                 logger.warning("%s is down; what it had is asked elsewhere, or once it is up", desk.generator.name)
@@ -131,12 +141,6 @@ class Watch:
             desk.heard_at = now  # its check was answered; that it is up alone is no reply
         desk.is_up, desk.away_since = True, None
         self._queue.serve()
-
-    def _exclude_quietly(self, desk: Desk, error: ServerError) -> None:
-        try:
-            self.exclude(desk, error)
-        except ServerError:
-            return  # everyone who waits was told
 
     def _cut(self, desk: Desk) -> None:
         """End what is open at a desk that is down: nothing would say so if its host is gone."""
@@ -166,7 +170,7 @@ class Watch:
 
     def _note_outage(self, now: float) -> None:
         desks = [desk for desk in self._queue.desks if desk.error is None]
-        since = [desk.away_since for desk in desks if desk.away_since is not None]
+        since = [desk.away_since for desk in desks if desk.away_since and (not desk.is_up or desk.num_open == 0)]
         if self._queue.num_waiting and len(since) == len(desks) and now - max(since) > self._bounds.outage_seconds:
             names = ", ".join(desk.generator.name for desk in desks)
             error = Unreachable(
@@ -208,6 +212,11 @@ class Watch:
                 one.tally.requests_sent += 1
                 one.tally.hedges += 1
                 one.hedge = self._spawn(self._ask_beside(one, desk))
+                # Not in the coroutine: one that is cancelled before it begins runs none of it.
+                one.hedge.add_done_callback(partial(self._leave, desk))
+
+    def _leave(self, desk: Desk, _task: "asyncio.Task[None]") -> None:
+        self._queue.give_back(desk)
 
     def _spare(self, one: Attempt, now: float) -> Desk | None:
         """Return where a request is sent a second time: another desk if there is one, full or not."""
@@ -215,13 +224,13 @@ class Watch:
         return min(usable, key=lambda desk: (desk is one.desk, desk.num_open), default=None)
 
     async def _ask_beside(self, one: Attempt, desk: Desk) -> None:
+        begun = time.monotonic()
         try:
             reply = await desk.generator.complete(one.request_id, one.request, one.sampling)
-        except (TryAgain, Refused, ServerError):
-            one.hedge = None  # the first attempt may still succeed, and its faults are acted on
-            return
-        finally:
-            self._queue.give_back(desk)
+        except TryAgain as error:
+            return self.faulted(desk, error, begun)
+        except (Refused, ServerError):
+            return  # the first attempt will say so too, or succeed
         self.heard(desk, reply)
         if one in self._open and one.reply is None:
             one.reply = replace(reply, attempt=2)
@@ -230,5 +239,11 @@ class Watch:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            logger.error("watching the servers failed", exc_info=error)
+            self._queue.fail(ServerError(f"watching the servers: {error!r}; this is a fault of gainloop. Report it."))

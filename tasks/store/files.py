@@ -55,6 +55,8 @@ def whole_file(url: str, size: str = "") -> Iterator[IO[bytes]]:
                 file.seek(0)
                 system.makedirs(posixpath.dirname(path), exist_ok=True)
                 system.pipe_file(path, file.read())  # one object put is atomic
+    except GainloopError:
+        raise
     except OSError as error:
         raise StoreError(
             f"writing {url}: {error.strerror or error}; the folder must be writable and have room{size}. "

@@ -86,8 +86,8 @@ def span_of(url: str) -> Span:
     >>> span_of("data/batches/b/replies/part-0000000256-0000000512-0123456789abcdef.parquet")
     Span(begin=256, end=512)
     """
-    _, begin, end, _ = url.rsplit("/", 1)[-1].split("-")
-    return Span(int(begin), int(end))
+    named = url.rsplit("/", 1)[-1].split("-")
+    return Span(int(named[1]), int(named[2])) if len(named) == 4 else Span()  # an earlier version named none
 
 
 def write_replies(folder: str, rows: list[Row], span: Span) -> None:
@@ -119,15 +119,26 @@ def read_part(url: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
     try:
         with fsspec.open(url, "rb") as file:
             part = pq.ParquetFile(file, page_checksum_verification=True)
-            table = part.read(columns, use_threads=False).cast(_schema(columns))
-    except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            table = part.read(columns, use_threads=False)
+    except TimeoutError:
+        raise
+    except (pa.ArrowException, OSError) as error:  # a wrong checksum is an OSError without a number
         if isinstance(error, OSError) and error.errno is not None:
             raise
         system, path = fsspec.url_to_fs(url)
         system.mv(path, f"{path}.torn")
         logger.warning("set aside %s: %s; its replies count as not landed", url, str(error).splitlines()[0])
         return
-    yield table
+    yield _with_all(table, _schema(columns))
+
+
+def _with_all(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Return a part with every column: what an earlier version did not write down is null."""
+    arrays = [
+        table[column.name] if column.name in table.column_names else pa.nulls(len(table), column.type)
+        for column in schema
+    ]
+    return pa.table(arrays, names=schema.names).cast(schema)
 
 
 def compact_replies(folder: str, span: Span | None = None) -> None:
@@ -157,7 +168,7 @@ def _merge(folder: str, urls: list[str]) -> None:
         return
     spans = [span_of(url) for url in urls]
     whole = Span(min(span.begin for span in spans), max(span.end for span in spans))
-    target = f"{folder}/{whole.part(urls)}"
+    target = f"{folder}/{whole.part([url.rsplit('/', 1)[-1] for url in urls])}"
     with whole_file(target) as sink, pq.ParquetWriter(sink, COLUMNS, **KEEPING) as writer:
         for table in _row_groups(urls):
             writer.write_table(table)

@@ -70,6 +70,12 @@ async def ask_many(pool: Pool, count: int, tally: Tally | None = None) -> list[R
     return await asyncio.gather(*(ask(pool, number, tally) for number in range(count)))
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
 async def test_the_deadline_counts_the_time_at_generators_and_not_the_wait_for_a_place() -> None:
     one = Timed(rule=lambda _number: 0.3)
     async with pool_of(one, max_in_flight=1, deadline_seconds=0.6) as pool:
@@ -152,7 +158,7 @@ async def test_one_that_is_down_at_first_joins_once_it_is_up(caplog: pytest.LogC
         assert pool.state == "1 of 2 servers up, 0 open"
         assert {reply.text for reply in await ask_many(pool, 4)} == {"from one"}
         late.up = True
-        await asyncio.sleep(1.1)
+        await until(lambda: pool.state == "2 of 2 servers up, 0 open")
         assert late.num_checks == 2
         assert {reply.text for reply in await ask_many(pool, 4)} == {"from one", "from late"}
 
@@ -169,7 +175,7 @@ async def test_one_that_comes_back_with_other_weights_is_left_out(caplog: pytest
         changed.up, changed.revision = False, "2"
         await ask_many(pool, 4)
         changed.up = True
-        await asyncio.sleep(0.3)
+        await until(lambda: "different weights" in caplog.text)
         assert "they name different weights (2 at changed, 1 elsewhere)" in caplog.text
         assert pool.state == "1 of 2 servers up, 0 open"
         assert {reply.text for reply in await ask_many(pool, 8)} == {"from one"}
