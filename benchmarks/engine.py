@@ -68,6 +68,7 @@ def compare(turns: int, rows: int, in_flight: int, many_rows: int) -> dict[str, 
         "cpu_ms_per_row_above_floor": engine["cpu_ms_per_row"] - floor["cpu_ms_per_row"],
         "cpu_ratio": engine["cpu_ms_per_row"] / floor["cpu_ms_per_row"],
         "rss_mb": engine["rss_mb"],
+        "peak_rss_mb": engine["peak_rss_mb"],
         "rows": rows,
         "in_flight": in_flight,
         "turns": turns,
@@ -80,6 +81,7 @@ def compare(turns: int, rows: int, in_flight: int, many_rows: int) -> dict[str, 
         with running_stub(StubOptions()) as url:
             many = measure("rows", url, many_rows, in_flight, logprobs=False)
         result |= {"many_rows": many_rows, "many_rows_s": many["rows_s"], "many_rss_mb": many["rss_mb"]}
+        result["many_peak_rss_mb"] = many["peak_rss_mb"]
     return result
 
 

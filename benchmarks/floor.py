@@ -19,13 +19,17 @@ PROMPT_CHARACTERS = 400
 
 @dataclass(frozen=True)
 class Measured:
-    """What a loop took. CPU is of this process, and ``rss_mb`` its peak, the interpreter and its imports among it."""
+    """What a loop took. CPU and memory are this process's, the interpreter and its imports among it.
+
+    ``rss_mb`` is resident while the loop runs, the median of what was seen; ``peak_rss_mb`` the most there ever was.
+    """
 
     rows: int
     seconds: float
     rows_s: float
     cpu_ms_per_row: float
     rss_mb: float
+    peak_rss_mb: float
 
 
 def chat_bodies(rows: int, logprobs: bool) -> Iterator[bytes]:
@@ -62,7 +66,12 @@ def measure(url: str, rows: int, in_flight: int, logprobs: bool = False) -> Meas
     begun, cpu_begun = time.perf_counter(), time.process_time()
     answered = asyncio.run(bare_loop(url, chat_bodies(rows, logprobs), in_flight))
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
-    return Measured(answered, seconds, answered / seconds, 1000 * cpu_seconds / answered, peak_rss_mb())
+    return Measured(answered, seconds, answered / seconds, 1000 * cpu_seconds / answered, rss_mb(), peak_rss_mb())
+
+
+def rss_mb() -> float:
+    """Return this process's resident memory now, in MB; Linux only."""
+    return _status_mb("VmRSS:")
 
 
 def peak_rss_mb() -> float:
@@ -70,9 +79,13 @@ def peak_rss_mb() -> float:
 
     Not ``getrusage``: what that tells begins with the memory of the process that started this one.
     """
+    return _status_mb("VmHWM:")
+
+
+def _status_mb(name: str) -> float:
     lines = Path("/proc/self/status").read_text().splitlines()
-    (peak_kib,) = (int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
-    return peak_kib * 1024 / 1e6
+    (kib,) = (int(line.split()[1]) for line in lines if line.startswith(name))
+    return kib * 1024 / 1e6
 
 
 def read_flags(loop: str, about: str | None) -> argparse.Namespace:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
-from benchmarks.floor import PROMPT_CHARACTERS, TEXT, Measured, peak_rss_mb, read_flags, show
+from benchmarks.floor import PROMPT_CHARACTERS, TEXT, Measured, peak_rss_mb, read_flags, rss_mb, show
 
 
 async def openai_loop(url: str, rows: int, in_flight: int, logprobs: bool) -> int:
@@ -37,7 +37,10 @@ def main() -> None:
     begun, cpu_begun = time.perf_counter(), time.process_time()
     answered = asyncio.run(openai_loop(asked.url, asked.rows, asked.in_flight, asked.logprobs))
     seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
-    show(Measured(answered, seconds, answered / seconds, 1000 * cpu_seconds / answered, peak_rss_mb()), asked.json)
+    show(
+        Measured(answered, seconds, answered / seconds, 1000 * cpu_seconds / answered, rss_mb(), peak_rss_mb()),
+        asked.json,
+    )
 
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from statistics import median
 
-from benchmarks.floor import TEXT, Measured, peak_rss_mb, read_flags, show
+from benchmarks.floor import TEXT, Measured, peak_rss_mb, read_flags, rss_mb, show
 from schemas.profile import Generation, Profile, Servers, StorePlace
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor
@@ -41,8 +42,13 @@ def make_corpus(place: Profile, rows: int) -> None:
     insert_snapshot(store, {"snapshot_id": SNAPSHOT, "num_anchors": rows, **about}, {"all": "1"})
 
 
-def make_records(place: Profile, recipe: Recipe) -> Progress:
-    """Run every shard of a recipe as the flow ``generate`` does, Prefect apart."""
+def make_records(place: Profile, recipe: Recipe) -> tuple[Progress, float]:
+    """Run every shard of a recipe as the flow ``generate`` does, Prefect apart.
+
+    Returns:
+        What was done, and the median of the resident memory after each shard, in MB.
+    """
+    seen: list[float] = []
     store, size = open_store(place), place.generation.shard_anchors
     num_anchors = plan_batch(store, recipe)
     replies = replies_folder(place.folder, recipe.batch_id)
@@ -52,8 +58,9 @@ def make_records(place: Profile, recipe: Recipe) -> Progress:
         shards = [lambda pool, span=span: run_shard(store, replies, recipe, pool, span) for span in spans]
         for done in threads.map(lent.run, shards):
             total = total.add(done)
+            seen.append(rss_mb())
     compact_replies(replies)
-    return total
+    return total, median(seen)
 
 
 def measure(url: str, rows: int, in_flight: int, logprobs: bool, deadline_seconds: float = 600) -> Measured:
@@ -71,12 +78,12 @@ def measure(url: str, rows: int, in_flight: int, logprobs: bool, deadline_second
         make_records(place, recipe_of(min(rows, WARM_UP_ROWS), seed=1))
         recipe = recipe_of(rows, seed=0)
         begun, cpu_begun = time.perf_counter(), time.process_time()
-        done = make_records(place, recipe)
+        done, resident = make_records(place, recipe)
         seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
         peak = peak_rss_mb()
         landed = read_replies(replies_folder(folder, recipe.batch_id), columns=["request_id"]).height
         assert done.records == landed == rows - sum(done.drops.values()), (done, landed)
-    return Measured(rows, seconds, rows / seconds, 1000 * cpu_seconds / rows, peak)
+    return Measured(rows, seconds, rows / seconds, 1000 * cpu_seconds / rows, resident, peak)
 
 
 def recipe_of(rows: int, seed: int) -> Recipe:

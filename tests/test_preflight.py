@@ -98,8 +98,8 @@ def test_a_budget_says_what_it_costs_on_a_line_and_in_a_table() -> None:
 
     assert budget.summary == (
         "Batch b1: 1,200 anchors, at most 4,800 requests, about 960,000 prompt tokens and 500,000 completion tokens "
-        "(at most 921,600), about 6.53 EUR if all replies are long; 2 of 2 servers up; log-probabilities are raw; 7 of 8 "
-        "first replies can be used"
+        "(at most 921,600), about 6.53 EUR if all replies are long; 2 of 2 servers up; log-probabilities are raw; 7 of "
+        "8 first replies can be used"
     )
     rows = dict(re.findall(r"^\| (.+) \| (.+) \|$", budget.as_markdown(), re.MULTILINE))
     assert rows["requests, at most"] == "4,800"

@@ -185,3 +185,48 @@ async def test_a_pool_that_is_left_has_nothing_under_way() -> None:
     async with pool_of(Timed()) as pool:
         await ask_many(pool, 4)
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_request_that_is_always_refused_is_given_up_while_others_are_answered() -> None:
+    class Picky(Timed):
+        async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
+            if request.prompt == "Once 0":
+                raise TryAgain("overloaded")
+            return await super().complete(request_id, request, sampling)
+
+    async with pool_of(Picky(rule=lambda _number: 0.05), deadline_seconds=1) as pool:
+        refused = asyncio.create_task(ask(pool))
+        while not refused.done():
+            await ask(pool, 1)
+        with pytest.raises(Refused, match="overloaded"):
+            await refused
+
+
+async def test_a_hedge_that_is_cancelled_before_it_begins_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "STRAGGLER_SECONDS", 0.2)
+    monkeypatch.setattr(watch, "TICK_SECONDS", 0.01)
+    one, other = Timed("one"), Timed("other")
+    async with pool_of(one, other) as pool:
+        await ask_many(pool, 60)
+        one.rule = other.rule = lambda number: 0.2 + 0.0001 * (number % 100)
+        await ask_many(pool, 200)
+        await asyncio.sleep(0.05)
+        assert [desk.num_open for desk in pool.desks] == [0, 0]
+
+
+async def test_a_hedge_is_sent_once_even_where_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_later(number: int) -> float:
+        if number > 30:
+            raise TryAgain("server_error")
+        return 0.01
+
+    monkeypatch.setattr(watch, "STRAGGLER_SECONDS", 0.2)
+    slow, broken = Timed("slow", lambda number: 1.5 if number == 31 else 0.01), Timed("broken", fail_later)
+    tally = Tally()
+    async with pool_of(slow, broken) as pool:
+        await ask_many(pool, 60)
+        broken.num_asked = 30
+        while slow.num_asked < 30:
+            await ask(pool)
+        assert (await ask(pool, 99, tally)).text == "from slow"
+    assert tally.hedges <= 1

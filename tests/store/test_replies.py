@@ -356,3 +356,15 @@ def test_token_log_probabilities_keep_seven_digits(folder: str) -> None:
     (read,) = read_replies(folder)["token_logprobs"].to_list()
     assert read == pytest.approx(values.tolist(), rel=1e-7)
     assert COLUMNS.field("token_logprobs").type == pa.list_(pa.float32())
+
+
+def test_a_part_that_an_earlier_version_wrote_is_read_and_not_set_aside(folder: str) -> None:
+    write_replies(folder, [(make_reply(1), "anchor", "easy")], ALL)
+    (part,) = Path(folder).iterdir()
+    older = part.with_name("part-0123456789abcdef.parquet")
+    pl.read_parquet(part).drop("attempt", "completion_tokens").write_parquet(older)
+    part.unlink()
+
+    assert read_replies(folder, span=Span(5, 6))["text"].to_list() == [make_reply(1).text]
+    assert read_replies(folder)["attempt"].to_list() == [None]
+    assert [path.name for path in Path(folder).iterdir()] == [older.name]
