@@ -42,8 +42,8 @@ logger = logging.getLogger("gainloop.endpoint")
 class Endpoint:
     """One url and its connections, which belong to the event loop that is first used.
 
-    aiohttp alone takes a third of the CPU that the openai package takes on top of it (benchmarks/engine.py
-    measures both), and the protocol's few fields are read by ``wire`` either way.
+    aiohttp alone takes a fifth of the CPU that it takes with the openai package on top, or less
+    (benchmarks/engine.py measures both), and the protocol's few fields are read by ``wire`` either way.
     """
 
     def __init__(self, url: str, api_key: str) -> None:
