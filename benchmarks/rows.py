@@ -20,7 +20,7 @@ from tasks.serving.shard import run_shard
 from tasks.store import open_store
 from tasks.store.batches import plan_batch, replies_folder
 from tasks.store.parts import PartWriter
-from tasks.store.replies import Span, compact_replies, read_replies
+from tasks.store.replies import compact_replies, read_replies, spans_of
 from tasks.store.snapshots import insert_snapshot
 
 PROMPT_CHARACTERS = 300
@@ -52,7 +52,7 @@ def make_records(place: Profile, recipe: Recipe) -> tuple[Progress, float]:
     store, size = open_store(place), place.generation.shard_anchors
     num_anchors = plan_batch(store, recipe)
     replies = replies_folder(place.folder, recipe.batch_id)
-    spans = [Span(begin, min(begin + size, num_anchors)) for begin in range(0, num_anchors, size)]
+    spans = spans_of(num_anchors, size)
     total = Progress()
     with engine(place, recipe, None) as lent, ThreadPoolExecutor(place.generation.shards_at_once) as threads:
         shards = [lambda pool, span=span: run_shard(store, replies, recipe, pool, span) for span in spans]

@@ -27,20 +27,11 @@ from tasks.store.batches import (
     replies_folder,
     stage_summary,
 )
-from tasks.store.replies import Span, compact_replies, read_replies
+from tasks.store.replies import Span, compact_replies, read_replies, spans_of
 from tasks.under_way import Made
 
 Cached = tuple[float, float] | None
 """Prompt tokens found in the servers' prefix caches, and those looked for; None where servers do not tell."""
-
-
-def spans_of(num_anchors: int, shard_anchors: int) -> list[Span]:
-    """Cut a batch's anchors into shards, one Prefect task run each.
-
-    >>> spans_of(5, 2)
-    [Span(begin=0, end=2), Span(begin=2, end=4), Span(begin=4, end=5)]
-    """
-    return [Span(begin, min(begin + shard_anchors, num_anchors)) for begin in range(0, num_anchors, shard_anchors)]
 
 
 def generate_records(

@@ -73,9 +73,14 @@ async def open_pool(profile: Profile, recipe: Recipe, folder: str | None) -> Asy
 
 
 def connect_servers(place: Servers, bounds: Generation, model: str, revision: str = "") -> Pool:
-    """Return the pool of a profile's servers, with the key from the environment variable it names."""
+    """Return the pool of a profile's servers."""
+    return Pool(_servers(place, model, revision), bounds)
+
+
+def _servers(place: Servers, model: str, revision: str = "") -> list[Server]:
+    """Return a profile's servers, with the key from the environment variable it names."""
     key = os.environ.get(place.api_key_variable) or "none"
-    return Pool([Server(url, model, revision, key, place.logprobs) for url in place.urls], bounds)
+    return [Server(url, model, revision, key, place.logprobs) for url in place.urls]
 
 
 async def count_cached(place: Servers, model: str) -> tuple[float, float] | None:
@@ -83,8 +88,7 @@ async def count_cached(place: Servers, model: str) -> tuple[float, float] | None
 
     All that was asked of them since they started counts; None if one of them does not tell.
     """
-    key = os.environ.get(place.api_key_variable) or "none"
-    servers = [Server(url, model, api_key=key) for url in place.urls]
+    servers = _servers(place, model)
     counts = await asyncio.gather(*(server.cache_counts() for server in servers))
     await asyncio.gather(*(server.close() for server in servers))
     told = [count for count in counts if count is not None]

@@ -80,6 +80,15 @@ class Span:
         return self.begin < other.end and other.begin < self.end
 
 
+def spans_of(num_anchors: int, shard_anchors: int) -> list[Span]:
+    """Cut a batch's anchors into shards, one Prefect task run each.
+
+    >>> spans_of(5, 2)
+    [Span(begin=0, end=2), Span(begin=2, end=4), Span(begin=4, end=5)]
+    """
+    return [Span(begin, min(begin + shard_anchors, num_anchors)) for begin in range(0, num_anchors, shard_anchors)]
+
+
 def span_of(url: str) -> Span:
     """Return whose replies a part has.
 
