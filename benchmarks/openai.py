@@ -1,12 +1,11 @@
 """The openai package on aiohttp, keeping nothing: what its client costs, measured as ``benchmarks.floor`` is."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 
 from openai import AsyncOpenAI, DefaultAioHttpClient
 
-from benchmarks.floor import PROMPT_CHARACTERS, TEXT, Measured, peak_rss_mb, read_flags, rss_mb, show
+from benchmarks.measured import PROMPT_CHARACTERS, TEXT, measure_loop, read_flags, show
 
 
 async def openai_loop(url: str, rows: int, in_flight: int, logprobs: bool) -> int:
@@ -34,13 +33,8 @@ async def openai_loop(url: str, rows: int, in_flight: int, logprobs: bool) -> in
 def main() -> None:
     """Measure what the flags say, and print it."""
     asked = read_flags("openai", __doc__)
-    begun, cpu_begun = time.perf_counter(), time.process_time()
-    answered = asyncio.run(openai_loop(asked.url, asked.rows, asked.in_flight, asked.logprobs))
-    seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
-    show(
-        Measured(answered, seconds, answered / seconds, 1000 * cpu_seconds / answered, rss_mb(), peak_rss_mb()),
-        asked.json,
-    )
+    loop = openai_loop(asked.url, asked.rows, asked.in_flight, asked.logprobs)
+    show(measure_loop(lambda: asyncio.run(loop)), asked.json)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from statistics import median
 
-from benchmarks.floor import TEXT, Measured, peak_rss_mb, read_flags, rss_mb, show
+from benchmarks.measured import TEXT, Measured, peak_rss_mb, read_flags, rss_mb, show
 from schemas.profile import Generation, Profile, Servers, StorePlace
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor

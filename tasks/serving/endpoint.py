@@ -4,13 +4,11 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-
-import aiohttp
+from urllib.parse import urlsplit
 
 from schemas.errors import ServerError
 from tasks.serving import Refused, TryAgain, Unreachable, wire
-
-CONNECT_SECONDS = 5
+from tasks.serving.connection import CONNECT_SECONDS, Answer, Connections, NotHTTP
 
 ASK_SECONDS = 60
 """Longest wait for the answer to a question that a server can answer at once, under load too."""
@@ -40,63 +38,50 @@ logger = logging.getLogger("gainloop.endpoint")
 
 
 class Endpoint:
-    """One url and its connections, which belong to the event loop that is first used.
-
-    aiohttp alone takes a fifth of the CPU that it takes with the openai package on top, or less
-    (benchmarks/engine.py measures both), and the protocol's few fields are read by ``wire`` either way.
-    """
+    """One url: what is asked of it, below it and beside it."""
 
     def __init__(self, url: str, api_key: str) -> None:
         self.url = url
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        self._session: aiohttp.ClientSession | None = None
+        self._path = urlsplit(url).path
+        self._root = self._path.removesuffix("/v1")
+        self._connections: Connections | None = None
         self._rejected = False
 
     async def fetch(self, path: str, body: dict[str, Any] | None = None) -> bytes:
         """Post a body, or get a path, and return the answer.
 
         Args:
-            path: Below the url, or a whole url.
+            path: Below the url; what begins with a slash is one of vLLM's own, beside the OpenAI protocol.
 
         Raises:
-            TryAgain: ``connection``, ``overloaded`` or ``server_error``.
+            TryAgain: ``connection``, ``malformed``, ``overloaded`` or ``server_error``.
             Refused: ``rejected``.
             ServerError: It refuses the key, or has no such path.
         """
-        url = path if "://" in path else f"{self.url}/{path}"
+        path = self._root + path if path.startswith("/") else f"{self._path}/{path}"
         try:
-            sent = None if body is None else aiohttp.BytesPayload(wire.as_bytes(body))
-            async with self._open().request("POST" if sent else "GET", url, data=sent) as answer:
-                content = await answer.read()
-                if answer.status == 200:
-                    return content
-                fault = self._judge(answer, content)
-        except aiohttp.InvalidURL:
-            fault = ServerError(
+            connections = self._connections = self._connections or Connections(self.url, self._headers)
+            sent = b"" if body is None else wire.as_bytes(body)
+            answer = await connections.send("GET" if body is None else "POST", path, sent)
+        except ValueError:
+            raise ServerError(
                 f"asking {self.url}: that is no url; one such as http://localhost:8000/v1 is. Mend the profile's urls."
-            )
-        except aiohttp.ClientResponseError:  # what answers does not speak HTTP
-            fault = TryAgain("malformed")
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            fault = TryAgain("connection")
-        raise fault  # outside the except clauses: the client's error, which knows the key, is not chained
-
-    def _open(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            # uvicorn closes what is idle for 5 s: a connection must not be taken up in that very moment.
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=4)
-            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
-            self._session = aiohttp.ClientSession(
-                connector=connector, timeout=timeout, headers=self._headers, cookie_jar=aiohttp.DummyCookieJar()
-            )
-        return self._session
+            ) from None
+        except NotHTTP:
+            raise TryAgain("malformed") from None
+        except OSError:  # a TimeoutError among them
+            raise TryAgain("connection") from None
+        if answer.status == 200:
+            return answer.content
+        raise self._judge(answer, path)
 
     async def close(self) -> None:
-        if self._session:
-            await self._session.close()
-        self._session = None
+        if self._connections:
+            await self._connections.close()
+        self._connections = None
 
-    def _judge(self, answer: aiohttp.ClientResponse, content: bytes) -> Exception:
+    def _judge(self, answer: Answer, path: str) -> Exception:
         status = answer.status
         if status in (429, 503):
             return TryAgain("overloaded", _retry_after(answer))
@@ -109,25 +94,20 @@ class Endpoint:
             )
         if status == 404:
             return ServerError(
-                f"asking {answer.url}: not found (404); this path of vLLM's server, with the model, is needed. "
+                f"asking {self.url} for {path}: not found (404); what vLLM serves there is needed, with the model. "
                 f"Give a url that ends in /v1, and a model that {self.url}/models lists."
             )
         if not self._rejected:
-            said = content[:500].decode(errors="replace")
+            said = answer.content[:500].decode(errors="replace")
             logger.warning("%s rejects a request (%d): %s; the next are only counted", self.url, status, said)
         self._rejected = True
         return Refused("rejected")
-
-    @property
-    def root(self) -> str:
-        """The url of what vLLM serves beside the OpenAI protocol: /health, /metrics, /tokenize."""
-        return self.url.removesuffix("/v1")
 
     async def is_up(self) -> bool:
         """Tell whether ``/health`` answers. A server that has no such path is up if it says so."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self.fetch(f"{self.root}/health")
+                await self.fetch("/health")
         except (TryAgain, TimeoutError):
             return False
         except (Refused, ServerError):
@@ -139,13 +119,13 @@ class Endpoint:
 
     async def tokenize(self, model: str, text: str, *, special_tokens: bool) -> list[int]:
         body = {"model": model, "prompt": text, "add_special_tokens": special_tokens}
-        return wire.read_tokens(await self.fetch(f"{self.root}/tokenize", body))
+        return wire.read_tokens(await self.fetch("/tokenize", body))
 
     async def metrics(self) -> str:
         """Return what ``/metrics`` says; nothing if it does not answer."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return (await self.fetch(f"{self.root}/metrics")).decode(errors="replace")
+                return (await self.fetch("/metrics")).decode(errors="replace")
         except (TryAgain, Refused, ServerError, TimeoutError):
             return ""
 
@@ -170,9 +150,9 @@ class Endpoint:
         raise kind(f"asking {self.url} for {what}: {FOUND[reason]}.")
 
 
-def _retry_after(answer: aiohttp.ClientResponse) -> float:
+def _retry_after(answer: Answer) -> float:
     """Return the seconds that an answer asks to wait, at most two minutes; 0 if it names none."""
     try:
-        return min(max(0.0, float(answer.headers.get("retry-after", 0))), 120.0)
+        return min(max(0.0, float(answer.header(b"retry-after") or 0)), 120.0)
     except ValueError:
         return 0.0

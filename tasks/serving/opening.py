@@ -79,7 +79,12 @@ def connect_servers(place: Servers, bounds: Generation, model: str, revision: st
 
 def _servers(place: Servers, model: str, revision: str = "") -> list[Server]:
     """Return a profile's servers, with the key from the environment variable it names."""
-    key = os.environ.get(place.api_key_variable) or "none"
+    key = os.environ.get(place.api_key_variable, "").strip() or "none"
+    if not (key.isascii() and key.isprintable()):
+        raise BadInput(
+            f"reading the key of {', '.join(place.urls)} from {place.api_key_variable}: it has characters that no "
+            "HTTP header may have; printable ASCII is allowed. Set the variable to the key alone."
+        )
     return [Server(url, model, revision, key, place.logprobs) for url in place.urls]
 
 

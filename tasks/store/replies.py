@@ -20,7 +20,7 @@ MANY_PARTS = 32
 WHOLE_BYTES = 256 * 2**20
 """Compaction makes no part larger than this, so that it needs no more memory for a larger batch."""
 
-ROW_GROUP_ROWS = 1024
+ROW_GROUP_ROWS = 512
 
 COLUMNS = pa.schema(
     [

@@ -1,0 +1,179 @@
+"""Connections to one server, kept open: HTTP/1.1 as httptools reads it, on the event loop's own transports.
+
+A client library's sessions, redirects, cookies and timers cost five times what a request itself does
+(benchmarks/engine.py measures both), and a generation server needs none of them.
+"""
+
+import asyncio
+import ssl
+import time
+from dataclasses import dataclass
+from typing import cast
+from urllib.parse import urlsplit
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
+
+CONNECT_SECONDS = 5
+
+IDLE_SECONDS = 4
+"""uvicorn closes what is idle for 5 s: a connection must not be taken up in that very moment."""
+
+
+class NotHTTP(Exception):
+    """What came back is not HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One response, whole."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    content: bytes
+
+    def header(self, name: bytes) -> str:
+        """Return a header's value; empty if there is none. ``name`` in lower case."""
+        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == name), "")
+
+
+class Connections:
+    """All connections to one host, which belong to the event loop they are first used in.
+
+    Args:
+        url: Names scheme, host and port; its path is not looked at.
+        headers: Sent with every request.
+
+    Raises:
+        ValueError: It is no http or https url.
+    """
+
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or " " in url:
+            raise ValueError(url)
+        self._is_secure = parts.scheme == "https"
+        self._host, self._port = parts.hostname, parts.port or (443 if self._is_secure else 80)
+        named = {"Host": parts.netloc.rpartition("@")[2], "Accept": "*/*", **headers}
+        self._head = "".join(f"{name}: {value}\r\n" for name, value in named.items()).encode("latin-1")
+        self._idle: list[_Connection] = []
+        self._tls: ssl.SSLContext | None = None
+        self._is_closed = False
+
+    async def send(self, method: str, path: str, body: bytes = b"") -> Answer:
+        """Return what is answered; a request that is cancelled takes its connection with it.
+
+        Args:
+            path: From the host's root, quoted.
+
+        Raises:
+            OSError: No connection, or it broke before the answer was whole.
+            TimeoutError: No connection after ``CONNECT_SECONDS``.
+            NotHTTP: What answers speaks something else.
+        """
+        request = f"{method} {path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n".encode() + self._head + b"\r\n" + body
+        connection = self._take() or await self._connect()
+        try:
+            answer = await connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(connection)
+        return answer
+
+    async def close(self) -> None:
+        self._is_closed = True
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+        await asyncio.sleep(0)  # transports close in the loop's next turn
+
+    def _take(self) -> "_Connection | None":
+        """Return the connection that was used last, if any is fresh enough."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open and time.monotonic() - connection.idle_since < IDLE_SECONDS:
+                return connection
+            connection.close()
+        return None
+
+    def _keep(self, connection: "_Connection") -> None:
+        if connection.is_open and connection.may_stay and not self._is_closed:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    async def _connect(self) -> "_Connection":
+        if self._is_secure and self._tls is None:
+            self._tls = ssl.create_default_context()
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
+        return connection
+
+
+class _Connection(asyncio.Protocol):
+    """One connection and the answer that is awaited there; its ``on_...`` methods are called by the parser."""
+
+    def __init__(self) -> None:
+        self.is_open, self.may_stay, self.idle_since = True, False, 0.0
+        self._loop = asyncio.get_running_loop()
+        self._parser = HttpResponseParser(self)
+        self._waiting: asyncio.Future[Answer] | None = None
+        self._begin()
+
+    async def ask(self, request: bytes) -> Answer:
+        self._waiting = self._loop.create_future()
+        self._transport.write(request)
+        return await self._waiting
+
+    def close(self) -> None:
+        self.is_open = False
+        self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's are none by their class
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except (HttpParserError, HttpParserUpgrade):
+            self._fail(NotHTTP())
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_open = False
+        if self._ends_with_connection and error is None:
+            self.on_message_complete()
+        self._fail(ConnectionResetError("the connection ended before the answer"))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        names = {name.lower() for name, _ in self._headers}
+        self._ends_with_connection = not names & {b"content-length", b"transfer-encoding"}
+
+    def on_body(self, body: bytes) -> None:
+        self._pieces.append(body)
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        answer = Answer(status, self._headers, b"".join(self._pieces))
+        self._begin()
+        if status < 200:  # "go on" is no answer
+            return
+        self.may_stay = self._parser.should_keep_alive()
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_result(answer)
+        else:
+            self.close()  # nobody asked
+
+    def _begin(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._pieces: list[bytes] = []
+        self._ends_with_connection = False
+
+    def _fail(self, error: Exception) -> None:
+        if self._waiting and not self._waiting.done():
+            self._waiting.set_exception(error)
+        self.close()
