@@ -30,9 +30,10 @@ from tasks.measures.diversity import (
     distinct_ngrams,
     duplicate_share,
 )
+from tasks.measures.estimate import Estimate
 from tasks.measures.evidence import Evidence
 from tasks.measures.headline import NOT_ASKED, choose_examples, list_caveats, why_without_logprobs, write_headline
-from tasks.measures.information import Estimate, conditional_entropy, median_entropy
+from tasks.measures.information import conditional_entropy, median_entropy
 from tasks.measures.ledger import add_up_cost, count_rows
 from tasks.measures.likelihood import bits_per_byte, paired_gain
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from tasks.measures.information import Estimate, ratio_of_sums
+from tasks.measures.estimate import Estimate, ratio_of_sums
 
 Words = tuple[str, ...]
 

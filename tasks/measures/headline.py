@@ -5,8 +5,8 @@ from typing import Final
 import polars as pl
 
 from schemas.report import DeltaI, Example, Figure, Gain
+from tasks.measures.estimate import MAX_DROPPED
 from tasks.measures.evidence import Evidence
-from tasks.measures.information import MAX_DROPPED
 
 NUM_EXAMPLES: Final = 5
 EXAMPLE_CHARACTERS: Final = 900

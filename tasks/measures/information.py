@@ -1,44 +1,16 @@
-"""How much a generator adds beyond its prompts, in nats, with intervals over prompts."""
+"""How much a generator adds beyond its prompts, and how much its outputs tell of them, in nats.
+
+A generator M answers a prompt p with Y = M(p). H(Y) = Delta I + I(p; Y), by H(Y) - I(p; Y) = H(Y | p).
+"""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Ids = Sequence[Any] | NDArray[Any]
-
-MAX_DROPPED = 0.02
-"""The share of scores that may be NaN or infinite before a figure is worth nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """One measured number and what it rests on.
-
-    Attributes:
-        value: None where nothing could be measured; ``status`` says why then.
-        low: Lower end of the 95 % interval; None with fewer than two clusters.
-        high: Upper end.
-        n: Rows that were used.
-        unit: For example nats/record.
-        status: "ok", or why there is no value.
-        num_clusters: Independent groups of rows that the interval rests on.
-        num_dropped: Rows left out because their score was NaN or infinite.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    unit: str
-    status: str = "ok"
-    num_clusters: int = 0
-    num_dropped: int = 0
+from tasks.measures.contrasts import Contrasts
+from tasks.measures.estimate import Estimate, Ids, ratio_of_sums
 
 
 def conditional_entropy(nll: ArrayLike, prompt_ids: Ids, num_bytes: ArrayLike | None = None) -> Estimate:
@@ -82,50 +54,96 @@ def median_entropy(nll: ArrayLike, prompt_ids: Ids) -> Estimate:
     return replace(share, value=median, low=float(low), high=float(high))
 
 
-def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, clusters: Ids, unit: str) -> Estimate:
-    """Return sum(numerators) / sum(denominators) with a 95 % interval over clusters.
+@dataclass(frozen=True, slots=True)
+class MutualInformation:
+    """How much outputs tell of which prompt they answer, I(p; Y), in nats, by estimators that err to known sides.
 
-    With denominators of 1 it is the mean. The interval is the linearised (delta method), cluster-robust
-    t interval with one degree of freedom less than clusters.
+    Attributes:
+        incl: InfoNCE with the known conditional: in expectation never too high, and never above ``cap_log_m``.
+        fpc: The mixture over all prompts of the batch, extrapolated from those that were scored: a little too high.
+        fpc_bc: The same less its first-order bias: the point estimate.
+        low: Lower end of the covering interval: that of ``incl``, at least 0. None with fewer than two clusters.
+        high: Upper end: that of ``fpc``, at most ``cap_log_p``; ``cap_log_p`` where no other prompt was scored.
+        cap_log_m: log of the prompts that each output was scored under.
+        cap_log_p: log of the batch's prompts: what an output that identifies its prompt is worth.
+        ratio_to_log_p: ``fpc_bc`` by ``cap_log_p``: 1 = an output identifies its prompt, 0 = prompts are ignored. None
+            where either is not known, or there is one prompt.
+    """
+
+    incl: Estimate
+    fpc: Estimate
+    fpc_bc: Estimate
+    low: float | None
+    high: float | None
+    cap_log_m: float
+    cap_log_p: float
+    ratio_to_log_p: float | None
+
+
+def mutual_information(
+    own: ArrayLike, others: ArrayLike, num_prompts: int, prompt_ids: Ids, near: ArrayLike | None = None
+) -> MutualInformation:
+    """Return how much the outputs of a batch tell of their prompts, from scores under a few other prompts.
+
+    Args:
+        own: [n] log q(output | its own prompt), in nats.
+        others: [n, m-1] log q(output | another prompt of the batch), the prompts drawn afresh for each output without
+            replacement; of those that ``near`` does not have, if it is given.
+        num_prompts: P, the distinct prompts of the batch, each as likely as the others.
+        prompt_ids: [n] Each output's own prompt; outputs of one prompt are one cluster.
+        near: [n, k] The same under *all* prompts of the own one's family, the other requests of its document say; NaN
+            fills rows of smaller families. Where prompts come in families this cuts the bias of ``fpc`` fivefold.
 
     Raises:
-        ValueError: The columns differ in length.
+        ValueError: The arrays do not fit together, or more prompts were scored than there are.
+
+    Source: incl: van den Oord et al. 2018, arXiv:1807.03748, and Poole et al. 2019, arXiv:1905.06922, equation 12.
+    The mixture: Gan & Liu 2024, Definition 4.2, over the batch's own prompts. The bound of Poole et al. that leaves
+    the own prompt out is infinite as soon as one output is impossible under all others: it is not offered.
     """
-    top, bottom, names = (
-        np.asarray(numerators, dtype=float),
-        np.asarray(denominators, dtype=float),
-        np.asarray(clusters),
+    scores = Contrasts.of(own, others, num_prompts, prompt_ids, near)
+    num_scored = scores.others.shape[1] + 1
+    incl, fpc, excess = scores.contrast(), scores.extrapolated(), scores.excess()
+    estimates = {
+        "incl": scores.mean(incl),
+        "fpc": scores.mean(fpc, scores.why_no_mixture),
+        "fpc_bc": scores.mean(fpc - excess, scores.why_no_mixture or scores.why_no_variance),
+    }
+    lower, upper, point = estimates["incl"].low, estimates["fpc"].high, estimates["fpc_bc"].value
+    cap = math.log(num_prompts)
+    if scores.why_no_mixture and estimates["incl"].value is not None:
+        upper = cap
+    return MutualInformation(
+        **estimates,
+        low=None if lower is None else min(cap, max(0.0, lower)),
+        high=None if upper is None else min(cap, max(0.0, upper)),
+        cap_log_m=math.log(num_scored),
+        cap_log_p=cap,
+        ratio_to_log_p=point / cap if point is not None and cap else None,
     )
-    if not len(top) == len(bottom) == len(names):
-        raise ValueError(
-            f"estimating {unit}: {len(top)} scores, {len(bottom)} weights and {len(names)} clusters; "
-            "they must be of one length. Pass one of each per row."
-        )
-    used = np.isfinite(top) & np.isfinite(bottom)
-    dropped = int(len(top) - used.sum())
-    why = _why_nothing(len(top), dropped, float(bottom[used].sum()))
-    if why:
-        return Estimate(None, None, None, int(used.sum()), unit, why, num_dropped=dropped)
-    value, half, num_clusters = _linearised(top[used], bottom[used], names[used])
-    low, high = (None, None) if half is None else (value - half, value + half)
-    return Estimate(value, low, high, int(used.sum()), unit, "ok", num_clusters, dropped)
 
 
-def _linearised(top: Floats, bottom: Floats, names: NDArray[Any]) -> tuple[float, float | None, int]:
-    """Return the ratio, half the width of its interval (None for one cluster) and the number of clusters."""
-    value = float(top.sum() / bottom.sum()) + 0.0  # turns -0.0 into 0.0
-    _, members = np.unique(names, return_inverse=True)
-    num_clusters = int(members.max()) + 1
-    if num_clusters < 2:
-        return value, None, num_clusters
-    residuals = np.bincount(members, weights=top - value * bottom)
-    variance = num_clusters / (num_clusters - 1) * float(residuals @ residuals) / float(bottom.sum()) ** 2
-    return value, float(stdtrit(num_clusters - 1, 0.975)) * math.sqrt(variance), num_clusters
+def facet_information(own: ArrayLike, near: ArrayLike, prompt_ids: Ids) -> Estimate:
+    """Return I(facet; Y | document): how much outputs tell of which of their document's prompts they answer, in nats.
+
+    With I(p; Y) it gives the document's part by the chain rule: I(document; Y) = I(p; Y) - I(facet; Y | document).
+
+    Args:
+        own, near, prompt_ids: As for ``mutual_information``; families whole, so that nothing is extrapolated.
+    """
+    scores = Contrasts.of(own, np.empty((len(np.asarray(own)), 0)), None, prompt_ids, near)
+    return scores.mean(scores.own - scores.log_near_and_own() + np.log(scores.num_near + 1))
 
 
-def _why_nothing(n: int, dropped: int, denominator: float) -> str:
-    if n == 0:
-        return "not measured: there is no row"
-    if dropped > MAX_DROPPED * n:
-        return f"invalid: {dropped} of {n} scores are not finite; at most {MAX_DROPPED:.0%} may be"
-    return "" if denominator > 0 else "not measured: the texts are empty"
+def null_information(own: ArrayLike, without: ArrayLike, prompt_ids: Ids) -> Estimate:
+    """Return PMI_null: the mean of log q(y | prompt) - log q(y | prompt without its document), in nats.
+
+    It is above the information from the document by the divergence between what the generator writes without a
+    document and what it writes on average over documents.
+
+    Args:
+        own: [n] log q of each output given its prompt.
+        without: [n] The same where the document was left out of the prompt.
+    """
+    gains = np.asarray(own, dtype=float) - np.asarray(without, dtype=float)
+    return ratio_of_sums(gains, np.ones_like(gains), prompt_ids, "nats/record")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tasks.measures.information import Estimate, Ids, ratio_of_sums
+from tasks.measures.estimate import Estimate, Ids, ratio_of_sums
 
 
 def bits_per_byte(nats: ArrayLike, num_bytes: ArrayLike, clusters: Ids | None = None) -> Estimate:
