@@ -18,6 +18,7 @@ from flows.cycle import cycle
 from flows.generate import generate
 from flows.refresh import refresh
 from flows.report import report
+from flows.simulate import simulate
 from flows.train import train
 from flows.validate import validate
 from schemas.errors import GainloopError
@@ -31,6 +32,7 @@ RESULTS: dict[Flow[Any, Any], str] = {
     validate: "validation",
     train: "training",
     report: "report",
+    simulate: "simulation",
 }
 """Every flow, and what its last line calls its result."""
 

@@ -30,7 +30,7 @@ from tasks.measures.diversity import (
     distinct_ngrams,
     duplicate_share,
 )
-from tasks.measures.estimate import Estimate
+from tasks.measures.estimate import Estimate, as_figure
 from tasks.measures.evidence import Evidence
 from tasks.measures.headline import NOT_ASKED, choose_examples, list_caveats, why_without_logprobs, write_headline
 from tasks.measures.information import conditional_entropy, median_entropy
@@ -104,9 +104,9 @@ def measure_delta_i(replies: pl.DataFrame) -> DeltaI:
     if why := why_without_logprobs(replies.height, int(scored["is_without"].sum())):
         mean, median, rate = (replace(estimate, status=why) for estimate in (mean, median, rate))
     return DeltaI(
-        nats_per_record=_figure(mean, f"mean of -log q(reply | prompt) {over}"),
-        median=_figure(median, f"median of -log q(reply | prompt) {over}"),
-        bits_per_byte=_figure(rate, f"sum of -log2 q(reply | prompt) by sum of UTF-8 bytes {over}"),
+        nats_per_record=as_figure(mean, f"mean of -log q(reply | prompt) {over}"),
+        median=as_figure(median, f"median of -log q(reply | prompt) {over}"),
+        bits_per_byte=as_figure(rate, f"sum of -log2 q(reply | prompt) by sum of UTF-8 bytes {over}"),
         histogram=_histogram(nats[np.isfinite(nats)] if mean.value is not None else nats[:0]),
     )
 
@@ -119,7 +119,7 @@ def measure_entropy(evidence: Evidence) -> Entropy:
     kept = None if scores is None else scores.join(owners, on="text_id")
     return Entropy(
         anchors=_loss(evidence, "start/anchors", f"bits per byte of the anchors: {rule}; interval over anchors"),
-        records=_figure(
+        records=as_figure(
             _not_measured(evidence, "start/records")
             if kept is None
             else bits_per_byte(kept["nats"], kept["num_bytes"], kept["anchor_id"].to_numpy()),
@@ -133,13 +133,13 @@ def measure_diversity(evidence: Evidence) -> Diversity:
     opening_share, opening = common_opening(texts)
     gzip = "bytes before gzip by bytes after, of all {} one after the other"
     return Diversity(
-        distinct_trigrams=_figure(distinct_ngrams(texts), "different word trigrams by all word trigrams, kept records"),
-        compression=_figure(compression_ratio(texts), gzip.format("kept records")),
-        anchors_compression=_figure(
+        distinct_trigrams=as_figure(distinct_ngrams(texts), "different word trigrams by all of them, kept records"),
+        compression=as_figure(compression_ratio(texts), gzip.format("kept records")),
+        anchors_compression=as_figure(
             compression_ratio(evidence.anchors.sort("anchor_id")["text"].to_list()), gzip.format("anchors")
         ),
-        duplicates=_figure(duplicate_share(texts), "kept records that equal an earlier one but for case and spaces"),
-        common_opening=_figure(opening_share, "kept records that begin with the most common four words"),
+        duplicates=as_figure(duplicate_share(texts), "kept records that equal an earlier one but for case and spaces"),
+        common_opening=as_figure(opening_share, "kept records that begin with the most common four words"),
         opening=opening,
     )
 
@@ -147,7 +147,7 @@ def measure_diversity(evidence: Evidence) -> Diversity:
 def measure_faithfulness(kept: pl.DataFrame) -> Faithfulness:
     copied = copied_share(kept["text"].to_list(), kept["anchor"].to_list())
     definition = "eight-word sequences of the kept records that stand word for word in their anchor; interval by anchor"
-    return Faithfulness(copying=_figure(copied, definition))
+    return Faithfulness(copying=as_figure(copied, definition))
 
 
 def measure_trainee(evidence: Evidence) -> Trainee:
@@ -165,13 +165,13 @@ def measure_gain(evidence: Evidence) -> Gain:
     paired = "in bits per byte saved, paired by held-out text; the interval covers the texts, not training seeds"
     advantage = _saved(evidence, "baseline/heldout", "synthetic/heldout")
     return Gain(
-        synthetic=_figure(
+        synthetic=as_figure(
             _saved(evidence, "start/heldout", "synthetic/heldout"), f"start minus after the batch, {paired}"
         ),
-        baseline=_figure(
+        baseline=as_figure(
             _saved(evidence, "start/heldout", "baseline/heldout"), f"start minus after repeated anchors, {paired}"
         ),
-        advantage=_figure(advantage, f"gain of the batch minus gain of the matched baseline, {paired}"),
+        advantage=as_figure(advantage, f"gain of the batch minus gain of the matched baseline, {paired}"),
         verdict=_judge(advantage),
     )
 
@@ -185,25 +185,11 @@ def measure_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
     return Cost(**add_up_cost(summaries).model_dump() | told | {"money": money})
 
 
-def _figure(estimate: Estimate, definition: str) -> Figure:
-    return Figure(
-        value=estimate.value,
-        low=estimate.low,
-        high=estimate.high,
-        n=estimate.n,
-        clusters=estimate.num_clusters,
-        dropped=estimate.num_dropped,
-        unit=estimate.unit,
-        status=estimate.status,
-        definition=definition,
-    )
-
-
 def _loss(evidence: Evidence, key: str, definition: str) -> Figure:
     scores = evidence.scores.get(key)
     if scores is None:
-        return _figure(_not_measured(evidence, key), definition)
-    return _figure(bits_per_byte(scores["nats"], scores["num_bytes"]), definition)
+        return as_figure(_not_measured(evidence, key), definition)
+    return as_figure(bits_per_byte(scores["nats"], scores["num_bytes"]), definition)
 
 
 def _saved(evidence: Evidence, before: str, after: str) -> Estimate:

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from schemas.report import Figure
+
 Floats = NDArray[np.float64]
 Ids = Sequence[Any] | NDArray[Any]
 
@@ -39,6 +41,21 @@ class Estimate:
     status: str = "ok"
     num_clusters: int = 0
     num_dropped: int = 0
+
+
+def as_figure(estimate: Estimate, definition: str) -> Figure:
+    """Return an estimate as reports have it, with what it is an estimate of."""
+    return Figure(
+        value=estimate.value,
+        low=estimate.low,
+        high=estimate.high,
+        n=estimate.n,
+        clusters=estimate.num_clusters,
+        dropped=estimate.num_dropped,
+        unit=estimate.unit,
+        status=estimate.status,
+        definition=definition,
+    )
 
 
 def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, clusters: Ids, unit: str) -> Estimate:

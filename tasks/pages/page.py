@@ -5,7 +5,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from schemas.report import Cost, Counts, Figure, Money, Report
@@ -109,14 +109,7 @@ def render_page(report: Report, validation: str | None = None) -> str:
         report: What to show.
         validation: Where the validation results lie, relative to the page; no link if empty.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("batch.html.j2")
+    template = open_template("batch.html.j2")
     return template.render(
         report=report,
         sections=list_figures(report),
@@ -124,6 +117,18 @@ def render_page(report: Report, validation: str | None = None) -> str:
         costs=list_cost(report.cost),
         validation=validation,
     )
+
+
+def open_template(name: str) -> Template:
+    """Return a page's template; what it is given is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def list_figures(report: Report) -> dict[str, list[Line]]:

@@ -88,7 +88,7 @@ def draw_delta_i(delta_i: DeltaI) -> Canvas | None:
     histogram, mean = delta_i.histogram, delta_i.nats_per_record
     if not histogram.counts:
         return None
-    canvas, axes = _open_axes(2.6)
+    canvas, axes = open_axes(2.6)
     axes.stairs(histogram.counts, histogram.edges, fill=True, color=COLOURS["delta"], alpha=0.55)
     if mean.value is not None:
         axes.axvline(mean.value, color=COLOURS["ink"], linewidth=1.4)
@@ -107,7 +107,7 @@ def draw_losses(counts: Counts) -> Canvas | None:
     if not reasons:
         return None
     labels, numbers, colours = zip(*sorted(reasons, key=lambda row: row[1]), strict=True)
-    canvas, axes = _open_axes(0.7 + 0.3 * len(reasons))
+    canvas, axes = open_axes(0.7 + 0.3 * len(reasons))
     bars = axes.barh(range(len(reasons)), numbers, height=0.6, color=[COLOURS[c] for c in colours])
     axes.bar_label(bars, fmt="{:,.0f}", padding=4, color=COLOURS["ink"])
     axes.set_yticks(range(len(reasons)), labels)
@@ -144,7 +144,7 @@ def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False) -> Ca
     measured = [(name, figure, colour) for name, figure, colour in rows if figure.value is not None]
     if not measured:
         return None
-    canvas, axes = _open_axes(0.75 + 0.46 * len(measured))
+    canvas, axes = open_axes(0.75 + 0.46 * len(measured))
     for place, (_, figure, colour) in enumerate(measured):
         _draw_interval(axes, place, figure, COLOURS[colour], figure.signed if signed else figure.number)
     axes.set_yticks(range(len(measured)), [name for name, _, _ in measured])
@@ -165,7 +165,8 @@ def _draw_interval(axes: Axes, place: int, figure: Figure, colour: str, text: st
     axes.annotate(text, (value, place), (0, 7), textcoords="offset points", ha="center", va="bottom", color=colour)
 
 
-def _open_axes(inches_high: float) -> tuple[Canvas, Axes]:
+def open_axes(inches_high: float) -> tuple[Canvas, Axes]:
+    """Return an empty figure as wide as all others, and its axes."""
     with rc_context(STYLE):
         canvas = Canvas(figsize=(INCHES_WIDE, inches_high), layout="constrained")
         return canvas, canvas.subplots()

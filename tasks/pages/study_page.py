@@ -1,0 +1,44 @@
+"""The HTML page of a simulation."""
+
+from typing import Final
+
+from markupsafe import Markup
+
+from schemas.simulation import Kind, Simulation
+from tasks.pages.page import open_template
+from tasks.pages.plots import as_svg
+from tasks.pages.study_plots import draw_gaps, draw_setting
+from tasks.study.kl_gap import World
+
+CAPTIONS: Final[dict[Kind, str]] = {
+    "published": "As published: two histograms whose bins lie in different places, compared bin by bin.",
+    "reverse": "KL(pi || G): what the trainee says that is not in the truth. Above 0, synthetic text has helped.",
+    "forward": "KL(G || pi): the trainee's excess loss on new text. Above 0, synthetic text has helped.",
+}
+
+SETTING: Final = (
+    "One setting with K = J = L = 2: the anchors, the generator's components (two standard deviations), and what it "
+    "makes of them."
+)
+
+LETTERS: Final = {
+    "k": "K, components of the truth that there are anchors of",
+    "j": "J, further ones of the truth that the generator knows",
+    "l": "L, components that the generator invents",
+}
+
+
+def render_simulation(simulation: Simulation, world: World) -> str:
+    """Return the page as HTML.
+
+    Args:
+        world: Its first setting is drawn.
+    """
+    setting = as_svg(draw_setting(world), SETTING)
+    drawings = [(Markup(setting), SETTING)]  # noqa: S704 - matplotlib escapes the text in it
+    for kind, caption in CAPTIONS.items():
+        svg = as_svg(draw_gaps(simulation.points, kind), caption)
+        drawings.append((Markup(svg), caption))  # noqa: S704
+    return open_template("simulation.html.j2").render(
+        simulation=simulation, drawings=drawings, letters=LETTERS, captions=CAPTIONS
+    )

@@ -1,0 +1,66 @@
+"""The figures of the simulation: what one setting looks like, and the gap over K, J and L."""
+
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Ellipse
+from matplotlib.ticker import MaxNLocator
+
+from schemas.simulation import Kind, Letter, Point
+from tasks.pages.plots import COLOURS, FONT_SIZE, open_axes
+from tasks.study.kl_gap import World
+from tasks.study.mixtures import Mixtures
+
+LINES: Final[dict[Letter, str]] = {"k": "start", "j": "synthetic", "l": "baseline"}
+LINEAR_NATS: Final = 2.0
+"""Exact gaps are of many sizes: the scale is linear up to here, then logarithmic."""
+
+
+def draw_setting(world: World) -> Canvas:
+    """Draw the paper's Figure 2: anchors, the generator's components as ellipses of two standard deviations, and what
+    it makes."""
+    canvas, axes = open_axes(4.2)
+    axes.plot(*world.synthetic[0].T, "x", color=COLOURS["synthetic"], markersize=4, alpha=0.7, label="synthetic")
+    axes.plot(*world.anchors[0].T, "o", color=COLOURS["start"], markersize=4, alpha=0.8, label="anchors")
+    num_anchored = world.of_anchors.num_components
+    num_known = world.truth.num_components
+    for component in range(world.generator.num_components):
+        dash = "-" if component < num_anchored else "--" if component < num_known else ":"
+        _draw_ellipse(axes, world.generator, component, dash)
+    for dash, label in (("-", "estimated from anchors"), ("--", "known to be true"), (":", "its own invention")):
+        axes.plot([], [], dash, color=COLOURS["ink"], label=label)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=FONT_SIZE)
+    axes.set_aspect("equal", adjustable="datalim")
+    return canvas
+
+
+def draw_gaps(points: list[Point], kind: Kind) -> Canvas:
+    """Draw the paper's Figure 4 by one kind of divergence: a line each for K, J and L."""
+    canvas, axes = open_axes(2.9)
+    for place, (letter, colour) in enumerate(LINES.items()):
+        own = [point for point in points if (point.letter, point.kind) == (letter, kind)]
+        counts = np.array([point.count for point in own]) + 0.12 * (place - 1)
+        means, lows, highs = (
+            np.array([getattr(point.gap, end) for point in own], dtype=float) for end in ("value", "low", "high")
+        )
+        axes.vlines(counts, lows, highs, color=COLOURS[colour], linewidth=2, alpha=0.45)
+        axes.plot(counts, means, "o-", color=COLOURS[colour], markersize=4, linewidth=1.2, label=letter.upper())
+    if kind != "published":
+        axes.set_yscale("symlog", linthresh=LINEAR_NATS)
+    axes.axhline(0, color=COLOURS["muted"], linewidth=1)
+    axes.set(xlabel="components", ylabel="KL Gap, nats")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.tick_params(axis="y", colors=COLOURS["muted"])
+    axes.grid(axis="y")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=FONT_SIZE)
+    return canvas
+
+
+def _draw_ellipse(axes: Axes, mixtures: Mixtures, component: int, dash: str) -> None:
+    values, vectors = np.linalg.eigh(mixtures.covariances[0, component])
+    width, height = 4 * np.sqrt(values)
+    angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
+    x, y = mixtures.means[0, component]
+    axes.add_patch(Ellipse((x, y), width, height, angle=angle, fill=False, color=COLOURS["ink"], linestyle=dash))

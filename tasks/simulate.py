@@ -1,0 +1,66 @@
+"""The simulation of Gan & Liu 2024: computed once, written as JSON and as a page, shown on the run's page."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from prefect import task
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from schemas.identity import content_hash
+from schemas.profile import Profile
+from schemas.simulation import FORMAT, Simulation
+from tasks.pages.plots import as_png_uri
+from tasks.pages.study_page import render_simulation
+from tasks.pages.study_plots import draw_gaps
+from tasks.progress import Bar
+from tasks.store.files import exists, read_file, write_file
+from tasks.study.findings import describe
+from tasks.study.kl_gap import Cell, figure_4, make_world
+
+
+def run_simulation(
+    folder: str, seed: int, settings: int, largest: int, repeats: int, on_progress: Callable[[int, int], None]
+) -> tuple[Simulation, str]:
+    """Return a simulation and the path of its page; one that is there already is not run again.
+
+    Args:
+        folder: The profile's.
+        on_progress: Told how many cells are done, of how many.
+    """
+    simulation_id = content_hash("simulation", FORMAT, seed, settings, largest, repeats)
+    page = f"{folder}/simulations/{simulation_id}/simulation.html"
+    truth = page.replace(".html", ".json")
+    if exists(truth) and exists(page):
+        return Simulation.model_validate_json(read_file(truth)), page
+    gaps = figure_4(seed, range(2, largest + 1), settings, repeats, on_progress)
+    simulation = describe(gaps, simulation_id, seed, settings, repeats)
+    world = make_world(np.random.default_rng([seed, 2, 2, 2]), Cell(), settings)
+    write_file(page, render_simulation(simulation, world).encode())
+    write_file(truth, simulation.model_dump_json(indent=2).encode())
+    return simulation, page
+
+
+@task(cache_policy=NO_CACHE, task_run_name="simulate seed {seed}")
+def simulate_gaps(place: Profile, seed: int, settings: int, largest: int, repeats: int) -> tuple[str, str]:
+    with Bar("simulate", "cells") as bar:
+        simulation, page = run_simulation(place.folder, seed, settings, largest, repeats, bar)
+    publish(simulation, page)
+    return simulation.headline, page
+
+
+def publish(simulation: Simulation, page: str) -> None:
+    """Show a simulation on the run's page in Prefect."""
+    place, key = page if "://" in page else Path(page).resolve().as_uri(), f"simulation-{simulation.simulation}"
+    rows = [
+        f"| {trend.kind} | {trend.letter.upper()} | {trend.correlation.signed} | {trend.correlation.interval} "
+        f"| {trend.correlation.n:,} | {trend.direction} | {trend.published_direction} |"
+        for trend in simulation.trends
+    ]
+    head = "| KL Gap | over | rank correlation | 95 % interval | n | it | printed |\n|---|---|---:|---|---:|---|---|"
+    markdown = "\n".join([f"**{simulation.headline}**", "", head, *rows, "", f"The whole page: `{place}`"])
+    create_markdown_artifact(markdown, key=key, description=simulation.headline)
+    plot = as_png_uri(draw_gaps(simulation.points, "forward"))
+    create_image_artifact(plot, key=f"{key}-plot", description="The KL Gap by KL(G || pi), nats")
+    create_link_artifact(place, key=f"{key}-page", link_text="The whole page", description=simulation.headline)
