@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Ellipse
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from schemas.simulation import Kind, Letter, Point
 from tasks.pages.plots import COLOURS, FONT_SIZE, open_axes
@@ -49,6 +49,7 @@ def draw_gaps(points: list[Point], kind: Kind) -> Canvas:
         axes.plot(counts, means, "o-", color=COLOURS[colour], markersize=4, linewidth=1.2, label=letter.upper())
     if kind != "published":
         axes.set_yscale("symlog", linthresh=LINEAR_NATS)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda nats, _: f"{nats:,g}"))
     axes.axhline(0, color=COLOURS["muted"], linewidth=1)
     axes.set(xlabel="components", ylabel="KL Gap, nats")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

@@ -5,6 +5,7 @@ A client library's sessions, redirects, cookies and timers cost five times what 
 """
 
 import asyncio
+import socket
 import ssl
 import time
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Connections:
     """All connections to one host, which belong to the event loop they are first used in.
 
     Args:
-        url: Names scheme, host and port; its path is not looked at.
+        url: Names scheme, host, port and the path that requests go below.
         headers: Sent with every request.
 
     Raises:
@@ -51,8 +52,12 @@ class Connections:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or " " in url:
             raise ValueError(url)
+        parts.hostname.encode("idna")
+        self.path = parts.path
         self._is_secure = parts.scheme == "https"
         self._host, self._port = parts.hostname, parts.port or (443 if self._is_secure else 80)
+        self._addresses: list[str] = []
+        self._looking = asyncio.Lock()
         named = {"Host": parts.netloc.rpartition("@")[2], "Accept": "*/*", **headers}
         self._head = "".join(f"{name}: {value}\r\n" for name, value in named.items()).encode("latin-1")
         self._idle: list[_Connection] = []
@@ -66,8 +71,8 @@ class Connections:
             path: From the host's root, quoted.
 
         Raises:
-            OSError: No connection, or it broke before the answer was whole.
-            TimeoutError: No connection after ``CONNECT_SECONDS``.
+            OSError: No connection after ``CONNECT_SECONDS``, or it broke before the answer was whole.
+            ssl.SSLCertVerificationError: One of them: the host shows no certificate that is trusted.
             NotHTTP: What answers speaks something else.
         """
         request = f"{method} {path} HTTP/1.1\r\nContent-Length: {len(body)}\r\n".encode() + self._head + b"\r\n" + body
@@ -106,10 +111,30 @@ class Connections:
     async def _connect(self) -> "_Connection":
         if self._is_secure and self._tls is None:
             self._tls = ssl.create_default_context()
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(CONNECT_SECONDS):
-            _, connection = await loop.create_connection(_Connection, self._host, self._port, ssl=self._tls)
-        return connection
+        loop, error = asyncio.get_running_loop(), OSError(f"no address of {self._host}")
+        named = self._host if self._is_secure else None
+        for address in await self._look_up():
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    _, connection = await loop.create_connection(
+                        _Connection, address, self._port, ssl=self._tls, server_hostname=named
+                    )
+            except OSError as failure:
+                error = failure
+                continue
+            self._addresses = [address, *(other for other in self._addresses if other != address)]
+            return connection
+        self._addresses = []
+        raise error
+
+    async def _look_up(self) -> list[str]:
+        """Return the host's addresses, the one that answered last first; asked for once, for as long as one works."""
+        async with self._looking:
+            if not self._addresses:
+                asked = asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                found = await asyncio.wait_for(asked, CONNECT_SECONDS)
+                self._addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+            return self._addresses
 
 
 class _Connection(asyncio.Protocol):
@@ -146,12 +171,18 @@ class _Connection(asyncio.Protocol):
             self.on_message_complete()
         self._fail(ConnectionResetError("the connection ended before the answer"))
 
+    def on_message_begin(self) -> None:
+        if self._waiting is None or self._waiting.done():
+            self.close()  # nobody asked, and its rest must not answer who asks next
+
     def on_header(self, name: bytes, value: bytes) -> None:
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        names = {name.lower() for name, _ in self._headers}
-        self._ends_with_connection = not names & {b"content-length", b"transfer-encoding"}
+        told = {name.lower(): value.lower() for name, value in self._headers}
+        self._ends_with_connection = b"content-length" not in told and b"chunked" not in told.get(
+            b"transfer-encoding", b""
+        )
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
@@ -165,8 +196,6 @@ class _Connection(asyncio.Protocol):
         self.may_stay = self._parser.should_keep_alive()
         if self._waiting and not self._waiting.done():
             self._waiting.set_result(answer)
-        else:
-            self.close()  # nobody asked
 
     def _begin(self) -> None:
         self._headers: list[tuple[bytes, bytes]] = []

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from schemas.errors import ServerError
 from tasks.serving import Refused, TryAgain, Unreachable, wire
@@ -43,8 +43,6 @@ class Endpoint:
     def __init__(self, url: str, api_key: str) -> None:
         self.url = url
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        self._path = urlsplit(url).path
-        self._root = self._path.removesuffix("/v1")
         self._connections: Connections | None = None
         self._rejected = False
 
@@ -57,24 +55,36 @@ class Endpoint:
         Raises:
             TryAgain: ``connection``, ``malformed``, ``overloaded`` or ``server_error``.
             Refused: ``rejected``.
-            ServerError: It refuses the key, or has no such path.
+            ServerError: It refuses the key, has no such path, is elsewhere, or is not who it says it is.
         """
-        path = self._root + path if path.startswith("/") else f"{self._path}/{path}"
+        sent = b"" if body is None else wire.as_bytes(body)
+        connections = self._open()
+        path = connections.path.removesuffix("/v1") + path if path.startswith("/") else f"{connections.path}/{path}"
         try:
-            connections = self._connections = self._connections or Connections(self.url, self._headers)
-            sent = b"" if body is None else wire.as_bytes(body)
             answer = await connections.send("GET" if body is None else "POST", path, sent)
-        except ValueError:
-            raise ServerError(
-                f"asking {self.url}: that is no url; one such as http://localhost:8000/v1 is. Mend the profile's urls."
-            ) from None
         except NotHTTP:
             raise TryAgain("malformed") from None
+        except ssl.SSLCertVerificationError as error:
+            raise ServerError(
+                f"asking {self.url}: its certificate is not trusted ({error.verify_message}); one that is and names "
+                "this host is needed. Mend the url, or name the authority's file in SSL_CERT_FILE."
+            ) from None
         except OSError:  # a TimeoutError among them
             raise TryAgain("connection") from None
         if answer.status == 200:
             return answer.content
         raise self._judge(answer, path)
+
+    def _open(self) -> Connections:
+        if self._connections is None:
+            try:
+                self._connections = Connections(self.url, self._headers)
+            except ValueError:
+                raise ServerError(
+                    f"asking {self.url}: that is no url; one such as http://localhost:8000/v1 is. Mend the profile's "
+                    "urls."
+                ) from None
+        return self._connections
 
     async def close(self) -> None:
         if self._connections:
@@ -87,6 +97,12 @@ class Endpoint:
             return TryAgain("overloaded", _retry_after(answer))
         if status >= 500:
             return TryAgain("server_error")
+        if 300 <= status < 400:
+            where = answer.header(b"location") or "it does not say where"
+            return ServerError(
+                f"asking {self.url} for {path}: it is elsewhere ({status}: {where}); a url that answers itself is "
+                "needed. Put the one it names into the profile."
+            )
         if status in (401, 403):
             return ServerError(
                 f"asking {self.url}: it refuses the key ({status}); a key it knows is needed. "

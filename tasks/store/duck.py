@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,8 +22,9 @@ from schemas.tables import DDL, KEYS
 
 _LOCKED = "Could not set lock"
 
-_GIVE_BACK = "set memory_limit = current_setting('memory_limit')"
-"""Whatever the limit is set to, DuckDB's allocator then gives back what it keeps: 50 MB after a shard's rows."""
+_REMEMBER_LIMIT = "set variable its_limit = current_setting('memory_limit')"
+_GIVE_BACK = "set memory_limit = getvariable('its_limit')"
+"""When the limit is set, and be it anew, DuckDB's allocator gives back what it keeps: 50 MB after a shard's rows."""
 
 _LAST_TABLE = list(KEYS)[-1]
 """The DDL's last: where it is, all are."""
@@ -73,16 +74,14 @@ class Store:
             StoreError: As for ``query``, or the disk is full; no row of the call is kept then.
         """
         added = {}
-        with self._transaction() as connection:
+        with self._transaction(writes=True) as connection:
             for table, rows in tables.items():
                 frame = rows if isinstance(rows, pl.DataFrame) else _as_frame(connection, table, rows)
                 added[table] = _insert_new(connection, table, frame)
-        with _TURN:
-            _duck(self.path, os.getpid()).execute(_GIVE_BACK)
         return added
 
     @contextmanager
-    def _transaction(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _transaction(self, writes: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
         with _TURN, _storage_errors(f"using the store {self.path}"):
             try:
                 connection = self._attach()
@@ -90,9 +89,12 @@ class Store:
                 yield connection
                 connection.commit()
                 connection.execute("use memory; detach store")
-            except BaseException:  # whatever state it is in: the next call makes another
-                _duck(self.path, os.getpid()).close()
-                _duck.cache_clear()
+                if writes:
+                    connection.execute(_GIVE_BACK)
+            except BaseException as error:  # whatever state it is in: the next call makes another
+                _leave(_duck(self.path, os.getpid()))
+                if "interrupted" in str(error) and isinstance(error, RuntimeError):
+                    raise KeyboardInterrupt from error  # Ctrl-C as DuckDB says it
                 raise
 
     def _attach(self) -> duckdb.DuckDBPyConnection:
@@ -118,7 +120,13 @@ class Store:
         fresh = not os.path.exists(self.path)
         duck = _duck(self.path, os.getpid())
         quoted = self.path.replace("'", "''")
-        duck.execute(f"attach '{quoted}' as store (type duckdb, row_group_size {_ROW_GROUP_ROWS}); use store")
+        try:
+            duck.execute(f"attach '{quoted}' as store (type duckdb, row_group_size {_ROW_GROUP_ROWS}); use store")
+        except duckdb.BinderException as error:
+            raise StoreError(
+                f"opening the store {self.path}: this process has it open by a connection of its own; the store is "
+                "attached for moments, by itself. Close that connection, or read a copy of the file."
+            ) from error
         # Another process may have made the file between the lines; the DDL is idempotent.
         has_all = f"select 1 from duckdb_tables() where database_name = 'store' and table_name = '{_LAST_TABLE}'"
         if fresh or not duck.execute(has_all).fetchone():
@@ -129,7 +137,18 @@ class Store:
 @lru_cache(maxsize=1)
 def _duck(path: str, _process_id: int) -> duckdb.DuckDBPyConnection:
     """Return the process's DuckDB, to which its store is attached: making one takes 15 ms of CPU, attaching 2."""
-    return duckdb.connect(config={"temp_directory": f"{path}.tmp"})
+    duck = duckdb.connect(config={"temp_directory": f"{path}.tmp"})
+    duck.execute(_REMEMBER_LIMIT)
+    return duck
+
+
+def _leave(duck: duckdb.DuckDBPyConnection) -> None:
+    """Let go of the file and of this DuckDB: closed alone, one that was interrupted would hold the file for ever."""
+    _duck.cache_clear()
+    for left in ("rollback", "use memory", "detach store"):
+        with suppress(duckdb.Error, RuntimeError):
+            duck.execute(left)
+    duck.close()
 
 
 def now() -> datetime:

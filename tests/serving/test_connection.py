@@ -4,13 +4,16 @@ import asyncio
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tasks.serving import connection
+from schemas.errors import ServerError
+from tasks.serving import TryAgain, connection
 from tasks.serving.connection import Connections, NotHTTP
+from tasks.serving.endpoint import Endpoint
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -52,6 +55,14 @@ async def served(server: Server, tls: ssl.SSLContext | None = None) -> AsyncIter
     async with listening:
         yield connections
         await connections.close()
+
+
+async def fetch(url: str, body: dict[str, Any]) -> bytes:
+    endpoint = Endpoint(url, "none")
+    try:
+        return await endpoint.fetch("completions", body)
+    finally:
+        await endpoint.close()
 
 
 async def post(connections: Connections, body: bytes = b"{}") -> bytes:
@@ -125,13 +136,15 @@ async def test_what_is_not_http_is_told_from_a_lost_connection(reply: bytes) -> 
             await post(connections)
 
 
-async def test_a_second_answer_that_nobody_asked_for_answers_no_later_request() -> None:
+@pytest.mark.parametrize("length", [1, 20, 42, 43])
+async def test_an_answer_that_nobody_asked_for_answers_no_later_request(length: int) -> None:
     late = HELLO.replace(b"hello", b"stale")
-    server = Server([HELLO + late, HELLO])
+    server = Server([HELLO + late[:length], late[length:] + HELLO])
     async with served(server) as connections:
         assert await post(connections) == b"hello"
         await asyncio.sleep(0.05)
-        assert await post(connections) == b"hello"
+        with suppress(NotHTTP):  # the rest of it comes first here, on a connection of its own
+            assert await post(connections) == b"hello"
     assert server.num_connections == 2
 
 
@@ -146,12 +159,57 @@ async def test_a_cancelled_request_takes_its_connection_with_it() -> None:
     assert server.num_connections == 2
 
 
+async def test_what_faults_mean_is_said_of_each_apart(certificate: tuple[Path, ssl.SSLContext]) -> None:
+    moved = Server([b"HTTP/1.1 307 Moved\r\nLocation: https://other/v1\r\nContent-Length: 0\r\n\r\n"])
+    async with served(moved) as connections:
+        with pytest.raises(ServerError, match=r"elsewhere \(307: https://other/v1\)"):
+            await fetch(f"http://localhost:{connections._port}/v1", {})
+    async with served(Server([HELLO]), certificate[1]) as connections:
+        with pytest.raises(ServerError, match="its certificate is not trusted"):
+            await fetch(f"https://localhost:{connections._port}/v1", {})
+    with pytest.raises(ServerError, match="that is no url"):
+        await fetch("http://[bad/v1", {})
+    with pytest.raises(UnicodeEncodeError):
+        await fetch("http://127.0.0.1:9/v1", {"prompt": "\ud800"})
+    with pytest.raises(TryAgain, match="connection"):
+        await fetch("http://127.0.0.1:9/v1", {})
+
+
+async def test_a_host_with_several_addresses_is_found_at_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def addresses(host: str, *_: object, **__: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        return [(0, 0, 0, "", (address, 0)) for address in ("127.0.0.9", "127.0.0.1")]
+
+    server = Server([HELLO] * 2, ending=True)
+    async with served(server) as connections:
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", addresses)
+        connections._addresses = await connections._look_up()
+        assert await post(connections) == b"hello"
+        assert connections._addresses[0] == "127.0.0.1"
+        await asyncio.sleep(0.05)
+        assert await post(connections) == b"hello"
+    assert asked == ["localhost"]
+
+
 async def test_a_port_where_nobody_listens_is_an_os_error() -> None:
     with pytest.raises(OSError, match=r".*"):
         await post(Connections("http://127.0.0.1:9/v1", {}))
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "ftp://host/v1", "http://", "http://h:port/v1", "http://a b/v1"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "localhost:8000",
+        "ftp://host/v1",
+        "http://",
+        "http://h:port/v1",
+        "http://a b/v1",
+        "http://[bad/v1",
+        "http://a..b/",
+    ],
+)
 def test_what_is_no_url_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         Connections(url, {})

@@ -19,6 +19,7 @@ from schemas.profile import Profile, StorePlace
 from schemas.tables import KEYS
 from tasks.store import Store, open_store
 from tasks.store.duck import now
+from tests.small_run import ROOT
 
 HOLD = """
 import sys, time, duckdb
@@ -178,3 +179,46 @@ def test_a_url_that_is_no_path_is_refused(profile: Profile) -> None:
 
     with pytest.raises(BadInput, match="the scheme 'quack' is not spoken"):
         open_store(place)
+
+
+def test_an_interrupt_in_the_middle_of_an_insert_leaves_the_store_usable(store: Store) -> None:
+    code = (
+        "import random, signal, sys\n"
+        "import polars as pl\n"
+        "from tasks.store import Store\n"
+        "store, broken = Store(sys.argv[1], 2), 0\n"
+        "def stop(*_): raise KeyboardInterrupt\n"
+        "signal.signal(signal.SIGALRM, stop)\n"
+        "rng = random.Random(0)\n"
+        "for run in range(40):\n"
+        "    names = [f'{run}/{row}' for row in range(20_000)]\n"
+        "    rows = pl.DataFrame({'batch_id': 'b', 'record_id': names, 'reason': 'r'})\n"
+        "    signal.setitimer(signal.ITIMER_REAL, rng.uniform(0.001, 0.08))\n"
+        "    try: store.insert(quarantine=rows)\n"
+        "    except BaseException as error: broken += 1\n"
+        "    finally: signal.setitimer(signal.ITIMER_REAL, 0)\n"
+        "counted = store.query('select count(*) from quarantine').item()\n"
+        "assert counted % 20_000 == 0, counted\n"
+        "print(broken)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, store.path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 5
+    assert store.query("select count(*) % 20000 from quarantine").item() == 0
+
+
+def test_a_connection_of_ones_own_beside_the_store_is_told_of(store: Store) -> None:
+    store.query("select 1")
+    with duckdb.connect(store.path), pytest.raises(StoreError, match="this process has it open by a connection"):
+        store.query("select 1")
+    assert store.query("select 1").height == 1
+
+
+def test_the_memory_limit_does_not_shrink_from_insert_to_insert(store: Store) -> None:
+    limits = set()
+    for number in range(30):
+        store.insert(quarantine=[{"batch_id": "b", "record_id": str(number), "reason": "r"}])
+        limits.add(store.query("select current_setting('memory_limit')").item())
+    assert len(limits) == 1
