@@ -2,7 +2,6 @@
 
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -25,7 +24,7 @@ from tasks.pages.page import Line, draw_image, list_figures, list_ledger, render
 from tasks.store import Store, open_store
 from tasks.store.batches import TRAIN, stage_summary, training_stage, used_anchors
 from tasks.store.duck import now
-from tasks.store.files import exists, read_file, write_file
+from tasks.store.files import exists, link_to, read_file, write_file
 from tasks.store.records import kept_records, read_records
 from tasks.store.replies import read_replies
 
@@ -170,7 +169,7 @@ def publish(report: Report, page: str) -> str:
 
     The Markdown says it all; table, image and link are for those who collect them over many batches.
     """
-    place, key = page if "://" in page else Path(page).resolve().as_uri(), f"report-{report.batch}"
+    place, key = link_to(page), f"report-{report.batch}"
     # As text too: a browser follows no link from a site to a file.
     shown = f"{write_markdown(report)}\n\nThe whole report, with examples: `{place}`"
     create_markdown_artifact(shown, key=key, description=report.headline)

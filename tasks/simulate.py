@@ -1,7 +1,6 @@
 """The simulation of Gan & Liu 2024: computed once, written as JSON and as a page, shown on the run's page."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from prefect import task
@@ -15,7 +14,7 @@ from tasks.pages.plots import as_png_uri
 from tasks.pages.study_page import render_simulation
 from tasks.pages.study_plots import draw_gaps
 from tasks.progress import Bar
-from tasks.store.files import exists, read_file, write_file
+from tasks.store.files import exists, link_to, read_file, write_file
 from tasks.study.findings import describe
 from tasks.study.kl_gap import Cell, figure_4, make_world
 
@@ -52,7 +51,7 @@ def simulate_gaps(place: Profile, seed: int, settings: int, largest: int, repeat
 
 def publish(simulation: Simulation, page: str) -> None:
     """Show a simulation on the run's page in Prefect."""
-    place, key = page if "://" in page else Path(page).resolve().as_uri(), f"simulation-{simulation.simulation}"
+    place, key = link_to(page), f"simulation-{simulation.simulation}"
     rows = [
         f"| {trend.kind} | {trend.letter.upper()} | {trend.correlation.signed} | {trend.correlation.interval} "
         f"| {trend.correlation.n:,} | {trend.direction} | {trend.published_direction} |"

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import poisson
 
-from tasks.measures.estimate import Estimate, Ids, ratio_of_sums
+from tasks.measures.estimate import Estimate, Ids, mean_of
 
 UNLIKELY = 1e-3
 
@@ -58,7 +58,7 @@ def count_collisions(texts: Sequence[str], nll: ArrayLike, prompt_ids: Ids) -> C
     _, members, counts = np.unique(names, return_inverse=True, return_counts=True)
     # Each reply stands for its share of the prompt's pairs: (r - 1) / 2 of them, each with probability exp(-nll).
     rows = (counts[members] - 1) / 2 * np.exp(-nats) if len(nats) else nats
-    mean = ratio_of_sums(rows, np.ones_like(rows), names, "pairs")
+    mean = mean_of(rows, names, "pairs")
     n = len(nats)
     value, low, high = (None if end is None else max(0.0, n * end) for end in (mean.value, mean.low, mean.high))
     expected = Estimate(value, low, high, mean.n, "pairs", mean.status, mean.num_clusters, mean.num_dropped)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp
 
-from tasks.measures.estimate import Estimate, Floats, Ids, ratio_of_sums
+from tasks.measures.estimate import Estimate, Floats, Ids, mean_of
 
 MAX_EXCESS = 0.5
 """Nats: where the first-order correction of an output is larger, the expansion it comes from no longer holds."""
@@ -16,11 +16,16 @@ MAX_EXCESS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Contrasts:
-    """Log-likelihoods of outputs under their own, near and other prompts; rows with a bad one are NaN throughout."""
+    """Log-likelihoods of outputs under their own, near and other prompts; ``own`` is NaN where one of them is bad.
+
+    Attributes:
+        near: Minus infinity where a family is smaller than the largest; ``num_near`` counts the others.
+    """
 
     own: Floats
     others: Floats
     near: Floats
+    num_near: Floats
     num_prompts: int
     prompt_ids: NDArray[Any]
 
@@ -36,7 +41,9 @@ class Contrasts:
                 f"estimating I(p; Y): own {shapes[0]}, others {shapes[1]}, near {shapes[2]}, prompt_ids {shapes[3]}; "
                 "shapes [n], [n, m-1], [n, k] and [n] are needed. Pass one row per output."
             )
-        largest = int((~np.isnan(family)).sum(axis=1).max(initial=0))
+        is_near = ~np.isnan(family)
+        num_near = is_near.sum(axis=1)
+        largest = int(num_near.max(initial=0))
         total = rest.shape[1] + largest + 1 if num_prompts is None else num_prompts
         if total < rest.shape[1] + largest + 1:
             raise ValueError(
@@ -44,11 +51,8 @@ class Contrasts:
                 "most all. Draw other prompts without replacement, and count all prompts of the batch."
             )
         bad = ~np.isfinite(first) | np.isnan(rest).any(axis=1) | (rest == np.inf).any(axis=1)
-        return cls(np.where(bad, np.nan, first), rest, family, total, names)
-
-    @property
-    def num_near(self) -> Floats:
-        return np.asarray((~np.isnan(self.near)).sum(axis=1), dtype=float)
+        near_logs = np.where(is_near, family, -np.inf)
+        return cls(np.where(bad, np.nan, first), rest, near_logs, num_near.astype(float), total, names)
 
     @property
     def num_far(self) -> Floats:
@@ -69,38 +73,34 @@ class Contrasts:
 
     def log_near_and_own(self) -> Floats:
         """Return log of the sum over the own and all near prompts."""
-        return log_sum(np.column_stack([self.own, np.where(np.isnan(self.near), -np.inf, self.near)]))
+        return log_sum(np.column_stack([self.own, self.near]))
 
     def contrast(self) -> Floats:
         """Return each output's InfoNCE: the own prompt stands among the others as one of them, near ones at 1/P."""
-        near: Floats = log_sum(np.where(np.isnan(self.near), -np.inf, self.near))
         mixed = log_sum(np.column_stack([self.own, self.others])) - math.log(self.others.shape[1] + 1)
         with np.errstate(invalid="ignore"):  # rows with a bad score stay NaN
-            summed = np.logaddexp(near, mixed + np.log(self.num_far + 1))
+            summed = np.logaddexp(log_sum(self.near), mixed + np.log(self.num_far + 1))
         return np.asarray(self.own - summed + math.log(self.num_prompts))
 
-    def extrapolated(self) -> Floats:
-        """Return own - log q(output), q the mixture over all P prompts: own and near at 1/P, others for the rest."""
-        return self.own - self._log_mixture()
-
-    def excess(self) -> Floats:
-        """Return how much too high ``extrapolated`` is on average: Var(q) / 2 q^2 of the mixture q, at most 0.5.
+    def excess(self, log_mixture: Floats) -> Floats:
+        """Return how much too low the ``log_mixture`` is on average: Var(q) / 2 q^2 of the mixture q, at most 0.5.
 
         The others are drawn without replacement: no variance is left where all were.
         """
         drawn = self.others.shape[1]
         if drawn < 2:
             return np.zeros_like(self.own)
-        relative = np.exp(self.others - self._log_mixture()[:, None])
+        relative = np.exp(self.others - log_mixture[:, None])
         left = np.clip(1 - drawn / np.maximum(self.num_far, 1), 0, 1)
         variance = (self.num_far / self.num_prompts) ** 2 * left * relative.var(axis=1, ddof=1) / drawn
         return np.asarray(np.minimum(variance / 2, MAX_EXCESS))
 
     def mean(self, rows: Floats, why_not: str = "") -> Estimate:
-        estimate = ratio_of_sums(rows, np.ones_like(rows), self.prompt_ids, "nats/record")
+        estimate = mean_of(rows, self.prompt_ids, "nats/record")
         return replace(estimate, value=None, low=None, high=None, status=why_not) if why_not else estimate
 
-    def _log_mixture(self) -> Floats:
+    def log_mixture(self) -> Floats:
+        """Return log q of each output, q the mixture over all P prompts: own and near at 1/P, others for the rest."""
         known = self.log_near_and_own()
         if not self.others.shape[1]:
             return np.asarray(known - math.log(self.num_prompts))

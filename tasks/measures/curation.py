@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tasks.measures.estimate import Estimate, Floats, Ids, ratio_of_sums
+from tasks.measures.estimate import Estimate, Floats, Ids, mean_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Curation:
     kept set all follow: TV = 1 - a, KL = -log a, and H(kept) = E_kept[-log q] + log a.
     """
     nats, kept = np.asarray(nll, dtype=float), np.asarray(is_kept, dtype=float)
-    rate = ratio_of_sums(kept, np.ones_like(kept), prompt_ids, "share")
+    rate = mean_of(kept, prompt_ids, "share")
     rate = replace(rate, low=_within(rate.low), high=_within(rate.high))
     variation = _mapped(rate, lambda share: 1 - share, "share")
     if not rate.value:
@@ -59,7 +59,7 @@ def _entropy_of_kept(nats: Floats, kept: Floats, rate: float, prompt_ids: Ids) -
     mean = float(nats[(kept > 0) & finite].mean()) if ((kept > 0) & finite).any() else np.nan
     value = mean + float(np.log(rate))
     scores = np.where(kept > 0, nats - mean, 0.0)
-    return ratio_of_sums(value + (scores + kept - rate) / rate, np.ones_like(nats), prompt_ids, "nats/record")
+    return mean_of(value + (scores + kept - rate) / rate, prompt_ids, "nats/record")
 
 
 def _mapped(estimate: Estimate, falling: Callable[[float], float | None], unit: str) -> Estimate:

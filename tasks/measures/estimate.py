@@ -58,10 +58,15 @@ def as_figure(estimate: Estimate, definition: str) -> Figure:
     )
 
 
+def mean_of(rows: Floats, clusters: Ids, unit: str) -> Estimate:
+    """Return the mean of rows with a 95 % interval over clusters; see ``ratio_of_sums``."""
+    return ratio_of_sums(rows, np.ones_like(rows), clusters, unit)
+
+
 def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, clusters: Ids, unit: str) -> Estimate:
     """Return sum(numerators) / sum(denominators) with a 95 % interval over clusters.
 
-    With denominators of 1 it is the mean. The interval is the linearised (delta method), cluster-robust
+    The interval is the linearised (delta method), cluster-robust
     t interval with one degree of freedom less than clusters.
 
     Raises:

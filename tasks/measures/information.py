@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tasks.measures.contrasts import Contrasts
-from tasks.measures.estimate import Estimate, Ids, ratio_of_sums
+from tasks.measures.estimate import Estimate, Ids, mean_of, ratio_of_sums
 
 
 def conditional_entropy(nll: ArrayLike, prompt_ids: Ids, num_bytes: ArrayLike | None = None) -> Estimate:
@@ -33,7 +33,7 @@ def conditional_entropy(nll: ArrayLike, prompt_ids: Ids, num_bytes: ArrayLike | 
     """
     nats = np.asarray(nll, dtype=float)
     if num_bytes is None:
-        return ratio_of_sums(nats, np.ones_like(nats), prompt_ids, "nats/record")
+        return mean_of(nats, prompt_ids, "nats/record")
     return ratio_of_sums(nats, math.log(2) * np.asarray(num_bytes, dtype=float), prompt_ids, "bits/byte")
 
 
@@ -46,7 +46,7 @@ def median_entropy(nll: ArrayLike, prompt_ids: Ids) -> Estimate:
     finite = nats[np.isfinite(nats)]
     median = float(np.median(finite)) if finite.size else math.nan
     below = np.where(np.isfinite(nats), nats <= median, np.nan)
-    share = ratio_of_sums(below, np.ones_like(nats), prompt_ids, "nats/record")
+    share = mean_of(below, prompt_ids, "nats/record")
     if share.value is None or share.low is None or share.high is None:
         return replace(share, value=None if share.value is None else median)
     half = (share.high - share.low) / 2
@@ -103,11 +103,12 @@ def mutual_information(
     """
     scores = Contrasts.of(own, others, num_prompts, prompt_ids, near)
     num_scored = scores.others.shape[1] + 1
-    incl, fpc, excess = scores.contrast(), scores.extrapolated(), scores.excess()
+    mixture = scores.log_mixture()
+    fpc = scores.own - mixture
     estimates = {
-        "incl": scores.mean(incl),
+        "incl": scores.mean(scores.contrast()),
         "fpc": scores.mean(fpc, scores.why_no_mixture),
-        "fpc_bc": scores.mean(fpc - excess, scores.why_no_mixture or scores.why_no_variance),
+        "fpc_bc": scores.mean(fpc - scores.excess(mixture), scores.why_no_mixture or scores.why_no_variance),
     }
     lower, upper, point = estimates["incl"].low, estimates["fpc"].high, estimates["fpc_bc"].value
     cap = math.log(num_prompts)
@@ -146,4 +147,4 @@ def null_information(own: ArrayLike, without: ArrayLike, prompt_ids: Ids) -> Est
         without: [n] The same where the document was left out of the prompt.
     """
     gains = np.asarray(own, dtype=float) - np.asarray(without, dtype=float)
-    return ratio_of_sums(gains, np.ones_like(gains), prompt_ids, "nats/record")
+    return mean_of(gains, prompt_ids, "nats/record")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.identity import unit_draw
-from tasks.measures.estimate import Estimate, Floats, Ids, ratio_of_sums
+from tasks.measures.estimate import Estimate, Floats, Ids, mean_of
 
 FOLDS = 5
 MIN_TEXTS = 50
@@ -83,10 +83,7 @@ def _cross_fitted(texts: list[str], clusters: NDArray[Any], is_first: NDArray[np
 
 def _difference(ours: Floats, theirs: Floats, groups: list[NDArray[Any]], unit: str, offset: float) -> Estimate:
     """Return mean(ours) - mean(theirs) + offset; the two collections are independent of each other."""
-    one, other = (
-        ratio_of_sums(rows, np.ones_like(rows), clusters, unit)
-        for rows, clusters in zip((ours, theirs), groups, strict=True)
-    )
+    one, other = (mean_of(rows, clusters, unit) for rows, clusters in zip((ours, theirs), groups, strict=True))
     assert one.value is not None
     assert other.value is not None
     value, n = one.value - other.value + offset, one.n + other.n

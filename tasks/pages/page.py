@@ -7,6 +7,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
+from matplotlib.figure import Figure as Canvas
 
 from schemas.report import Cost, Counts, Figure, Money, Report
 from tasks.pages import plots
@@ -158,11 +159,12 @@ def draw(report: Report) -> list[tuple[Markup, str]]:
         "entropy": plots.draw_entropy(report.entropy, report.delta_i.bits_per_byte),
         "losses": plots.draw_losses(report.counts),
     }
-    return [
-        (Markup(plots.as_svg(canvas, CAPTIONS[name])), CAPTIONS[name])  # noqa: S704 - matplotlib escapes the text in it
-        for name, canvas in canvases.items()
-        if canvas
-    ]
+    return [drawn(canvas, CAPTIONS[name]) for name, canvas in canvases.items() if canvas]
+
+
+def drawn(canvas: Canvas, caption: str) -> tuple[Markup, str]:
+    """Return a plot as a page holds it, with its caption."""
+    return Markup(plots.as_svg(canvas, caption)), caption  # noqa: S704 - matplotlib escapes the text in it
 
 
 def draw_image(report: Report) -> str:

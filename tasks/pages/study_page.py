@@ -2,11 +2,8 @@
 
 from typing import Final
 
-from markupsafe import Markup
-
 from schemas.simulation import Kind, Simulation
-from tasks.pages.page import open_template
-from tasks.pages.plots import as_svg
+from tasks.pages.page import drawn, open_template
 from tasks.pages.study_plots import draw_gaps, draw_setting
 from tasks.study.kl_gap import World
 
@@ -34,11 +31,8 @@ def render_simulation(simulation: Simulation, world: World) -> str:
     Args:
         world: Its first setting is drawn.
     """
-    setting = as_svg(draw_setting(world), SETTING)
-    drawings = [(Markup(setting), SETTING)]  # noqa: S704 - matplotlib escapes the text in it
-    for kind, caption in CAPTIONS.items():
-        svg = as_svg(draw_gaps(simulation.points, kind), caption)
-        drawings.append((Markup(svg), caption))  # noqa: S704
+    drawings = [drawn(draw_setting(world), SETTING)]
+    drawings += [drawn(draw_gaps(simulation.points, kind), caption) for kind, caption in CAPTIONS.items()]
     return open_template("simulation.html.j2").render(
         simulation=simulation, drawings=drawings, letters=LETTERS, captions=CAPTIONS
     )

@@ -167,7 +167,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_open = False
-        if self._ends_with_connection and error is None:
+        if error is None and self._has_head and not self._tells_its_end():
             self.on_message_complete()
         self._fail(ConnectionResetError("the connection ended before the answer"))
 
@@ -179,10 +179,7 @@ class _Connection(asyncio.Protocol):
         self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        told = {name.lower(): value.lower() for name, value in self._headers}
-        self._ends_with_connection = b"content-length" not in told and b"chunked" not in told.get(
-            b"transfer-encoding", b""
-        )
+        self._has_head = True
 
     def on_body(self, body: bytes) -> None:
         self._pieces.append(body)
@@ -200,7 +197,12 @@ class _Connection(asyncio.Protocol):
     def _begin(self) -> None:
         self._headers: list[tuple[bytes, bytes]] = []
         self._pieces: list[bytes] = []
-        self._ends_with_connection = False
+        self._has_head = False
+
+    def _tells_its_end(self) -> bool:
+        """Tell whether an answer says itself where it ends, and not by the end of the connection."""
+        told = {name.lower(): value.lower() for name, value in self._headers}
+        return b"content-length" in told or b"chunked" in told.get(b"transfer-encoding", b"")
 
     def _fail(self, error: Exception) -> None:
         if self._waiting and not self._waiting.done():

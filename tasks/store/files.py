@@ -24,6 +24,11 @@ _DISK_WORDS = ("No space left on device", "inline_container")
 """How safetensors and torch.save tell of a disk that cannot be written: neither raises OSError."""
 
 
+def link_to(url: str) -> str:
+    """Return what a browser opens a file by."""
+    return url if "://" in url else Path(url).resolve().as_uri()
+
+
 def write_file(url: str, content: bytes) -> None:
     """Write a file so that a reader, or a rerun after a crash, sees all of it or nothing.
 

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from tasks.study.mixtures import Floats, Mixtures, features
+from tasks.study.mixtures import RIDGE, Floats, Mixtures, features
 
 TOLERANCE = 1e-3
 """Of the mean log-likelihood between two steps, in nats: scikit-learn's default."""
 
 MAX_STEPS, MAX_STEPS_OF_CENTRES = 100, 30
-RIDGE = 1e-6
 
 
 def fit(rng: np.random.Generator, points: Floats, num_components: int) -> Mixtures:
@@ -16,22 +15,24 @@ def fit(rng: np.random.Generator, points: Floats, num_components: int) -> Mixtur
 
     Like scikit-learn's GaussianMixture with its defaults, but for k-means++, which is the plain one here.
     """
-    return improve(points, _from_shares(points, _nearest(points, _centres(rng, points, num_components))))
+    shares = _nearest(points, _centres(rng, points, num_components))
+    return improve(points, _likeliest(*_centred(points), shares))
 
 
 def improve(points: Floats, mixtures: Mixtures) -> Mixtures:
     """Return mixtures after as many steps as their likelihood grows; each setting ends on its own."""
     weights, means, covariances = (each.copy() for each in (mixtures.weights, mixtures.means, mixtures.covariances))
+    known, (centred, centre) = features(points), _centred(points)
     last = np.full(len(points), -np.inf)
     going = np.arange(len(points))
     for _ in range(MAX_STEPS):
         now = Mixtures(weights[going], means[going], covariances[going])
-        joint = now.log_joint(features(points[going]))
+        joint = now.log_joint(known[going])
         largest = joint.max(axis=2, keepdims=True)
         shares = np.exp(joint - largest)
         total = shares.sum(axis=2, keepdims=True)
         likelihood = (np.log(total) + largest).mean(axis=(1, 2))
-        new = _from_shares(points[going], shares / total)
+        new = _likeliest(centred[going], centre[going], shares / total)
         weights[going], means[going], covariances[going] = new.weights, new.means, new.covariances
         grows = np.abs(likelihood - last[going]) >= TOLERANCE
         last[going] = likelihood
@@ -41,10 +42,15 @@ def improve(points: Floats, mixtures: Mixtures) -> Mixtures:
     return Mixtures(weights, means, covariances)
 
 
-def _from_shares(points: Floats, shares: Floats) -> Mixtures:
+def _centred(points: Floats) -> tuple[Floats, Floats]:
+    """Return the features of points from their mean, and the mean: squares of what is far from 0 would cancel."""
+    centre = points.mean(axis=1, keepdims=True)
+    return features(points - centre), centre
+
+
+def _likeliest(centred: Floats, centre: Floats, shares: Floats) -> Mixtures:
     """Return the likeliest mixtures if each point belongs to components by these shares: the M step."""
-    centre = points.mean(axis=1, keepdims=True)  # squares of what is far from 0 would cancel
-    sums = shares.swapaxes(1, 2) @ features(points - centre)
+    sums = shares.swapaxes(1, 2) @ centred
     counts = sums[..., 0] + 10 * np.finfo(float).eps
     x, y, xx, xy, yy = (sums[..., place] / counts for place in range(1, 6))
     covariances = np.stack([xx - x * x, xy - x * y, xy - x * y, yy - y * y], axis=-1).reshape(*x.shape, 2, 2)

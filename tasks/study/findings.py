@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from schemas.report import Figure
 from schemas.simulation import FORMAT, Direction, Kind, Letter, Point, Simulation, Trend
-from tasks.measures.estimate import Estimate, as_figure, ratio_of_sums
+from tasks.measures.estimate import Estimate, as_figure, mean_of
 from tasks.study.divergence import divergence, published_divergence
 from tasks.study.kl_gap import KINDS, Cell
 from tasks.study.mixtures import Floats, random_mixtures
@@ -58,8 +58,7 @@ def cells_of(gaps: dict[Cell, dict[Kind, Floats]], letter: Letter) -> list[tuple
 
 def mean_gap(values: Floats, kind: Kind) -> Figure:
     """Return the mean gap over settings with a 95 % t interval."""
-    estimate = ratio_of_sums(values, np.ones_like(values), np.arange(len(values)), "nats")
-    return as_figure(estimate, GAP.format(DEFINITIONS[kind]))
+    return as_figure(_over_settings(values), GAP.format(DEFINITIONS[kind]))
 
 
 def rank_trend(counts: Floats, values: Floats) -> Estimate:
@@ -124,8 +123,8 @@ def _of_itself(seed: int, num_settings: int, num_repeats: int) -> dict[Kind, Fig
         "forward": exact,
     }
     rule = "divergence of a mixture of four components from itself, over settings, by {}"
-    estimates = {
-        kind: ratio_of_sums(values, np.ones_like(values), np.arange(len(values)), "nats")
-        for kind, values in found.items()
-    }
-    return {kind: as_figure(estimate, rule.format(DEFINITIONS[kind])) for kind, estimate in estimates.items()}
+    return {kind: as_figure(_over_settings(values), rule.format(DEFINITIONS[kind])) for kind, values in found.items()}
+
+
+def _over_settings(values: Floats) -> Estimate:
+    return mean_of(values, np.arange(len(values)), "nats")

@@ -10,7 +10,7 @@ import numpy as np
 from schemas.simulation import Kind
 from tasks.study.divergence import divergence, published_divergence
 from tasks.study.em import fit
-from tasks.study.mixtures import Floats, Mixtures, equal_weights, random_mixtures
+from tasks.study.mixtures import RIDGE, Floats, Mixtures, equal_weights, random_mixtures
 
 ANCHORS_PER_COMPONENT, SYNTHETIC_POINTS = 50, 200
 KINDS: Final[tuple[Kind, ...]] = ("published", "reverse", "forward")
@@ -56,7 +56,8 @@ class World:
 def make_world(rng: np.random.Generator, cell: Cell, num_settings: int) -> World:
     """Return that many independent settings of a cell, as section 4.4 and the released code make them."""
     truth = random_mixtures(rng, num_settings, cell.k + cell.j)
-    owner = np.broadcast_to(np.repeat(np.arange(cell.k), ANCHORS_PER_COMPONENT), (num_settings, 50 * cell.k))
+    owners = np.repeat(np.arange(cell.k), ANCHORS_PER_COMPONENT)
+    owner = np.broadcast_to(owners, (num_settings, len(owners)))
     anchors = truth.place(rng.standard_normal((*owner.shape, 2)), owner)
     known, own = _estimate(anchors, cell.k), random_mixtures(rng, num_settings, cell.l)
     generator = equal_weights(
@@ -112,4 +113,4 @@ def _estimate(anchors: Floats, num_components: int) -> Mixtures:
     means = groups.mean(axis=2)
     centred = groups - means[:, :, None]
     covariances = centred.swapaxes(2, 3) @ centred / (groups.shape[2] - 1)
-    return equal_weights(means, covariances + 1e-6 * np.eye(2))
+    return equal_weights(means, covariances + RIDGE * np.eye(2))

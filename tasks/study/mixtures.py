@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+RIDGE = 1e-6
+"""Added to every variance: the released code's, and scikit-learn's default."""
+
 
 @dataclass(frozen=True)
 class Mixtures:
@@ -88,7 +91,7 @@ def random_mixtures(rng: np.random.Generator, num_settings: int, num_components:
     a, b = rng.random((2, num_settings, num_components, 2, 2))
     _, scales, axes = np.linalg.svd(a @ b.swapaxes(-1, -2))
     covariances = axes.swapaxes(-1, -2) @ (scales[..., None] * axes)
-    return equal_weights(means, covariances + 1e-6 * np.eye(2))
+    return equal_weights(means, covariances + RIDGE * np.eye(2))
 
 
 def features(points: Floats) -> Floats:

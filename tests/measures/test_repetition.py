@@ -62,7 +62,7 @@ def test_the_next_token_is_worth_the_slope() -> None:
     step = 1e-3
     slope = (effective_tokens(100, 450 + step) - effective_tokens(100, 450 - step)) / (2 * step)
     assert worth_of(100, 450).next_token == pytest.approx(slope, rel=1e-5)
-    assert worth_of(100, 50) == worth_of(100, 50)
+    assert (worth_of(100, 50).epochs, worth_of(100, 50).effective) == (0.5, 50)
     assert (worth_of(100, 50).next_token, worth_of(100, 450).epochs) == (1, 4.5)
 
 
