@@ -61,16 +61,20 @@ class Message:
     content: str
 
 
+Prompt = str | tuple[Message, ...]
+"""Chat messages, or the raw text that a base model continues."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt to send: chat messages, or the raw text that a base model continues.
+    """One prompt to send.
 
     ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
     model. ``draw`` tells apart several samples of one prompt. ``prompt_id`` is the prompt's hash
     without the draw: replies to one prompt are one cluster.
     """
 
-    prompt: str | tuple[Message, ...]
+    prompt: Prompt
     facet: str = ""
     json_schema: str | None = None
     draw: int = 0

@@ -10,38 +10,50 @@ from numpy.typing import ArrayLike
 
 from tasks.measures.estimate import Floats
 
+ROUNDING = 1e-3
+"""Nats, and a share of the nucleus: servers compute the same number twice, and round it otherwise."""
+
 
 def temper(
-    sampled: ArrayLike, likeliest: ArrayLike, temperature: float, top_p: float, vocabulary: int
+    tokens: ArrayLike, likeliest: ArrayLike, temperature: float, top_p: float, vocabulary: int
 ) -> tuple[Floats, Floats]:
-    """Return the lowest and highest log-probability that each sampled token can have had when it was drawn.
+    """Return the lowest and the highest log-probability that sampling can have for each token.
 
     Args:
-        sampled: [n] Raw log-probability of the token that was sampled, in nats.
-        likeliest: [n, K] Raw log-probabilities of the likeliest tokens, the sampled one among them or not.
-        temperature: What it was sampled at, above 0; at 0 every reply is certain and there is nothing to repair.
+        tokens: [n] Raw log-probability of each token, in nats.
+        likeliest: [n, K] Raw log-probabilities of the likeliest tokens there, the token among them or not.
+        temperature: At least 0; at 0 the likeliest token is certain.
         top_p: The nucleus, of the tempered distribution: as vLLM does, temperature first.
-        vocabulary: Tokens that the model has.
+        vocabulary: Tokens that the model has, or more.
 
     Returns:
-        Two arrays [n]; equal where K tokens are all that counts.
+        Two arrays [n]; equal where K tokens are all that counts. Both are minus infinity for a token that is never
+        sampled, if the K tokens show it; one of which they leave that open is taken to be in the nucleus.
 
     Raises:
-        ValueError: A temperature that is not above 0, or a top_p outside (0, 1].
+        ValueError: A negative temperature, or a top_p outside (0, 1].
     """
-    if not temperature > 0 or not 0 < top_p <= 1:
+    if temperature < 0 or not 0 < top_p <= 1:
         raise ValueError(
-            f"repairing log-probabilities: temperature {temperature:g} and top_p {top_p:g}; above 0 and in (0, 1] are "
-            "allowed. At temperature 0 replies are certain: their log-probability is 0."
+            f"repairing log-probabilities: temperature {temperature:g} and top_p {top_p:g}; at least 0 and in (0, 1] "
+            "are allowed. Pass what the recipe samples at."
         )
-    drawn, known = np.asarray(sampled, dtype=float), np.sort(np.asarray(likeliest, dtype=float), axis=1)[:, ::-1]
+    own, known = np.asarray(tokens, dtype=float), np.sort(np.asarray(likeliest, dtype=float), axis=1)[:, ::-1]
+    if temperature == 0:
+        certain = np.where(own >= known[:, 0] - ROUNDING, 0.0, -np.inf)
+        return certain, certain
     powers = np.exp(known / temperature)
     least, most = _tail(known, temperature, vocabulary)
     total = powers.sum(axis=1)
     low_mass, high_mass = total + least, total + most
+    may_be_left_out = is_left_out = np.zeros(len(own), bool)
     if top_p < 1:
+        likelier = (powers * (known > own[:, None] + ROUNDING)).sum(axis=1)
+        may_be_left_out, is_left_out = (likelier >= (top_p + ROUNDING) * mass for mass in (low_mass, high_mass))
         low_mass, high_mass = _nucleus(powers, low_mass, top_p), _nucleus(powers, high_mass, top_p, upper=True)
-    return drawn / temperature - np.log(high_mass), np.minimum(drawn / temperature - np.log(low_mass), 0.0)
+    low = own / temperature - np.log(high_mass)
+    high = np.minimum(own / temperature - np.log(low_mass), 0.0)
+    return np.where(may_be_left_out, -np.inf, low), np.where(is_left_out, -np.inf, high)
 
 
 def _tail(known: Floats, temperature: float, vocabulary: int) -> tuple[Floats, Floats]:

@@ -1,10 +1,11 @@
 """Who answers: one protocol, and behind it servers that speak the OpenAI protocol, or a model in this process."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
 
 from schemas.errors import ServerError
 from schemas.recipe import Sampling
-from schemas.rows import Reply, Request
+from schemas.rows import Prompt, Reply, Request
 
 
 class TryAgain(Exception):
@@ -31,6 +32,20 @@ class Refused(Exception):
 
 class Unreachable(ServerError):
     """A server is down, overloaded or failing: it may be back later, without anybody mending a setting."""
+
+
+class Score(NamedTuple):
+    """log q(text | prompt) in nats: minus infinity if sampling could not have drawn it, NaN if the two do not fit.
+
+    The ends differ where a server tells only the likeliest tokens and sampling is not at temperature 1 and top_p 1.
+    """
+
+    low: float
+    high: float
+
+
+UNFIT = Score(float("nan"), float("nan"))
+"""No score: prompt and text together are longer than the model's context."""
 
 
 class Generator(Protocol):
@@ -71,11 +86,15 @@ class Generator(Protocol):
         """
         ...
 
-    async def score(self, prompt: str, text: str) -> tuple[float, ...]:
-        """Return the log-probability of every token of ``text`` when it follows ``prompt``.
+    async def score(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...], sampling: Sampling) -> list[Score]:
+        """Return how likely sampling is to draw one text after each of some prompts.
+
+        The tokens are those that were drawn once, end token included; a text is never tokenised anew. No prefix
+        cache is read: its numbers are rounded otherwise.
 
         Raises:
-            TryAgain, Refused, ServerError: As for ``complete``.
+            TryAgain, ServerError: As for ``complete``.
+            Refused: It scores no text at all.
         """
         ...
 

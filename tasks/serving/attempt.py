@@ -1,12 +1,16 @@
 """One request under way, and what is counted of all that are."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
-from schemas.recipe import Sampling
-from schemas.rows import Reply, Request
+from tasks.serving import Generator
 from tasks.serving.queue import Desk
+
+Ask = Callable[[Generator], Awaitable[Any]]
+"""Asks a generator for what is wanted of it; whoever is asked, and however often, the answer is the same."""
 
 
 @dataclass
@@ -21,17 +25,15 @@ class Tally:
 
 @dataclass(eq=False)
 class Attempt:
-    """One request under way at one desk, until its deadline; ``reply`` is what came from elsewhere before."""
+    """One request under way at one desk, until its deadline; ``answer`` is what came from elsewhere before."""
 
-    request_id: str
-    request: Request
-    sampling: Sampling
+    ask: Ask
     desk: Desk
     begun: float
     until: float
     tally: Tally
     scope: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
-    reply: Reply | None = None
+    answer: Any = None
     is_lost: bool = False
     hedge: "asyncio.Task[None] | None" = None
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,14 +12,18 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from schemas.recipe import Sampling
-from schemas.rows import Reply, Request
+from schemas.rows import Prompt, Reply, Request
 from tasks.models.loading import load_model, load_tokenizer
-from tasks.serving import Refused
-from tasks.serving.sampling import Draw, Grammar
+from tasks.serving import UNFIT, Refused, Score
+from tasks.serving.sampling import Draw, Grammar, log_likelihoods
 from tasks.serving.slots import SlotCache
 
 SLOTS = 32
 """Rows of every forward pass, filled or not. Fixed, because a matrix product's last bits depend on its shape."""
+
+
+SCORED_TOKENS = 2048
+"""Tokens per forward pass where texts are scored: the logits of a small vocabulary then stay below 64 MB."""
 
 
 class EmbeddedEngine:
@@ -54,7 +59,7 @@ class EmbeddedEngine:
 
     async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
         """Answer one request; see the protocol."""
-        prompt = self._encode(request)
+        prompt = self._encode(request.prompt)
         if not 0 < len(prompt) < self.context:
             raise Refused("rejected")
         draw = Draw(request_id, sampling, self._grammar.matcher(request.json_schema))
@@ -67,22 +72,19 @@ class EmbeddedEngine:
             raise Refused("rejected")
         return self._as_reply(request_id, request, seat)
 
-    async def score(self, prompt: str, text: str) -> tuple[float, ...]:
-        """Return the log-probability of every token of ``text`` after ``prompt``; see the protocol."""
-        before = self.tokenizer.encode(prompt, add_special_tokens=False)
-        after = self.tokenizer.encode(text, add_special_tokens=False)
-        if not before or len(before) + len(after) > self.context:
-            raise Refused("rejected")
-        return await asyncio.to_thread(self._score, before, after)
+    async def score(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...], sampling: Sampling) -> list[Score]:
+        """Return how likely sampling is to draw a text after each prompt; see the protocol."""
+        encoded = [self._encode(prompt) for prompt in prompts]
+        fitting = {n: ids for n, ids in enumerate(encoded) if 0 < len(ids) <= self.context - len(token_ids)}
+        found = await asyncio.to_thread(self._score, list(fitting.values()), list(token_ids), sampling)
+        scores = dict(zip(fitting, found, strict=True))
+        return [Score(scores[number], scores[number]) if number in scores else UNFIT for number in range(len(prompts))]
 
-    def _encode(self, request: Request) -> list[int]:
-        if isinstance(request.prompt, str):
-            ids = self.tokenizer.encode(request.prompt, add_special_tokens=False)
-        else:
-            turns = [{"role": m.role, "content": m.content} for m in request.prompt]
-            text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-            ids = self.tokenizer.encode(text, add_special_tokens=False)
-        return list(ids)
+    def _encode(self, prompt: Prompt) -> list[int]:
+        if not isinstance(prompt, str):
+            turns = [{"role": m.role, "content": m.content} for m in prompt]
+            prompt = str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return list(self.tokenizer.encode(prompt, add_special_tokens=False))
 
     async def _step_while_busy(self) -> None:
         try:
@@ -171,11 +173,19 @@ class EmbeddedEngine:
         )
 
     @torch.inference_mode()
-    def _score(self, before: list[int], after: list[int]) -> tuple[float, ...]:
-        ids = torch.tensor([before + after], device=self.network.device)
-        logprobs = self.network(input_ids=ids).logits[0, :-1].double().log_softmax(-1)
-        scored = logprobs.gather(1, ids[0, 1:, None])[:, 0][len(before) - 1 :]
-        return tuple(scored.tolist())
+    def _score(self, prompts: list[list[int]], text: list[int], sampling: Sampling) -> list[float]:
+        """Return log q of a text after each prompt; a causal model does not see what pads the shorter ones."""
+        scores: list[float] = []
+        longest = max(map(len, prompts), default=0) + len(text)
+        at_once = max(1, SCORED_TOKENS // max(1, longest))
+        for first in range(0, len(prompts), at_once):
+            batch = prompts[first : first + at_once]
+            rows = [prompt + text + [0] * (longest - len(prompt) - len(text)) for prompt in batch]
+            logits = self.network(input_ids=torch.tensor(rows, device=self.network.device)).logits
+            for row, prompt in zip(logits, batch, strict=True):
+                before = row[len(prompt) - 1 : len(prompt) - 1 + len(text)].double()
+                scores.append(float(log_likelihoods(before, torch.tensor(text, device=row.device), sampling).sum()))
+        return scores
 
 
 @dataclass

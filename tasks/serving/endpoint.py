@@ -133,9 +133,8 @@ class Endpoint:
     async def models(self) -> dict[str, str]:
         return wire.read_models(await self.fetch("models"))
 
-    async def tokenize(self, model: str, text: str, *, special_tokens: bool) -> list[int]:
-        body = {"model": model, "prompt": text, "add_special_tokens": special_tokens}
-        return wire.read_tokens(await self.fetch("/tokenize", body))
+    async def tokenize(self, asked: dict[str, Any]) -> list[int]:
+        return wire.read_tokens(await self.fetch("/tokenize", asked))
 
     async def metrics(self) -> str:
         """Return what ``/metrics`` says; nothing if it does not answer."""

@@ -6,14 +6,14 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 from schemas.errors import ServerError
 from schemas.profile import Generation
 from schemas.recipe import Sampling
-from schemas.rows import Reply, Request
-from tasks.serving import Generator, Refused, TryAgain, Unreachable
-from tasks.serving.attempt import Attempt, Tally
+from schemas.rows import Prompt, Reply, Request
+from tasks.serving import Generator, Refused, Score, TryAgain, Unreachable
+from tasks.serving.attempt import Ask, Attempt, Tally
 from tasks.serving.limit import Limit
 from tasks.serving.queue import Desk, Queue
 from tasks.serving.watch import Watch
@@ -87,16 +87,35 @@ class Pool:
             Refused: No reply will come; ``deadline``, or the fault of the last attempt.
             ServerError: No request can be answered any more.
         """
-        tally = tally or Tally()
+        reply: Reply
+        reply, attempt = await self._answer(
+            lambda generator: generator.complete(request_id, request, sampling), near, tally or Tally()
+        )
+        return reply if attempt == 1 else replace(reply, attempt=attempt)
+
+    async def score(
+        self, prompts: Sequence[Prompt], token_ids: tuple[int, ...], sampling: Sampling, near: str = ""
+    ) -> list[Score]:
+        """Return how likely a text is after each prompt, found where ``complete`` would be; see the protocol.
+
+        Raises:
+            Refused, ServerError: As for ``complete``.
+        """
+        scores, _ = await self._answer(lambda generator: generator.score(prompts, token_ids, sampling), near, Tally())
+        return list(scores)
+
+    async def _answer(self, ask: Ask, near: str, tally: Tally) -> tuple[Any, int]:
+        """Return what a generator answered, and at which attempt."""
         left, attempt = self.bounds.deadline_seconds, 1
         again, refused_since = False, 0.0
         while True:
             desk = await self._queue.take(near, again=again)
             tally.requests_sent += 1
             asked = time.monotonic()
+            one = Attempt(ask, desk, asked, asked + left, tally)
             try:
-                reply = await self._ask(Attempt(request_id, request, sampling, desk, asked, asked + left, tally))
-                return reply if attempt == 1 else replace(reply, attempt=attempt)
+                answer = await self._ask(one)
+                return answer, max(attempt, 1 if one.answer is None else 2)
             except TryAgain as error:
                 reason = error.reason
             except ServerError as error:
@@ -127,14 +146,6 @@ class Pool:
         """
         await self._queue.quiet()
 
-    async def score(self, prompt: str, text: str) -> tuple[float, ...]:
-        """Return the log-probability of every token of ``text`` after ``prompt``; see the protocol."""
-        desk = await self._queue.take()
-        try:
-            return await desk.generator.score(prompt, text)
-        finally:
-            self._queue.give_back(desk)
-
     @property
     def state(self) -> str:
         """How the generators do, in a few words for a line of progress."""
@@ -142,23 +153,23 @@ class Pool:
         servers = f"{up} of {len(self.desks)} servers up" if len(self.desks) > 1 or not up else "server up"
         return f"{servers}, {sum(desk.num_open for desk in self.desks):,} open"
 
-    async def _ask(self, one: Attempt) -> Reply:
+    async def _ask(self, one: Attempt) -> Any:
         desk = one.desk
         try:
             with self._watch.watched(one):
                 async with one.scope:
-                    reply = await desk.generator.complete(one.request_id, one.request, one.sampling)
-            self._watch.heard(desk, reply)
+                    answer = await one.ask(desk.generator)
+            self._watch.heard(desk, time.monotonic() - one.begun)
         except TimeoutError:
-            if one.reply:
-                return one.reply
+            if one.answer is not None:
+                return one.answer
             raise TryAgain("connection" if one.is_lost else "deadline") from None
         except TryAgain as error:
             self._watch.faulted(desk, error, one.begun)
             raise
         finally:
             self._queue.give_back(desk)
-        return reply
+        return answer
 
     async def _admit(self, desk: Desk) -> None:
         """Find out whether a generator that came up is the one that is needed."""

@@ -8,6 +8,7 @@ import xgrammar
 from transformers import PreTrainedTokenizerBase
 
 from schemas.recipe import Sampling
+from tasks.measures.tempering import ROUNDING
 
 Logits = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -55,6 +56,27 @@ def distribution(logits: Logits, sampling: Sampling) -> Logits:
         probabilities[order[before >= sampling.top_p]] = 0
         probabilities /= probabilities.sum()
     return probabilities
+
+
+def log_likelihoods(logits: torch.Tensor, tokens: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """Return the log-probability that sampling draws each token, [n] in nats; minus infinity outside the nucleus.
+
+    Args:
+        logits: The model's scores before each token, [n, vocabulary].
+        tokens: [n].
+    """
+    at = tokens[:, None]
+    if sampling.temperature == 0:
+        return torch.where(logits.gather(1, at)[:, 0] >= logits.amax(1) - ROUNDING, 0.0, -torch.inf)
+    logs = (logits / sampling.temperature).log_softmax(-1)
+    drawn = logs.gather(1, at)[:, 0]
+    if sampling.top_p == 1:
+        return drawn
+    masses, _ = logs.exp().sort(dim=1, descending=True)
+    before = masses.cumsum(1) - masses
+    inside = (masses * (before < sampling.top_p)).sum(1)
+    likelier = (logs.exp() * (logs > drawn[:, None] + ROUNDING)).sum(1)
+    return torch.where(likelier < sampling.top_p + ROUNDING, drawn - inside.log(), -torch.inf)
 
 
 class Grammar:

@@ -2,13 +2,24 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from functools import partial
 
 from schemas.errors import ServerError
 from schemas.recipe import Sampling
-from schemas.rows import Reply, Request
-from tasks.serving import Refused, TryAgain, wire
+from schemas.rows import Prompt, Reply, Request
+from tasks.measures.tempering import temper
+from tasks.serving import UNFIT, Refused, Score, TryAgain, wire
 from tasks.serving.endpoint import Endpoint
+
+LIKELIEST = 20
+"""Tokens that a server tells beside each of a text: as many as vLLM allows by default (``--max-logprobs``)."""
+
+MOST_TOKENS = 2**18
+"""No vocabulary is larger; a server does not tell its own."""
+
+REMEMBERED = 4096
+"""Prompts whose tokens are kept."""
 
 
 class Server:
@@ -31,6 +42,7 @@ class Server:
         self._endpoint, self._logprobs = Endpoint(url.rstrip("/"), api_key), logprobs
         self.name = self._endpoint.url
         self._names = {model}
+        self._encoded: dict[Prompt, list[int]] = {}
 
     async def close(self) -> None:
         await self._endpoint.close()
@@ -73,26 +85,43 @@ class Server:
             server=self.name,
         )
 
-    async def score(self, prompt: str, text: str) -> tuple[float, ...]:
-        """Return log q(token | prompt and the tokens before it) of each token of ``text``, in nats.
+    async def score(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...], sampling: Sampling) -> list[Score]:
+        """Return how likely sampling is to draw a text after each prompt; see the protocol.
 
-        Prompt and text are tokenised apart, the prompt with the special tokens that a completion of
-        it gets and the text with none, and scored as one sequence of ids. So a text has the same
-        tokens after every prompt. No end token is added; no temperature is applied. Only vLLM
-        answers this (``/tokenize``, ``prompt_logprobs``), and it leaves its prefix cache aside for it.
-
-        Raises:
-            Refused: ``rejected``: the prompt has no token, or both together are longer than the context.
-            TryAgain, ServerError: As for ``complete``.
+        All prompts go in one request, as ids. Only vLLM answers it (``/tokenize``, ``prompt_logprobs``), and it leaves
+        its prefix cache aside for it. What it tells is raw: at another temperature or top_p it is repaired from the
+        likeliest tokens, which leaves a bracket.
         """
-        before = await self._endpoint.tokenize(self.model, prompt, special_tokens=True)
-        after = await self._endpoint.tokenize(self.model, text, special_tokens=False)
-        if not before:
-            raise Refused("rejected")
-        if not after:
-            return ()
-        body = {"model": self.model, "prompt": before + after, "prompt_logprobs": 0, "max_tokens": 1, "temperature": 0}
-        return wire.read_prompt_logprobs(await self._endpoint.fetch("completions", body), after)
+        if not token_ids:
+            return [Score(0.0, 0.0)] * len(prompts)
+        encoded = [await self._encode(prompt) for prompt in prompts]
+        try:
+            return await self._score(encoded, token_ids, sampling)
+        except Refused:  # one that does not fit spoils them all
+            return [await self._score_alone(one, token_ids, sampling) for one in encoded]
+
+    async def _score(self, prompts: Sequence[list[int]], token_ids: tuple[int, ...], sampling: Sampling) -> list[Score]:
+        is_plain = (sampling.temperature, sampling.top_p) == (1, 1)
+        likeliest = 0 if is_plain else LIKELIEST
+        body = wire.ask_scores(self.model, prompts, token_ids, likeliest)
+        told = wire.read_scores(await self._endpoint.fetch("completions", body), token_ids, len(prompts), likeliest)
+        if is_plain:
+            return [Score(sum(own), sum(own)) for own, _ in told]
+        ends = [temper(own, top, sampling.temperature, sampling.top_p, MOST_TOKENS) for own, top in told]
+        return [Score(float(low.sum()), float(high.sum())) for low, high in ends]
+
+    async def _score_alone(self, prompt: list[int], token_ids: tuple[int, ...], sampling: Sampling) -> Score:
+        try:
+            return (await self._score([prompt], token_ids, sampling))[0] if prompt else UNFIT
+        except Refused:
+            return UNFIT
+
+    async def _encode(self, prompt: Prompt) -> list[int]:
+        if prompt not in self._encoded:
+            if len(self._encoded) >= REMEMBERED:
+                self._encoded.clear()
+            self._encoded[prompt] = await self._endpoint.tokenize(wire.ask_tokens(self.model, prompt))
+        return self._encoded[prompt]
 
     async def cache_counts(self) -> tuple[float, float] | None:
         """Return the prompt tokens found in the prefix cache and those looked for since the server started."""

@@ -6,13 +6,11 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from schemas.errors import ServerError
 from schemas.profile import Generation
-from schemas.rows import Reply
 from tasks.serving import Refused, TryAgain, Unreachable
 from tasks.serving.attempt import Attempt
 from tasks.serving.limit import Limit
@@ -68,12 +66,12 @@ class Watch:
             if one.hedge:
                 one.hedge.cancel()
 
-    def heard(self, desk: Desk, reply: Reply) -> None:
-        """Take note of a reply, before its place is given to another."""
+    def heard(self, desk: Desk, seconds: float) -> None:
+        """Take note of an answer and how long it took, before its place is given to another."""
         now = time.monotonic()
         desk.heard_at, desk.away_since, desk.pauses = now, None, 0
         desk.limit.answered(now, desk.num_open >= desk.limit.value)
-        self._seconds.append(reply.seconds)
+        self._seconds.append(seconds)
 
     def faulted(self, desk: Desk, error: TryAgain, sent_at: float) -> None:
         """Take note of what a passing fault says about the desk."""
@@ -226,14 +224,14 @@ class Watch:
     async def _ask_beside(self, one: Attempt, desk: Desk) -> None:
         begun = time.monotonic()
         try:
-            reply = await desk.generator.complete(one.request_id, one.request, one.sampling)
+            answer = await one.ask(desk.generator)
         except TryAgain as error:
             return self.faulted(desk, error, begun)
         except (Refused, ServerError):
             return  # the first attempt will say so too, or succeed
-        self.heard(desk, reply)
-        if one in self._open and one.reply is None:
-            one.reply = replace(reply, attempt=2)
+        self.heard(desk, time.monotonic() - begun)
+        if one in self._open and one.answer is None:
+            one.answer = answer
             one.expire()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":

@@ -14,6 +14,7 @@ What vLLM 0.32 does, as tried against a running server:
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -21,7 +22,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from schemas.recipe import Sampling
-from schemas.rows import FinishReason, Request
+from schemas.rows import FinishReason, Message, Prompt, Request
 from tasks.serving import Refused, TryAgain
 
 NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
@@ -64,8 +65,28 @@ def ask(
         body["response_format"] = {"type": "json_schema", "json_schema": schema}
     if isinstance(request.prompt, str):
         return "completions", body | {"prompt": request.prompt} | ({"logprobs": 0} if logprobs else {})
-    turns = [{"role": message.role, "content": message.content} for message in request.prompt]
-    return "chat/completions", body | {"messages": turns, "logprobs": logprobs}
+    return "chat/completions", body | {"messages": _as_turns(request.prompt), "logprobs": logprobs}
+
+
+def _as_turns(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def ask_tokens(model: str, prompt: Prompt) -> dict[str, Any]:
+    """Return the body that asks which tokens a reply to a prompt comes after."""
+    if isinstance(prompt, str):
+        return {"model": model, "prompt": prompt, "add_special_tokens": True}
+    return {"model": model, "messages": _as_turns(prompt), "add_generation_prompt": True}
+
+
+def ask_scores(model: str, prompts: Sequence[list[int]], token_ids: Sequence[int], likeliest: int) -> dict[str, Any]:
+    """Return the body that asks how likely a text's tokens are after each of some prompts.
+
+    Args:
+        likeliest: How many of the likeliest tokens are told beside each token of the text.
+    """
+    texts = [[*prompt, *token_ids] for prompt in prompts]
+    return {"model": model, "prompt": texts, "prompt_logprobs": likeliest, "max_tokens": 1, "temperature": 0}
 
 
 def as_bytes(body: dict[str, Any]) -> bytes:
@@ -106,13 +127,31 @@ def read_tokens(body: bytes) -> list[int]:
     return _read(_TOKENS, body).tokens
 
 
-def read_prompt_logprobs(body: bytes, token_ids: list[int]) -> tuple[float, ...]:
-    """Return the log-probability of each of the last ``token_ids`` of the prompt."""
-    told = _read(_SCORED, body).choices[0].prompt_logprobs[-len(token_ids) :]
+def read_scores(
+    body: bytes, token_ids: Sequence[int], num_prompts: int, likeliest: int
+) -> list[tuple[list[float], list[list[float]]]]:
+    """Return, for each prompt in the order asked, the log-probability of each token, and those of the likeliest there.
+
+    Raises:
+        TryAgain: ``malformed``: a prompt or a token has none.
+    """
+    choices = sorted(_read(_SCORED, body).choices, key=lambda choice: choice.index)
+    if len(choices) != num_prompts:
+        raise TryAgain("malformed")
+    return [_read_scored(choice.prompt_logprobs[-len(token_ids) :], token_ids, likeliest) for choice in choices]
+
+
+def _read_scored(
+    told: "list[dict[int, _Token] | None]", token_ids: Sequence[int], likeliest: int
+) -> tuple[list[float], list[list[float]]]:
     try:
-        return tuple((at or {})[token].logprob for at, token in zip(told, token_ids, strict=True))
+        own = [(at or {})[token].logprob for at, token in zip(told, token_ids, strict=True)]
+        top = [sorted((one.logprob for one in (at or {}).values()), reverse=True)[:likeliest] for at in told]
     except (KeyError, ValueError):
         raise TryAgain("malformed") from None
+    if any(len(row) < likeliest for row in top):
+        raise TryAgain("malformed")
+    return own, top
 
 
 def read_likeliest(body: bytes) -> dict[str, float]:
@@ -208,6 +247,7 @@ class _Completion(Struct):
 
 class _ScoredChoice(Struct):
     prompt_logprobs: list[dict[int, _Token] | None]
+    index: int = 0
 
 
 class _Scored(Struct):

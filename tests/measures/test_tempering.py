@@ -87,7 +87,31 @@ def test_no_distribution_falls_outside_its_bracket(
 
 
 def test_what_cannot_be_sampled_is_refused() -> None:
-    with pytest.raises(ValueError, match="temperature 0 and top_p 1"):
-        temper([-1.0], [[-1.0]], 0.0, 1.0, 10)
+    with pytest.raises(ValueError, match="temperature -1 and top_p 1"):
+        temper([-1.0], [[-1.0]], -1.0, 1.0, 10)
     with pytest.raises(ValueError, match=r"top_p 1\.5"):
         temper([-1.0], [[-1.0]], 1.0, 1.5, 10)
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(0.7, 0.9), (1.0, 0.7), (1.3, 0.8)])
+@pytest.mark.parametrize("number", [VOCABULARY, 8])
+def test_a_token_that_is_never_sampled_is_minus_infinity_where_that_can_be_known(
+    temperature: float, top_p: float, number: int
+) -> None:
+    raw = model(6)
+    exact = sampled_from(raw, temperature, top_p)
+    tokens = np.random.default_rng(7).integers(0, VOCABULARY, len(raw))
+    rows = np.arange(len(raw))
+    low, high = temper(raw[rows, tokens], top(raw, number), temperature, top_p, VOCABULARY)
+    truth = exact[rows, tokens]
+    assert (truth == -np.inf).sum() > 50
+    assert (low <= truth + 1e-9)[np.isfinite(truth)].all()
+    # Of two tokens that are within the rounding of servers either may be the last of the nucleus.
+    assert np.mean(truth <= high + 1e-9) > 0.98
+    if number == VOCABULARY:
+        assert np.mean(np.isfinite(truth) == np.isfinite(high)) > 0.98
+
+
+def test_at_temperature_0_the_likeliest_token_is_certain_and_every_other_impossible() -> None:
+    low, high = temper([-0.1, -2.5], [[-0.1, -2.5], [-0.1, -2.5]], 0.0, 1.0, 10)
+    assert low.tolist() == high.tolist() == [0.0, -np.inf]

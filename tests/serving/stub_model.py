@@ -40,6 +40,15 @@ def prompt_ids(asked: dict[str, Any]) -> list[int]:
     return [BEGIN, *(token for token, _ in tokenise(prompt_text(asked)))]
 
 
+def score(asked: dict[str, Any], context_tokens: int) -> dict[str, Any]:
+    """Return the body of a completion of several prompts, given as ids, with the log-probabilities of their tokens."""
+    choices = [
+        answer(asked | {"prompt": ids}, 1, context_tokens, processed=False)["choices"][0] | {"index": index}
+        for index, ids in enumerate(asked["prompt"])
+    ]
+    return {"id": "stub", "model": asked["model"], "choices": choices[::-1], "usage": {"prompt_tokens": 0}}
+
+
 def answer(asked: dict[str, Any], num_words: int, context_tokens: int, processed: bool) -> dict[str, Any]:
     """Return the body of a completion or chat completion."""
     prompt = prompt_ids(asked)

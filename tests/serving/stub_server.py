@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from schemas.identity import unit_draw
-from tests.serving.stub_model import BEGIN, END, answer, prompt_ids, tokenise
+from tests.serving.stub_model import END, answer, prompt_ids, score
 
 FAULTS = {
     "server_error": "status 500",
@@ -120,8 +120,7 @@ class Stub:
 
     async def _tokenize(self, request: web.Request) -> web.Response:
         asked = await request.json()
-        ids = [token for token, _ in tokenise(asked["prompt"])]
-        return web.json_response({"tokens": [BEGIN, *ids] if asked.get("add_special_tokens", True) else ids})
+        return web.json_response({"tokens": prompt_ids(asked)})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()
@@ -150,9 +149,13 @@ class Stub:
             request.transport.abort()
         if asked["model"] not in options.models:
             return _error(404, f"The model `{asked['model']}` does not exist.")
-        if len(prompt_ids(asked)) >= options.context_tokens:
+        scored = asked["prompt"] if "prompt_logprobs" in asked else [prompt_ids(asked)]
+        if max(map(len, scored)) >= options.context_tokens:
             return _error(400, f"This model's maximum context length is {options.context_tokens} tokens.")
-        body = answer(asked, options.reply_words, options.context_tokens, options.processed_logprobs)
+        if "prompt_logprobs" in asked:
+            body = score(asked, options.context_tokens)
+        else:
+            body = answer(asked, options.reply_words, options.context_tokens, options.processed_logprobs)
         text = json.dumps(spoil(body, fault))
         return web.Response(text=text[:40] if fault == "malformed" else text, content_type="application/json")
 

@@ -159,19 +159,34 @@ async def test_a_prompt_that_fills_the_context_is_refused_and_so_is_a_reply_with
         await complete(engine, [almost], Sampling(max_tokens=11, temperature=0))
 
 
-async def test_scores_are_those_of_a_plain_forward_pass(engine: EmbeddedEngine, folder: str) -> None:
-    prompt, text = TEXTS[0][:40], TEXTS[1][:60]
-    ids = [*prompt_ids(folder, Request(prompt)), *(after := prompt_ids(folder, Request(text)))]
-    expected = next_logprobs(folder, ids)[-len(after) - 1 : -1].gather(1, torch.tensor(after)[:, None])[:, 0]
+async def test_scores_are_those_of_a_plain_forward_pass_after_each_prompt(engine: EmbeddedEngine, folder: str) -> None:
+    after = prompt_ids(folder, Request(TEXTS[1][:60]))
+    prompts = [TEXTS[number][: 20 + number] for number in range(24)]
+    scores = await engine.score(prompts, tuple(after), Sampling())
+    for prompt, score in zip(prompts, scores, strict=True):
+        ids = [*prompt_ids(folder, Request(prompt)), *after]
+        expected = next_logprobs(folder, ids)[-len(after) - 1 : -1].gather(1, torch.tensor(after)[:, None]).sum()
+        assert score.low == score.high == pytest.approx(float(expected), abs=1e-3)
+    assert await engine.score(prompts[:2], (), Sampling()) == [(0, 0), (0, 0)]
 
-    assert await engine.score(prompt, text) == pytest.approx(expected.tolist(), abs=1e-4)
-    assert await engine.score(prompt, "") == ()
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1, 1), (0.7, 1), (1, 0.9), (0.7, 0.9), (0, 1)])
+async def test_a_replys_score_after_its_own_prompt_is_the_likelihood_it_was_drawn_with(
+    engine: EmbeddedEngine, temperature: float, top_p: float
+) -> None:
+    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=16)
+    requests = [*REQUESTS[:6], CHAT]
+    for request, reply in zip(requests, await complete(engine, requests, sampling), strict=True):
+        (own, other) = await engine.score([request.prompt, "Never asked"], reply.token_ids, sampling)
+        assert own.low == pytest.approx(-reply.nll_nats, abs=2e-3)
+        assert other.low < own.low or temperature == 0
 
 
-@pytest.mark.parametrize(("prompt", "text"), [("", "Once"), ("Once", "\x00" * CONTEXT)])
-async def test_what_cannot_be_scored_whole_is_refused(engine: EmbeddedEngine, prompt: str, text: str) -> None:
-    with pytest.raises(Refused, match="rejected"):
-        await engine.score(prompt, text)
+async def test_what_does_not_fit_has_no_score_and_spoils_no_other(engine: EmbeddedEngine, folder: str) -> None:
+    text = tuple(prompt_ids(folder, Request("Once upon")))
+    short, long, empty = await engine.score(["Once", "\x00" * CONTEXT, ""], text, Sampling())
+    assert short.low < 0
+    assert np.isnan([*long, *empty]).all()
 
 
 @pytest.mark.parametrize("sampling", [Sampling(max_tokens=1), Sampling(max_tokens=1, temperature=0.5, top_p=0.8)])

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import math
 import re
 import time
 from collections import Counter
@@ -12,7 +13,7 @@ import pytest
 from schemas.errors import ServerError
 from schemas.profile import Generation, Servers
 from schemas.recipe import Sampling
-from schemas.rows import Message, Reply, Request
+from schemas.rows import Message, Prompt, Reply, Request
 from tasks.serving import Refused, TryAgain, Unreachable
 from tasks.serving.opening import connect_servers
 from tasks.serving.pool import Pool
@@ -196,21 +197,37 @@ async def test_a_pool_ends_a_hanging_request_at_its_deadline_which_is_a_drop_if_
             assert 0.3 <= time.monotonic() - begun < 4
 
 
-async def test_score_covers_the_text_after_the_prompt_and_nothing_else() -> None:
+async def test_a_text_is_scored_after_each_prompt_in_one_request() -> None:
+    prompts: list[Prompt] = ["The mill", "A bakery by the river", (Message("user", "Which mill?"),)]
+    text = tuple(token for token, _ in tokenise(" grinds rye"))
     with stub_server() as stub:
         async with closing(Server(stub.url, "stub")) as server, pool_of(stub.url) as pool:
-            scores = await server.score("The mill", " grinds rye")
-            assert await server.score("The mill", "") == ()
-            assert await pool.score("The mill", " grinds rye") == scores
-    ids = [token for token, _ in tokenise("The mill grinds rye")]
-    assert scores == (logprob(ids[1], ids[2]), logprob(ids[2], ids[3]))
+            scores = await server.score(prompts, text, Sampling())
+            assert await server.score(prompts, (), Sampling()) == [(0, 0)] * 3
+            assert len(stub.requests) == 1
+            assert await pool.score(prompts, text, Sampling()) == scores
+    last = [tokenise(words)[-1][0] for words in ("The mill", "A bakery by the river", "<user> Which mill?")]
+    expected = [logprob(before, text[0]) + logprob(*text) for before in last]
+    assert [score.low for score in scores] == [score.high for score in scores] == pytest.approx(expected)
 
 
-async def test_score_of_a_text_that_does_not_fit_is_refused() -> None:
+async def test_what_does_not_fit_has_no_score_and_spoils_no_other() -> None:
     with stub_server(StubOptions(context_tokens=32)) as stub:
         async with closing(Server(stub.url, "stub")) as server:
-            with pytest.raises(Refused, match="rejected"):
-                await server.score("The mill", " rye" * 40)
+            short, long = await server.score(["The mill", " rye" * 40], (7, 8), Sampling())
+    assert short.low < 0
+    assert math.isnan(long.low)
+
+
+async def test_scores_outlast_passing_faults_and_refusals() -> None:
+    faults = {"server_error": 0.2, "malformed": 0.2, "overloaded": 0.2, "reset": 0.1}
+    with stub_server(StubOptions(faults=faults)) as stub:
+        async with pool_of(stub.url, attempts=12) as pool:
+            await pool.check()
+            found = await asyncio.gather(*(pool.score(["The mill"], (7, text), Sampling()) for text in range(20)))
+    assert [score.low for (score,) in found] == [
+        pytest.approx(logprob(tokenise("The mill")[-1][0], 7) + logprob(7, text)) for text in range(20)
+    ]
 
 
 @pytest.mark.parametrize(("processed", "semantics"), [(False, "raw"), (True, "processed")])

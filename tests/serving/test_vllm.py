@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import os
 import signal
 import subprocess
@@ -13,15 +14,18 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schemas.errors import ServerError
 from schemas.profile import PROFILES, LocalVLLM, load_profile
 from schemas.recipe import NewModel, Sampling
 from schemas.rows import Message, Reply, Request
+from tasks.measures.information import conditional_entropy, mutual_information
 from tasks.serving import Refused
 from tasks.serving.server import Server
 from tasks.serving.vllm import serve_vllm
+from tests.serving.enumerated import all_outputs, entropy, mixed
 
 ROOT = PROFILES.parent
 
@@ -265,9 +269,50 @@ async def test_vllm_keeps_to_a_json_schema(generator: Server) -> None:
 @pytest.mark.vllm
 async def test_vllms_scores_are_those_of_a_forward_pass(generator: Server, checkpoint: Path) -> None:
     tokenizer = tokenizer_of(checkpoint)
-    prompt, text = "Bell sells salt in spring", " and buys tin in winter."
-    expected = forward_logprobs(checkpoint, tokenizer.encode(prompt), tokenizer.encode(text))
-    assert await generator.score(prompt, text) == pytest.approx(expected, abs=1e-3)
+    chat = (Message("user", "What does Bell sell?"),)
+    turns = [{"role": "user", "content": chat[0].content}]
+    chat_text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    prompts = {"Bell sells salt in spring": "Bell sells salt in spring", "Dorn": "Dorn", chat: str(chat_text)}
+    after = tuple(tokenizer.encode(" and buys tin in winter."))
+    scores = await generator.score(list(prompts), after, Sampling())
+    for text, score in zip(prompts.values(), scores, strict=True):
+        expected = sum(forward_logprobs(checkpoint, tokenizer.encode(text), list(after)))
+        assert score.low == score.high == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize(("temperature", "top_p"), [(1, 1), (0.7, 1), (0.7, 0.9)])
+async def test_measured_through_vllm_delta_i_and_i_are_those_of_all_outputs_enumerated(
+    generator: Server, checkpoint: Path, temperature: float, top_p: float
+) -> None:
+    sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=3)
+    tokenizer = tokenizer_of(checkpoint)
+    prompts = [f"{town} sells {ware} in" for town in TOWNS for ware in WARES] + [f"{town} sells" for town in TOWNS]
+    exact = [all_outputs(checkpoint, tokenizer.encode(one), tokenizer.eos_token_id, sampling) for one in prompts]
+    assert sum(exact[0].values()) == pytest.approx(1, abs=1e-4)
+    own = np.repeat(np.arange(len(prompts)), 8)
+
+    asked = [generator.complete(f"{n:08x}{n:08x}", Request(prompts[at]), sampling) for n, at in enumerate(own)]
+    replies = await asyncio.gather(*asked)
+    scored = await asyncio.gather(*(generator.score(prompts, reply.token_ids, sampling) for reply in replies))
+    low, high = np.array(scored).transpose(2, 0, 1)
+    rows = np.arange(len(own))
+    assert np.exp((low[rows, own] + high[rows, own]) / 2) == pytest.approx(
+        [exact[at][reply.token_ids] for at, reply in zip(own, replies, strict=True)], rel=0.02
+    )
+    least, most = conditional_entropy(-high[rows, own], own), conditional_entropy(-low[rows, own], own)
+    truth = float(np.mean([entropy(outputs) for outputs in exact]))
+    assert least.low <= truth <= most.high
+    assert most.high - least.low < 0.6
+    others = np.stack([np.delete(row, at) for row, at in zip(low, own, strict=True)])
+    found = mutual_information(low[rows, own], others, len(prompts), own)
+    assert found.low <= entropy(mixed(exact)) - truth <= found.high
+    # At temperature 1 what was sampled tells the same; elsewhere it is raw, and its mean is above the entropy.
+    sampled = conditional_entropy([reply.nll_nats for reply in replies], own)
+    if (temperature, top_p) == (1, 1):
+        assert sampled.value == pytest.approx(most.value, abs=1e-3)
+    else:
+        assert sampled.value > 1.03 * most.value
 
 
 @pytest.mark.vllm
@@ -277,8 +322,9 @@ async def test_vllm_refuses_what_does_not_fit_the_models_context(generator: Serv
             await generator.complete(
                 "0" * 16, Request("Bell sells " * words), SAMPLING.model_copy(update={"max_tokens": 200})
             )
-    with pytest.raises(Refused, match="rejected"):
-        await generator.score("Bell sells", " salt" * 400)
+    fits, does_not = await generator.score(["Bell sells", "Bell sells" + " salt" * 400], (7, 8), Sampling())
+    assert fits.low < 0
+    assert math.isnan(does_not.low)
 
 
 @pytest.mark.vllm

@@ -6,7 +6,7 @@ import pytest
 from schemas.recipe import Sampling
 from schemas.rows import Message, Request
 from tasks.serving import Refused, TryAgain
-from tasks.serving.wire import ask, read_prompt_logprobs, read_reply, tell_semantics
+from tasks.serving.wire import ask, read_reply, read_scores, tell_semantics
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}}
 
@@ -80,14 +80,15 @@ def test_a_reply_cut_to_fit_the_context_is_refused_not_taken_as_long() -> None:
         read_reply(completion(finish_reason="length"), max_tokens=3)
 
 
-def test_scores_of_the_texts_tokens_are_the_last_ones_of_the_prompt() -> None:
-    told = [None, {"7": {"logprob": -1.0}}, {"8": {"logprob": -2.0}}]
-    body = json.dumps({"choices": [{"prompt_logprobs": told}]}).encode()
-    assert read_prompt_logprobs(body, [8]) == (-2.0,)
-    with pytest.raises(TryAgain, match="malformed"):
-        read_prompt_logprobs(body, [9])
-    with pytest.raises(TryAgain, match="malformed"):
-        read_prompt_logprobs(body, [6, 7, 8])
+def test_scores_are_of_the_texts_tokens_after_each_prompt_in_the_order_asked() -> None:
+    first = [None, {"7": {"logprob": -1.0}}, {"8": {"logprob": -2.0}, "9": {"logprob": -0.5}}]
+    second = [None, {"8": {"logprob": -3.0}, "4": {"logprob": -0.2}}]
+    choices = [{"index": 1, "prompt_logprobs": second}, {"index": 0, "prompt_logprobs": first}]
+    body = json.dumps({"choices": choices}).encode()
+    assert read_scores(body, [8], 2, 1) == [([-2.0], [[-0.5]]), ([-3.0], [[-0.2]])]
+    for tokens, num_prompts, likeliest in (([9], 2, 1), ([8], 3, 1), ([6, 7, 8], 2, 0), ([8], 2, 3)):
+        with pytest.raises(TryAgain, match="malformed"):
+            read_scores(body, tokens, num_prompts, likeliest)
 
 
 def test_semantics_of_a_model_that_is_sure_of_everything_are_unknown() -> None:
