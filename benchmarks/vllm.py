@@ -99,7 +99,7 @@ async def ask_all(urls: list[str], asked: Asked, in_flight: int) -> float:
 
 
 async def _ask(pool: Pool, near: str, request: Request) -> int:
-    request_id = name_request(pool, request, SAMPLING.model_dump(mode="json"), 0)
+    request_id = name_request(pool.model, pool.revision, request, SAMPLING.model_dump(mode="json"), 0)
     return (await pool.complete(request_id, request, SAMPLING, near)).completion_tokens
 
 

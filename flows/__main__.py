@@ -18,6 +18,7 @@ from flows.cycle import cycle
 from flows.generate import generate
 from flows.refresh import refresh
 from flows.report import report
+from flows.score import score
 from flows.simulate import simulate
 from flows.train import train
 from flows.validate import validate
@@ -30,6 +31,7 @@ RESULTS: dict[Flow[Any, Any], str] = {
     refresh: "snapshot",
     generate: "batch",
     validate: "validation",
+    score: "batch",
     train: "training",
     report: "report",
     simulate: "simulation",

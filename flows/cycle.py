@@ -8,10 +8,11 @@ from pydantic import Field
 from flows.generate import generate
 from flows.refresh import refresh
 from flows.report import report
+from flows.score import score
 from flows.train import train
 from flows.validate import validate
 from schemas.profile import load_profile
-from schemas.recipe import AnyStart, NewModel, Sampling, TrainingPlan
+from schemas.recipe import AnyStart, NewModel, Sampling, Scoring, TrainingPlan
 from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
 from tasks.sources import AnySource, PythonDocs
@@ -27,6 +28,7 @@ def cycle(
     sampling: Sampling = Sampling(),
     seed: int = 0,
     max_anchors: Annotated[int | None, Field(ge=1)] = 400,
+    scoring: Scoring = Scoring(),
     plan: TrainingPlan = TrainingPlan(),
     profile: str = "embedded",
 ) -> str:
@@ -41,6 +43,7 @@ def cycle(
         sampling: How replies are drawn.
         seed: Another seed, other anchors and other draws.
         max_anchors: How many anchors text is made from; all if empty.
+        scoring: How much may be spent on finding out what the text tells of its prompts.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
@@ -57,6 +60,7 @@ def cycle(
         profile=profile,
     )
     validate(batch_id, profile)
+    score(batch_id, scoring, profile)
     training_id = train(batch_id, start, plan, profile)
     page = report(batch_id, training_id, profile)
     get_run_logger().info(show_report(load_profile(profile), batch_id, training_id))

@@ -38,6 +38,21 @@ class Recipe(Parameters):
         return content_hash("batch", self.model_dump(mode="json"))
 
 
+class Scoring(Parameters):
+    """How much is spent on finding out what outputs tell of their prompts; it changes no record."""
+
+    share: Annotated[
+        float, Field(ge=0, le=1, description="tokens read for it, as a part of the tokens that the batch generated")
+    ] = 0.05
+    least_tokens: Annotated[
+        int, Field(ge=0, description="what a small batch may take all the same: a part of little buys nothing")
+    ] = 200_000
+
+    def budget(self, generated_tokens: int) -> int:
+        """Return the tokens that may be read for a batch."""
+        return max(self.least_tokens, int(self.share * generated_tokens)) if self.share else 0
+
+
 class Optimiser(Parameters):
     """AdamW with a linear warm-up and a cosine decay."""
 

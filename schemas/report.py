@@ -1,57 +1,14 @@
 """What is said about a batch. The JSON of ``Report`` is the truth; the page and the artifacts only show it."""
 
-import math
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from schemas.figure import Figure, Histogram, Part
 
 FORMAT = 2
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
-
-
-class Figure(Part):
-    """One measured number: 95 % interval, the number of rows it rests on, and its definition.
-
-    ``value`` is null where ``status`` is not "ok"; an interval is null where there are fewer than
-    two ``clusters``, or where the figure is a property of this very set of texts.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    clusters: int
-    dropped: int
-    unit: str
-    status: str
-    definition: str
-
-    @property
-    def number(self) -> str:
-        """The value, to two significant digits of the interval's half width."""
-        return "not measured" if self.value is None else f"{self.value:,.{self._decimals}f}"
-
-    @property
-    def signed(self) -> str:
-        return "not measured" if self.value is None else f"{self.value:+,.{self._decimals}f}"
-
-    @property
-    def interval(self) -> str:
-        if self.low is None or self.high is None:
-            return ""
-        return f"[{self.low:,.{self._decimals}f}, {self.high:,.{self._decimals}f}]"
-
-    @property
-    def _decimals(self) -> int:
-        half = 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
-        return 3 if half <= 0 else min(6, max(0, 1 - math.floor(math.log10(half))))
 
 
 class GeneratedBy(Part):
@@ -90,24 +47,62 @@ class Validation(Part):
     expectations: int | None
 
 
-class Histogram(Part):
-    """``counts[i]`` rows lie between ``edges[i]`` and ``edges[i + 1]``."""
-
-    edges: list[float]
-    counts: list[int]
-    unit: str
+Semantics = Literal["processed", "raw", "unknown", "repaired", "certain", "none"]
+"""Of what log-probabilities are: the distribution that was sampled, the model's own, or not known; "repaired" if scores
+of what was sampled stand in for them, "certain" at temperature 0, "none" if there are none."""
 
 
 class DeltaI(Part):
+    semantics: Semantics
     nats_per_record: Figure
     median: Figure
     bits_per_byte: Figure
     histogram: Histogram
 
 
+class CurvePoint(Part):
+    """Both bounds of I(p; Y) where each output is scored under so many prompts, its own among them."""
+
+    prompts: int
+    incl: Figure
+    fpc: Figure
+
+
+class Dependence(Part):
+    """What outputs tell of their prompts, I(p; Y): bounds, the share of what they could tell, and of what it is.
+
+    ``covering`` has the point estimate and an interval that covers; the caps are what the bounds cannot exceed, in
+    nats. ``drift`` is how far scoring and generation disagree on one and the same likelihood, and ``widest_bracket``
+    how much of an output's likelihood, in nats, a server that tells only the likeliest tokens leaves open.
+    """
+
+    covering: Figure
+    incl: Figure
+    fpc: Figure
+    fpc_bc: Figure
+    cap_log_m: float | None
+    cap_log_p: float | None
+    ratio_to_log_p: Figure
+    document: Figure
+    facet: Figure
+    pmi_null: Figure
+    curve: list[CurvePoint]
+    drift: Figure
+    widest_bracket: float
+
+
 class Entropy(Part):
     anchors: Figure
     records: Figure
+
+
+class Filter(Part):
+    """What curation did to the generator's distribution of replies: they became kept records or did not."""
+
+    accept_rate: Figure
+    total_variation: Figure
+    divergence: Figure
+    entropy: Figure
 
 
 class Diversity(Part):
@@ -155,7 +150,7 @@ class Cost(Part):
     ``seconds`` (wall clock, by stage), ``tokens_per_second`` (completion tokens) and ``cache_hit_rate`` (the share of
     prompt tokens found in the servers' prefix caches) are of the run that finished it. ``requests_sent`` counts every
     attempt: again after a fault (``retries``), after a full server said no (``refusals``), beside a slow one
-    (``hedges``).
+    (``hedges``). ``scoring_tokens`` were read to find out what outputs tell of their prompts.
     """
 
     prompt_tokens: int
@@ -168,6 +163,7 @@ class Cost(Part):
     hedges: int | None = None
     tokens_per_second: float | None = None
     cache_hit_rate: float | None = None
+    scoring_tokens: int | None = None
     training_tokens: dict[str, int]
     seconds: dict[str, float]
 
@@ -184,7 +180,7 @@ class Example(Part):
 
 
 class Report(Part):
-    """``logprob_semantics``: of what the log-probabilities are, processed, raw or unknown; none if there are none."""
+    """Everything; ``mi`` is I(p; Y), and ``h_output`` is H(M(p))."""
 
     format: int
     headline: str
@@ -193,10 +189,13 @@ class Report(Part):
     created: datetime
     recipe: dict[str, Any]
     generator: GeneratedBy
-    logprob_semantics: str
+    logprob_semantics: Semantics
     counts: Counts
     validation: Validation
     delta_i: DeltaI
+    mi: Dependence
+    h_output: Figure
+    curation: Filter
     entropy: Entropy
     diversity: Diversity
     faithfulness: Faithfulness

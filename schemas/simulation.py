@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from schemas.report import Figure, Part
+from schemas.figure import Figure, Part
 
 FORMAT = 1
 """Raised when the fields or the arithmetic change, so that a simulation is run anew."""

@@ -20,9 +20,11 @@ from schemas.profile import Profile
 from schemas.report import FORMAT, Report
 from tasks.measures.batch import measure_batch
 from tasks.measures.evidence import Evidence
-from tasks.pages.page import Line, draw_image, list_figures, list_ledger, render_page
+from tasks.pages.page import draw_image, list_ledger, render_page
+from tasks.pages.reading import Line, list_figures
 from tasks.store import Store, open_store
-from tasks.store.batches import TRAIN, stage_summary, training_stage, used_anchors
+from tasks.store.batches import TRAIN, latest_scores, stage_summary, training_stage, used_anchors
+from tasks.store.contrasts import read_contrasts
 from tasks.store.duck import now
 from tasks.store.files import exists, link_to, read_file, write_file
 from tasks.store.records import kept_records, read_records
@@ -76,7 +78,11 @@ def save_report(store: Store, profile: Profile, batch_id: str, training_id: str)
     if report is None:
         report = measure_batch(gather_evidence(store, profile, batch_id, training_id))
     write_report(report, page)
-    row = {"batch_id": batch_id, "measurement_id": _measurement_id(training_id), "measured_at": report.created}
+    row = {
+        "batch_id": batch_id,
+        "measurement_id": _measurement_id(store, batch_id, training_id),
+        "measured_at": report.created,
+    }
     store.insert(measurements=[row | {"report": report.model_dump_json()}])
     return page
 
@@ -97,7 +103,7 @@ def find_report(store: Store, batch_id: str, training_id: str) -> Report | None:
     rows = store.query(
         "select report from measurements where batch_id = ? and measurement_id = ?",
         batch_id,
-        _measurement_id(training_id),
+        _measurement_id(store, batch_id, training_id),
     )
     return None if rows.is_empty() else Report.model_validate_json(rows["report"][0])
 
@@ -127,7 +133,7 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
     summaries = read_summaries(store, batch_id, training_id)
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
     kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
-    trained = summaries.get("train", {})
+    trained, scored = summaries.get("train", {}), summaries.get("score")
     return Evidence(
         batch_id=batch_id,
         training_id=training_id,
@@ -140,13 +146,14 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
         anchors=used_anchors(store, batch_id),
         scores=_read_scores(batch_id, trained.get("scores", {})),
+        contrasts=read_contrasts(scored["folder"]) if scored else None,
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
     )
 
 
 def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[str, dict[str, Any]]:
-    """Return the summaries of the stages ``generate validate`` and, if a training is given, ``train``.
+    """Return the summaries of ``generate`` and ``validate``, of ``score`` if it is done, of ``train`` if one is given.
 
     Raises:
         BadInput: One of them is not complete.
@@ -161,7 +168,9 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
             f"reporting on batch {batch_id}: {' and '.join(missing)} is not complete; a report needs "
             f"{', '.join(found)}. Run the flow {missing[0]} on this batch first."
         )
-    return {name: summary for name, summary in found.items() if summary is not None}
+    whole = {name: summary for name, summary in found.items() if summary is not None}
+    scored = latest_scores(store, batch_id)
+    return whole | ({"score": scored} if scored else {})
 
 
 def publish(report: Report, page: str) -> str:
@@ -202,9 +211,10 @@ def _as_row(line: Line) -> str:
     return f"| {line.name} | {shown} | {figure.interval} | {figure.unit} | {figure.n} |"
 
 
-def _measurement_id(training_id: str) -> str:
-    """Name what a report rests on: a batch, once validated, never changes, but it can be trained on again."""
-    return content_hash("report", FORMAT, training_id)
+def _measurement_id(store: Store, batch_id: str, training_id: str) -> str:
+    """Name what a report rests on: a batch never changes once it is validated, but it can be scored and trained on."""
+    scored = latest_scores(store, batch_id)
+    return content_hash("report", FORMAT, training_id, scored["folder"] if scored else "")
 
 
 def _read_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:

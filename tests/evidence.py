@@ -16,6 +16,7 @@ from schemas.rows import Reply
 from tasks.measures.evidence import Evidence
 from tasks.store import Store
 from tasks.store.batches import complete_stage, replies_folder
+from tasks.store.contrasts import contrasts_folder, write_contrasts
 from tasks.store.files import write_file
 from tasks.store.replies import REPLY_FIELDS, Row, Span, write_replies
 
@@ -66,6 +67,7 @@ def make_evidence(
         "drops": pl.DataFrame(drops),
         "anchors": pl.DataFrame(anchors),
         "scores": scores,
+        "contrasts": _contrasts(rng, [reply for reply in replies if reply not in dropped][:60], replies),
         "summaries": {
             "generate": {
                 "anchors": num_anchors,
@@ -85,6 +87,14 @@ def make_evidence(
                 "seconds": 41.3,
                 "tokens_per_second": 837.0,
                 "cache_hit_rate": 0.618,
+            },
+            "score": {
+                "outputs": 60,
+                "prompts": len(replies),
+                "prompts_each": 11,
+                "tokens": 187_654,
+                "budget_tokens": 200_000,
+                "seconds": 12.5,
             },
             "validate": {"success": True, "expectations": 14, "kept": len(records) - len(refused), "seconds": 3.2},
             "train": {
@@ -114,7 +124,17 @@ def save_evidence(store: Store, profile: Profile, evidence: Evidence) -> None:
     )
     for stage in ("generate", "validate"):
         complete_stage(store, evidence.batch_id, stage, evidence.summaries[stage])
+    if evidence.contrasts is not None:
+        save_contrasts(store, profile, evidence)
     save_training(store, profile, evidence)
+
+
+def save_contrasts(store: Store, profile: Profile, evidence: Evidence) -> None:
+    """Write the scores of outputs under prompts, and mark them complete."""
+    assert evidence.contrasts is not None
+    folder = contrasts_folder(profile.folder, evidence.batch_id, "0123456789abcdef")
+    write_contrasts(folder, [list(evidence.contrasts.iter_rows())])
+    complete_stage(store, evidence.batch_id, "score 0123456789abcdef", evidence.summaries["score"] | {"folder": folder})
 
 
 def save_training(store: Store, profile: Profile, evidence: Evidence) -> None:
@@ -135,7 +155,7 @@ def without_logprobs(evidence: Evidence, num_replies: int | None = None) -> Evid
     """Return the same batch, the first few or all of whose replies came without log-probabilities."""
     is_blank = pl.int_range(pl.len()) < (evidence.replies.height if num_replies is None else num_replies)
     blank = pl.when(is_blank).then(pl.lit([], dtype=pl.List(pl.Float64))).otherwise("token_logprobs")
-    return replace(evidence, replies=evidence.replies.with_columns(token_logprobs=blank))
+    return replace(evidence, replies=evidence.replies.with_columns(token_logprobs=blank), contrasts=None)
 
 
 def _as_rows(replies: pl.DataFrame) -> list[Row]:
@@ -209,6 +229,22 @@ def _scores(
     of_anchors = _frame([row["anchor_id"] for row in anchors], rng.normal(1.8, 0.2, len(anchors)), anchor_bytes)
     of_records = _frame([row["record_id"] for row in records], rng.normal(1.5, 0.2, len(records)), record_bytes)
     return arms | {"start/anchors": of_anchors, "start/records": of_records}
+
+
+def _contrasts(rng: np.random.Generator, outputs: list[dict[str, Any]], replies: list[dict[str, Any]]) -> pl.DataFrame:
+    """Return scores of outputs under their own prompt, their anchor's two others, eight of other anchors, and none."""
+    rows = []
+    for output in outputs:
+        own = sum(output["token_logprobs"])
+        family = [r["prompt_id"] for r in replies if r["anchor_id"] == output["anchor_id"]]
+        near = [one for one in family if one != output["prompt_id"]]
+        other = rng.choice([r["prompt_id"] for r in replies if r["prompt_id"] not in family], 8, replace=False)
+        rows += [("own", output["prompt_id"], own), ("null", "", own - rng.gamma(9, 1))]
+        rows += [("near", one, own - rng.gamma(2, 1)) for one in near]
+        rows += [("other", str(one), own - rng.gamma(4, 1.5)) for one in other]
+        rows[-12:] = [(output["request_id"], *row) for row in rows[-12:]]
+    kinds = pl.DataFrame(rows, schema=["request_id", "kind", "prompt_id", "low"], orient="row")
+    return kinds.with_columns(high="low").sort("request_id", "kind", "prompt_id")
 
 
 def _frame(text_ids: list[str], rates: Any, num_bytes: Any) -> pl.DataFrame:

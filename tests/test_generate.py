@@ -16,7 +16,7 @@ from schemas.rows import Anchor
 from tasks.generate import finish_batch, generate_records, spans_of
 from tasks.serving.driver import Progress
 from tasks.serving.engine import Stopped, engine
-from tasks.store import Store, open_store, reply_log
+from tasks.store import Store, group_commit, open_store
 from tasks.store.batches import open_anchors, plan_batch, replies_folder, stage_summary
 from tasks.store.files import list_files
 from tasks.store.replies import Span, read_replies
@@ -34,7 +34,7 @@ METHODS = {
 
 @pytest.fixture(autouse=True)
 def _quick_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reply_log, "COMMIT_SECONDS", 0.02)
+    monkeypatch.setattr(group_commit, "COMMIT_SECONDS", 0.02)
 
 
 @pytest.fixture(scope="module")

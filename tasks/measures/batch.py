@@ -1,28 +1,24 @@
 """Everything that is said about one batch, from the rows and scores it left behind."""
 
-import math
-from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 import polars as pl
 
+from schemas.figure import Figure
 from schemas.report import (
     FORMAT,
     Cost,
-    DeltaI,
     Diversity,
     Entropy,
     Faithfulness,
-    Figure,
     Gain,
     GeneratedBy,
-    Histogram,
     Money,
     Report,
     Trainee,
     Validation,
 )
+from tasks.measures.dependence import measure_dependence, output_entropy
 from tasks.measures.diversity import (
     common_opening,
     compression_ratio,
@@ -30,14 +26,13 @@ from tasks.measures.diversity import (
     distinct_ngrams,
     duplicate_share,
 )
+from tasks.measures.entropies import measure_curation, measure_delta_i
 from tasks.measures.estimate import Estimate, as_figure
 from tasks.measures.evidence import Evidence
-from tasks.measures.headline import NOT_ASKED, choose_examples, list_caveats, why_without_logprobs, write_headline
-from tasks.measures.information import conditional_entropy, median_entropy
+from tasks.measures.headline import choose_examples, list_caveats, write_headline
 from tasks.measures.ledger import add_up_cost, count_rows
 from tasks.measures.likelihood import bits_per_byte, paired_gain
 
-HISTOGRAM_BINS: Final = 30
 TOLD: Final = {*Cost.model_fields} - {"money", "seconds"}
 
 
@@ -48,7 +43,7 @@ def measure_batch(evidence: Evidence) -> Report:
         LedgerError: A record or an anchor was lost without a reason.
     """
     counts = count_rows(evidence)
-    delta_i, gain = measure_delta_i(evidence.would_be_records), measure_gain(evidence)
+    delta_i, dependence, gain = measure_delta_i(evidence), measure_dependence(evidence), measure_gain(evidence)
     sampling, judged = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
     return Report(
         format=FORMAT,
@@ -63,10 +58,16 @@ def measure_batch(evidence: Evidence) -> Report:
             temperature=sampling["temperature"],
             top_p=sampling["top_p"],
         ),
-        logprob_semantics="none" if delta_i.nats_per_record.status == NOT_ASKED else evidence.logprob_semantics,
+        logprob_semantics=delta_i.semantics,
         counts=counts,
         validation=Validation(success=judged.get("success"), expectations=judged.get("expectations")),
         delta_i=delta_i,
+        mi=dependence,
+        h_output=as_figure(
+            output_entropy(delta_i.nats_per_record, dependence.covering),
+            "H(M(p)) = Delta I + I(p; Y), what the outputs hold in all; half widths added in quadrature",
+        ),
+        curation=measure_curation(evidence),
         entropy=measure_entropy(evidence),
         diversity=measure_diversity(evidence),
         faithfulness=measure_faithfulness(evidence.kept),
@@ -76,38 +77,6 @@ def measure_batch(evidence: Evidence) -> Report:
         checkpoints=evidence.checkpoints,
         caveats=list_caveats(evidence, delta_i, gain),
         examples=choose_examples(evidence.kept),
-    )
-
-
-def measure_delta_i(replies: pl.DataFrame) -> DeltaI:
-    """Return Delta I over would-be records: M(p) of the paper is what the generator said, before curation.
-
-    Args:
-        replies: Those that became a record or a drop; a reply that only leads to others, such as a
-            list of entities, is no text of its own.
-    """
-    logprobs = pl.col("token_logprobs").cast(pl.List(pl.Float64))
-    scored = replies.select(
-        "prompt_id",
-        nats=pl.when(logprobs.list.len() > 0).then(-logprobs.list.sum()).otherwise(math.nan).fill_null(math.nan),
-        num_bytes=pl.col("text").str.len_bytes(),
-        is_without=logprobs.list.len().fill_null(0) == 0,
-    )
-    nats, prompts = scored["nats"].to_numpy(), scored["prompt_id"].to_numpy()
-    num_cut = int((replies["finish_reason"] == "length").sum())
-    over = (
-        "over all replies that a record or a drop came of (a reply is one would-be record, M(p) of Gan & Liu "
-        f"2024, Definition 4.2); {num_cut} of them were cut off and count as far as they go; interval over prompts"
-    )
-    mean, median = conditional_entropy(nats, prompts), median_entropy(nats, prompts)
-    rate = conditional_entropy(nats, prompts, scored["num_bytes"].to_numpy())
-    if why := why_without_logprobs(replies.height, int(scored["is_without"].sum())):
-        mean, median, rate = (replace(estimate, status=why) for estimate in (mean, median, rate))
-    return DeltaI(
-        nats_per_record=as_figure(mean, f"mean of -log q(reply | prompt) {over}"),
-        median=as_figure(median, f"median of -log q(reply | prompt) {over}"),
-        bits_per_byte=as_figure(rate, f"sum of -log2 q(reply | prompt) by sum of UTF-8 bytes {over}"),
-        histogram=_histogram(nats[np.isfinite(nats)] if mean.value is not None else nats[:0]),
     )
 
 
@@ -217,8 +186,3 @@ def _judge(advantage: Estimate) -> Any:
     if advantage.low is not None and advantage.low > 0:
         return "synthetic_wins"
     return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"
-
-
-def _histogram(nats: np.ndarray[Any, np.dtype[np.float64]]) -> Histogram:
-    counts, edges = np.histogram(nats, bins=HISTOGRAM_BINS) if nats.size else (np.array([]), np.array([]))
-    return Histogram(edges=edges.tolist(), counts=[int(c) for c in counts], unit="nats/record")

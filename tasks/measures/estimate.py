@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from schemas.report import Figure
+from schemas.figure import Figure
 
 Floats = NDArray[np.float64]
 Ids = Sequence[Any] | NDArray[Any]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 
@@ -25,14 +25,16 @@ class Evidence:
         anchors: One row per anchor with a record or a drop: anchor_id, text, title, num_bytes.
         scores: "<role>/<texts>" to one row per text: text_id, nats, num_tokens, num_bytes. Roles are
             start, synthetic, baseline; texts are heldout, anchors, records. Any may be missing.
-        summaries: Completed stage (generate, validate, train) to its summary.
+        contrasts: Scores of outputs under own and other prompts: request_id, kind, prompt_id, low, high; None if there
+            are none.
+        summaries: Completed stage (generate, validate, score, train) to its summary.
         checkpoints: Role to checkpoint id.
     """
 
     batch_id: str
     training_id: str
     recipe: dict[str, Any]
-    logprob_semantics: str
+    logprob_semantics: Literal["processed", "raw", "unknown"]
     measured_at: datetime
     replies: pl.DataFrame
     records: pl.DataFrame
@@ -40,6 +42,7 @@ class Evidence:
     drops: pl.DataFrame
     anchors: pl.DataFrame
     scores: dict[str, pl.DataFrame]
+    contrasts: pl.DataFrame | None
     summaries: dict[str, dict[str, Any]]
     checkpoints: dict[str, str]
 

@@ -4,7 +4,8 @@ from typing import Final
 
 import polars as pl
 
-from schemas.report import DeltaI, Example, Figure, Gain
+from schemas.figure import Figure
+from schemas.report import DeltaI, Example, Gain
 from tasks.measures.estimate import MAX_DROPPED
 from tasks.measures.evidence import Evidence
 
@@ -37,7 +38,7 @@ def write_headline(delta_i: DeltaI, gain: Gain) -> str:
 
 def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
     """Return what a reader must know before leaning on the figures."""
-    found = list_caveats_of_delta_i(evidence, delta_i.nats_per_record)
+    found = list_caveats_of_delta_i(evidence, delta_i)
     if evidence.summaries.get("train", {}).get("tokens", {}).get("start"):
         found.append(
             "The start model was pretrained on the anchors: their bits per byte are lower than those of unseen text, "
@@ -51,8 +52,9 @@ def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
     return found
 
 
-def list_caveats_of_delta_i(evidence: Evidence, nats: Figure) -> list[str]:
+def list_caveats_of_delta_i(evidence: Evidence, delta_i: DeltaI) -> list[str]:
     """Return what Delta I does not say, or what it lacks where it has no value."""
+    nats = delta_i.nats_per_record
     if nats.status == NOT_ASKED:
         return [
             "How much information the generator added is not known: the profile's serving.logprobs was false, so no "
@@ -70,10 +72,16 @@ def list_caveats_of_delta_i(evidence: Evidence, nats: Figure) -> list[str]:
             )
         return found
     temperature, top_p = (evidence.recipe["sampling"][name] for name in ("temperature", "top_p"))
-    if (temperature, top_p) != (1, 1) and evidence.logprob_semantics != "processed":
+    if (temperature, top_p) != (1, 1) and delta_i.semantics in ("raw", "unknown"):
         found.append(
             f"The replies were sampled at temperature {temperature:g} and top_p {top_p:g}, and their log-probabilities "
-            f"are {evidence.logprob_semantics}: Delta I is a cross entropy here, and lies above the entropy."
+            f"are {delta_i.semantics}: Delta I is a cross entropy here, and lies above the entropy. The flow score "
+            "finds out what was sampled."
+        )
+    if delta_i.semantics == "repaired":
+        found.append(
+            f"The replies were sampled at temperature {temperature:g} and top_p {top_p:g}, and servers told another "
+            f"distribution's log-probabilities: Delta I rests on {nats.n} outputs that were scored anew, as sampled."
         )
     if nats.clusters < MIN_PROMPTS:
         found.append(f"Delta I rests on {nats.clusters} prompts; below {MIN_PROMPTS} its interval is rough.")

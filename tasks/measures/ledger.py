@@ -60,6 +60,7 @@ def add_up_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
     return Cost(
         prompt_tokens=generated["prompt_tokens"],
         completion_tokens=generated["completion_tokens"],
+        scoring_tokens=summaries.get("score", {}).get("tokens"),
         training_tokens=summaries.get("train", {}).get("tokens", {}),
         seconds={stage: summary["seconds"] for stage, summary in summaries.items() if "seconds" in summary},
     )

@@ -1,7 +1,5 @@
 """The HTML page of a report: everything a reader needs, in one file that opens anywhere."""
 
-from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -9,78 +7,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
-from schemas.report import Cost, Counts, Figure, Money, Report
+from schemas.report import Cost, Counts, Money, Report
 from tasks.pages import plots
-
-# What each figure means, and what is healthy, for someone who sees it for the first time.
-READING: Final = {
-    "What training on it gained": {
-        "gain.synthetic": (
-            "Gain of the synthetic text",
-            "How much cheaper held-out text became by training on this batch. Healthy: the interval lies above 0.",
-        ),
-        "gain.baseline": (
-            "Gain of the matched baseline",
-            "The same for as many tokens of real text, repeated. It is what synthetic text has to beat.",
-        ),
-        "gain.advantage": (
-            "Difference",
-            "Synthetic minus baseline. Healthy: the interval lies above 0. Below 0, repeating real text is better.",
-        ),
-        "trainee.heldout_start": ("Held-out loss, start", "What held-out text costs the model before this training."),
-        "trainee.heldout_synthetic": ("Held-out loss, synthetic", "After training on this batch; lower is better."),
-        "trainee.heldout_baseline": ("Held-out loss, matched baseline", "After repeated real text; lower is better."),
-    },
-    "How much information it holds": {
-        "delta_i.nats_per_record": (
-            "Delta I, mean",
-            "What the generator added beyond its prompts, per reply. Near 0, prompts fix their replies: "
-            "a collapsed or greedy generator.",
-        ),
-        "delta_i.median": (
-            "Delta I, median",
-            "Half of the replies add less. Healthy: near the mean; far below it, few replies carry most of it.",
-        ),
-        "delta_i.bits_per_byte": (
-            "Delta I, per byte",
-            "The same by length, to compare generators. Healthy: well above 0, and not half above the anchors' "
-            "own entropy, which would be noise.",
-        ),
-        "entropy.anchors": (
-            "Anchors",
-            "What real text costs the start checkpoint: the yardstick for the line below.",
-        ),
-        "entropy.records": (
-            "Kept records",
-            "What the synthetic text costs the same model. Far below the anchors: bland; far above: noise.",
-        ),
-    },
-    "How varied and how faithful it is": {
-        "faithfulness.copying": (
-            "Copied from the anchor",
-            "Part of the eight-word sequences that stand in the anchor. Near 1, the batch is its anchors again.",
-        ),
-        "diversity.duplicates": ("Duplicates", "Kept records that say what another one says. Healthy: 0."),
-        "diversity.common_opening": (
-            "Most common opening",
-            "Part of the records that begin with the same four words. Healthy: a few in a hundred.",
-        ),
-        "diversity.compression": (
-            "Compression, records",
-            "How far gzip shrinks the text. Healthy: near that of the anchors; far above, records repeat each other.",
-        ),
-        "diversity.anchors_compression": ("Compression, anchors", "The yardstick for the line above."),
-        "diversity.distinct_trigrams": (
-            "Distinct trigrams",
-            "1 if no three words come twice. It falls with size: compare only batches of about one size.",
-        ),
-    },
-}
+from tasks.pages.reading import list_figures
 
 CAPTIONS: Final = {
     "gain": "Gain on held-out text, paired text by text. Right of 0 is better than no training.",
     "heldout": "Loss on held-out text. The intervals are wide because texts differ; the paired plot removes that.",
     "delta_i": "Nats of each reply given its prompt. A peak at 0 would be a collapsed generator.",
+    "dependence": (
+        "What replies tell of their prompts, by how many prompts each was scored under. The truth lies between the "
+        "two lines, and neither can exceed its cap."
+    ),
     "entropy": "Information per byte. The anchors are the yardstick.",
     "losses": "Why replies and records are not trained on.",
 }
@@ -92,15 +30,6 @@ SENDING: Final = {
     "refusals": ("refusals", "A full server said no, and the request waited for room. Nothing is lost by it."),
     "hedges": ("hedges", "A reply took far too long, so the request was sent a second time; the first reply counts."),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One figure as the page shows it."""
-
-    name: str
-    figure: Figure
-    meaning: str
 
 
 def render_page(report: Report, validation: str | None = None) -> str:
@@ -132,14 +61,6 @@ def open_template(name: str) -> Template:
     return environment.get_template(name)
 
 
-def list_figures(report: Report) -> dict[str, list[Line]]:
-    """Return every figure with its name and meaning, by section."""
-    return {
-        section: [Line(name, attrgetter(path)(report), meaning) for path, (name, meaning) in lines.items()]
-        for section, lines in READING.items()
-    }
-
-
 def list_cost(cost: Cost) -> dict[str, list[tuple[str, str, str]]]:
     """Return what a batch took as (name, number, meaning), by what it is of; what was not told is left out."""
     return {
@@ -156,6 +77,7 @@ def draw(report: Report) -> list[tuple[Markup, str]]:
         "gain": plots.draw_gain(report.gain),
         "heldout": plots.draw_heldout(report.trainee),
         "delta_i": plots.draw_delta_i(report.delta_i),
+        "dependence": plots.draw_dependence(report.mi),
         "entropy": plots.draw_entropy(report.entropy, report.delta_i.bits_per_byte),
         "losses": plots.draw_losses(report.counts),
     }
@@ -194,6 +116,8 @@ def _list_batch(cost: Cost) -> list[tuple[str, str, str]]:
         ("prompt tokens", f"{cost.prompt_tokens:,}", ""),
         ("completion tokens", f"{cost.completion_tokens:,}", "Of all replies, those that were dropped too."),
     ]
+    if cost.scoring_tokens is not None:
+        lines.append(("tokens read to score outputs", f"{cost.scoring_tokens:,}", "Under prompts that are not theirs."))
     if cost.money:
         lines.append(("price of these tokens", _as_price(cost.money), "At the prices that the profile gives."))
     if cost.retried_replies is not None:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 import re
 from collections.abc import Sequence
 from html import escape
@@ -12,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from schemas.report import Counts, DeltaI, Entropy, Figure, Gain, Trainee
+from schemas.figure import Figure
+from schemas.report import Counts, DeltaI, Dependence, Entropy, Gain, Trainee
 
 # On the page each colour is a CSS variable, so that one drawing serves light, dark and print.
 COLOURS: Final = {
@@ -97,6 +99,32 @@ def draw_delta_i(delta_i: DeltaI) -> Canvas | None:
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.tick_params(axis="y", colors=COLOURS["muted"])
     axes.grid(axis="y")
+    return canvas
+
+
+def draw_dependence(dependence: Dependence) -> Canvas | None:
+    """Draw both bounds of I(p; Y) over the prompts scored, with their caps."""
+    points = [point for point in dependence.curve if point.incl.value is not None and point.fpc.value is not None]
+    if not points or dependence.cap_log_p is None:
+        return None
+    canvas, axes = open_axes(2.6)
+    prompts = [point.prompts for point in points]
+    for name, colour, label in (("fpc", "delta", "fpc, a little high"), ("incl", "synthetic", "incl, a little low")):
+        figures: list[Figure] = [getattr(point, name) for point in points]
+        if all(figure.low is not None for figure in figures):
+            lows, highs = ([getattr(figure, end) for figure in figures] for end in ("low", "high"))
+            axes.fill_between(prompts, lows, highs, color=COLOURS[colour], alpha=0.15, linewidth=0)
+        values = [figure.value or 0.0 for figure in figures]
+        axes.plot(prompts, values, "o-", color=COLOURS[colour], markersize=4, label=label)
+    axes.axhline(dependence.cap_log_p, color=COLOURS["muted"], linewidth=1, linestyle="--", label="cap of fpc")
+    axes.plot(prompts, [math.log(m) for m in prompts], ":", color=COLOURS["muted"], label="cap of incl")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.set(xlabel="prompts that each reply was scored under", ylabel="nats/record")
+    axes.tick_params(axis="y", colors=COLOURS["muted"])
+    axes.grid(axis="y")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=FONT_SIZE)
     return canvas
 
 

@@ -80,18 +80,15 @@ class Driver:
                     under_way.create_task(self._work(anchor, outcomes))
                     await asyncio.sleep(0)  # lets it ask before the next begins
         except BaseExceptionGroup as failures:
-            raise _first(failures) from None
+            raise first_failure(failures) from None
         return outcomes
 
     async def ask_first(self, anchors: list[Anchor]) -> list[tuple[Request, Answer]]:
         """Send the first request that the method has for each anchor, and keep the replies for the run."""
-        requests = [next(self._rounds(anchor))[0] for anchor in anchors]
+        requests = [next(rounds_of(self.method, anchor, self.seed))[0] for anchor in anchors]
         async with self.replies:
             answers = await asyncio.gather(*map(self._answer, anchors, requests))
         return list(zip(requests, answers, strict=True))
-
-    def _rounds(self, anchor: Anchor) -> Rounds:
-        return self.method.rounds(anchor, Random(f"{self.seed}/{anchor.anchor_id}"))  # noqa: S311
 
     async def _work(self, anchor: Anchor, outcomes: dict[str, Outcome]) -> None:
         outcome = outcomes[anchor.anchor_id] = await self._step(anchor)
@@ -105,7 +102,7 @@ class Driver:
         self.on_progress(progress)
 
     async def _step(self, anchor: Anchor) -> Outcome:
-        rounds = self._rounds(anchor)
+        rounds = rounds_of(self.method, anchor, self.seed)
         try:
             requests = next(rounds)
             while True:
@@ -124,7 +121,7 @@ class Driver:
 
     async def _answer(self, anchor: Anchor, request: Request) -> Answer:
         """Return the reply, which is on disk, or the drop that stands for it."""
-        request_id = name_request(self.pool, request, self._sampling, self.seed)
+        request_id = name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)
         if landed := self.replies.take(request_id):
             self.progress.replies_reused += 1
             return landed
@@ -138,12 +135,17 @@ class Driver:
         return reply
 
 
-def name_request(pool: Pool, request: Request, sampling: dict[str, Any], seed: int) -> str:
+def name_request(model: str, revision: str, request: Request, sampling: dict[str, Any], seed: int) -> str:
     """Return the request's id: the hash of everything that decides its reply; ``sampling`` as a dict."""
-    return content_hash("request", pool.model, pool.revision, [request.prompt_id, request.draw, sampling, seed])
+    return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed])
 
 
-def _first(failures: BaseExceptionGroup) -> BaseException:
+def rounds_of(method: Method, anchor: Anchor, seed: int) -> Rounds:
+    """Return a method at work on one anchor; neither order nor limit changes a draw."""
+    return method.rounds(anchor, Random(f"{seed}/{anchor.anchor_id}"))  # noqa: S311
+
+
+def first_failure(failures: BaseExceptionGroup) -> BaseException:
     """Return the failure that came first: the others were cancelled for it."""
     failure: BaseException = failures
     while isinstance(failure, BaseExceptionGroup):

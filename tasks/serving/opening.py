@@ -54,7 +54,11 @@ def connect(profile: Profile, recipe: Recipe, folder: str | None) -> Pool:
         case Servers() as place:
             return connect_servers(place, profile.generation, recipe.model, recipe.revision)
         case Embedded() as place:
-            assert folder is not None
+            if folder is None:
+                raise BadInput(
+                    f"asking {recipe.model!r} on profile {profile.name!r}: servers have that model, and this profile "
+                    "has none; a checkpoint of its store is needed there. Use the profile whose servers made the batch."
+                )
             return Pool([_engine(folder, recipe.model, recipe.revision, place.device)], profile.generation)
         case LocalVLLM():
             raise AssertionError("a profile that starts its own server is opened inside served()")

@@ -9,25 +9,22 @@ What vLLM 0.32 does, as tried against a running server:
 - Sampling that a request leaves open comes from the model's ``generation_config.json``: a ``top_k`` of 20
   there cuts every reply's distribution. So a request leaves nothing open.
 - A reply may be cut to fit the model's context, short of ``max_tokens``, without a word.
-- Minus infinity is sent as -9999.
 """
 
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import Meta, Struct
 
 from schemas.recipe import Sampling
 from schemas.rows import FinishReason, Message, Prompt, Request
 from tasks.serving import Refused, TryAgain
+from tasks.serving.shapes import COMPLETION, MODELS, SCORED, TOKENS, Token, read
 
 NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
-
-Logprob = Annotated[float, Meta(gt=-9999)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +100,7 @@ def read_reply(body: bytes, max_tokens: int, logprobs: bool = True) -> Said:
         Refused: ``refusal``: withheld by a filter; ``rejected``: the model's context has no room for
             ``max_tokens`` after this prompt.
     """
-    completion = _read(_COMPLETION, body)
+    completion = read(COMPLETION, body)
     choice = completion.choices[0]
     finish_reason = _require_finished(choice.finish_reason)
     told = choice.logprobs.of_tokens() if choice.logprobs else ()
@@ -119,12 +116,12 @@ def read_reply(body: bytes, max_tokens: int, logprobs: bool = True) -> Said:
 
 def read_models(body: bytes) -> dict[str, str]:
     """Return the root of every served model, by name; the root is where its weights came from, if told."""
-    return {model.id: model.root or "" for model in _read(_MODELS, body).data}
+    return {model.id: model.root or "" for model in read(MODELS, body).data}
 
 
 def read_tokens(body: bytes) -> list[int]:
     """Return the token ids of a text."""
-    return _read(_TOKENS, body).tokens
+    return read(TOKENS, body).tokens
 
 
 def read_scores(
@@ -135,14 +132,14 @@ def read_scores(
     Raises:
         TryAgain: ``malformed``: a prompt or a token has none.
     """
-    choices = sorted(_read(_SCORED, body).choices, key=lambda choice: choice.index)
+    choices = sorted(read(SCORED, body).choices, key=lambda choice: choice.index)
     if len(choices) != num_prompts:
         raise TryAgain("malformed")
     return [_read_scored(choice.prompt_logprobs[-len(token_ids) :], token_ids, likeliest) for choice in choices]
 
 
 def _read_scored(
-    told: "list[dict[int, _Token] | None]", token_ids: Sequence[int], likeliest: int
+    told: "list[dict[int, Token] | None]", token_ids: Sequence[int], likeliest: int
 ) -> tuple[list[float], list[list[float]]]:
     try:
         own = [(at or {})[token].logprob for at, token in zip(told, token_ids, strict=True)]
@@ -156,7 +153,7 @@ def _read_scored(
 
 def read_likeliest(body: bytes) -> dict[str, float]:
     """Return the log-probabilities of the likeliest first tokens; empty if the server tells none."""
-    logprobs = _read(_COMPLETION, body).choices[0].logprobs
+    logprobs = read(COMPLETION, body).choices[0].logprobs
     return dict(logprobs.top_logprobs[0]) if logprobs and logprobs.top_logprobs else {}
 
 
@@ -205,79 +202,3 @@ def _require_finished(finish_reason: str | None) -> FinishReason:
         case "abort":
             raise TryAgain("aborted")
     raise Refused("refusal")
-
-
-class _Token(Struct, gc=False):
-    logprob: Logprob
-
-
-class _Logprobs(Struct):
-    """``token_logprobs`` and ``top_logprobs`` as completions tell them, ``content`` as chat completions do."""
-
-    token_logprobs: list[Logprob] | None = None
-    top_logprobs: list[dict[str, float]] | None = None
-    content: list[_Token] | None = None
-
-    def of_tokens(self) -> tuple[float, ...]:
-        return tuple(self.token_logprobs or [token.logprob for token in self.content or ()])
-
-
-class _Message(Struct):
-    content: str | None = None
-
-
-class _Choice(Struct):
-    finish_reason: str | None
-    text: str | None = None
-    message: _Message | None = None
-    logprobs: _Logprobs | None = None
-    token_ids: list[int] | None = None
-
-
-class _Usage(Struct):
-    prompt_tokens: int
-    completion_tokens: int = 0
-
-
-class _Completion(Struct):
-    model: str
-    choices: Annotated[list[_Choice], Meta(min_length=1)]
-    usage: _Usage
-
-
-class _ScoredChoice(Struct):
-    prompt_logprobs: list[dict[int, _Token] | None]
-    index: int = 0
-
-
-class _Scored(Struct):
-    choices: Annotated[list[_ScoredChoice], Meta(min_length=1)]
-
-
-class _Model(Struct):
-    id: str
-    root: str | None = None
-
-
-class _Models(Struct):
-    data: list[_Model]
-
-
-class _Tokens(Struct):
-    tokens: list[int]
-
-
-# msgspec reads 200 log-probabilities in 60 us and skips what is not asked for; pydantic takes 215 us, json 350.
-_COMPLETION = msgspec.json.Decoder(_Completion)
-_SCORED = msgspec.json.Decoder(_Scored)
-_MODELS = msgspec.json.Decoder(_Models)
-_TOKENS = msgspec.json.Decoder(_Tokens)
-
-Shape = TypeVar("Shape")
-
-
-def _read(decoder: "msgspec.json.Decoder[Shape]", body: bytes) -> Shape:
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, ValueError):  # a body that is not UTF-8 is a ValueError
-        raise TryAgain("malformed") from None

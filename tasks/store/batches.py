@@ -24,6 +24,10 @@ TRAIN = "train "
 """What a training is called among a batch's stages, before its id: a batch may be trained on more than once."""
 
 
+SCORE = "score "
+"""What a plan of scores is called among a batch's stages, before its id."""
+
+
 def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
     """Write down what a batch is made by, and return its id."""
     row = {
@@ -88,6 +92,16 @@ def stage_summary(store: Store, batch_id: str, stage: str) -> dict[str, Any] | N
 def training_stage(training_id: str) -> str:
     """Return the name of the stage that one training of a batch is."""
     return f"{TRAIN}{training_id}"
+
+
+def latest_scores(store: Store, batch_id: str) -> dict[str, Any] | None:
+    """Return what the plan of scores that was completed last wrote down; None before the first."""
+    found = store.query(
+        "select summary from completions where batch_id = ? and starts_with(stage, ?) "
+        "order by completed_at desc limit 1",
+        *(batch_id, SCORE),
+    )
+    return None if found.is_empty() else dict(json.loads(found.item()))
 
 
 def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:

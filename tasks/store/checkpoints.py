@@ -88,6 +88,12 @@ def checkpoint_folder(store: Store, checkpoint_id: str) -> str:
     return str(found.item())
 
 
+def find_weights(store: Store, checkpoint_id: str) -> str | None:
+    """Return where a checkpoint's weights lie; None if it is none of this store's."""
+    found = store.query("select url from checkpoints where checkpoint_id = ?", checkpoint_id)
+    return None if found.is_empty() else str(found.item())
+
+
 def checkpoint_metrics(store: Store, checkpoint_id: str) -> Metrics:
     """Return what was measured while a checkpoint was made."""
     found = store.query("select metrics from checkpoints where checkpoint_id = ?", checkpoint_id)

@@ -31,6 +31,15 @@ def read_recipe(store: Store, batch_id: str) -> Recipe:
     return Recipe.model_validate_json(recipe)
 
 
+def would_be_records(store: Store, batch_id: str) -> pl.DataFrame:
+    """Return the requests that a record or a drop came of, column request_id; others only led to further requests."""
+    return store.query(
+        "select unnest(request_ids) as request_id from records where batch_id = $1 "
+        "union select request_id from drops where batch_id = $1 and request_id != '' order by request_id",
+        batch_id,
+    )
+
+
 def read_records(store: Store, batch_id: str) -> pl.DataFrame:
     """Return every record of a batch, kept or not, in the order of record_id."""
     return store.query(

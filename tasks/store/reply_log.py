@@ -1,36 +1,27 @@
-"""The pen that writes replies down as they come, by group commit: a crash loses less than a second."""
+"""The replies to some anchors' requests: those that landed before, and the pen that lands more."""
 
-import asyncio
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import polars as pl
 
 from schemas.rows import Reply
+from tasks.store.group_commit import GroupCommit
 from tasks.store.replies import REPLY_FIELDS, Row, Span, as_frame, read_replies, write_replies
-
-COMMIT_SECONDS = 0.4
-
-# Of their own: a shard that waits for the store's file must keep no reply from the disk. Few: each keeps 12 MB.
-_WRITERS = ThreadPoolExecutor(2, "replies")
 
 
 @dataclass
 class ReplyLog:
-    """The replies to the requests of some anchors: those that landed before, and the pen that lands more.
-
-    Used as an async context manager. A reply is on disk within ``COMMIT_SECONDS`` and a write of its arrival.
-    """
+    """The replies to the requests of some anchors. Used as an async context manager."""
 
     folder: str
     span: Span = field(default_factory=Span)
     _frame: pl.DataFrame = field(default_factory=lambda: as_frame([]))
     _rows: dict[str, int] = field(default_factory=dict)
-    _pending: list[tuple[Row, asyncio.Future[None]]] = field(default_factory=list)
-    _closing: asyncio.Event = field(default_factory=asyncio.Event)
-    _writer: asyncio.Task[None] | None = None
+    _pen: GroupCommit[Row] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pen = GroupCommit(lambda rows: write_replies(self.folder, rows, self.span))
 
     @classmethod
     def open(cls, folder: str, span: Span, anchor_ids: Iterable[str]) -> "ReplyLog":
@@ -46,17 +37,14 @@ class ReplyLog:
     def take(self, request_id: str) -> Reply | None:
         """Return a reply that landed before, once."""
         row = self._rows.pop(request_id, None)
-        return None if row is None else _as_reply(self._frame.row(row, named=True))
+        return None if row is None else as_reply(self._frame.row(row, named=True))
 
     async def __aenter__(self) -> "ReplyLog":
-        self._closing.clear()
-        self._writer = asyncio.create_task(self._commit_often())
+        await self._pen.__aenter__()
         return self
 
-    async def __aexit__(self, *_failure: object) -> None:
-        self._closing.set()
-        if self._writer:
-            await self._writer
+    async def __aexit__(self, *failure: object) -> None:
+        await self._pen.__aexit__(*failure)
 
     async def land(self, reply: Reply, anchor_id: str, facet: str) -> None:
         """Return once the reply is on disk.
@@ -64,33 +52,11 @@ class ReplyLog:
         Raises:
             StoreError: The folder cannot be written.
         """
-        landed = asyncio.get_running_loop().create_future()
-        self._pending.append(((reply, anchor_id, facet), landed))
-        await landed
-
-    async def _commit_often(self) -> None:
-        while not self._closing.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), COMMIT_SECONDS)
-            await self._commit()
-        await self._commit()  # what came during the last one
-
-    async def _commit(self) -> None:
-        pending, self._pending = self._pending, []
-        if not pending:
-            return
-        error = None
-        try:
-            rows = [row for row, _ in pending]
-            await asyncio.get_running_loop().run_in_executor(_WRITERS, write_replies, self.folder, rows, self.span)
-        except Exception as failure:  # whatever it is, those who wait must hear of it
-            error = failure
-        for _, landed in pending:
-            if not landed.done():  # a cancelled waiter no longer asks
-                landed.set_exception(error) if error else landed.set_result(None)
+        await self._pen.land((reply, anchor_id, facet))
 
 
-def _as_reply(row: dict[str, object]) -> Reply:
+def as_reply(row: dict[str, object]) -> Reply:
+    """Return a row of replies as the reply it is."""
     row["token_ids"] = tuple(row["token_ids"])  # type: ignore[arg-type]
     row["token_logprobs"] = tuple(row["token_logprobs"])  # type: ignore[arg-type]
     return Reply(**{name: row[name] for name in REPLY_FIELDS})  # type: ignore[arg-type]

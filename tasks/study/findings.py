@@ -6,7 +6,7 @@ import numpy as np
 from scipy.special import ndtri
 from scipy.stats import spearmanr
 
-from schemas.report import Figure
+from schemas.figure import Figure
 from schemas.simulation import FORMAT, Direction, Kind, Letter, Point, Simulation, Trend
 from tasks.measures.estimate import Estimate, as_figure, mean_of
 from tasks.study.divergence import divergence, published_divergence

@@ -10,7 +10,8 @@ import pytest
 from schemas.report import Cost, Money, Report
 from tasks.measures.batch import measure_batch
 from tasks.measures.headline import NOT_ASKED
-from tasks.pages.page import draw_image, list_cost, list_figures, list_ledger, render_page
+from tasks.pages.page import draw_image, list_cost, list_ledger, render_page
+from tasks.pages.reading import list_figures
 from tests.evidence import SCRIPT, make_evidence, without_logprobs
 
 
@@ -83,8 +84,8 @@ def test_text_from_outside_is_shown_and_never_run() -> None:
 def test_the_plots_follow_the_colours_of_the_page(report: Report) -> None:
     html = render_page(report)
     plots = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    assert len(plots) == 5
-    assert all("var(--ink)" in plot and "aria-label=" in plot for plot in plots)
+    assert len(plots) == 6
+    assert all("var(--muted)" in plot and "aria-label=" in plot for plot in plots)
     assert not re.findall(r"(?:fill|stroke): #(?!ffffff)[0-9a-f]{6}", "".join(plots))
 
 
@@ -99,7 +100,7 @@ def test_what_was_not_measured_says_why_and_leaves_no_empty_plot() -> None:
     )
     page = Reader(render_page(measure_batch(untrained)))
     assert "not measured: no model was trained on this batch yet" in page.text
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 4
     assert "validation/index.html" not in page.links
 
 
@@ -109,7 +110,7 @@ def test_a_batch_without_logprobs_has_a_page_without_a_plot_of_them() -> None:
         page = Reader(render_page(report))
         assert page.text.count(report.delta_i.median.status) >= 4
         assert report.caveats[0] in page.text
-        assert page.tags.count("svg") == 4
+        assert page.tags.count("svg") == 4  # neither Delta I nor what depends on prompts
     assert draw_image(report)
     assert NOT_ASKED in Reader(render_page(measure_batch(without_logprobs(make_evidence())))).text
 

@@ -19,7 +19,7 @@ from tasks.serving import Refused, TryAgain, Unreachable
 from tasks.serving.driver import Driver, Progress, name_request, outcome_rows
 from tasks.serving.pool import Pool
 from tasks.serving.server import Server
-from tasks.store import reply_log as replies_module
+from tasks.store import group_commit
 from tasks.store.replies import Span, read_replies
 from tasks.store.reply_log import ReplyLog
 from tests.serving.stub_server import Stub, StubOptions, stub_server
@@ -33,7 +33,7 @@ HANG = "no answer for an hour"
 
 @pytest.fixture(autouse=True)
 def _quick_commits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replies_module, "COMMIT_SECONDS", 0.02)
+    monkeypatch.setattr(group_commit, "COMMIT_SECONDS", 0.02)
 
 
 class Model:
@@ -147,7 +147,7 @@ async def test_no_more_is_open_than_max_in_flight_and_no_less(tmp_path: Path) ->
 async def test_replies_that_are_landing_keep_no_other_request_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replies_module, "COMMIT_SECONDS", 0.3)
+    monkeypatch.setattr(group_commit, "COMMIT_SECONDS", 0.3)
     model = Model()
     begun = time.monotonic()
     await run(drive(STYLES, model, tmp_path, max_in_flight=2))
@@ -437,7 +437,7 @@ def test_a_requests_id_is_made_of_everything_that_decides_its_reply() -> None:
     other.revision = "2"
 
     def name(request: Request, sampling: Sampling = sampling, seed: int = 0, pool: Pool = pool) -> str:
-        return name_request(pool, request, sampling.model_dump(mode="json"), seed)
+        return name_request(pool.model, pool.revision, request, sampling.model_dump(mode="json"), seed)
 
     names = [
         name(request),

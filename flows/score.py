@@ -1,0 +1,40 @@
+"""Find out what a batch's outputs tell of their prompts."""
+
+from prefect import flow, get_run_logger
+
+from schemas.profile import load_profile
+from schemas.recipe import Scoring
+from tasks.score import plan_batch_scores, score_plan, why_not_scored
+from tasks.serving.opening import served
+from tasks.store import open_store
+from tasks.store.checkpoints import find_weights
+from tasks.store.records import read_recipe, resolve_batch
+
+
+@flow(name="score", flow_run_name="score-{batch_id}")
+def score(
+    batch_id: str = "latest",
+    scoring: Scoring = Scoring(),
+    profile: str = "embedded",
+) -> str:
+    """Ask the generator how likely its outputs are under other prompts of the batch; returns the batch's id.
+
+    The report takes from it how much outputs tell of their prompts. What was scored before is not scored again.
+
+    Args:
+        batch_id: A batch, or latest for the one begun most recently.
+        scoring: How much may be spent on it.
+        profile: Where to run: a name in profiles/, or a YAML file.
+    """
+    place = load_profile(profile)
+    store = open_store(place)
+    batch_id = resolve_batch(store, batch_id)
+    recipe = read_recipe(store, batch_id)
+    plan = plan_batch_scores(place, batch_id, scoring)
+    if reason := why_not_scored(store, place, batch_id, plan):
+        get_run_logger().info(f"nothing is scored: {reason}")
+    else:
+        folder = find_weights(store, recipe.revision)
+        with served(place, recipe, folder) as reached:
+            score_plan(reached, recipe, folder, plan)
+    return batch_id

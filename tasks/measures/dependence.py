@@ -1,0 +1,224 @@
+"""How much a batch's outputs depend on their prompts: the report's figures, of scores under own and other prompts."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from schemas.figure import Figure
+from schemas.report import CurvePoint, Dependence
+from tasks.measures.estimate import Estimate, Floats, as_figure, mean_of
+from tasks.measures.evidence import Evidence
+from tasks.measures.information import (
+    MutualInformation,
+    facet_information,
+    mutual_information,
+    null_information,
+)
+
+NOT_SCORED = "not measured: no output was scored under other prompts; the flow score does it"
+ONE_PROMPT_EACH = "not measured: no document was asked about by several prompts that were all scored"
+NO_DOCUMENT = "not measured: no document stands word for word in its prompts"
+
+OVER = "over outputs drawn from those that a record or a drop came of; interval over prompts"
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Log-likelihoods of some outputs in nats, a row each: under the own prompt, others, near ones, and none."""
+
+    request_ids: list[str]
+    prompt_ids: np.ndarray[Any, Any]
+    own: Floats
+    others: Floats
+    near: Floats | None
+    null: Floats
+    num_prompts: int
+    widest_bracket: float
+
+    @classmethod
+    def of(cls, contrasts: pl.DataFrame, num_prompts: int) -> "Scored":
+        """Return the scores of a plan; of a bracket the middle.
+
+        Args:
+            contrasts: Columns request_id, kind, prompt_id, low, high.
+            num_prompts: Distinct prompts of the batch.
+        """
+        rows = contrasts.with_columns(nats=(pl.col("low") + pl.col("high")) / 2).sort("request_id", "kind", "prompt_id")
+        own = rows.filter(kind="own")
+        width = (own["high"] - own["low"]).max()
+
+        def of_kind(kind: str) -> Floats:
+            listed = own.select("request_id").join(
+                rows.filter(kind=kind).group_by("request_id", maintain_order=True).agg("nats"),
+                on="request_id",
+                how="left",
+                maintain_order="left",
+            )["nats"]
+            columns = int(listed.list.len().max() or 0)  # type: ignore[arg-type]
+            padded = np.full((len(listed), columns), np.nan)
+            for row, nats in enumerate(listed):
+                if nats is not None:
+                    padded[row, : len(nats)] = nats
+            return padded
+
+        near = of_kind("near")
+        null = of_kind("null")
+        return cls(
+            own["request_id"].to_list(),
+            own["prompt_id"].to_numpy(),
+            own["nats"].to_numpy(),
+            of_kind("other"),
+            near if near.shape[1] else None,
+            null[:, 0] if null.shape[1] else np.full(own.height, np.nan),
+            num_prompts,
+            float(width or 0),  # type: ignore[arg-type]
+        )
+
+    def information(self, num_others: int | None = None) -> MutualInformation:
+        return mutual_information(self.own, self.others[:, :num_others], self.num_prompts, self.prompt_ids, self.near)
+
+
+def measure_dependence(evidence: Evidence) -> Dependence:
+    """Return how much outputs tell of their prompts and documents; each figure says why where it has no value."""
+    scored = scored_outputs(evidence)
+    if scored is None:
+        return _not_scored()
+    found = scored.information()
+    facet = _facet(scored)
+    null = _null(scored)
+    covering = replace(found.fpc_bc, low=found.low, high=found.high)
+    return Dependence(
+        covering=as_figure(
+            covering, f"point: fpc_bc; interval: from the lower end of incl to the upper of fpc, {OVER}"
+        ),
+        incl=as_figure(
+            found.incl, f"log q(y | own) - log mean of q(y | own and {_others(scored)} other prompts), {OVER}"
+        ),
+        fpc=as_figure(
+            found.fpc, f"log q(y | own) - log of the mixture of all {scored.num_prompts} prompts, extrapolated, {OVER}"
+        ),
+        fpc_bc=as_figure(found.fpc_bc, f"fpc less its first-order bias, Var(q) / 2 q^2 at most 0.5, {OVER}"),
+        cap_log_m=found.cap_log_m,
+        cap_log_p=found.cap_log_p,
+        ratio_to_log_p=as_figure(
+            _by_cap(covering, found.cap_log_p), "I(p; Y) by log of the batch's prompts, in [0, 1]"
+        ),
+        document=as_figure(_less(covering, facet), "I(p; Y) - I(facet; Y | document), by the chain rule"),
+        facet=as_figure(facet, f"which of its document's prompts an output answers, all of them scored, {OVER}"),
+        pmi_null=as_figure(
+            null,
+            f"log q(y | prompt) - log q(y | prompt without its document), above the document's part, {OVER}",
+        ),
+        curve=_curve(scored),
+        drift=as_figure(
+            _drift(evidence, scored), "|log q at scoring - log q told at generation|, both of the own prompt"
+        ),
+        widest_bracket=scored.widest_bracket,
+    )
+
+
+def scored_outputs(evidence: Evidence) -> Scored | None:
+    """Return the scores that a batch has; None without any."""
+    if evidence.contrasts is None or evidence.contrasts.is_empty():
+        return None
+    return Scored.of(evidence.contrasts, evidence.would_be_records["prompt_id"].n_unique())
+
+
+def output_entropy(delta_i: Figure, information: Figure) -> Estimate:
+    """Return H(M(p)) = Delta I + I(p; Y) in nats per record; the half widths of both are added in quadrature."""
+    if delta_i.value is None or information.value is None:
+        why = delta_i.status if delta_i.value is None else information.status
+        return Estimate(None, None, None, 0, "nats/record", why)
+    value = delta_i.value + information.value
+    ends = (delta_i.low, delta_i.high, information.low, information.high)
+    if None in ends:
+        return Estimate(value, None, None, information.n, "nats/record", num_clusters=information.clusters)
+    below = math.hypot(delta_i.value - float(ends[0] or 0), information.value - float(ends[2] or 0))
+    above = math.hypot(float(ends[1] or 0) - delta_i.value, float(ends[3] or 0) - information.value)
+    return Estimate(
+        value, value - below, value + above, information.n, "nats/record", num_clusters=information.clusters
+    )
+
+
+def _others(scored: Scored) -> int:
+    num_near = 0 if scored.near is None else int(scored.near.shape[1])
+    return int(scored.others.shape[1]) + num_near
+
+
+def _facet(scored: Scored) -> Estimate:
+    if scored.near is None:
+        return Estimate(None, None, None, len(scored.own), "nats/record", ONE_PROMPT_EACH)
+    return facet_information(scored.own, scored.near, scored.prompt_ids)
+
+
+def _null(scored: Scored) -> Estimate:
+    if np.isnan(scored.null).all():
+        return Estimate(None, None, None, len(scored.own), "nats/record", NO_DOCUMENT)
+    return null_information(scored.own, scored.null, scored.prompt_ids)
+
+
+def _drift(evidence: Evidence, scored: Scored) -> Estimate:
+    sampling = evidence.recipe["sampling"]
+    if (sampling["temperature"], sampling["top_p"]) != (1, 1):
+        why = "not measured: what was told at generation need not be of the distribution that was sampled"
+        return Estimate(None, None, None, len(scored.own), "nats/record", why)
+    told = pl.DataFrame({"request_id": scored.request_ids}).join(
+        evidence.replies.select("request_id", nats=pl.col("token_logprobs").cast(pl.List(pl.Float64)).list.sum()),
+        on="request_id",
+        how="left",
+        maintain_order="left",
+    )["nats"]
+    return mean_of(np.abs(scored.own - told.to_numpy()), scored.prompt_ids, "nats/record")
+
+
+def _by_cap(information: Estimate, cap: float) -> Estimate:
+    if not cap:
+        return Estimate(None, None, None, information.n, "share", "not measured: the batch has one prompt")
+    ends = (None if end is None else end / cap for end in (information.value, information.low, information.high))
+    value, low, high = ends
+    return replace(information, value=value, low=low, high=high, unit="share")
+
+
+def _less(whole: Estimate, part: Estimate) -> Estimate:
+    """Return the difference of two estimates of one sample; its interval is too wide rather than too narrow."""
+    if whole.value is None or part.value is None:
+        return replace(
+            whole, value=None, low=None, high=None, status=whole.status if whole.value is None else part.status
+        )
+    value = max(0.0, whole.value - part.value)
+    if whole.low is None or whole.high is None or part.low is None or part.high is None:
+        return replace(whole, value=value, low=None, high=None)
+    return replace(whole, value=value, low=max(0.0, whole.low - part.high), high=max(0.0, whole.high - part.low))
+
+
+def _curve(scored: Scored) -> list[CurvePoint]:
+    """Return the bounds for fewer other prompts, each time twice as many, up to those that were scored."""
+    most = scored.others.shape[1]
+    numbers = sorted({*(2**power for power in range(most.bit_length())), most} - {0})
+    points = []
+    for number in numbers:
+        found = scored.information(number)
+        points.append(
+            CurvePoint(
+                prompts=_others(scored) - most + number + 1,
+                incl=as_figure(found.incl, "incl under so many prompts"),
+                fpc=as_figure(found.fpc, "fpc under so many prompts"),
+            )
+        )
+    return points
+
+
+def _not_scored() -> Dependence:
+    nothing = Estimate(None, None, None, 0, "nats/record", NOT_SCORED)
+    figure = as_figure(nothing, "of outputs scored under prompts that are not theirs")
+    return Dependence(
+        **dict.fromkeys(("covering", "incl", "fpc", "fpc_bc", "document", "facet", "pmi_null", "drift"), figure),
+        cap_log_m=None,
+        cap_log_p=None,
+        ratio_to_log_p=as_figure(replace(nothing, unit="share"), "I(p; Y) by log of the batch's prompts, in [0, 1]"),
+        curve=[],
+        widest_bracket=0.0,
+    )

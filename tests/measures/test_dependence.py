@@ -1,0 +1,161 @@
+"""What the report says of prompts and outputs, on a source whose every output is enumerated, and on bad input."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tasks.measures.batch import measure_batch
+from tasks.measures.dependence import Scored, measure_dependence, output_entropy
+from tasks.measures.entropies import measure_curation, measure_delta_i
+from tasks.measures.evidence import Evidence
+from tests.evidence import make_evidence, without_logprobs
+from tests.measures.known_sources import families, other_prompts
+
+NUM_FACETS = 4
+
+
+def batch_of(seed: int, per_prompt: int = 4, **changes: Any) -> tuple[Evidence, Any]:
+    """Return a batch whose replies a known source has drawn, scored under near and some other prompts."""
+    source, rng = families(5), np.random.default_rng(seed)
+    own = np.repeat(np.arange(source.num_prompts), per_prompt)
+    outputs = source.draw(rng, own)
+    ids = [f"{number:016x}" for number in range(len(own))]
+    near = (own // NUM_FACETS * NUM_FACETS)[:, None] + np.arange(NUM_FACETS)
+    far = other_prompts(rng, own, source.num_prompts, 40)
+    rows = []
+    for at, (request_id, prompt) in enumerate(zip(ids, own, strict=True)):
+        kinds = [("own", prompt)] + [("near", one) for one in near[at] if one != prompt]
+        kinds += [("other", one) for one in far[at] if one not in near[at]][:28]
+        rows += [(request_id, kind, f"p{one}", float(source.score(one, outputs[at]))) for kind, one in kinds]
+    contrasts = pl.DataFrame(rows, schema=["request_id", "kind", "prompt_id", "low"], orient="row")
+    nats = -source.score(own, outputs)
+    replies = pl.DataFrame(
+        {
+            "request_id": ids,
+            "prompt_id": [f"p{one}" for one in own],
+            "anchor_id": [f"a{one // NUM_FACETS}" for one in own],
+            "facet": "",
+            "text": [f"text {one}" for one in outputs],
+            "token_logprobs": [[-one] for one in nats],
+            "finish_reason": "stop",
+        }
+    )
+    base = make_evidence()
+    records = replies.select(
+        pl.col("request_id").alias("record_id"),
+        "anchor_id",
+        "facet",
+        "text",
+        request_ids=pl.concat_list("request_id"),
+        num_bytes=pl.col("text").str.len_bytes(),
+        kept=pl.int_range(pl.len()) % 4 != 0,
+    )
+    batch = replace(
+        base,
+        replies=replies,
+        records=records,
+        drops=base.drops.clear(),
+        contrasts=contrasts.with_columns(high="low"),
+        **changes,
+    )
+    return batch, source
+
+
+def test_information_by_prompt_document_and_facet_is_that_of_the_enumerated_source() -> None:
+    held, errors = [], []
+    for seed in range(20):
+        evidence, source = batch_of(seed)
+        found = measure_dependence(evidence)
+        by_document = source.table.reshape(-1, NUM_FACETS, source.table.shape[1]).mean(axis=1)
+        document = source.output_nats - type(source)(by_document).conditional_nats
+        held.append(found.covering.low <= source.mutual_nats <= found.covering.high)
+        errors.append(found.covering.value / source.mutual_nats - 1)
+        assert found.document.low <= document <= found.document.high
+        assert found.facet.value == pytest.approx(source.mutual_nats - document, abs=0.1)
+        assert found.ratio_to_log_p.value == pytest.approx(found.covering.value / np.log(source.num_prompts))
+        assert found.drift.value == pytest.approx(0)
+    assert np.mean(held) >= 0.95
+    assert np.sqrt(np.mean(np.square(errors))) < 0.12
+
+
+def test_outputs_hold_what_was_added_and_what_was_passed_on() -> None:
+    evidence, source = batch_of(0)
+    delta_i = measure_delta_i(evidence).nats_per_record
+    found = output_entropy(delta_i, measure_dependence(evidence).covering)
+    assert found.low <= source.output_nats <= found.high
+    assert found.value == pytest.approx(delta_i.value + measure_dependence(evidence).covering.value)
+
+
+def test_the_curve_rises_to_its_last_point_and_stays_below_its_cap() -> None:
+    evidence, _ = batch_of(1)
+    found = measure_dependence(evidence)
+    assert [point.prompts for point in found.curve] == [5, 6, 8, 12, 20, 32]
+    assert found.curve[-1].incl == found.incl.model_copy(update={"definition": found.curve[-1].incl.definition})
+    lows = [point.incl.value for point in found.curve]
+    assert lows == sorted(lows)
+    assert all(point.incl.value <= np.log(found.curve[-1].prompts * 64) for point in found.curve)
+
+
+def test_what_was_not_scored_says_so_and_who_does_it() -> None:
+    for evidence in (replace(make_evidence(), contrasts=None), without_logprobs(make_evidence())):
+        found = measure_batch(evidence)
+        assert found.mi.covering.status.endswith("the flow score does it")
+        assert found.mi.curve == []
+        assert found.h_output.value is None
+
+
+def test_scores_that_are_missing_are_left_out_and_counted_and_too_many_are_no_figure() -> None:
+    evidence, _ = batch_of(2)
+    for count, status in ((3, "ok"), (30, "invalid: 30 of 256 scores are not finite; at most 2% may be")):
+        ids = evidence.replies["request_id"].head(count).implode()
+        ends = [
+            pl.when(pl.col("request_id").is_in(ids)).then(float("nan")).otherwise(name).alias(name)
+            for name in ("low", "high")
+        ]
+        found = measure_dependence(replace(evidence, contrasts=evidence.contrasts.with_columns(ends)))
+        assert found.covering.status == status
+        assert (found.covering.dropped, found.covering.value is None) == (count, status != "ok")
+
+
+def test_one_prompt_tells_nothing_and_no_share_of_nothing() -> None:
+    base = make_evidence()
+    alone = base.replies.with_columns(prompt_id=pl.lit("p"))
+    rows = base.contrasts.filter(kind="own").with_columns(prompt_id=pl.lit("p"))
+    found = measure_dependence(replace(base, replies=alone, contrasts=rows))
+    assert found.covering.value == 0
+    assert found.ratio_to_log_p.status == "not measured: the batch has one prompt"
+
+
+def sampled_at(evidence: Evidence, temperature: float, top_p: float = 1.0, semantics: str = "raw") -> Evidence:
+    sampling = evidence.recipe["sampling"] | {"temperature": temperature, "top_p": top_p}
+    return replace(evidence, recipe=evidence.recipe | {"sampling": sampling}, logprob_semantics=semantics)
+
+
+def test_raw_log_probabilities_at_another_temperature_give_way_to_scores_of_what_was_sampled() -> None:
+    evidence, _ = batch_of(3)
+    warm = measure_delta_i(sampled_at(evidence, 0.7))
+    own = evidence.contrasts.filter(kind="own")["low"].to_numpy()
+    assert (warm.semantics, warm.nats_per_record.value) == ("repaired", pytest.approx(-own.mean()))
+    assert measure_curation(sampled_at(evidence, 0.7)).entropy.value is None
+    blind = measure_batch(sampled_at(replace(make_evidence(), contrasts=None), 0.7))
+    assert blind.delta_i.semantics == "raw"
+    assert any("cross entropy here" in caveat for caveat in blind.caveats)
+    assert measure_delta_i(sampled_at(evidence, 0.7, semantics="processed")).semantics == "processed"
+
+
+def test_a_greedy_generator_adds_nothing_whatever_its_log_probabilities_say() -> None:
+    evidence, _ = batch_of(4)
+    greedy = measure_delta_i(sampled_at(evidence, 0.0))
+    assert (greedy.semantics, greedy.nats_per_record.value, greedy.nats_per_record.high) == ("certain", 0, 0)
+
+
+def test_scores_of_a_plan_keep_their_rows_together() -> None:
+    evidence, _ = batch_of(5)
+    scored = Scored.of(evidence.contrasts.sample(fraction=1, shuffle=True, seed=0), 64)
+    again = Scored.of(evidence.contrasts, 64)
+    assert scored.request_ids == again.request_ids
+    assert np.array_equal(scored.others, again.others)
+    assert scored.others.shape[1] == 28
