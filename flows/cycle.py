@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from pydantic import Field
 
 from flows.generate import generate
@@ -66,5 +66,5 @@ def cycle(
     validate(batch_id, profile)
     training_id = train(batch_id, start, plan, profile)
     page = report(batch_id, training_id, profile)
-    get_run_logger().info(show_report(load_profile(profile), batch_id, training_id))
+    show_report(load_profile(profile), batch_id, training_id)  # on this run's page too
     return page

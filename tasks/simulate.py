@@ -52,10 +52,11 @@ def publish(simulation: Simulation, page: str) -> None:
     """Show a simulation on the run's page in Prefect."""
     from tasks.pages.plots import as_png_uri
     from tasks.pages.study_plots import draw_gaps
+    from tasks.study.findings import NAMES
 
     place, key = link_to(page), f"simulation-{simulation.simulation}"
     rows = [
-        f"| {trend.kind} | {trend.letter.upper()} | {trend.correlation.signed} | {trend.correlation.interval} "
+        f"| {NAMES[trend.kind]} | {trend.letter.upper()} | {trend.correlation.number} | {trend.correlation.interval} "
         f"| {trend.correlation.n:,} | {trend.direction} | {trend.published_direction} |"
         for trend in simulation.trends
     ]
