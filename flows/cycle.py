@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from prefect import flow, get_run_logger
+from prefect import flow
 from pydantic import Field
 
 from flows.generate import generate
@@ -15,6 +15,7 @@ from schemas.profile import load_profile
 from schemas.recipe import AnyStart, NewModel, Sampling, Scoring, TrainingPlan
 from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
+from tasks.serving.choosing import require_generator
 from tasks.sources import AnySource, PythonDocs
 
 
@@ -30,9 +31,10 @@ def cycle(
     max_anchors: Annotated[int | None, Field(ge=1)] = 400,
     scoring: Scoring = Scoring(),
     plan: TrainingPlan = TrainingPlan(),
+    dry_run: bool = False,
     profile: str = "embedded",
 ) -> str:
-    """Return the path of the report's page, and re-use whatever is there already.
+    """Return the path of the report's page, of a dry run the batch's id, and re-use whatever is there already.
 
     Args:
         source: Where the documents are.
@@ -45,8 +47,10 @@ def cycle(
         max_anchors: How many anchors text is made from; all if empty.
         scoring: How much may be spent on finding out what the text tells of its prompts.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
+        dry_run: Stop after generate's pre-flight. A model of our own is made before it: start, and sbp's synthesizer.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
+    require_generator(load_profile(profile), method, served_model)
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,
@@ -57,11 +61,14 @@ def cycle(
         sampling,
         seed,
         max_anchors,
-        profile=profile,
+        dry_run,
+        profile,
     )
+    if dry_run:
+        return batch_id
     validate(batch_id, profile)
     score(batch_id, scoring, profile)
     training_id = train(batch_id, start, plan, profile)
     page = report(batch_id, training_id, profile)
-    get_run_logger().info(show_report(load_profile(profile), batch_id, training_id))
+    show_report(load_profile(profile), batch_id, training_id)  # on this run's page too
     return page

@@ -1,16 +1,20 @@
-"""Make synthetic text from a snapshot's anchors."""
+"""Make synthetic text from a snapshot's anchors.
+
+A pre-flight comes first: the servers answer, have the model and its log-probabilities, a few first
+requests give replies that can be used, and what the whole will take is estimated and shown.
+"""
 
 from typing import Annotated
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from pydantic import Field
 
-from schemas.errors import BadInput
-from schemas.profile import Profile, Servers, load_profile
+from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyStart, NewModel, Recipe, Sampling
-from tasks.generate import count_batch, find_revision, generate_shards, is_generated
+from tasks.generate import count_batch, find_revision, generate_shards, tell_complete
 from tasks.methods import SBP, AnyMethod
 from tasks.preflight import preflight
+from tasks.serving.choosing import require_generator
 from tasks.serving.opening import served
 from tasks.store import open_store
 from tasks.store.batches import only_writer
@@ -34,9 +38,6 @@ def generate(
 ) -> str:
     """Return the id of a batch of synthetic text; what has landed before is not asked for again.
 
-    A pre-flight comes first: the servers answer, have the model and its log-probabilities, a few first
-    requests give replies that can be used, and what the whole will take is estimated and shown.
-
     Args:
         method: How text is made.
         snapshot_id: Which anchors: a snapshot, or latest for the newest.
@@ -46,10 +47,11 @@ def generate(
         sampling: How replies are drawn.
         seed: Another seed, other anchors and other draws.
         max_anchors: How many anchors text is made from; all if empty.
-        dry_run: Stop after the pre-flight.
+        dry_run: Stop after the pre-flight. A model of our own is made before it: start, and sbp's synthesizer.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     place = load_profile(profile)
+    require_generator(place, method, served_model)
     snapshot_id = str(read_snapshot(open_store(place), snapshot_id)["snapshot_id"])
     model, revision, folder = _generator(
         place, snapshot_id, method, start, served_model, served_revision, sampling, seed
@@ -63,7 +65,9 @@ def generate(
         seed=seed,
         max_anchors=max_anchors,
     )
-    if not is_generated(place, recipe):
+    if complete := tell_complete(place, recipe):
+        get_run_logger().info(complete)
+    else:
         with only_writer(place.folder, recipe.batch_id):
             with served(place, recipe, folder) as reached:
                 preflight(reached, recipe, folder)
@@ -85,17 +89,6 @@ def _generator(
     seed: int,
 ) -> tuple[str, str, str | None]:
     """Return the generator's name, its revision, and the folder of its weights if it is ours."""
-    if isinstance(place.serving, Servers) and not served_model:
-        raise BadInput(
-            f"generating on profile {place.name!r}: its servers are running already and served_model is empty; the "
-            "name of a model that they have is needed. Set served_model, or use a profile whose serving.kind is "
-            "embedded or vllm."
-        )
-    if served_model and method.tunes_generator:
-        raise BadInput(
-            f"generating by {method.kind} with the served model {served_model!r}: {method.kind} tunes a generator of "
-            "its own from start; only start can be given. Leave served_model empty, or choose another method."
-        )
     if served_model:
         return served_model, find_revision(place, served_model, served_revision), None
     name, checkpoint_id = "start", prepare_start(place, snapshot_id, start)

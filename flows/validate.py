@@ -1,21 +1,19 @@
 """Judge the anchors and the records of one batch; stop if either fails as a whole."""
 
-from typing import Any
-
 from prefect import flow
 
 from schemas.profile import load_profile
 from tasks.store import open_store
 from tasks.store.records import read_recipe, resolve_batch
-from tasks.validate import judge_anchors, judge_records
+from tasks.validate import in_words, judge_anchors, judge_records
 
 
 @flow(name="validate", flow_run_name="validate-{batch_id}")
 def validate(
     batch_id: str = "latest",
     profile: str = "embedded",
-) -> dict[str, Any]:
-    """Hold a batch to its Great Expectations suites; records that fail are quarantined with their reasons.
+) -> str:
+    """Return what became of a batch's records: those that fail its suites are quarantined with their reasons.
 
     Args:
         batch_id: A batch, or latest for the one begun most recently.
@@ -25,4 +23,4 @@ def validate(
     store = open_store(place)
     batch_id = resolve_batch(store, batch_id)
     judge_anchors(place, read_recipe(store, batch_id).snapshot_id)
-    return judge_records(place, batch_id)
+    return in_words(judge_records(place, batch_id))

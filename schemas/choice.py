@@ -28,7 +28,7 @@ def by_kind(union: Any) -> Known:
     return {member.model_fields["kind"].default: member for member in get_args(union)}
 
 
-def choice(what: str, known: Known, where: str) -> WrapValidator:
+def choice(what: str, known: Known, where: str, default: str = "") -> WrapValidator:
     """Return the annotation that makes a union's errors list the known kinds, or the kind's parameters.
 
     Use it as ``Annotated[A | B, Field(discriminator="kind"), choice("source", by_kind(A | B), "tasks/sources/")]``.
@@ -38,9 +38,12 @@ def choice(what: str, known: Known, where: str) -> WrapValidator:
         what: What a person chooses, as the flow's parameter is called.
         known: The classes under their kinds.
         where: The folder that holds them.
+        default: The kind of parameters that name none.
     """
 
     def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:
+        if default and isinstance(value, dict):
+            value = {"kind": default, **value}
         try:
             return inner(value)
         except ValidationError as error:
@@ -64,7 +67,9 @@ def _explain(what: str, known: Known, where: str, found: ErrorDetails) -> str:
             return f"{what} {kind!r}: {dotted(path)} is not set; it is required. Set it."
         case "extra_forbidden", [str(kind), name]:
             names = ", ".join(sorted(known[kind].model_fields))
-            return f"{what} {kind!r}: {name!r} is not a parameter; its parameters are {names}. Set one of them."
+            others = " or ".join(other for other, model in known.items() if name in model.model_fields)
+            advice = f"Set one of them, or {what}.kind to {others}." if others else "Set one of them."
+            return f"{what} {kind!r}: {name!r} is not a parameter; its parameters are {names}. {advice}"
         case _, [kind, *path]:
             return f"{what} {kind!r}: {dotted(path)} is {given!r}; {reason(found)}. Change it."
     raise AssertionError(f"no case for {found}")

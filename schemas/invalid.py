@@ -12,7 +12,7 @@ def in_words(attempt: str, error: ValidationError, known: str, under: str = "") 
     Args:
         attempt: What was attempted, with ids.
         known: Where the settings that are known are listed.
-        under: The setting that the validated value belongs to.
+        under: The setting that the validated value belongs to; an option, if it begins with two dashes.
     """
     return f"{attempt}: " + " ".join(_sentence(found, known, under) for found in error.errors())
 
@@ -34,6 +34,8 @@ def dotted(path: Sequence[int | str]) -> str:
 
 def _sentence(found: ErrorDetails, known: str, under: str) -> str:
     name = dotted([*filter(None, [under]), *found["loc"]])
+    if under.startswith("--"):
+        name = name.replace("_", "-")
     match found["type"]:
         case "choice":
             return found["msg"]

@@ -58,8 +58,15 @@ class Optimiser(Parameters):
 
     learning_rate: Annotated[float, Field(gt=0, description="peak rate; 1e-5 suits a model of billions")] = 1e-3
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="part of the steps spent warming up")] = 0.05
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    weight_decay: Annotated[float, Field(ge=0, description="part of the weights taken off, per unit of rate")] = 0.01
     batch_tokens: Annotated[int, Field(ge=64, description="tokens per optimiser step")] = 2048
+
+
+class FirstOptimiser(Optimiser):
+    """That of a small model which has learnt nothing yet: a higher rate, smaller steps."""
+
+    learning_rate: Annotated[float, Field(gt=0, description="peak rate")] = 6e-3
+    batch_tokens: Annotated[int, Field(ge=64, description="tokens per optimiser step")] = 1024
 
 
 class NewModel(Parameters):
@@ -67,13 +74,13 @@ class NewModel(Parameters):
 
     kind: Literal["new"] = "new"
     vocabulary: Annotated[int, Field(ge=300, le=65536, description="byte-level BPE tokens")] = 4096
-    hidden_size: Annotated[int, Field(ge=32, multiple_of=32)] = 192
-    layers: Annotated[int, Field(ge=1)] = 4
+    hidden_size: Annotated[int, Field(ge=32, multiple_of=32, description="width of the residual stream")] = 192
+    layers: Annotated[int, Field(ge=1, description="decoder layers")] = 4
     head_size: Annotated[int, Field(description="vLLM serves 32, 64, 80, 96, 112, 128, ...")] = 64
     context_tokens: Annotated[int, Field(ge=64, description="longest prompt and reply together")] = 512
     budget_tokens: Annotated[int, Field(ge=1024, description="tokens of anchors it is pretrained on")] = 320_000
-    optimiser: Optimiser = Optimiser(learning_rate=6e-3, batch_tokens=1024)
-    seed: int = 0
+    optimiser: FirstOptimiser = FirstOptimiser()
+    seed: Annotated[int, Field(description="another seed, other first weights")] = 0
 
 
 class Checkpoint(Parameters):
@@ -86,14 +93,16 @@ class Checkpoint(Parameters):
 
 _Starts = NewModel | Checkpoint
 
-AnyStart = Annotated[_Starts, Field(discriminator="kind"), choice("start", by_kind(_Starts), "schemas/recipe.py")]
+AnyStart = Annotated[
+    _Starts, Field(discriminator="kind"), choice("start", by_kind(_Starts), "schemas/recipe.py", "new")
+]
 
 
 class Mixture(Parameters):
     """The part of the token budget that each text has. The parts add up to 1."""
 
-    synthetic: Annotated[float, Field(ge=0, le=1)] = 0.5
-    anchors: Annotated[float, Field(ge=0, le=1)] = 0.5
+    synthetic: Annotated[float, Field(ge=0, le=1, description="part of the tokens that records have")] = 0.5
+    anchors: Annotated[float, Field(ge=0, le=1, description="part of the tokens that anchors have")] = 0.5
 
     def model_post_init(self, _context: Any) -> None:
         if abs(self.synthetic + self.anchors - 1) > 1e-9:
@@ -107,4 +116,4 @@ class TrainingPlan(Parameters):
     mixture: Mixture = Mixture()
     context_tokens: Annotated[int, Field(ge=64, description="length of a packed row")] = 512
     optimiser: Optimiser = Optimiser()
-    seed: int = 0
+    seed: Annotated[int, Field(description="another seed, another order of texts")] = 0

@@ -96,9 +96,15 @@ def finish_batch(store: Store, place: Profile, recipe: Recipe, made: Made) -> di
     return summary
 
 
-def is_generated(place: Profile, recipe: Recipe) -> bool:
-    """Tell whether a recipe's batch is complete."""
-    return stage_summary(open_store(place), recipe.batch_id, "generate") is not None
+def tell_complete(place: Profile, recipe: Recipe) -> str:
+    """Return that a recipe's batch is complete, with its counts; nothing if it is not."""
+    made = stage_summary(open_store(place), recipe.batch_id, "generate")
+    if made is None:
+        return ""
+    return (
+        f"Batch {recipe.batch_id} is complete: {made['records']:,} records and {made['drops']:,} drops of "
+        f"{made['anchors']:,} anchors, {made['requests']:,} requests. Nothing is left to ask for."
+    )
 
 
 def generate_shards(place: Profile, recipe: Recipe, folder: str | None) -> Made:

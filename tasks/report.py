@@ -2,7 +2,7 @@
 
 import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from prefect import task
@@ -18,10 +18,7 @@ from schemas.errors import BadInput, StoreError
 from schemas.identity import content_hash
 from schemas.profile import Profile
 from schemas.report import FORMAT, Report
-from tasks.measures.batch import measure_batch
 from tasks.measures.evidence import Evidence
-from tasks.pages.page import draw_image, list_ledger, render_page
-from tasks.pages.reading import Line, list_figures
 from tasks.store import Store, open_store
 from tasks.store.batches import TRAIN, latest_scores, stage_summary, training_stage, used_anchors
 from tasks.store.contrasts import read_contrasts
@@ -29,6 +26,9 @@ from tasks.store.duck import now
 from tasks.store.files import exists, link_to, read_file, write_file
 from tasks.store.records import kept_records, read_records
 from tasks.store.replies import read_replies
+
+if TYPE_CHECKING:  # pages draw with matplotlib, measures compute with scipy: a second each, for reports alone
+    from tasks.pages.reading import Line
 
 
 @task(cache_policy=NO_CACHE, task_run_name="measure {batch_id}")
@@ -73,6 +73,8 @@ def save_report(store: Store, profile: Profile, batch_id: str, training_id: str)
         BadInput: The batch is not generated and validated yet.
         LedgerError: A row of the batch was lost without a reason.
     """
+    from tasks.measures.batch import measure_batch
+
     page = page_of(profile, batch_id)
     report = find_report(store, batch_id, training_id)
     if report is None:
@@ -89,6 +91,8 @@ def save_report(store: Store, profile: Profile, batch_id: str, training_id: str)
 
 def write_report(report: Report, page: str) -> None:
     """Write the page and then the JSON beside it, unless both are there and say this."""
+    from tasks.pages.page import render_page
+
     truth, content = page.replace(".html", ".json"), report.model_dump_json(indent=2).encode()
     if exists(page) and exists(truth) and read_file(truth) == content:
         return
@@ -178,6 +182,8 @@ def publish(report: Report, page: str) -> str:
 
     The Markdown says it all; table, image and link are for those who collect them over many batches.
     """
+    from tasks.pages.page import draw_image, list_ledger
+
     place, key = link_to(page), f"report-{report.batch}"
     # As text too: a browser follows no link from a site to a file.
     shown = f"{write_markdown(report)}\n\nThe whole report, with examples: `{place}`"
@@ -191,6 +197,9 @@ def publish(report: Report, page: str) -> str:
 
 def write_markdown(report: Report) -> str:
     """Return the headline, the plot, every figure, the ledger and the caveats as Markdown."""
+    from tasks.pages.page import draw_image, list_ledger
+    from tasks.pages.reading import list_figures
+
     plot = draw_image(report)
     lines = [f"**{report.headline}**", ""] + ([f"![the headline, drawn]({plot})", ""] if plot else [])
     lines += ["| Figure | value | 95 % interval | unit | n |", "|---|---:|---|---|---:|"]
@@ -205,7 +214,7 @@ def page_of(profile: Profile, batch_id: str) -> str:
     return f"{profile.folder}/batches/{batch_id}/report.html"
 
 
-def _as_row(line: Line) -> str:
+def _as_row(line: "Line") -> str:
     figure = line.figure
     shown = figure.number if figure.value is not None else figure.status
     return f"| {line.name} | {shown} | {figure.interval} | {figure.unit} | {figure.n} |"

@@ -10,13 +10,8 @@ from prefect.cache_policies import NO_CACHE
 from schemas.identity import content_hash
 from schemas.profile import Profile
 from schemas.simulation import FORMAT, Simulation
-from tasks.pages.plots import as_png_uri
-from tasks.pages.study_page import render_simulation
-from tasks.pages.study_plots import draw_gaps
 from tasks.progress import Bar
 from tasks.store.files import exists, link_to, read_file, write_file
-from tasks.study.findings import describe
-from tasks.study.kl_gap import Cell, figure_4, make_world
 
 
 def run_simulation(
@@ -28,6 +23,10 @@ def run_simulation(
         folder: The profile's.
         on_progress: Told how many cells are done, of how many.
     """
+    from tasks.pages.study_page import render_simulation
+    from tasks.study.findings import describe
+    from tasks.study.kl_gap import Cell, figure_4, make_world
+
     simulation_id = content_hash("simulation", FORMAT, seed, settings, largest, repeats)
     page = f"{folder}/simulations/{simulation_id}/simulation.html"
     truth = page.replace(".html", ".json")
@@ -51,9 +50,13 @@ def simulate_gaps(place: Profile, seed: int, settings: int, largest: int, repeat
 
 def publish(simulation: Simulation, page: str) -> None:
     """Show a simulation on the run's page in Prefect."""
+    from tasks.pages.plots import as_png_uri
+    from tasks.pages.study_plots import draw_gaps
+    from tasks.study.findings import NAMES
+
     place, key = link_to(page), f"simulation-{simulation.simulation}"
     rows = [
-        f"| {trend.kind} | {trend.letter.upper()} | {trend.correlation.signed} | {trend.correlation.interval} "
+        f"| {NAMES[trend.kind]} | {trend.letter.upper()} | {trend.correlation.number} | {trend.correlation.interval} "
         f"| {trend.correlation.n:,} | {trend.direction} | {trend.published_direction} |"
         for trend in simulation.trends
     ]

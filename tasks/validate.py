@@ -84,7 +84,7 @@ def validate_batch(store: Store, folder: str, batch_id: str) -> dict[str, Any]:
     require_success(verdict, f"{rows.height} records of batch {batch_id}")
     done_row = {"batch_id": batch_id, "stage": "validate", "summary": verdict.summary, "completed_at": now()}
     store.insert(quarantine=quarantine, completions=[done_row])
-    log.info("batch %s validated: %s", batch_id, verdict.summary)
+    log.info("Batch %s: %s", batch_id, in_words(verdict.summary))
     return verdict.summary
 
 
@@ -111,6 +111,17 @@ def show_verdict(folder: str, key: str) -> None:
             key=f"expectations-{key}", table=verdict.findings, description="What each expectation found"
         )
         create_markdown_artifact(key=f"verdict-{key}", markdown=as_markdown(verdict))
+
+
+def in_words(summary: dict[str, Any]) -> str:
+    """Return what became of a batch's records.
+
+    >>> in_words({"records": 1022, "kept": 1015, "quarantined": 7, "reasons": {"not_prose": 2, "too_short": 5}})
+    '1,015 of 1,022 records kept, 7 quarantined (5 too_short, 2 not_prose)'
+    """
+    told = f"{summary['kept']:,} of {summary['records']:,} records kept, {summary['quarantined']:,} quarantined"
+    reasons = sorted(summary["reasons"].items(), key=lambda one: -one[1])
+    return told + (f" ({', '.join(f'{count:,} {reason}' for reason, count in reasons)})" if reasons else "")
 
 
 def _require_generated(store: Store, batch_id: str) -> None:

@@ -61,7 +61,8 @@ def command(flow: str, given: dict[str, Any]) -> list[str]:
 def environment(folder: Path, api_url: str | None = None) -> dict[str, str]:
     """Return the environment of a run that has its own Prefect home, or uses the server at ``api_url``."""
     own = {"PREFECT_HOME": str(folder / "prefect"), "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return os.environ | own | ({"PREFECT_API_URL": api_url} if api_url else {})
+    given = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    return given | own | ({"PREFECT_API_URL": api_url} if api_url else {})
 
 
 def _options(given: dict[str, Any], prefix: str = "--") -> list[str]:

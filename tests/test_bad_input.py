@@ -15,14 +15,15 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from flows.__main__ import explain, make_app
+from flows.__main__ import RESULTS, explain, last_words, make_app
 from schemas.errors import GainloopError, StoreError
 from schemas.profile import Profile, Servers, load_profile
-from schemas.recipe import Checkpoint
+from schemas.recipe import Checkpoint, FirstOptimiser, NewModel
+from tasks.methods import SBP
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
 from tasks.serving.opening import served_revision
-from tasks.sources import Files
+from tasks.sources import Files, PythonDocs
 from tasks.store import Store, open_store
 from tasks.store.files import whole_folder
 from tasks.train import make_start
@@ -150,7 +151,8 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --method.kind rephrase --method.draws 2",
-            "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. Set one of them.",
+            "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. "
+            "Set one of them, or method.kind to sbp.",
         ),
         (
             "generate --method.kind sbp --method.draws 0",
@@ -160,10 +162,10 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "refresh --depth 3",
             "--depth is not one of them; known are --source, --profile, --heldout-fraction. Correct it.",
         ),
-        ("refresh --heldout-fraction 1", "heldout_fraction is 1.0; input should be less than 1. Change it."),
+        ("refresh --heldout-fraction 1", "--heldout-fraction is 1.0; input should be less than 1. Change it."),
         (
             "train --plan.optimiser.learning-rate 0",
-            "plan.optimiser.learning_rate is '0'; input should be greater than 0. Change it.",
+            "--plan.optimiser.learning-rate is '0'; input should be greater than 0. Change it.",
         ),
         ("train --plan.mixture.synthetic 1", "mixture adds up to 1.5; it must add up to 1. Change it."),
         (
@@ -180,11 +182,62 @@ def test_a_command_line_that_cannot_be_read_is_one_sentence(words: str, expected
     assert explain(caught.value) == f"{attempt}: {expected}"
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("generate --method.draws 2", {"method": SBP(draws=2)}),
+        ("refresh --source.max-chars 400", {"source": PythonDocs(max_chars=400)}),
+        (
+            "train --start.optimiser.batch-tokens 512",
+            {"start": NewModel(optimiser=FirstOptimiser(learning_rate=6e-3, batch_tokens=512))},
+        ),
+    ],
+)
+def test_options_without_a_kind_change_the_default_one_and_leave_its_other_values(
+    words: str, expected: dict[str, Any]
+) -> None:
+    _, given, _ = make_app().parse_args(words)
+    assert given.arguments == expected
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_belongs_to(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    make_app().help_print([name])
+    told = capsys.readouterr().out
+    assert told.startswith("Usage: python -m flows")
+    assert "Return the" not in told
+    if "--method.kind" in told:
+        assert re.search(r"--method.kind CHOICE .*\[default: sbp\]", told)
+        assert re.search(r"--method.draws INT +documents sampled per anchor \[sbp\] \[default: 1\]", told)
+    # What a field says of itself begins small; what would fill in for it, its parameter's own text, does not.
+    assert not re.search(r"--\w[\w-]*\.(?!kind)[\w.-]+( [A-Z.]+)? {2,}[A-Z]", told)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("generate --served-model x", r"generating by sbp with the served model 'x': .* are entigraph, rephrase\."),
+        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: entigraph, rephrase\."),
+        ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
+    ],
+)
+def test_what_cannot_go_together_is_refused_before_anything_starts(words: str, found: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        make_app()(words)
+    style, said = last_words.pop()
+    assert (caught.value.code, style) == (2, "red")
+    assert re.match(f"error: {found}", said), said
+    assert HOUSE_FORM.fullmatch(said), said
+
+
 def test_an_unknown_command_is_one_sentence_that_lists_the_flows() -> None:
     with pytest.raises(cyclopts.CycloptsError) as caught:
         make_app()("dream")
     assert re.search(
-        r"unknown command \"dream\".*: cycle, refresh, generate, .*; .* Correct it\.", explain(caught.value)
+        r'unknown command "dream"; known are cycle, refresh, generate, .*\. Correct it\.', explain(caught.value)
     )
 
 
@@ -228,7 +281,7 @@ def require_one_error(ended: Ended, status: int, found: str) -> None:
     ("flow", "given", "status", "found"),
     [
         ("generate", {"method": {"kind": "magic"}}, 2, "reading the options of .*: method.kind 'magic' not found"),
-        ("report", {"profile": "nowhere"}, 1, "profile 'nowhere' not found in profiles/: known are cluster, embedded"),
+        ("report", {"profile": "nowhere"}, 2, "profile 'nowhere' not found in profiles/: known are cluster, embedded"),
         ("validate", {}, 1, "finding batch 'latest': it is not in the store .*; known are none"),
         ("refresh", {"source": {"kind": "files", "paths": "/nowhere"}}, 1, "reading source files: nothing found"),
     ],

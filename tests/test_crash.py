@@ -1,9 +1,12 @@
 """Runs that are killed in the middle of a stage, and started again."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +19,7 @@ import pytest
 from tasks.preflight import PROBES
 from tasks.refresh import refresh_snapshot
 from tasks.sources import Files
+from tasks.stopping import STOP_SECONDS
 from tasks.store.replies import read_replies
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import parameters, write_profile
@@ -211,6 +215,32 @@ def test_servers_are_asked_again_for_what_was_in_flight_and_a_seconds_replies(
     assert summary["requests"] == summary["replies"] == summary["records"] > num_landed > 20
     assert summary["requests_sent"] == summary["requests"] - num_landed
     assert num_sent - summary["requests"] <= IN_FLIGHT + IN_FLIGHT / latency
+
+
+def test_ctrl_c_ends_a_run_and_its_temporary_server_with_one_line_and_the_next_run_goes_on(
+    tmp_path: Path, corpus: Path, api_url: str, undisturbed: Place
+) -> None:
+    place = Place(tmp_path)
+    given = parameters(corpus, write_profile(tmp_path, training={"save_seconds": 0.5}))
+    run = start("cycle", given, tmp_path, None)
+    run.wait_until(partial(is_training(0), place))
+    begun = time.monotonic()
+    os.killpg(run.process.pid, signal.SIGINT)  # as a terminal does
+    ended = run.wait()
+    assert time.monotonic() - begun < 2 * STOP_SECONDS
+    assert (ended.status, ended.out) == (130, "")
+    assert ended.err.splitlines()[-1] == "stopped: what was done so far is kept. Run the same again to go on."
+    assert not re.search("Traceback|Error|Crash", ended.err)
+    with pytest.raises(ProcessLookupError):
+        os.killpg(run.process.pid, 0)
+    assert is_training(0)(place)
+
+    again = start("cycle", given, tmp_path, api_url)
+    again.wait_until(partial(is_trained(0), place))
+    again.kill()
+    (made,) = checkpoints(place)
+    expected = undisturbed.folder / "data" / "checkpoints" / made.name
+    assert (made / "model.safetensors").read_bytes() == (expected / "model.safetensors").read_bytes()
 
 
 def test_a_full_disk_stops_a_run_with_one_error_and_it_goes_on_when_there_is_room(

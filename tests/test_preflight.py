@@ -234,6 +234,9 @@ def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
     whole = run(tmp_path, api_url, given)
     assert (whole.returncode, whole.stdout) == (0, dry.stdout), whole.stderr
     assert len(asked(stub)) == len(set(asked(stub))) == place.summary("generate")["requests"] == 48
+    complete = run(tmp_path, api_url, given, "--dry-run")
+    assert (complete.returncode, complete.stdout) == (0, dry.stdout), complete.stderr
+    assert re.search(r"Batch \w+ is complete: 4\d records and \d drops of 12 anchors, 48 requests", complete.stderr)
 
 
 def run(folder: Path, api_url: str, given: dict[str, Any], *flags: str) -> "subprocess.CompletedProcess[str]":

@@ -25,7 +25,7 @@ def test_the_page_shows_every_trend_with_interval_and_says_what_is_printed(tmp_p
     html = Path(page).read_text()
     assert simulation.headline in unescape(html)
     for trend in simulation.trends:
-        assert trend.correlation.signed in html
+        assert trend.correlation.number in html
         assert trend.correlation.interval in html
     assert html.count("<svg") == 4
     assert "http://" not in html.replace("http://www.w3.org", "")

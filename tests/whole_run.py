@@ -60,8 +60,8 @@ class Run:
         return self.wait()
 
 
-def start(flow: str, given: dict[str, Any], folder: Path, api_url: str) -> Run:
-    """Start a flow; its output goes into ``folder``."""
+def start(flow: str, given: dict[str, Any], folder: Path, api_url: str | None) -> Run:
+    """Start a flow; its output goes into ``folder``. Without an API it starts a temporary server."""
     out, err = folder / f"{flow}.out", folder / f"{flow}.err"
     with out.open("wb") as to_out, err.open("wb") as to_err:
         process = subprocess.Popen(

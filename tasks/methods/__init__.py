@@ -14,7 +14,7 @@ _Methods = SBP | Rephrase | EntiGraph  # the form of the UI opens at the first: 
 
 METHODS = by_kind(_Methods)
 
-AnyMethod = Annotated[_Methods, Field(discriminator="kind"), choice("method", METHODS, "tasks/methods/")]
+AnyMethod = Annotated[_Methods, Field(discriminator="kind"), choice("method", METHODS, "tasks/methods/", "sbp")]
 
 __all__ = ["METHODS", "SBP", "AnyMethod", "EntiGraph", "Method", "Rephrase", "read_method"]
 

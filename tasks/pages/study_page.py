@@ -5,12 +5,13 @@ from typing import Final
 from schemas.simulation import Kind, Simulation
 from tasks.pages.page import drawn, open_template
 from tasks.pages.study_plots import draw_gaps, draw_setting
+from tasks.study.findings import NAMES
 from tasks.study.kl_gap import World
 
 CAPTIONS: Final[dict[Kind, str]] = {
-    "published": "As published: two histograms whose bins lie in different places, compared bin by bin.",
-    "reverse": "KL(pi || G): what the trainee says that is not in the truth. Above 0, synthetic text has helped.",
-    "forward": "KL(G || pi): the trainee's excess loss on new text. Above 0, synthetic text has helped.",
+    "published": "Two histograms whose bins lie in different places, compared bin by bin.",
+    "reverse": "What the trainee says that is not in the truth. Above 0, synthetic text has helped.",
+    "forward": "The trainee's excess loss on new text. Above 0, synthetic text has helped.",
 }
 
 SETTING: Final = (
@@ -32,7 +33,9 @@ def render_simulation(simulation: Simulation, world: World) -> str:
         world: Its first setting is drawn.
     """
     drawings = [drawn(draw_setting(world), SETTING)]
-    drawings += [drawn(draw_gaps(simulation.points, kind), caption) for kind, caption in CAPTIONS.items()]
+    drawings += [
+        drawn(draw_gaps(simulation.points, kind), f"{NAMES[kind]}. {caption}") for kind, caption in CAPTIONS.items()
+    ]
     return open_template("simulation.html.j2").render(
-        simulation=simulation, drawings=drawings, letters=LETTERS, captions=CAPTIONS
+        simulation=simulation, drawings=drawings, letters=LETTERS, names=NAMES
     )

@@ -46,12 +46,14 @@ def draw_gaps(points: list[Point], kind: Kind) -> Canvas:
             np.array([getattr(point.gap, end) for point in own], dtype=float) for end in ("value", "low", "high")
         )
         axes.vlines(counts, lows, highs, color=COLOURS[colour], linewidth=2, alpha=0.45)
-        axes.plot(counts, means, "o-", color=COLOURS[colour], markersize=4, linewidth=1.2, label=letter.upper())
+        axes.plot(
+            counts, means, "o-", color=COLOURS[colour], markersize=4, linewidth=1.2, label=f"over {letter.upper()}"
+        )
     if kind != "published":
         axes.set_yscale("symlog", linthresh=LINEAR_NATS)
         axes.yaxis.set_major_formatter(FuncFormatter(lambda nats, _: f"{nats:,g}"))
     axes.axhline(0, color=COLOURS["muted"], linewidth=1)
-    axes.set(xlabel="components", ylabel="KL Gap, nats")
+    axes.set(xlabel="components K, J or L, the other two being 2", ylabel="KL Gap, nats")
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
     axes.tick_params(axis="y", colors=COLOURS["muted"])
     axes.grid(axis="y")

@@ -16,5 +16,5 @@ _Kinds = PythonDocs | Files | HuggingFace
 
 SOURCES = by_kind(_Kinds)
 
-AnySource = Annotated[_Kinds, Field(discriminator="kind"), choice("source", SOURCES, "tasks/sources/")]
+AnySource = Annotated[_Kinds, Field(discriminator="kind"), choice("source", SOURCES, "tasks/sources/", "python_docs")]
 """The type of a flow's parameter: one of the kinds, chosen by ``kind``."""

@@ -18,6 +18,13 @@ LETTERS: Final[tuple[Letter, ...]] = ("k", "j", "l")
 PRINTED: Final[dict[Letter, Direction]] = {"k": "falls", "j": "rises", "l": "falls"}
 """What the paper's Figure 4 shows."""
 
+NAMES: Final[dict[Kind, str]] = {
+    "published": "As published",
+    "reverse": "Exact KL(pi || G)",
+    "forward": "Exact KL(G || pi)",
+}
+"""What each kind of divergence is called in plots, tables and headline."""
+
 DEFINITIONS: Final[dict[Kind, str]] = {
     "published": "the released code's two histograms, each on bins of its own, compared bin by bin",
     "reverse": "KL(pi || G), exact up to quasi-Monte Carlo: what the trainee says that is not in the truth",
@@ -98,18 +105,10 @@ def _direction(trend: Estimate) -> Direction:
 
 
 def _headline(trends: list[Trend]) -> str:
-    """Return what each kind of divergence says, in one sentence."""
-    said = {kind: [trend for trend in trends if trend.kind == kind] for kind in KINDS}
-    names = {
-        "published": "By the released code's estimator the KL Gap",
-        "reverse": "by the exact KL(pi || G) it",
-        "forward": "by KL(G || pi), the loss on new text, it",
-    }
-    parts = [
-        f"{names[kind]} " + ", ".join(f"{trend.direction} with {trend.letter.upper()}" for trend in trends_of)
-        for kind, trends_of in said.items()
-    ]
-    return "; ".join(parts) + ". Printed: " + ", ".join(f"{PRINTED[one]} with {one.upper()}" for one in LETTERS) + "."
+    """Return what the paper prints and what each kind of divergence says, in few words."""
+    said = {NAMES[kind]: [trend.direction for trend in trends if trend.kind == kind] for kind in KINDS}
+    said = {"Printed": [PRINTED[letter] for letter in LETTERS], **said}
+    return "The KL Gap with K, J, L. " + " ".join(f"{name}: {', '.join(words)}." for name, words in said.items())
 
 
 def _of_itself(seed: int, num_settings: int, num_repeats: int) -> dict[Kind, Figure]:
