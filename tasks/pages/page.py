@@ -11,6 +11,7 @@ from matplotlib.figure import Figure as Canvas
 
 from schemas.report import Cost, Counts, Figure, Money, Report
 from tasks.pages import plots
+from tasks.pages.text_lines import TEXT_LINES
 
 # What each figure means, and what is healthy, for someone who sees it for the first time.
 READING: Final = {
@@ -55,26 +56,7 @@ READING: Final = {
             "What the synthetic text costs the same model. Far below the anchors: bland; far above: noise.",
         ),
     },
-    "How varied and how faithful it is": {
-        "faithfulness.copying": (
-            "Copied from the anchor",
-            "Part of the eight-word sequences that stand in the anchor. Near 1, the batch is its anchors again.",
-        ),
-        "diversity.duplicates": ("Duplicates", "Kept records that say what another one says. Healthy: 0."),
-        "diversity.common_opening": (
-            "Most common opening",
-            "Part of the records that begin with the same four words. Healthy: a few in a hundred.",
-        ),
-        "diversity.compression": (
-            "Compression, records",
-            "How far gzip shrinks the text. Healthy: near that of the anchors; far above, records repeat each other.",
-        ),
-        "diversity.anchors_compression": ("Compression, anchors", "The yardstick for the line above."),
-        "diversity.distinct_trigrams": (
-            "Distinct trigrams",
-            "1 if no three words come twice. It falls with size: compare only batches of about one size.",
-        ),
-    },
+    **TEXT_LINES,
 }
 
 CAPTIONS: Final = {
