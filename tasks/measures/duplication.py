@@ -13,7 +13,8 @@ BANDS, BAND_ROWS = 14, 4
 """A pair at 0.8 meets in some band with probability 0.9994, one at 0.5 with 0.6, one at 0.2 with 0.02."""
 
 MOST_BACK: Final = 8
-"""Candidates of a text in one bucket: those next before it, so that a bucket of thousands costs no square."""
+"""Comparisons of a text: with the likeliest of those that stand next before it in its buckets, then the second next,
+and so on, so that thousands of texts that share most of their wording cost no square."""
 
 CLEARLY_LESS: Final = 0.55
 """Pairs whose signatures agree less are not compared: 4.7 standard errors below what a pair at 0.8 shows."""
@@ -64,8 +65,11 @@ def near_duplicates(texts: HashedTexts, signatures: Signatures, rows: Rows) -> F
         later, earlier = asked[_distinct(np.concatenate(pairs), len(asked))]
         if not later.size:
             break
-        open_ = ~found[later]
-        _compare(texts, signatures, later[open_], earlier[open_], found)
+        is_open = ~found[later]
+        later, earlier = _likeliest(signatures, later[is_open], earlier[is_open])
+        for begin in range(0, len(later), PAIRS_AT_ONCE):
+            ours, theirs = later[begin : begin + PAIRS_AT_ONCE], earlier[begin : begin + PAIRS_AT_ONCE]
+            found[ours[jaccard(texts, ours, theirs) >= LEAST_SIMILAR]] = True
     return found[rows]
 
 
@@ -105,11 +109,13 @@ def _distinct(pairs: Rows, num_texts: int) -> Rows:
     return np.stack(np.divmod(np.unique(pairs), max(1, num_texts)))
 
 
-def _compare(texts: HashedTexts, signatures: Signatures, later: Rows, earlier: Rows, found: Flags) -> None:
-    """Mark the later text of each pair that is similar enough."""
+def _likeliest(signatures: Signatures, later: Rows, earlier: Rows) -> tuple[Rows, Rows]:
+    """Return of each later text the one pair whose signatures agree most, if they agree well enough."""
+    agreement = np.zeros(len(later))
     for begin in range(0, len(later), PAIRS_AT_ONCE):
-        ours, theirs = later[begin : begin + PAIRS_AT_ONCE], earlier[begin : begin + PAIRS_AT_ONCE]
-        likely = (signatures[ours] == signatures[theirs]).mean(axis=1) >= CLEARLY_LESS
-        likely &= ~found[ours]
-        ours, theirs = ours[likely], theirs[likely]
-        found[ours[jaccard(texts, ours, theirs) >= LEAST_SIMILAR]] = True
+        some = slice(begin, begin + PAIRS_AT_ONCE)
+        agreement[some] = (signatures[later[some]] == signatures[earlier[some]]).mean(axis=1)
+    order = np.lexsort((earlier, agreement, later))
+    is_last = np.append(later[order[1:]] != later[order[:-1]], True)[: len(order)]
+    best = order[is_last & (agreement[order] >= CLEARLY_LESS)]
+    return later[best], earlier[best]
