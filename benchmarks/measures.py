@@ -140,12 +140,13 @@ def measure(folder: Path) -> dict[str, Any]:
     for name, functions in SECTIONS.items():
         for function in functions:
             _time(sys.modules[name], function, seconds)
-    resident, begun = rss_mb(), time.perf_counter()
+    resident, begun, cpu_begun = rss_mb(), time.perf_counter(), time.process_time()
     report = batch.measure_batch(evidence)
-    taken = time.perf_counter() - begun
+    taken, cpu_taken = time.perf_counter() - begun, time.process_time() - cpu_begun
     return {
         "records": num_records,
         "seconds": taken,
+        "cpu_seconds": cpu_taken,
         "evidence_mb": resident,
         "peak_rss_mb": peak_rss_mb(),
         "sections": seconds,
@@ -191,6 +192,7 @@ def show(taken: dict[str, Any]) -> None:
     for name, seconds in taken["sections"].items():
         print(f"{name:>22} {seconds:8.2f} s")
     print(f"{'measure_batch':>22} {taken['seconds']:8.2f} s for {taken['records']:,} records")
+    print(f"{'CPU':>22} {taken['cpu_seconds']:8.2f} s, of all cores together")
     print(f"{'resident before':>22} {taken['evidence_mb']:8,.0f} MB, the evidence and imports")
     print(f"{'peak resident':>22} {taken['peak_rss_mb']:8,.0f} MB, reading among it")
 

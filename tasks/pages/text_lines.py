@@ -10,8 +10,8 @@ TEXT_LINES: Final = {
     "How varied it is": {
         "diversity.vendi": (
             "Different texts in effect, records",
-            "Vendi score of the records looked at: 1 if all are alike, as many as were looked at if no two share "
-            "words. Healthy: above half of them; five replies to each passage by a 7B model have 0.6 to 0.7.",
+            "Vendi score of the records looked at: 1 if all are alike, as many as were looked at if no two share a "
+            "pair of words. Healthy: above half of them; five replies to each passage by a 7B model have 0.6 to 0.7.",
         ),
         "diversity.anchors_vendi": (
             "Different texts in effect, anchors",
