@@ -44,7 +44,11 @@ class Figure(Part):
     @property
     def _decimals(self) -> int:
         half = 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
-        return 3 if half <= 0 else min(6, max(0, 1 - math.floor(math.log10(half))))
+        if half > 0:
+            return min(6, max(0, 1 - math.floor(math.log10(half))))
+        if self.unit == "pairs":
+            return 0
+        return 3 if abs(self.value or 0) < 10 else max(0, 3 - math.floor(math.log10(abs(self.value or 0))))
 
 
 class Histogram(Part):

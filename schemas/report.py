@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from schemas.figure import Figure, Histogram, Part
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
@@ -106,16 +106,42 @@ class Filter(Part):
 
 
 class Diversity(Part):
+    """``too_many_collisions`` is null where nothing can be expected: no log-probabilities, or no prompt asked twice."""
+
     distinct_trigrams: Figure
+    vendi: Figure
+    anchors_vendi: Figure
     compression: Figure
     anchors_compression: Figure
     duplicates: Figure
+    near_duplicates: Figure
+    repetition: Figure
     common_opening: Figure
     opening: str
+    collisions: Figure
+    expected_collisions: Figure
+    too_many_collisions: bool | None
 
 
 class Faithfulness(Part):
     copying: Figure
+    copying_any: Figure
+    novelty: Figure
+    longest_copy: Figure
+
+
+class Quality(Part):
+    """The data quality table of Synthetic Bootstrapped Pretraining (arXiv:2509.15248), for a batch of any method.
+
+    ``no_closer`` is no column of it: it stands beside ``pair_irrelevance``, for which a language model has to judge.
+    """
+
+    repetition: Figure
+    duplicates_1m: Figure
+    non_factual: Figure
+    pair_irrelevance: Figure
+    no_closer: Figure
+    pair_copying: Figure
 
 
 class Trainee(Part):
@@ -199,6 +225,7 @@ class Report(Part):
     entropy: Entropy
     diversity: Diversity
     faithfulness: Faithfulness
+    quality: Quality
     trainee: Trainee
     gain: Gain
     cost: Cost

@@ -2,15 +2,11 @@
 
 from typing import Any, Final
 
-import polars as pl
-
 from schemas.figure import Figure
 from schemas.report import (
     FORMAT,
     Cost,
-    Diversity,
     Entropy,
-    Faithfulness,
     Gain,
     GeneratedBy,
     Money,
@@ -19,19 +15,13 @@ from schemas.report import (
     Validation,
 )
 from tasks.measures.dependence import measure_dependence, output_entropy
-from tasks.measures.diversity import (
-    common_opening,
-    compression_ratio,
-    copied_share,
-    distinct_ngrams,
-    duplicate_share,
-)
 from tasks.measures.entropies import measure_curation, measure_delta_i
 from tasks.measures.estimate import Estimate, as_figure
 from tasks.measures.evidence import Evidence
 from tasks.measures.headline import choose_examples, list_caveats, write_headline
 from tasks.measures.ledger import add_up_cost, count_rows
 from tasks.measures.likelihood import bits_per_byte, paired_gain
+from tasks.measures.texts import list_caveats_of_texts, measure_texts
 
 TOLD: Final = {*Cost.model_fields} - {"money", "seconds"}
 
@@ -42,7 +32,7 @@ def measure_batch(evidence: Evidence) -> Report:
     Raises:
         LedgerError: A record or an anchor was lost without a reason.
     """
-    counts = count_rows(evidence)
+    counts, texts = count_rows(evidence), measure_texts(evidence)
     delta_i, dependence, gain = measure_delta_i(evidence), measure_dependence(evidence), measure_gain(evidence)
     sampling, judged = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
     return Report(
@@ -69,13 +59,14 @@ def measure_batch(evidence: Evidence) -> Report:
         ),
         curation=measure_curation(evidence),
         entropy=measure_entropy(evidence),
-        diversity=measure_diversity(evidence),
-        faithfulness=measure_faithfulness(evidence.kept),
+        diversity=texts.diversity,
+        faithfulness=texts.faithfulness,
+        quality=texts.quality,
         trainee=measure_trainee(evidence),
         gain=gain,
         cost=measure_cost(evidence.summaries),
         checkpoints=evidence.checkpoints,
-        caveats=list_caveats(evidence, delta_i, gain),
+        caveats=list_caveats(evidence, delta_i, gain) + list_caveats_of_texts(texts.diversity),
         examples=choose_examples(evidence.kept),
     )
 
@@ -95,28 +86,6 @@ def measure_entropy(evidence: Evidence) -> Entropy:
             f"bits per byte of the kept records: {rule}; interval over anchors",
         ),
     )
-
-
-def measure_diversity(evidence: Evidence) -> Diversity:
-    texts = evidence.kept["text"].to_list()
-    opening_share, opening = common_opening(texts)
-    gzip = "bytes before gzip by bytes after, of all {} one after the other"
-    return Diversity(
-        distinct_trigrams=as_figure(distinct_ngrams(texts), "different word trigrams by all of them, kept records"),
-        compression=as_figure(compression_ratio(texts), gzip.format("kept records")),
-        anchors_compression=as_figure(
-            compression_ratio(evidence.anchors.sort("anchor_id")["text"].to_list()), gzip.format("anchors")
-        ),
-        duplicates=as_figure(duplicate_share(texts), "kept records that equal an earlier one but for case and spaces"),
-        common_opening=as_figure(opening_share, "kept records that begin with the most common four words"),
-        opening=opening,
-    )
-
-
-def measure_faithfulness(kept: pl.DataFrame) -> Faithfulness:
-    copied = copied_share(kept["text"].to_list(), kept["anchor"].to_list())
-    definition = "eight-word sequences of the kept records that stand word for word in their anchor; interval by anchor"
-    return Faithfulness(copying=as_figure(copied, definition))
 
 
 def measure_trainee(evidence: Evidence) -> Trainee:

@@ -1,75 +1,96 @@
-"""How much texts repeat each other, and how much they repeat their anchors."""
+"""How much the texts of a batch repeat each other."""
 
-import gzip
+import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from typing import Final
 
 import numpy as np
+import polars as pl
+from scipy.sparse import csr_array
 
-from tasks.measures.estimate import Estimate, ratio_of_sums
+from tasks.measures.estimate import Estimate
+from tasks.measures.hashed import CHUNK_TEXTS, Flags, HashedTexts, distinct
 
-Words = tuple[str, ...]
+VENDI_TEXTS: Final = 1000
+"""The eigenvalues of so many texts take half a second; time grows with the cube."""
+
+GZIP: Final = 31
+"""zlib's name for its gzip format with a window of 32 KiB."""
+
+GZIP_BYTES: Final = 2**25
+"""gzip reads some ten million bytes a second; more would change the third digit."""
 
 
-def distinct_ngrams(texts: Sequence[str], size: int = 3) -> Estimate:
+def distinct_ngrams(texts: HashedTexts, size: int = 3, among: Flags | None = None) -> Estimate:
     """Return the share of word n-grams that differ from all others; 1 = no n-gram comes twice.
 
     It falls as texts are added, so compare only batches of about one size: no interval.
 
+    Args:
+        among: Which of the texts are looked at; all by default.
+
     Source: Li et al. 2016, distinct-n, over all texts together.
     """
-    counts = Counter(gram for text in texts for gram in _ngrams(text, size))
-    return _plain(len(counts), counts.total(), len(texts), "share")
+    looked_at = np.ones(len(texts), dtype=bool) if among is None else among
+    hashes = texts.grams(size)[texts.whole(size) & np.repeat(looked_at, texts.lengths)]
+    return _plain(len(distinct(hashes)), len(hashes), int(looked_at.sum()), "share")
 
 
-def compression_ratio(texts: Sequence[str]) -> Estimate:
-    """Return bytes before gzip over bytes after: the higher, the more the texts repeat each other.
+def vendi_score(texts: HashedTexts) -> Estimate:
+    """Return how many different texts there are in effect: from 1, all alike, to as many as there are, none alike.
+
+    Alike is the cosine of the counts of word pairs. The score rises with the number of texts: compare only where that
+    is the same. Texts of fewer than two words are left out.
+
+    Source: Friedman & Dieng 2023, arXiv:2210.02410: exp of the entropy of the eigenvalues of the similarities by n.
+    """
+    used = texts.take(np.flatnonzero(texts.lengths >= 2))
+    num_left_out = len(texts) - len(used)
+    if not len(used):
+        return Estimate(None, None, None, 0, "texts", "not measured: no text has two words", num_dropped=num_left_out)
+    whole = used.whole(2)
+    _, columns = np.unique(used.grams(2)[whole], return_inverse=True)
+    starts = np.concatenate([[0], np.cumsum(used.count(whole))])
+    counts = csr_array((np.ones(len(columns)), columns, starts), shape=(len(used), int(columns.max()) + 1))
+    counts.sum_duplicates()
+    lengths = np.sqrt(counts.multiply(counts).sum(axis=1))
+    counts.data /= np.repeat(lengths, np.diff(counts.indptr))
+    shares = np.linalg.eigvalsh((counts @ counts.T).toarray() / len(used))
+    shares = shares[shares > 1e-12]
+    score = float(np.exp(-(shares * np.log(shares)).sum()))
+    return Estimate(score, None, None, len(used), "texts", num_dropped=num_left_out)
+
+
+def compression_ratio(texts: pl.Series) -> Estimate:
+    """Return bytes before gzip over bytes after, of the first 32 MiB: the higher, the more the texts repeat each other.
 
     gzip looks back 32 KiB, so the ratio hardly depends on how many texts there are beyond that.
 
     Source: Shaib et al. 2024, arXiv:2403.00553.
     """
-    joined = "\n".join(texts).encode()
-    return _plain(len(joined), len(gzip.compress(joined, mtime=0)), len(texts), "ratio")
+    packer, before, after, num_read = zlib.compressobj(wbits=GZIP), 0, 0, 0
+    while num_read < len(texts) and before < GZIP_BYTES:
+        some = texts.slice(num_read, CHUNK_TEXTS)
+        lines = "".join(f"{text}\n" for text in some).encode()
+        before, after, num_read = before + len(lines), after + len(packer.compress(lines)), num_read + len(some)
+    after += len(packer.flush())
+    has_text = before > num_read
+    return _plain(before, after if has_text else 0, num_read, "ratio")
 
 
-def common_opening(texts: Sequence[str], num_words: int = 4) -> tuple[Estimate, str]:
+def common_opening(texts: pl.Series, num_words: int = 4) -> tuple[Estimate, str]:
     """Return the share of texts that begin with the most common first words, and those words."""
-    openings = Counter(" ".join(text.split()[:num_words]) for text in texts)
+    openings = Counter(" ".join(text.split(maxsplit=num_words)[:num_words]) for text in texts)
     # Of equally common ones the first in the alphabet, so that the order of texts changes nothing.
     opening, count = min(openings.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
     return _plain(count, len(texts), len(texts), "share"), opening
 
 
-def duplicate_share(texts: Sequence[str]) -> Estimate:
+def duplicate_share(texts: pl.Series) -> Estimate:
     """Return the share of texts that say, but for case and spaces, what an earlier one says."""
-    distinct = {" ".join(text.lower().split()) for text in texts}
-    return _plain(len(texts) - len(distinct), len(texts), len(texts), "share")
-
-
-def copied_share(texts: Sequence[str], anchors: Sequence[str], size: int = 8) -> Estimate:
-    """Return the share of the texts' word n-grams that stand word for word in their own anchors.
-
-    Args:
-        texts: The records.
-        anchors: The anchor of each record, in the same order; records of one anchor are one cluster.
-        size: Words per n-gram; eight words in a row are seldom the same by chance.
-    """
-    pairs = [_overlap(text, anchor, size) for text, anchor in zip(texts, anchors, strict=True)]
-    copied, total = np.asarray(pairs, dtype=float).reshape(-1, 2).T
-    numbers = {anchor: number for number, anchor in enumerate(dict.fromkeys(anchors))}
-    return ratio_of_sums(copied, total, [numbers[anchor] for anchor in anchors], "share")
-
-
-def _overlap(text: str, anchor: str, size: int) -> tuple[int, int]:
-    known = set(_ngrams(anchor, size))
-    grams = list(_ngrams(text, size))
-    return sum(gram in known for gram in grams), len(grams)
-
-
-def _ngrams(text: str, size: int) -> Iterator[Words]:
-    words = text.lower().split()
-    return zip(*(words[start:] for start in range(size)), strict=False)
+    different = {blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest() for text in texts}
+    return _plain(len(texts) - len(different), len(texts), len(texts), "share")
 
 
 def _plain(top: float, bottom: float, n: int, unit: str) -> Estimate:

@@ -94,7 +94,7 @@ def choose_examples(kept: pl.DataFrame) -> list[Example]:
     """Return a few kept records of different anchors; record ids are hashes, so their order is a fair draw."""
     chosen = kept.unique("anchor_id", keep="first", maintain_order=True).head(NUM_EXAMPLES)
     columns = ["record_id", "anchor_id", "title", "facet", "text", "anchor"]
-    rows = chosen.select(columns).iter_rows(named=True)
+    rows = chosen.select(columns).fill_null("").iter_rows(named=True)
     return [Example(**row | {"text": _cut(row["text"]), "anchor": _cut(row["anchor"])}) for row in rows]
 
 

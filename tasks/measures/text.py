@@ -10,11 +10,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 
+from tasks.measures.automaton import Automaton
+
 REPEAT_WORDS = 5
 COPY_WORDS = 8
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[{_CJK}]|[^\W{_CJK}]+")
+_WORD = re.compile(rf"[^\W{_CJK}]+|[{_CJK}]")
+_ASCII = "".join(chr(code) if re.match(r"\w", chr(code)) else " " for code in range(128))
 _WHO = "(?:i|we)(?: am| are|'m|'re)?"
 _CANNOT = f"{_WHO} (?:can ?not|can't|unable to|not able to|won't be able to|will not|won't)\\b"
 _SORRY = f"(?:{_WHO} (?:very |really )?sorry|sorry|{_WHO} apologi[sz]e|apologies|unfortunately)[,.;:]? *(?:but )?"
@@ -31,7 +34,8 @@ def words(text: str) -> list[str]:
     >>> words("Don't panic: 成吉思汗!")
     ['don', 't', 'panic', '成', '吉', '思', '汗']
     """
-    return _WORD.findall(text.casefold())
+    # The same rule, in a quarter of the time.
+    return text.lower().translate(_ASCII).split() if text.isascii() else _WORD.findall(text.casefold())
 
 
 def opening(text: str, num_words: int = COPY_WORDS) -> str:
@@ -97,13 +101,7 @@ def longest_copy(text: str, anchor: str) -> int:
     >>> longest_copy("so the cat sat down", "Here the cat sat. Then it slept.")
     3
     """
-    found, sought = words(text), _joined(anchor)
-    longest = 0
-    for start in range(len(found)):
-        # Only a run longer than the longest so far matters, so each search asks for one word more.
-        while start + longest < len(found) and f" {' '.join(found[start : start + longest + 1])} " in sought:
-            longest += 1
-    return longest
+    return _automaton(anchor).longest_run(words(text))
 
 
 def foreign_share(text: str, anchor: str) -> float:
@@ -166,9 +164,10 @@ def _gram_set(anchor: str, num_words: int) -> frozenset[tuple[str, ...]]:
     return frozenset(_grams(words(anchor), num_words))
 
 
-@lru_cache(maxsize=16)
-def _joined(anchor: str) -> str:
-    return f" {' '.join(words(anchor))} "
+# A state of a long anchor takes some 300 bytes, and there are up to two a word.
+@lru_cache(maxsize=1)
+def _automaton(anchor: str) -> Automaton:
+    return Automaton.of(words(anchor))
 
 
 @lru_cache(maxsize=16)

@@ -6,6 +6,7 @@ from typing import Final
 
 from schemas.figure import Figure
 from schemas.report import Report
+from tasks.pages.text_lines import TEXT_LINES
 
 READING: Final = {
     "What training on it gained": {
@@ -81,26 +82,7 @@ READING: Final = {
             "What the synthetic text costs the same model. Far below the anchors: bland; far above: noise.",
         ),
     },
-    "How varied and how faithful it is": {
-        "faithfulness.copying": (
-            "Copied from the anchor",
-            "Part of the eight-word sequences that stand in the anchor. Near 1, the batch is its anchors again.",
-        ),
-        "diversity.duplicates": ("Duplicates", "Kept records that say what another one says. Healthy: 0."),
-        "diversity.common_opening": (
-            "Most common opening",
-            "Part of the records that begin with the same four words. Healthy: a few in a hundred.",
-        ),
-        "diversity.compression": (
-            "Compression, records",
-            "How far gzip shrinks the text. Healthy: near that of the anchors; far above, records repeat each other.",
-        ),
-        "diversity.anchors_compression": ("Compression, anchors", "The yardstick for the line above."),
-        "diversity.distinct_trigrams": (
-            "Distinct trigrams",
-            "1 if no three words come twice. It falls with size: compare only batches of about one size.",
-        ),
-    },
+    **TEXT_LINES,
 }
 
 

@@ -29,8 +29,13 @@ def batch_of(seed: int, per_prompt: int = 4, **changes: Any) -> tuple[Evidence, 
     for at, (request_id, prompt) in enumerate(zip(ids, own, strict=True)):
         kinds = [("own", prompt)] + [("near", one) for one in near[at] if one != prompt]
         kinds += [("other", one) for one in far[at] if one not in near[at]][:28]
-        rows += [(request_id, kind, f"p{one}", float(source.score(one, outputs[at]))) for kind, one in kinds]
-    contrasts = pl.DataFrame(rows, schema=["request_id", "kind", "prompt_id", "low"], orient="row")
+        rows += [(request_id, kind, one, outputs[at]) for kind, one in kinds]
+    contrasts = pl.DataFrame(rows, schema=["request_id", "kind", "prompt", "output"], orient="row").select(
+        "request_id",
+        "kind",
+        prompt_id="p" + pl.col("prompt").cast(pl.String),
+        low=pl.Series(source.score(*(np.array([row[column] for row in rows]) for column in (2, 3)))),
+    )
     nats = -source.score(own, outputs)
     replies = pl.DataFrame(
         {

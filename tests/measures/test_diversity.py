@@ -1,57 +1,84 @@
+import gzip
+
+import polars as pl
 import pytest
 
 from tasks.measures.diversity import (
     common_opening,
     compression_ratio,
-    copied_share,
     distinct_ngrams,
     duplicate_share,
+    vendi_score,
 )
+from tasks.measures.hashed import HashedTexts, hash_texts
 
 SENTENCE = "the quick brown fox jumps over the lazy dog and then sleeps"
 
 
+def series(*texts: str) -> pl.Series:
+    return pl.Series(texts, dtype=pl.String)
+
+
+def hashed(*texts: str) -> HashedTexts:
+    return hash_texts(series(*texts))
+
+
 def test_distinct_ngrams_counts_each_one_once() -> None:
-    assert distinct_ngrams(["a b c d"], size=3).value == 1
-    assert distinct_ngrams(["a b c", "A  b c"], size=3).value == 0.5
-    assert distinct_ngrams(["a b c", "d e f"], size=3).value == 1
+    assert distinct_ngrams(hashed("a b c d"), size=3).value == 1
+    assert distinct_ngrams(hashed("a b c", "A  b, c"), size=3).value == 0.5
+    assert distinct_ngrams(hashed("a b c", "d e f"), size=3).value == 1
 
 
 def test_copies_compress_better_than_different_texts() -> None:
     different = [f"{number} {number * 7919} {number**3}" for number in range(300)]
-    assert compression_ratio([SENTENCE] * 300).value > 20 > compression_ratio(different).value > 1
+    assert compression_ratio(series(*[SENTENCE] * 300)).value > 20 > compression_ratio(series(*different)).value > 1
+
+
+def test_the_compression_is_that_of_gzip() -> None:
+    texts = [f"{number} {number * 7919} {SENTENCE[number % 40 :]}" for number in range(2000)]
+    joined = "".join(f"{text}\n" for text in texts).encode()
+    assert compression_ratio(series(*texts)).value == pytest.approx(len(joined) / len(gzip.compress(joined, 6)), 1e-3)
+
+
+def test_texts_that_share_no_two_words_count_each_and_copies_count_once() -> None:
+    different = [f"a{number} b{number} c{number}" for number in range(40)]
+    assert vendi_score(hashed(*different)).value == pytest.approx(40)
+    assert vendi_score(hashed(*different[:10] * 4)).value == pytest.approx(10)
+    assert vendi_score(hashed(*[SENTENCE] * 40)).value == pytest.approx(1)
+
+
+def test_two_texts_half_alike_count_as_the_formula_says() -> None:
+    # Cosine 1/2, so the eigenvalues by n are 3/4 and 1/4: exp of their entropy is 4 / 3^(3/4).
+    assert vendi_score(hashed("a b c", "a b d")).value == pytest.approx(4 / 3**0.75)
+
+
+def test_a_text_without_two_words_has_no_part_in_the_score() -> None:
+    found = vendi_score(hashed("a b", "", "c d", "one"))
+    assert (found.value, found.n, found.num_dropped) == (pytest.approx(2), 2, 2)
 
 
 def test_the_most_common_opening_is_found_with_its_share() -> None:
     texts = ["In this article we see a", "In this article we hear b", "Once upon a time c", "Later"]
-    found, opening = common_opening(texts)
+    found, opening = common_opening(series(*texts))
     assert (found.value, opening) == (0.5, "In this article we")
-    assert common_opening(texts[::-1]) == common_opening(texts)
+    assert common_opening(series(*texts[::-1])) == common_opening(series(*texts))
 
 
 def test_duplicates_differ_only_in_case_and_spaces() -> None:
-    assert duplicate_share(["One two", "one  TWO", "one two three"]).value == pytest.approx(1 / 3)
-    assert duplicate_share(["a", "b"]).value == 0
-
-
-def test_a_copy_of_the_anchor_is_copied_whole_and_a_new_text_not_at_all() -> None:
-    new = "nothing of this stands in the anchor at all so it is new"
-    assert copied_share([SENTENCE, SENTENCE], [SENTENCE, SENTENCE + " soundly"]).value == 1
-    assert copied_share([new], [SENTENCE]).value == 0
-    mixed = copied_share([SENTENCE, new, new], [SENTENCE, new[::-1], SENTENCE])
-    assert 0 < mixed.value < 1
-    assert (mixed.n, mixed.num_clusters) == (3, 2)
+    assert duplicate_share(series("One two", "one  TWO", "one two three")).value == pytest.approx(1 / 3)
+    assert duplicate_share(series("a", "b")).value == 0
 
 
 def test_nothing_to_measure_says_why() -> None:
     for found in (
-        distinct_ngrams([]),
-        distinct_ngrams(["a b"]),
-        compression_ratio([]),
-        common_opening([])[0],
-        duplicate_share([]),
-        copied_share([], []),
-        copied_share(["short"], ["short"]),
+        distinct_ngrams(hashed()),
+        distinct_ngrams(hashed("a b")),
+        compression_ratio(series()),
+        compression_ratio(series("", "")),
+        common_opening(series())[0],
+        duplicate_share(series()),
+        vendi_score(hashed()),
+        vendi_score(hashed("one", "")),
     ):
         assert found.value is None
         assert found.status.startswith("not measured")

@@ -28,6 +28,16 @@ def test_a_text_without_a_word_has_a_value_for_every_measure() -> None:
         assert 0 <= letter_share(text) <= printable_share(text) == 1
 
 
+def test_words_are_the_same_beside_a_letter_that_is_not_ascii() -> None:
+    every_character = "".join(map(chr, range(128))) + " snake_case 3.14 Don't E-MAIL"
+    assert words(f"{every_character} \u00e9") == [*words(every_character), "\u00e9"]
+
+
+def test_the_longest_copy_of_long_texts_takes_no_square_of_time() -> None:
+    looping = "so it went on and " * 20_000
+    assert longest_copy(looping, looping) == 100_000
+
+
 def test_repetition_counts_second_and_later_times_only() -> None:
     sentence = "the lamp is lit at dusk by the keeper"
     assert repeated_share(sentence) == 0

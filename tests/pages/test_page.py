@@ -58,7 +58,8 @@ def test_every_figure_stands_on_the_page_with_value_interval_unit_and_definition
 
 def test_every_figure_of_the_report_is_on_the_page(report: Report) -> None:
     shown = [line.figure for section in list_figures(report).values() for line in section]
-    parts = [report.delta_i, report.entropy, report.diversity, report.faithfulness, report.trainee, report.gain]
+    parts = [report.delta_i, report.entropy, report.diversity, report.faithfulness, report.quality]
+    parts += [report.trainee, report.gain]
     figures = [value for part in parts for _, value in part if hasattr(value, "definition")]
     assert all(figure in shown for figure in figures)
 

@@ -1,0 +1,125 @@
+"""The records of a batch read once: their words, and all that is counted text by text."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from tasks.measures.duplication import Signatures, near_duplicates, signatures_of
+from tasks.measures.estimate import Estimate, mean_of, ratio_of_sums
+from tasks.measures.evidence import Evidence
+from tasks.measures.faithfulness import Taken, take_from_anchors
+from tasks.measures.hashed import Flags, HashedTexts, Rows, hash_texts, repeated_words
+from tasks.measures.text import REPEAT_WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The records of a batch, kept or not, read once.
+
+    Attributes:
+        rows: record_id, anchor_id, text, kept; those of one anchor stand together.
+        texts: Their words.
+        anchors: The words of the batch's anchors.
+        own: The number of each record's anchor, -1 where it is not known.
+        repeated: Words of each record that lie in a 5-gram it has had before.
+        taken: What each takes from anchors.
+        signatures: By which near duplicates are found.
+    """
+
+    rows: pl.DataFrame
+    texts: HashedTexts
+    anchors: HashedTexts
+    own: Rows
+    repeated: Rows
+    taken: Taken
+    signatures: Signatures
+
+    @property
+    def kept(self) -> Flags:
+        return np.asarray(self.rows["kept"].to_numpy(), dtype=bool)
+
+    def first(self, number: int, among: Flags) -> Flags:
+        """Return those of some records that come first by id; ids are hashes, so that it is a fair draw."""
+        chosen = np.zeros(len(among), dtype=bool)
+        chosen[self.in_order(among)[:number]] = True
+        return chosen
+
+    def in_order(self, among: Flags) -> Rows:
+        """Return the places of some records, in the order of their ids."""
+        (places,) = np.nonzero(among)
+        return np.asarray(places[np.argsort(self.rows["record_id"].rank("ordinal").to_numpy()[places])])
+
+
+def read_texts(evidence: Evidence) -> Read:
+    """Return a batch's words and all that is counted text by text."""
+    anchors = evidence.anchors.sort("anchor_id")
+    numbers = anchors.select("anchor_id", own=pl.int_range(pl.len()))
+    rows = (
+        evidence.records.select("record_id", "anchor_id", "text", "kept")
+        .join(numbers, on="anchor_id", how="left")
+        .sort("anchor_id", "record_id")
+    )
+    own = rows["own"].fill_null(-1).to_numpy().astype(np.int64)
+    texts, hashed = hash_texts(rows["text"]), hash_texts(anchors["text"])
+    return Read(
+        rows=rows.drop("own"),
+        texts=texts,
+        anchors=hashed,
+        own=own,
+        repeated=repeated_words(texts, REPEAT_WORDS),
+        taken=take_from_anchors(texts, hashed, own),
+        signatures=signatures_of(texts),
+    )
+
+
+def near_duplicates_of(read: Read, chosen: Flags) -> Flags:
+    """Return which of the chosen records repeat an earlier one of them, in the order of record ids."""
+    places = read.in_order(chosen)
+    found = np.zeros(len(chosen), dtype=bool)
+    found[places] = near_duplicates(read.texts, read.signatures, places)
+    return found
+
+
+def over_words(counted: Rows, read: Read, among: Flags) -> Estimate:
+    """Return counted words by all words of some records, over anchors."""
+    num_words = read.texts.lengths[among]
+    if not num_words.sum():
+        return Estimate(None, None, None, 0, "share", why_no_words(read, among))
+    return _as_share(ratio_of_sums(counted[among], num_words, read.own[among], "share"))
+
+
+def share_of(flags: Flags, among: Flags, read: Read) -> Estimate:
+    """Return the share of some records that are flagged, over anchors."""
+    if not among.any():
+        return Estimate(None, None, None, 0, "share", why_no_words(read, among))
+    return _as_share(mean_of(flags[among].astype(float), read.own[among], "share"))
+
+
+def per_cent(flags: Flags, among: Flags, read: Read) -> Estimate:
+    share = share_of(flags, among, read)
+    value, low, high = (None if end is None else 100 * end for end in (share.value, share.low, share.high))
+    return replace(share, value=value, low=low, high=high, unit="%")
+
+
+def why_no_words(read: Read, among: Flags) -> str:
+    if not read.kept.any():
+        return "not measured: no record was kept"
+    return "not measured: the records have no words, or too few"
+
+
+def _as_share(estimate: Estimate) -> Estimate:
+    """Return an estimate with its interval within [0, 1]; where every row says the same, the exact one over anchors.
+
+    The t interval would be of no width there. If a share p of anchors has any of it, c anchors have none with
+    probability (1 - p)^c.
+
+    Source: Clopper & Pearson 1934, for none of c.
+    """
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return estimate
+    most = 1 - 0.025 ** (1 / estimate.num_clusters)
+    low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+    if estimate.low == estimate.high:
+        low, high = (low, most) if estimate.value == 0 else (1 - most, high) if estimate.value == 1 else (low, high)
+    return replace(estimate, low=low, high=high)

@@ -1,0 +1,38 @@
+"""Whether texts have to do with their own anchors, on texts made to and not to."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tasks.measures.hashed import HashedTexts, hash_texts
+from tasks.measures.relevance import no_closer_than_another
+
+
+def about(rng: np.random.Generator, topics: np.ndarray) -> HashedTexts:
+    """Return texts of 40 common words, and 10 of 30 of their own topic."""
+    common = rng.integers(0, 50, (len(topics), 40))
+    own = topics[:, None] * 30 + rng.integers(0, 30, (len(topics), 10))
+    rows = [[*(f"c{one}" for one in a), *(f"t{one}" for one in b)] for a, b in zip(common, own, strict=True)]
+    return hash_texts(pl.Series([" ".join(row) for row in rows]))
+
+
+def test_records_about_their_anchor_are_closer_to_it_and_others_as_often_not() -> None:
+    rng = np.random.default_rng(0)
+    own = np.repeat(np.arange(200), 5)
+    anchors, names = about(rng, np.arange(200)), [f"r{row}" for row in range(1000)]
+    assert no_closer_than_another(about(rng, own), anchors, own, names).mean() < 0.03
+    assert no_closer_than_another(about(rng, own[::-1]), anchors, own, names).mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_a_text_that_shares_no_word_with_any_anchor_is_no_closer() -> None:
+    anchors = hash_texts(pl.Series(["a b", "c d"]))
+    found = no_closer_than_another(hash_texts(pl.Series(["x y", "a b", ""])), anchors, np.array([0, 0, 0]), list("pqr"))
+    assert found[:2].tolist() == [1, 0]
+    assert np.isnan(found[2])
+
+
+def test_a_text_without_an_anchor_says_nothing_and_one_anchor_is_too_few() -> None:
+    texts = hash_texts(pl.Series(["a b"]))
+    assert np.isnan(no_closer_than_another(texts, hash_texts(pl.Series(["a", "b"])), np.array([-1]), ["p"])).all()
+    with pytest.raises(ValueError, match="there are 1 anchors; at least 2"):
+        no_closer_than_another(texts, texts, np.array([0]), ["p"])
