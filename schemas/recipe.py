@@ -115,5 +115,8 @@ class TrainingPlan(Parameters):
     budget_tokens: Annotated[int, Field(ge=1024, description="tokens each arm is trained on")] = 80_000
     mixture: Mixture = Mixture()
     context_tokens: Annotated[int, Field(ge=64, description="length of a packed row")] = 512
+    heldout_records: Annotated[
+        float, Field(ge=0, lt=1, description="part of the records that is not trained on, to tell what is memorised")
+    ] = 0.05
     optimiser: Optimiser = Optimiser()
     seed: Annotated[int, Field(description="another seed, another order of texts")] = 0

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from schemas.figure import Figure, Histogram, Part
+from schemas.information import Dependence, Paper, Trainee
 
 FORMAT = 3
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
@@ -60,37 +61,6 @@ class DeltaI(Part):
     histogram: Histogram
 
 
-class CurvePoint(Part):
-    """Both bounds of I(p; Y) where each output is scored under so many prompts, its own among them."""
-
-    prompts: int
-    incl: Figure
-    fpc: Figure
-
-
-class Dependence(Part):
-    """What outputs tell of their prompts, I(p; Y): bounds, the share of what they could tell, and of what it is.
-
-    ``covering`` has the point estimate and an interval that covers; the caps are what the bounds cannot exceed, in
-    nats. ``drift`` is how far scoring and generation disagree on one and the same likelihood, and ``widest_bracket``
-    how much of an output's likelihood, in nats, a server that tells only the likeliest tokens leaves open.
-    """
-
-    covering: Figure
-    incl: Figure
-    fpc: Figure
-    fpc_bc: Figure
-    cap_log_m: float | None
-    cap_log_p: float | None
-    ratio_to_log_p: Figure
-    document: Figure
-    facet: Figure
-    pmi_null: Figure
-    curve: list[CurvePoint]
-    drift: Figure
-    widest_bracket: float
-
-
 class Entropy(Part):
     anchors: Figure
     records: Figure
@@ -144,20 +114,19 @@ class Quality(Part):
     pair_copying: Figure
 
 
-class Trainee(Part):
-    """Loss on anchors that were neither generated from nor trained on."""
-
-    heldout_start: Figure
-    heldout_synthetic: Figure
-    heldout_baseline: Figure
-
-
 class Gain(Part):
-    """What training on the batch saved on held-out anchors, and what repeating real text saved for as many tokens."""
+    """What training on the batch saved on held-out anchors, and what repeating real text saved for as many tokens.
+
+    ``per_1k_tokens`` is the difference by thousand tokens that the generator wrote, those of dropped replies among
+    them, and ``per_second`` by second of generating, scoring and training. ``seeds`` are the trainings of each arm.
+    """
 
     synthetic: Figure
     baseline: Figure
     advantage: Figure
+    per_1k_tokens: Figure
+    per_second: Figure
+    seeds: int
     verdict: Verdict
 
 
@@ -227,6 +196,7 @@ class Report(Part):
     faithfulness: Faithfulness
     quality: Quality
     trainee: Trainee
+    paper: Paper
     gain: Gain
     cost: Cost
     checkpoints: dict[str, str]

@@ -48,9 +48,9 @@ def is_heldout(anchor_id: str, fraction: float) -> bool:
     return heldout_draw(anchor_id) < fraction
 
 
-def heldout_draw(anchor_id: str) -> float:
-    """Return the number in [0, 1) that the held-out fraction is compared with."""
-    return unit_draw("heldout", anchor_id)
+def heldout_draw(text_id: str) -> float:
+    """Return the number in [0, 1) that the held-out fraction is compared with, of an anchor or of a record."""
+    return unit_draw("heldout", text_id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import io
 import shutil
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -12,17 +13,21 @@ from prefect.cache_policies import NO_CACHE
 from schemas.identity import content_hash
 from schemas.profile import Profile
 from schemas.recipe import AnyStart, Checkpoint, Mixture, TrainingPlan
+from schemas.rows import heldout_draw
 from tasks.methods import SBP
 from tasks.progress import Bar
 from tasks.store import Store, open_store
 from tasks.store.batches import complete_stage, stage_summary, training_stage, used_anchors
-from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, make_once
+from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, checkpoint_plan, make_once
 from tasks.store.files import exists, write_file
 from tasks.store.records import kept_records, read_recipe
 from tasks.store.snapshots import read_anchors
 
 MAX_SCORED = 2_000
 """Texts scored per set; more would narrow the intervals little and cost as much again."""
+
+MAX_READ = 256
+"""Anchors that both arms are asked about, with the book closed and open."""
 
 
 def make_start(store: Store, place: Profile, snapshot_id: str, start: AnyStart, bar: Bar) -> str:
@@ -68,10 +73,14 @@ def train_arm(
         from tasks.models.packing import Part
         from tasks.models.pretraining import continue_pretraining
 
-        anchors = _training_texts(store, read_recipe(store, batch_id).snapshot_id)
-        records = kept_records(store, batch_id)["text"].to_list()
-        parts = [Part("synthetic", records, shares.synthetic), Part("anchors", anchors, shares.anchors)]
-        return continue_pretraining(parts, checkpoint_folder(store, start_id), plan, place.training, folder, bar)
+        snapshot_id = read_recipe(store, batch_id).snapshot_id
+        records, left = split_records(kept_records(store, batch_id), plan.heldout_records)
+        texts = {"synthetic": records["text"].to_list(), "anchors": _training_texts(store, snapshot_id)}
+        parts = [Part(name, texts[name], share) for name, share in shares.model_dump().items()]
+        heldout = {"anchors": read_anchors(store, snapshot_id, heldout=True)["text"].to_list()}
+        heldout |= {"synthetic": left["text"].to_list()} if role == "synthetic" else {}  # all batches share a baseline
+        start = checkpoint_folder(store, start_id)
+        return continue_pretraining(parts, start, plan, place.training, folder, bar, heldout)
 
     about = plan.model_dump(mode="json") | {"mixture": shares.model_dump(mode="json")}
     source = {"snapshot_id": read_recipe(store, batch_id).snapshot_id} if role == "baseline" else {}
@@ -79,34 +88,66 @@ def train_arm(
     return make_once(store, place.folder, Lineage(role, start_id, about | source, batch_ids), make)
 
 
-def score_set(store: Store, place: Profile, checkpoint_id: str, texts: pl.DataFrame) -> str:
-    """Return the url of the texts' likelihoods under a checkpoint; score them first if they are not there.
+def split_records(records: pl.DataFrame, heldout: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the records that are trained on, and those that are held out of it by their ids."""
+    is_left = pl.Series([heldout_draw(one) < heldout for one in records["record_id"]], dtype=pl.Boolean)
+    return records.filter(~is_left), records.filter(is_left)
 
-    Args:
-        texts: Columns text_id, text.
+
+@dataclass(frozen=True)
+class TextSet:
+    """Texts to score: columns text_id, text and, if something is read before each, before.
+
+    Attributes:
+        half: Whether a text is read in pieces of half the model's context, so that the rest has room before it.
     """
+
+    texts: pl.DataFrame
+    half: bool = False
+
+
+def score_set(store: Store, place: Profile, checkpoint_id: str, wanted: TextSet) -> str:
+    """Return the url of the texts' likelihoods under a checkpoint; score them first if they are not there."""
+    from tasks.models.loading import read_context
     from tasks.models.scoring import score_texts
 
-    chosen = texts.sort("text_id").head(MAX_SCORED)
+    chosen = wanted.texts.sort("text_id").head(MAX_SCORED)
     ids = chosen["text_id"].to_list()
-    url = f"{place.folder}/scores/{checkpoint_id}-{content_hash(ids)}.parquet"
+    before = chosen["before"].to_list() if "before" in chosen.columns else None
+    url = f"{place.folder}/scores/{checkpoint_id}-{content_hash(ids, before, wanted.half)}.parquet"
     if not exists(url):
         folder = checkpoint_folder(store, checkpoint_id)
+        window = read_context(folder) // 2 if wanted.half else None
         scores = io.BytesIO()
-        score_texts(folder, ids, chosen["text"].to_list(), place.training.device).write_parquet(scores)
+        texts = chosen["text"].to_list()
+        score_texts(folder, ids, texts, place.training.device, before, window).write_parquet(scores)
         write_file(url, scores.getvalue())
     return url
 
 
 def score_training(store: Store, place: Profile, batch_id: str, checkpoints: dict[str, str]) -> dict[str, str]:
-    """Return the urls of every likelihood that the report needs, by ``<role>/<set of texts>``."""
-    recipe = read_recipe(store, batch_id)
-    heldout = _as_texts(read_anchors(store, recipe.snapshot_id, heldout=True), "anchor_id")
-    anchors = _as_texts(used_anchors(store, batch_id), "anchor_id")
-    records = _as_texts(kept_records(store, batch_id), "record_id")
+    """Return the urls of all that the report needs of a training, by ``<role>/<what>``; see ``Evidence``."""
+    from tasks.models.pretraining import LEARNED
+
+    recipe, kept = read_recipe(store, batch_id), kept_records(store, batch_id)
+    used = used_anchors(store, batch_id)
+    heldout = TextSet(_as_texts(read_anchors(store, recipe.snapshot_id, heldout=True), "anchor_id"))
+    anchors, records = TextSet(_as_texts(used, "anchor_id")), TextSet(_as_texts(kept, "record_id"))
     wanted = {f"{role}/heldout": (role, heldout) for role in ("start", "synthetic", "baseline")}
     wanted |= {"start/anchors": ("start", anchors), "start/records": ("start", records)}
-    return {name: score_set(store, place, checkpoints[role], texts) for name, (role, texts) in wanted.items()}
+    # One record an anchor, the first by its id: what the generator said of it.
+    before = kept.unique("anchor_id", keep="first", maintain_order=True).select("anchor_id", before="text")
+    read = used.join(before, on="anchor_id").sort("anchor_id").head(MAX_READ)
+    opened = read.select("text", "before", text_id="anchor_id")
+    closed = opened.drop("before")
+    wanted |= {f"{role}/anchors": (role, TextSet(closed)) for role in ("synthetic", "baseline")}
+    wanted |= {"synthetic/records": ("synthetic", records)}
+    wanted |= {"synthetic/closed": ("synthetic", TextSet(closed, half=True))}
+    wanted |= {"synthetic/open": ("synthetic", TextSet(opened, half=True))}
+    learned = {f"{role}/learned": checkpoint_folder(store, checkpoints[role]) for role in ("synthetic", "baseline")}
+    return {name: score_set(store, place, checkpoints[role], texts) for name, (role, texts) in wanted.items()} | {
+        name: f"{folder}/{LEARNED}" for name, folder in learned.items()
+    }
 
 
 def finish_training(
@@ -118,7 +159,9 @@ def finish_training(
     if generator.model == "synthesizer":
         metrics["synthesizer"] = checkpoint_metrics(store, generator.revision)
     tokens = {role: made.get("num_tokens", 0) for role, made in metrics.items()}
+    heldout = checkpoint_plan(store, checkpoints["synthetic"])["heldout_records"]
     summary = {"checkpoints": checkpoints, "scores": scores, "tokens": tokens, "seconds": seconds}
+    summary |= {"heldout_records": heldout}
     complete_stage(store, batch_id, training_stage(training_id), summary)
 
 

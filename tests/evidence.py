@@ -100,6 +100,7 @@ def make_evidence(
             "validate": {"success": True, "expectations": 14, "kept": len(records) - len(refused), "seconds": 3.2},
             "train": {
                 "tokens": {"start": 450_000, "synthetic": 120_000, "baseline": 120_000},
+                "heldout_records": 0.05,
                 "seconds": 69.9,
             },
         },
@@ -280,7 +281,30 @@ def _scores(
     anchor_bytes, record_bytes = ([row["num_bytes"] for row in rows] for rows in (anchors, records))
     of_anchors = _frame([row["anchor_id"] for row in anchors], rng.normal(1.8, 0.2, len(anchors)), anchor_bytes)
     of_records = _frame([row["record_id"] for row in records], rng.normal(1.5, 0.2, len(records)), record_bytes)
-    return arms | {"start/anchors": of_anchors, "start/records": of_records}
+    both = {"start/anchors": of_anchors, "start/records": of_records}
+    cheaper = {"synthetic/anchors": 0.93, "synthetic/closed": 0.95, "synthetic/open": 0.85, "baseline/anchors": 0.9}
+    both |= {key: _cheaper(rng, of_anchors, share) for key, share in cheaper.items()}
+    both |= {"synthetic/records": _cheaper(rng, of_records, 0.8)}
+    return arms | both | {f"{role}/learned": _learned(rng, role) for role in ("synthetic", "baseline")}
+
+
+def _cheaper(rng: np.random.Generator, scores: pl.DataFrame, share: float) -> pl.DataFrame:
+    return scores.with_columns(nats=scores["nats"] * pl.Series(rng.normal(share, 0.03, scores.height)))
+
+
+def _learned(rng: np.random.Generator, role: str) -> pl.DataFrame:
+    """Return rows that become cheaper as more of them are learnt from, and five held out of each part."""
+    parts = ["synthetic", "anchors"] if role == "synthetic" else ["anchors"]
+    frames = []
+    for part in parts:
+        final = rng.normal(1900, 60, 40)
+        online = final + 500 * np.exp(-np.arange(40) / 15) + rng.normal(0, 20, 40)
+        about = {"part": part, "num_tokens": 511, "num_bytes": 1900, "num_ends": 3}
+        frames.append(pl.DataFrame({"position": np.arange(40), "online_nats": online, "final_nats": final} | about))
+        left = {"position": None, "online_nats": None, "final_nats": rng.normal(2000, 60, 5)} | about
+        shape = {"position": pl.Int64, "online_nats": pl.Float64}
+        frames.append(pl.DataFrame(left, schema_overrides=shape))
+    return pl.concat(frames)
 
 
 def _contrasts(rng: np.random.Generator, outputs: list[dict[str, Any]], replies: list[dict[str, Any]]) -> pl.DataFrame:

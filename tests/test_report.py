@@ -220,10 +220,10 @@ def test_evidence_comes_back_from_the_store_as_it_was(store: Store, profile: Pro
     save_evidence(store, profile, evidence)
     found = gather_evidence(store, profile, evidence.batch_id, evidence.training_id)
     one, other = (measure_batch(replace(e, measured_at=evidence.measured_at)) for e in (evidence, found))
-    rounded = {"delta_i", "mi", "h_output", "curation"}
+    rounded = {"delta_i", "mi", "h_output", "curation", "paper"}
     assert other.model_dump(exclude=rounded) == one.model_dump(exclude=rounded)
     # Replies are kept as float32.
-    for path in ("delta_i.nats_per_record", "mi.covering", "h_output", "curation.entropy"):
+    for path in ("delta_i.nats_per_record", "mi.covering", "h_output", "curation.entropy", "paper.bound"):
         assert attrgetter(path)(other).value == pytest.approx(attrgetter(path)(one).value, rel=1e-6)
 
 

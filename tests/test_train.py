@@ -1,3 +1,4 @@
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,18 @@ from schemas.recipe import Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
 from tasks.methods import SBP
 from tasks.models import pretraining
 from tasks.models.packing import Packed, Part, pack
+from tasks.models.pretraining import LEARNED
 from tasks.progress import Bar
 from tasks.store import Store
 from tasks.store.batches import begin_batch, complete_stage, stage_summary, training_stage
 from tasks.store.checkpoints import checkpoint_folder, checkpoint_metrics
+from tasks.store.records import kept_records
 from tasks.train import (
     finish_training,
     make_start,
     name_training,
     score_training,
+    split_records,
     train_arm,
     tune_synthesizer,
 )
@@ -83,14 +87,16 @@ def write_batch(store: Store, snapshot_id: str, seed: int) -> str:
     return batch_id
 
 
-def test_held_out_anchors_and_quarantined_records_are_never_trained_on(run: Run) -> None:
+def test_held_out_anchors_records_held_out_and_quarantined_ones_are_never_trained_on(run: Run) -> None:
     heldout = run.store.query("select text from anchors where heldout_draw < 0.25")["text"].to_list()
-    kept = run.store.query("select text from records where batch_id = ? and record_id != 'r00'", run.batch_id)["text"]
+    trained, left = split_records(kept_records(run.store, run.batch_id), PLAN.heldout_records)
+    assert len(trained) > 4 * len(left) > 0
+    assert "r00" not in {*trained["record_id"], *left["record_id"]}
     start, synthetic, baseline = run.read
 
     assert heldout
     assert set(start["anchors"]) == set(synthetic["anchors"]) == set(TEXTS) - set(heldout)
-    assert set(synthetic["synthetic"]) == set(kept)
+    assert set(synthetic["synthetic"]) == set(trained["text"])
     assert baseline == start
 
 
@@ -136,7 +142,14 @@ def test_every_likelihood_that_the_report_needs_is_scored_once(run: Run) -> None
     urls = score_training(run.store, run.place, run.batch_id, checkpoints)
     written = {url: Path(url).stat().st_mtime_ns for url in urls.values()}
 
-    assert set(urls) == {"start/heldout", "synthetic/heldout", "baseline/heldout", "start/anchors", "start/records"}
+    assert set(urls) == {
+        *("start/heldout", "synthetic/heldout", "baseline/heldout"),
+        *("start/anchors", "synthetic/anchors", "baseline/anchors", "start/records", "synthetic/records"),
+        *("synthetic/closed", "synthetic/open", "synthetic/learned", "baseline/learned"),
+    }
+    closed, opened = (pl.read_parquet(urls[f"synthetic/{book}"]) for book in ("closed", "open"))
+    assert closed["text_id"].equals(opened["text_id"])
+    assert not closed["nats"].equals(opened["nats"])
     heldout = pl.read_parquet(urls["start/heldout"])
     assert heldout.columns == ["text_id", "nats", "num_tokens", "num_bytes"]
     assert heldout.height == run.store.query("select 1 from anchors where heldout_draw < 0.25").height
@@ -154,6 +167,7 @@ def test_a_finished_training_says_its_checkpoints_scores_and_tokens(run: Run) ->
         "scores": {"start/heldout": "url"},
         "tokens": {"start": 1024, "synthetic": 2048, "baseline": 2048},
         "seconds": 1.0,
+        "heldout_records": 0.05,
     }
 
 
@@ -196,3 +210,16 @@ def test_a_training_is_named_by_its_batch_start_and_plan() -> None:
     names = {name_training("b", "start", PLAN), name_training("c", "start", PLAN), name_training("b", "start", other)}
 
     assert len(names | {name_training("b", "other", PLAN)}) == 4
+
+
+def test_beside_the_weights_lies_what_was_learned_of_each_row_read_for_the_first_time(run: Run) -> None:
+    learned = {role: pl.read_parquet(f"{checkpoint_folder(run.store, run.arms[role])}/{LEARNED}") for role in run.arms}
+    trained = learned["synthetic"].filter(pl.col("position").is_not_null())
+    assert set(trained["part"]) == {"synthetic", "anchors"}
+    assert trained["position"].is_unique().all()
+    assert trained["online_nats"].is_finite().all()
+    assert set(learned["baseline"]["part"]) == {"anchors"}
+    # A model of four steps has hardly begun: what it costs is near the log of its vocabulary, and falls.
+    rate = trained["online_nats"].sum() / trained["num_tokens"].sum()
+    assert 0.5 * math.log(MODEL.vocabulary) < rate < 1.3 * math.log(MODEL.vocabulary)
+    assert trained["final_nats"].sum() < trained["online_nats"].sum()

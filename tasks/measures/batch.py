@@ -1,8 +1,8 @@
 """Everything that is said about one batch, from the rows and scores it left behind."""
 
+from dataclasses import replace
 from typing import Any, Final
 
-from schemas.figure import Figure
 from schemas.report import (
     FORMAT,
     Cost,
@@ -11,17 +11,18 @@ from schemas.report import (
     GeneratedBy,
     Money,
     Report,
-    Trainee,
     Validation,
 )
-from tasks.measures.dependence import measure_dependence, output_entropy
+from tasks.measures.dependence import measure_dependence
 from tasks.measures.entropies import measure_curation, measure_delta_i
-from tasks.measures.estimate import Estimate, as_figure
+from tasks.measures.estimate import Estimate, as_figure, weighted_sum
 from tasks.measures.evidence import Evidence
 from tasks.measures.headline import choose_examples, list_caveats, write_headline
 from tasks.measures.ledger import add_up_cost, count_rows
 from tasks.measures.likelihood import bits_per_byte, paired_gain
+from tasks.measures.paper import measure_paper
 from tasks.measures.texts import list_caveats_of_texts, measure_texts
+from tasks.measures.trainee import loss, measure_trainee, not_scored
 
 TOLD: Final = {*Cost.model_fields} - {"money", "seconds"}
 
@@ -34,6 +35,7 @@ def measure_batch(evidence: Evidence) -> Report:
     """
     counts, texts = count_rows(evidence), measure_texts(evidence)
     delta_i, dependence, gain = measure_delta_i(evidence), measure_dependence(evidence), measure_gain(evidence)
+    curation = measure_curation(evidence)
     sampling, judged = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
     return Report(
         format=FORMAT,
@@ -54,15 +56,16 @@ def measure_batch(evidence: Evidence) -> Report:
         delta_i=delta_i,
         mi=dependence,
         h_output=as_figure(
-            output_entropy(delta_i.nats_per_record, dependence.covering),
+            weighted_sum([(1, delta_i.nats_per_record), (1, dependence.covering)], "nats/record"),
             "H(M(p)) = Delta I + I(p; Y), what the outputs hold in all; half widths added in quadrature",
         ),
-        curation=measure_curation(evidence),
+        curation=curation,
         entropy=measure_entropy(evidence),
         diversity=texts.diversity,
         faithfulness=texts.faithfulness,
         quality=texts.quality,
         trainee=measure_trainee(evidence),
+        paper=measure_paper(evidence, delta_i, dependence, curation),
         gain=gain,
         cost=measure_cost(evidence.summaries),
         checkpoints=evidence.checkpoints,
@@ -78,23 +81,12 @@ def measure_entropy(evidence: Evidence) -> Entropy:
     owners = evidence.kept.select("anchor_id", text_id="record_id")
     kept = None if scores is None else scores.join(owners, on="text_id")
     return Entropy(
-        anchors=_loss(evidence, "start/anchors", f"bits per byte of the anchors: {rule}; interval over anchors"),
+        anchors=loss(evidence, "start/anchors", "the anchors, before training: an upper bound of their entropy"),
         records=as_figure(
-            _not_measured(evidence, "start/records")
+            not_scored(evidence, "start/records")
             if kept is None
             else bits_per_byte(kept["nats"], kept["num_bytes"], kept["anchor_id"].to_numpy()),
             f"bits per byte of the kept records: {rule}; interval over anchors",
-        ),
-    )
-
-
-def measure_trainee(evidence: Evidence) -> Trainee:
-    rule = "sum of -log2 p by sum of UTF-8 bytes over the held-out anchors, {}; interval over texts"
-    return Trainee(
-        heldout_start=_loss(evidence, "start/heldout", rule.format("before training")),
-        heldout_synthetic=_loss(evidence, "synthetic/heldout", rule.format("after training on the batch")),
-        heldout_baseline=_loss(
-            evidence, "baseline/heldout", rule.format("after as many tokens of repeated anchors (the matched baseline)")
         ),
     )
 
@@ -110,6 +102,15 @@ def measure_gain(evidence: Evidence) -> Gain:
             _saved(evidence, "start/heldout", "baseline/heldout"), f"start minus after repeated anchors, {paired}"
         ),
         advantage=as_figure(advantage, f"gain of the batch minus gain of the matched baseline, {paired}"),
+        per_1k_tokens=as_figure(
+            _per(advantage, evidence.summaries["generate"]["completion_tokens"] / 1000, "bits/byte/1k tokens"),
+            f"the difference by thousand tokens that the generator wrote, dropped ones among them, {paired}",
+        ),
+        per_second=as_figure(
+            _per(advantage, sum(spent.get("seconds", 0) for spent in evidence.summaries.values()), "bits/byte/s"),
+            f"the difference by second of generating, judging, scoring and training, {paired}",
+        ),
+        seeds=1,
         verdict=_judge(advantage),
     )
 
@@ -123,32 +124,22 @@ def measure_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
     return Cost(**add_up_cost(summaries).model_dump() | told | {"money": money})
 
 
-def _loss(evidence: Evidence, key: str, definition: str) -> Figure:
-    scores = evidence.scores.get(key)
-    if scores is None:
-        return as_figure(_not_measured(evidence, key), definition)
-    return as_figure(bits_per_byte(scores["nats"], scores["num_bytes"]), definition)
-
-
 def _saved(evidence: Evidence, before: str, after: str) -> Estimate:
     for key in (before, after):
         if key not in evidence.scores:
-            return _not_measured(evidence, key)
+            return not_scored(evidence, key)
     first, second = (evidence.scores[key].sort("text_id") for key in (before, after))
     if not first["text_id"].equals(second["text_id"]):
-        return _nothing(f"not measured: {before} and {after} score different texts")
+        why = f"not measured: {before} and {after} score different texts"
+        return Estimate(None, None, None, 0, "bits/byte", why)
     return paired_gain(first["nats"], second["nats"], first["num_bytes"])
 
 
-def _not_measured(evidence: Evidence, key: str) -> Estimate:
-    trained = "train" in evidence.summaries
-    return _nothing(
-        f"not measured: {f'there are no scores {key}' if trained else 'no model was trained on this batch yet'}"
-    )
-
-
-def _nothing(status: str) -> Estimate:
-    return Estimate(None, None, None, 0, "bits/byte", status)
+def _per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
+    if estimate.value is None or not divisor:
+        why = estimate.status if estimate.value is None else "not measured: it cost nothing that was counted"
+        return replace(estimate, value=None, low=None, high=None, unit=unit, status=why)
+    return replace(weighted_sum([(1 / divisor, estimate)], unit), num_clusters=estimate.num_clusters)
 
 
 def _judge(advantage: Estimate) -> Any:

@@ -1,14 +1,12 @@
 """How much a batch's outputs depend on their prompts: the report's figures, of scores under own and other prompts."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from schemas.figure import Figure
-from schemas.report import CurvePoint, Dependence
+from schemas.information import CurvePoint, Dependence
 from tasks.measures.estimate import Estimate, Floats, as_figure, mean_of
 from tasks.measures.evidence import Evidence
 from tasks.measures.information import (
@@ -125,22 +123,6 @@ def scored_outputs(evidence: Evidence) -> Scored | None:
     if evidence.contrasts is None or evidence.contrasts.is_empty():
         return None
     return Scored.of(evidence.contrasts, evidence.would_be_records["prompt_id"].n_unique())
-
-
-def output_entropy(delta_i: Figure, information: Figure) -> Estimate:
-    """Return H(M(p)) = Delta I + I(p; Y) in nats per record; the half widths of both are added in quadrature."""
-    if delta_i.value is None or information.value is None:
-        why = delta_i.status if delta_i.value is None else information.status
-        return Estimate(None, None, None, 0, "nats/record", why)
-    value = delta_i.value + information.value
-    ends = (delta_i.low, delta_i.high, information.low, information.high)
-    if None in ends:
-        return Estimate(value, None, None, information.n, "nats/record", num_clusters=information.clusters)
-    below = math.hypot(delta_i.value - float(ends[0] or 0), information.value - float(ends[2] or 0))
-    above = math.hypot(float(ends[1] or 0) - delta_i.value, float(ends[3] or 0) - information.value)
-    return Estimate(
-        value, value - below, value + above, information.n, "nats/record", num_clusters=information.clusters
-    )
 
 
 def _others(scored: Scored) -> int:

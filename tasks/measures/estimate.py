@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,6 +90,44 @@ def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, clusters: Ids,
     value, half, num_clusters = _linearised(top[used], bottom[used], names[used])
     low, high = (None, None) if half is None else (value - half, value + half)
     return Estimate(value, low, high, int(used.sum()), unit, "ok", num_clusters, dropped)
+
+
+class Measured(Protocol):
+    """What estimates and figures have in common."""
+
+    @property
+    def value(self) -> float | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
+    @property
+    def n(self) -> int: ...
+    @property
+    def status(self) -> str: ...
+
+
+def weighted_sum(terms: Sequence[tuple[float, Measured]], unit: str) -> Estimate:
+    """Return a sum of independent estimates, each times a weight; their half widths are added in quadrature.
+
+    It has no value if one of them has none, and then their status; no interval if one of them has none.
+    """
+    missing = [term.status for _, term in terms if term.value is None]
+    n = min((term.n for _, term in terms), default=0)
+    if missing:
+        return Estimate(None, None, None, n, unit, missing[0])
+    value = sum(weight * float(term.value or 0) for weight, term in terms)
+    ends = [(weight, float(term.value or 0), term.low, term.high) for weight, term in terms]
+    if any(low is None or high is None for *_, low, high in ends):
+        return Estimate(value, None, None, n, unit)
+    below, above = 0.0, 0.0
+    for weight, middle, low, high in ends:
+        assert low is not None
+        assert high is not None
+        down, up = abs(weight) * (middle - low), abs(weight) * (high - middle)
+        below += (down if weight > 0 else up) ** 2
+        above += (up if weight > 0 else down) ** 2
+    return Estimate(value, value - math.sqrt(below), value + math.sqrt(above), n, unit)
 
 
 def _linearised(top: Floats, bottom: Floats, names: NDArray[Any]) -> tuple[float, float | None, int]:

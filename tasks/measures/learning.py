@@ -62,13 +62,12 @@ def learned(
     rate = float(other.sum() / other_size.sum())
     # The held-out rate is itself measured: its variance comes on top, times all bytes trained on.
     spread = size.sum() ** 2 * _variance_of_sum(other - rate * other_size) / float(other_size.sum()) ** 2
-    return Learned(
-        absorbed, _total(rate * size - after, spread, len(size)), _total(before - rate * size, spread, len(size))
-    )
+    totals = (_total(nats, spread, len(size), len(other)) for nats in (rate * size - after, before - rate * size))
+    return Learned(absorbed, *totals)
 
 
-def _total(nats: Floats, further_variance: float, n: int) -> Estimate:
-    """Return a sum over texts with a 95 % t interval."""
+def _total(nats: Floats, further_variance: float, n: int, further_n: int = 2) -> Estimate:
+    """Return a sum over texts with a 95 % t interval, its degrees of freedom by Welch and Satterthwaite."""
     if not n:
         return Estimate(None, None, None, 0, "nats", "not measured: there is no row")
     if not np.isfinite(nats).all():
@@ -76,7 +75,12 @@ def _total(nats: Floats, further_variance: float, n: int) -> Estimate:
     value = float(nats.sum())
     if n < 2:
         return Estimate(value, None, None, n, "nats", num_clusters=n)
-    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(_variance_of_sum(nats) + further_variance)
+    if further_n < 2:  # the rate of a single text has no variance that can be known
+        return Estimate(value, None, None, n, "nats", num_clusters=n)
+    variance = _variance_of_sum(nats)
+    total = variance + further_variance
+    freedom = total**2 / (variance**2 / (n - 1) + further_variance**2 / (further_n - 1)) if total else n - 1
+    half = float(stdtrit(freedom, 0.975)) * math.sqrt(total)
     return Estimate(value, value - half, value + half, n, "nats", num_clusters=n)
 
 

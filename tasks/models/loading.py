@@ -1,7 +1,7 @@
 """Opening a checkpoint's folder."""
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
 from schemas.errors import BadInput
@@ -20,6 +20,18 @@ def load_model(folder: str, device: str = "cpu") -> PreTrainedModel:
         raise _unreadable(folder, error) from error
     model.to(torch.device(device))  # type: ignore[arg-type]
     return model
+
+
+def read_context(folder: str) -> int:
+    """Return how many tokens a checkpoint's model can read at once.
+
+    Raises:
+        BadInput: The folder holds no model.
+    """
+    try:
+        return int(AutoConfig.from_pretrained(folder).max_position_embeddings)
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, error) from error
 
 
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:

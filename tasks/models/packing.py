@@ -25,11 +25,18 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Rows to train on, and how often each part's texts were gone through to fill its share."""
+    """Rows to train on, and how often each part's texts were gone through to fill its share.
+
+    Attributes:
+        parts: The part that each row is of.
+        is_first: Whether a row's tokens are all read for the first time: of each part's first time through.
+    """
 
     rows: list[Row]
     tokens: dict[str, int]
     repetitions: dict[str, float]
+    parts: list[str]
+    is_first: list[bool]
 
 
 def pack(parts: Sequence[Part], tokenizer: PreTrainedTokenizerBase, budget: int, context: int, seed: int) -> Packed:
@@ -48,14 +55,32 @@ def pack(parts: Sequence[Part], tokenizer: PreTrainedTokenizerBase, budget: int,
     """
     rng = np.random.default_rng(seed)
     rows: list[Row] = []
+    of_part: list[str] = []
+    is_first: list[bool] = []
     tokens, repetitions = {}, {}
     for part, num_rows in _share_out(parts, budget, context):
         encoded = encode(tokenizer, part.texts)
         rows += _rows(encoded, num_rows, context, rng)
         tokens[part.name] = num_rows * context
-        repetitions[part.name] = num_rows * context / sum(map(len, encoded))
+        total = sum(map(len, encoded))
+        repetitions[part.name] = num_rows * context / total
+        of_part += [part.name] * num_rows
+        is_first += [(number + 1) * context <= total for number in range(num_rows)]
     order = rng.permutation(len(rows))
-    return Packed([rows[index] for index in order], tokens, repetitions)
+    return Packed(
+        [rows[index] for index in order],
+        tokens,
+        repetitions,
+        [of_part[index] for index in order],
+        [is_first[index] for index in order],
+    )
+
+
+def cut_rows(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, context: int, most: int) -> list[Row]:
+    """Return the first full rows of texts in their order, as they are packed to be trained on; the rest is left."""
+    stream = [token for text in encode(tokenizer, texts) for token in text][: most * context]
+    rows = [stream[at : at + context] for at in range(0, len(stream) - context + 1, context)]
+    return [{"input_ids": row, "labels": row} for row in rows]
 
 
 def _share_out(parts: Sequence[Part], budget: int, context: int) -> list[tuple[Part, int]]:

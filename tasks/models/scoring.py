@@ -1,6 +1,7 @@
 """How likely a checkpoint finds texts."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,27 +16,44 @@ BATCH_TOKENS = 2048
 
 
 @torch.inference_mode()
-def score_texts(folder: str, text_ids: Sequence[str], texts: Sequence[str], device: str = "cpu") -> pl.DataFrame:
-    """Return each text's negative log-likelihood under a checkpoint, read alone from its first token on.
+def score_texts(
+    folder: str,
+    text_ids: Sequence[str],
+    texts: Sequence[str],
+    device: str = "cpu",
+    before: Sequence[str] | None = None,
+    window: int | None = None,
+) -> pl.DataFrame:
+    """Return each text's negative log-likelihood under a checkpoint, read from its first token on.
 
     The first token is predicted from an end token before it, as in packed training, and the end
-    token after the text is predicted too. Texts longer than the model's context are scored in
-    pieces of that length, each read alone.
+    token after the text is predicted too. Texts longer than the window are scored in pieces of that
+    length, each read alone.
+
+    Args:
+        before: What is read before each text, or each piece of it, and costs nothing: as much of its beginning as the
+            model's context has room for. Nothing by default.
+        window: Tokens of a piece; by default as many as the context holds.
 
     Returns:
         Columns text_id, nats, num_tokens (end token included), num_bytes (UTF-8), in the order given.
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
-    window = model.config.max_position_embeddings - 1
+    context = model.config.max_position_embeddings - 1
+    window = min(window or context, context)
+    end = int(tokenizer.eos_token_id)
     encoded = encode(tokenizer, texts)
-    pieces = [(owner, ids[at : at + window]) for owner, ids in enumerate(encoded) for at in range(0, len(ids), window)]
-    pieces.sort(key=lambda piece: len(piece[1]))
+    heads = [ids[: context - window] for ids in encode(tokenizer, before)] if before else [[] for _ in texts]
+    pieces = [
+        _Piece(owner, heads[owner], ids[at : at + window])
+        for owner, ids in enumerate(encoded)
+        for at in range(0, len(ids), window)
+    ]
+    pieces.sort(key=lambda piece: piece.length)
     nats = np.zeros(len(texts))
     for batch in _batches(pieces):
-        for (owner, _), value in zip(
-            batch, _score([ids for _, ids in batch], model, int(tokenizer.eos_token_id)), strict=True
-        ):
-            nats[owner] += value
+        for piece, value in zip(batch, _score(batch, model, end), strict=True):
+            nats[piece.owner] += value
     return pl.DataFrame(
         {
             "text_id": pl.Series(list(text_ids), dtype=pl.String),
@@ -46,19 +64,32 @@ def score_texts(folder: str, text_ids: Sequence[str], texts: Sequence[str], devi
     )
 
 
-def _batches(pieces: list[tuple[int, list[int]]]) -> list[list[tuple[int, list[int]]]]:
-    batches: list[list[tuple[int, list[int]]]] = []
+class _Piece(NamedTuple):
+    """Tokens of a text, what is read before them, and whose they are."""
+
+    owner: int
+    head: list[int]
+    ids: list[int]
+
+    @property
+    def length(self) -> int:
+        return len(self.head) + len(self.ids)
+
+
+def _batches(pieces: list[_Piece]) -> list[list[_Piece]]:
+    batches: list[list[_Piece]] = []
     for piece in pieces:
-        if not batches or (len(batches[-1]) + 1) * len(piece[1]) > BATCH_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * piece.length > BATCH_TOKENS:
             batches.append([])
         batches[-1].append(piece)
     return batches
 
 
-def _score(rows: list[list[int]], model: PreTrainedModel, end: int) -> list[float]:
-    longest = max(map(len, rows))
-    ids = torch.tensor([[end, *row] + [end] * (longest - len(row)) for row in rows], device=model.device)
-    real = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=model.device)
+def _score(pieces: list[_Piece], model: PreTrainedModel, end: int) -> list[float]:
+    longest = max(piece.length for piece in pieces)
+    rows = [[end, *piece.head, *piece.ids] + [end] * (longest - piece.length) for piece in pieces]
+    real = [[0] * len(piece.head) + [1] * len(piece.ids) + [0] * (longest - piece.length) for piece in pieces]
+    ids = torch.tensor(rows, device=model.device)
     logits = model(input_ids=ids[:, :-1]).logits  # right padding: a causal model's scores do not see it
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-    return [float(value) for value in (losses.double() * real).sum(1)]
+    return [float(value) for value in (losses.double() * torch.tensor(real, device=model.device)).sum(1)]

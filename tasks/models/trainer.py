@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from schemas.profile import Training
 from schemas.recipe import Optimiser
+from tasks.models.online import Online
 from tasks.models.packing import IGNORED, Row
 
 OnStep = Callable[[int, int], None]
@@ -30,6 +31,7 @@ def train(
     folder: str,
     seed: int,
     on_step: OnStep = lambda _step, _steps: None,
+    online: Online | None = None,
 ) -> dict[str, float]:
     """Train a model on every row once, in order, and save it with its tokenizer.
 
@@ -39,6 +41,7 @@ def train(
         rows: Packed or paired rows; the order is the order of training.
         folder: Where the model and, meanwhile, the resumable state are written.
         on_step: Told (step, steps) after every optimiser step.
+        online: Takes note of what rows cost the moment before they are learnt from.
 
     Returns:
         ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
@@ -47,16 +50,22 @@ def train(
     longest = max(len(row["input_ids"]) for row in rows)
     rows_per_step = max(1, optimiser.batch_tokens // longest)
     rows_at_once = max(part for part in range(1, place.rows_per_device + 1) if rows_per_step % part == 0)
-    trainer = Trainer(
+    state = _last_state(folder)
+    if online:
+        online.open(folder, rows_per_step, is_new=state is None)
+    trainer = _Trainer(
+        online,
         model=model,
         args=_arguments(optimiser, place, folder, seed, rows_at_once, rows_per_step // rows_at_once, len(rows)),
         train_dataset=_Rows(rows),
         data_collator=_Collator(int(tokenizer.pad_token_id or 0)),
-        callbacks=[_Saver(place.save_seconds, on_step)],
+        callbacks=[_Saver(place.save_seconds, on_step, online)],
     )
     trainer.pop_callback(next(type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__))
-    result = trainer.train(resume_from_checkpoint=_last_state(folder))
+    result = trainer.train(resume_from_checkpoint=state)
     trainer.save_model(folder)
+    if online:
+        online.close()
     tokenizer.save_pretrained(folder)
     _remove_states(folder)
     num_tokens = sum(len(row["input_ids"]) for row in rows)
@@ -94,6 +103,22 @@ def _arguments(
     )
 
 
+class _Trainer(Trainer):
+    """Shows each batch's logits to who takes note of online losses."""
+
+    def __init__(self, online: Online | None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._online = online
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self._online:
+            self._online.note(self.state.global_step, outputs.logits, inputs["labels"])
+        return (loss, outputs) if return_outputs else loss
+
+
 class _Rows(Dataset[Row]):
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
@@ -123,8 +148,8 @@ class _Collator:
 class _Saver(TrainerCallback):
     """Saves a resumable state every so many seconds with the mean loss so far, and tells how far the run is."""
 
-    def __init__(self, save_seconds: float, on_step: OnStep) -> None:
-        self._save_seconds, self._on_step = save_seconds, on_step
+    def __init__(self, save_seconds: float, on_step: OnStep, online: Online | None) -> None:
+        self._save_seconds, self._on_step, self._online = save_seconds, on_step, online
         self._saved = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> Any:
@@ -132,6 +157,8 @@ class _Saver(TrainerCallback):
         is_last = state.global_step == state.max_steps
         if is_last or time.monotonic() - self._saved > self._save_seconds:
             self._saved = time.monotonic()
+            if self._online and not is_last:
+                self._online.save()  # before the state: a rerun goes on from there
             control.should_log, control.should_save = True, not is_last
         return control
 

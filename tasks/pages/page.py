@@ -20,6 +20,10 @@ CAPTIONS: Final = {
         "two lines, and neither can exceed its cap."
     ),
     "entropy": "Information per byte. The anchors are the yardstick.",
+    "absorbed": (
+        "Loss on synthetic text: just before it was learnt from, and by the final model. What lies between was "
+        "absorbed; what of it lies below the loss on records held out was memorised."
+    ),
     "losses": "Why replies and records are not trained on.",
 }
 
@@ -79,6 +83,7 @@ def draw(report: Report) -> list[tuple[Markup, str]]:
         "delta_i": plots.draw_delta_i(report.delta_i),
         "dependence": plots.draw_dependence(report.mi),
         "entropy": plots.draw_entropy(report.entropy, report.delta_i.bits_per_byte),
+        "absorbed": plots.draw_absorbed(report.trainee),
         "losses": plots.draw_losses(report.counts),
     }
     return [drawn(canvas, CAPTIONS[name]) for name, canvas in canvases.items() if canvas]

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from schemas.figure import Figure
-from schemas.report import Counts, DeltaI, Dependence, Entropy, Gain, Trainee
+from schemas.information import Dependence, Trainee
+from schemas.report import Counts, DeltaI, Entropy, Gain
 
 # On the page each colour is a CSS variable, so that one drawing serves light, dark and print.
 COLOURS: Final = {
@@ -122,6 +123,29 @@ def draw_dependence(dependence: Dependence) -> Canvas | None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.set(xlabel="prompts that each reply was scored under", ylabel="nats/record")
+    axes.tick_params(axis="y", colors=COLOURS["muted"])
+    axes.grid(axis="y")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=FONT_SIZE)
+    return canvas
+
+
+def draw_absorbed(trainee: Trainee) -> Canvas | None:
+    """Draw the loss on synthetic text while it was learnt from, above what the same text costs in the end."""
+    if len(trainee.curve) < 2:
+        return None
+    canvas, axes = open_axes(2.6)
+    tokens = [point.tokens for point in trainee.curve]
+    online, final = ([getattr(point, name) for point in trainee.curve] for name in ("online", "final"))
+    axes.fill_between(tokens, final, online, color=COLOURS["synthetic"], alpha=0.18, linewidth=0, label="absorbed")
+    axes.plot(tokens, online, color=COLOURS["synthetic"], linewidth=1.6, label="while it is read")
+    axes.plot(tokens, final, color=COLOURS["ink"], linewidth=1.2, label="in the end")
+    if trainee.curve_heldout.value is not None:
+        axes.axhline(
+            trainee.curve_heldout.value, color=COLOURS["baseline"], linestyle="--", label="held out, in the end"
+        )
+    axes.set(xlabel="tokens of synthetic text read", ylabel="bits/byte")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.tick_params(axis="y", colors=COLOURS["muted"])
     axes.grid(axis="y")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=FONT_SIZE)

@@ -94,6 +94,14 @@ def find_weights(store: Store, checkpoint_id: str) -> str | None:
     return None if found.is_empty() else str(found.item())
 
 
+def checkpoint_plan(store: Store, checkpoint_id: str) -> dict[str, Any]:
+    """Return the plan that a checkpoint was made by."""
+    plan: dict[str, Any] = json.loads(
+        store.query("select plan from checkpoints where checkpoint_id = ?", checkpoint_id).item()
+    )
+    return plan
+
+
 def checkpoint_metrics(store: Store, checkpoint_id: str) -> Metrics:
     """Return what was measured while a checkpoint was made."""
     found = store.query("select metrics from checkpoints where checkpoint_id = ?", checkpoint_id)

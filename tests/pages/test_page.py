@@ -59,7 +59,7 @@ def test_every_figure_stands_on_the_page_with_value_interval_unit_and_definition
 def test_every_figure_of_the_report_is_on_the_page(report: Report) -> None:
     shown = [line.figure for section in list_figures(report).values() for line in section]
     parts = [report.delta_i, report.entropy, report.diversity, report.faithfulness, report.quality]
-    parts += [report.trainee, report.gain]
+    parts += [report.trainee, report.gain, report.mi, report.curation, report.paper]
     figures = [value for part in parts for _, value in part if hasattr(value, "definition")]
     assert all(figure in shown for figure in figures)
 
@@ -85,7 +85,7 @@ def test_text_from_outside_is_shown_and_never_run() -> None:
 def test_the_plots_follow_the_colours_of_the_page(report: Report) -> None:
     html = render_page(report)
     plots = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    assert len(plots) == 6
+    assert len(plots) == 7
     assert all("var(--muted)" in plot and "aria-label=" in plot for plot in plots)
     assert not re.findall(r"(?:fill|stroke): #(?!ffffff)[0-9a-f]{6}", "".join(plots))
 
@@ -111,7 +111,7 @@ def test_a_batch_without_logprobs_has_a_page_without_a_plot_of_them() -> None:
         page = Reader(render_page(report))
         assert page.text.count(report.delta_i.median.status) >= 4
         assert report.caveats[0] in page.text
-        assert page.tags.count("svg") == 4  # neither Delta I nor what depends on prompts
+        assert page.tags.count("svg") == 5  # neither Delta I nor what depends on prompts
     assert draw_image(report)
     assert NOT_ASKED in Reader(render_page(measure_batch(without_logprobs(make_evidence())))).text
 
