@@ -53,7 +53,6 @@ class Trainee(Part):
             out, and generalised does.
         absorbed_anchors: The same of the matched baseline and its anchors.
         curve: Loss on synthetic text while it is learnt from, smoothed.
-        curve_heldout: Final loss on records held out, packed as the others are.
     """
 
     heldout_start: Figure
@@ -68,7 +67,6 @@ class Trainee(Part):
     generalised: Figure
     absorbed_anchors: Figure
     curve: list[LossPoint]
-    curve_heldout: Figure
 
 
 class Paper(Part):

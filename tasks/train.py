@@ -74,13 +74,11 @@ def train_arm(
         from tasks.models.pretraining import continue_pretraining
 
         snapshot_id = read_recipe(store, batch_id).snapshot_id
-        records, left = split_records(kept_records(store, batch_id), plan.heldout_records)
+        records, _ = split_records(kept_records(store, batch_id), plan.heldout_records)
         texts = {"synthetic": records["text"].to_list(), "anchors": _training_texts(store, snapshot_id)}
         parts = [Part(name, texts[name], share) for name, share in shares.model_dump().items()]
-        heldout = {"anchors": read_anchors(store, snapshot_id, heldout=True)["text"].to_list()}
-        heldout |= {"synthetic": left["text"].to_list()} if role == "synthetic" else {}  # all batches share a baseline
         start = checkpoint_folder(store, start_id)
-        return continue_pretraining(parts, start, plan, place.training, folder, bar, heldout)
+        return continue_pretraining(parts, start, plan, place.training, folder, bar)
 
     about = plan.model_dump(mode="json") | {"mixture": shares.model_dump(mode="json")}
     source = {"snapshot_id": read_recipe(store, batch_id).snapshot_id} if role == "baseline" else {}

@@ -293,7 +293,7 @@ def _cheaper(rng: np.random.Generator, scores: pl.DataFrame, share: float) -> pl
 
 
 def _learned(rng: np.random.Generator, role: str) -> pl.DataFrame:
-    """Return rows that become cheaper as more of them are learnt from, and five held out of each part."""
+    """Return rows that become cheaper as more of them are learnt from."""
     parts = ["synthetic", "anchors"] if role == "synthetic" else ["anchors"]
     frames = []
     for part in parts:
@@ -301,9 +301,6 @@ def _learned(rng: np.random.Generator, role: str) -> pl.DataFrame:
         online = final + 500 * np.exp(-np.arange(40) / 15) + rng.normal(0, 20, 40)
         about = {"part": part, "num_tokens": 511, "num_bytes": 1900, "num_ends": 3}
         frames.append(pl.DataFrame({"position": np.arange(40), "online_nats": online, "final_nats": final} | about))
-        left = {"position": None, "online_nats": None, "final_nats": rng.normal(2000, 60, 5)} | about
-        shape = {"position": pl.Int64, "online_nats": pl.Float64}
-        frames.append(pl.DataFrame(left, schema_overrides=shape))
     return pl.concat(frames)
 
 

@@ -7,14 +7,12 @@ final loss is none: it grows with the amount of text whatever the model learns.
 Source: Dawid 1984 (prequential); Blier & Ollivier 2018, arXiv:1802.07044 (deep models).
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtrit
 
-from tasks.measures.estimate import Estimate, Floats
+from tasks.measures.estimate import Estimate, Floats, Measured, mean_of, ratio_of_sums, weighted_sum
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +31,12 @@ class Learned:
 
 
 def learned(
-    online: ArrayLike, final: ArrayLike, num_bytes: ArrayLike, heldout: ArrayLike, heldout_bytes: ArrayLike
+    online: ArrayLike,
+    final: ArrayLike,
+    num_bytes: ArrayLike,
+    heldout: ArrayLike,
+    heldout_bytes: ArrayLike,
+    trained: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> Learned:
     """Return what a model absorbed of its training texts, and how much of it holds for other texts too.
 
@@ -43,46 +46,59 @@ def learned(
         num_bytes: [n] Their UTF-8 bytes.
         heldout: [k] Loss after training of texts of the same kind that were not trained on.
         heldout_bytes: [k] Their UTF-8 bytes.
+        trained: Loss after training and UTF-8 bytes of texts that were trained on, read as the held-out ones were, if
+            the training texts were read otherwise: packed in rows, say.
 
     Raises:
         ValueError: Columns of one set of texts differ in length.
     """
     before, after, size = (np.asarray(column, dtype=float) for column in (online, final, num_bytes))
-    other, other_size = (np.asarray(column, dtype=float) for column in (heldout, heldout_bytes))
-    if not len(before) == len(after) == len(size) or len(other) != len(other_size):
+    if not len(before) == len(after) == len(size):
         raise ValueError(
-            f"measuring what was learnt: {len(before)} online losses, {len(after)} final ones and {len(size)} sizes, "
-            f"{len(other)} held-out losses and {len(other_size)} sizes; those of one set of texts must be as many. "
-            "Pass one of each per text."
+            f"measuring what was learnt: {len(before)} online losses, {len(after)} final ones and {len(size)} sizes; "
+            "those of one set of texts must be as many. Pass one of each per text."
         )
-    absorbed = _total(before - after, 0.0, len(size))
-    if not other_size.sum() > 0:
+    sets = [_Rate.of(heldout, heldout_bytes), _Rate.of(*trained) if trained else _Rate.of(after, size)]
+    absorbed = _total(before - after, len(size))
+    if not all(one.num_bytes > 0 for one in sets):
         nothing = Estimate(None, None, None, 0, "nats", "not measured: no text was held out")
         return Learned(absorbed, nothing, nothing)
-    rate = float(other.sum() / other_size.sum())
-    # The held-out rate is itself measured: its variance comes on top, times all bytes trained on.
-    spread = size.sum() ** 2 * _variance_of_sum(other - rate * other_size) / float(other_size.sum()) ** 2
-    totals = (_total(nats, spread, len(size), len(other)) for nats in (rate * size - after, before - rate * size))
-    return Learned(absorbed, *totals)
+    terms: list[tuple[float, Measured]] = [(float(size.sum()), one.as_estimate()) for one in sets]
+    memorised = weighted_sum([terms[0], (-terms[1][0], terms[1][1])], "nats")
+    generalised = weighted_sum([(1, absorbed), (-1, memorised)], "nats")
+    return Learned(absorbed, replace(memorised, n=len(size)), replace(generalised, n=len(size)))
 
 
-def _total(nats: Floats, further_variance: float, n: int, further_n: int = 2) -> Estimate:
-    """Return a sum over texts with a 95 % t interval, its degrees of freedom by Welch and Satterthwaite."""
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    """Losses of some texts and their bytes."""
+
+    nats: Floats
+    sizes: Floats
+
+    @classmethod
+    def of(cls, nats: ArrayLike, sizes: ArrayLike) -> "_Rate":
+        one = cls(np.asarray(nats, dtype=float), np.asarray(sizes, dtype=float))
+        if len(one.nats) != len(one.sizes):
+            raise ValueError(
+                f"measuring what was learnt: {len(one.nats)} losses and {len(one.sizes)} sizes; those of one set of "
+                "texts must be as many. Pass one of each per text."
+            )
+        return one
+
+    @property
+    def num_bytes(self) -> float:
+        return float(self.sizes.sum())
+
+    def as_estimate(self) -> Estimate:
+        """Return nats per byte with an interval over texts."""
+        return ratio_of_sums(self.nats, self.sizes, np.arange(len(self.nats)), "nats/byte")
+
+
+def _total(nats: Floats, n: int) -> Estimate:
+    """Return a sum over texts with a 95 % t interval."""
     if not n:
         return Estimate(None, None, None, 0, "nats", "not measured: there is no row")
     if not np.isfinite(nats).all():
         return Estimate(None, None, None, n, "nats", "invalid: a loss is not finite")
-    value = float(nats.sum())
-    if n < 2:
-        return Estimate(value, None, None, n, "nats", num_clusters=n)
-    if further_n < 2:  # the rate of a single text has no variance that can be known
-        return Estimate(value, None, None, n, "nats", num_clusters=n)
-    variance = _variance_of_sum(nats)
-    total = variance + further_variance
-    freedom = total**2 / (variance**2 / (n - 1) + further_variance**2 / (further_n - 1)) if total else n - 1
-    half = float(stdtrit(freedom, 0.975)) * math.sqrt(total)
-    return Estimate(value, value - half, value + half, n, "nats", num_clusters=n)
-
-
-def _variance_of_sum(nats: Floats) -> float:
-    return float(len(nats) * nats.var(ddof=1)) if len(nats) > 1 else 0.0
+    return weighted_sum([(n, mean_of(nats, np.arange(n), "nats"))], "nats")

@@ -17,6 +17,8 @@ from tasks.measures.likelihood import bits_per_byte
 
 CURVE_POINTS: Final = 24
 
+_NO_TEXT: Final = pl.DataFrame(schema={"text_id": pl.String, "nats": pl.Float64, "num_bytes": pl.Int64})
+
 LOSS: Final = "sum of -log2 p by sum of UTF-8 bytes over {}; interval over texts"
 TAKEN_IN: Final = (
     "{}, summed over packed rows of {} that were read for the first time; each is predicted by the model of the moment "
@@ -48,7 +50,6 @@ def measure_trainee(evidence: Evidence) -> Trainee:
             anchors.absorbed, TAKEN_IN.format("prequential less final loss of the matched baseline", "anchors")
         ),
         curve=_curve(evidence),
-        curve_heldout=_heldout_rows(evidence),
     )
 
 
@@ -71,54 +72,46 @@ def learned_of(evidence: Evidence, role: str, part: str) -> Learned:
     if rows is None:
         nothing = not_scored(evidence, key, "nats")
         return Learned(nothing, nothing, nothing)
-    trained, left = _split(rows, part)
+    own = rows.filter(part=part)
+    out, trained = _split_records(evidence) if part == "synthetic" else (_NO_TEXT, _NO_TEXT)
     return learned(
-        trained["online_nats"], trained["final_nats"], trained["num_bytes"], left["final_nats"], left["num_bytes"]
+        own["online_nats"],
+        own["final_nats"],
+        own["num_bytes"],
+        out["nats"],
+        out["num_bytes"],
+        (trained["nats"], trained["num_bytes"]),
     )
 
 
 def texts_read(evidence: Evidence, role: str, part: str) -> float:
     """Return how many texts of a part a model read to their ends for the first time."""
-    return float(_split(evidence.scores[f"{role}/learned"], part)[0]["num_ends"].sum())
+    return float(evidence.scores[f"{role}/learned"].filter(part=part)["num_ends"].sum())
 
 
-def _split(rows: pl.DataFrame, part: str) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the rows of a part that were trained on, in their order, and those held out."""
-    own = rows.filter(part=part)
-    return own.filter(pl.col("position").is_not_null()).sort("position"), own.filter(pl.col("position").is_null())
+def _split_records(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the final model's scores of records held out of its training, and of those trained on."""
+    scores, share = evidence.scores.get("synthetic/records", _NO_TEXT), evidence.summaries["train"]["heldout_records"]
+    is_out = pl.Series([heldout_draw(one) < share for one in scores["text_id"]], dtype=pl.Boolean)
+    owners = evidence.kept.select("anchor_id", text_id="record_id")
+    owned = scores.with_columns(is_out=is_out).join(owners, on="text_id", maintain_order="left")
+    return owned.filter("is_out"), owned.filter(~pl.col("is_out"))
 
 
 def _records(evidence: Evidence, held_out: bool) -> Figure:
     which = "kept records that were held out of training" if held_out else "kept records that were trained on"
-    scores = evidence.scores.get("synthetic/records")
-    if scores is None:
-        return as_figure(not_scored(evidence, "synthetic/records"), LOSS.format(which))
-    share = evidence.summaries["train"].get("heldout_records", 0.0)
-    is_out = pl.Series([heldout_draw(one) < share for one in scores["text_id"]], dtype=pl.Boolean)
-    chosen = scores.filter(is_out if held_out else ~is_out)
-    owners = evidence.kept.select("anchor_id", text_id="record_id")
-    owned = chosen.join(owners, on="text_id", maintain_order="left")
-    return as_figure(
-        bits_per_byte(owned["nats"], owned["num_bytes"], owned["anchor_id"].to_numpy()),
-        LOSS.format(which).replace("over texts", "over anchors"),
-    )
-
-
-def _heldout_rows(evidence: Evidence) -> Figure:
-    definition = LOSS.format("packed rows of records that were held out of training").replace("texts", "rows")
-    rows = evidence.scores.get("synthetic/learned")
-    if rows is None:
-        return as_figure(not_scored(evidence, "synthetic/learned"), definition)
-    _, left = _split(rows, "synthetic")
-    return as_figure(bits_per_byte(left["final_nats"], left["num_bytes"]), definition)
+    definition = LOSS.format(which).replace("over texts", "over anchors")
+    if "synthetic/records" not in evidence.scores:
+        return as_figure(not_scored(evidence, "synthetic/records"), definition)
+    chosen = _split_records(evidence)[0 if held_out else 1]
+    return as_figure(bits_per_byte(chosen["nats"], chosen["num_bytes"], chosen["anchor_id"].to_numpy()), definition)
 
 
 def _curve(evidence: Evidence) -> list[LossPoint]:
     rows = evidence.scores.get("synthetic/learned")
     if rows is None:
         return []
-    trained, _ = _split(rows, "synthetic")
-    finite = trained.filter(pl.col("online_nats").is_finite())
+    finite = rows.filter(part="synthetic").sort("position").filter(pl.col("online_nats").is_finite())
     ends = np.linspace(0, finite.height, min(CURVE_POINTS, finite.height) + 1).round().astype(int)
     points, tokens = [], 0
     for first, last in pairwise(ends):

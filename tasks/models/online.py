@@ -77,47 +77,25 @@ def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
 
 
 def what_was_learned(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    packed: Packed,
-    online: Online,
-    heldout: dict[str, list[Row]],
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, packed: Packed, online: Online
 ) -> pl.DataFrame:
-    """Return what rows cost before and after they were learnt from, and what those cost that were held out.
-
-    Args:
-        heldout: Rows that were not trained on, by the part that they are like.
+    """Return what rows cost that were read for the first time: the moment before, and in the end.
 
     Returns:
-        Columns position (in the order of training; null if held out), part, num_tokens, num_bytes, num_ends (texts
-        that end in the row), online_nats (null if held out) and final_nats.
+        Columns position (in the order of training), part, num_tokens (that are predicted), num_bytes, num_ends (texts
+        that end in the row), online_nats and final_nats.
     """
     first = [number for number, is_first in enumerate(packed.is_first) if is_first]
     rows = [packed.rows[number] for number in first]
-    trained = _as_rows([packed.parts[number] for number in first], rows, tokenizer).with_columns(
-        position=pl.Series(first, dtype=pl.Int64),
-        online_nats=pl.Series(online.nats[first], dtype=pl.Float64),
-        final_nats=pl.Series(losses_of(model, rows), dtype=pl.Float64),
-    )
-    left = [
-        _as_rows([part] * len(rows), rows, tokenizer).with_columns(
-            position=pl.lit(None, pl.Int64),
-            online_nats=pl.lit(None, pl.Float64),
-            final_nats=pl.Series(losses_of(model, rows), dtype=pl.Float64),
-        )
-        for part, rows in heldout.items()
-    ]
-    return pl.concat([trained, *left])
-
-
-def _as_rows(parts: list[str], rows: list[Row], tokenizer: PreTrainedTokenizerBase) -> pl.DataFrame:
-    end = tokenizer.eos_token_id
     texts = tokenizer.batch_decode([row["input_ids"][1:] for row in rows], skip_special_tokens=True) if rows else []
     return pl.DataFrame(
         {
-            "part": pl.Series(parts, dtype=pl.String),
+            "position": pl.Series(first, dtype=pl.Int64),
+            "part": pl.Series([packed.parts[number] for number in first], dtype=pl.String),
             "num_tokens": pl.Series([len(row["input_ids"]) - 1 for row in rows], dtype=pl.Int64),
             "num_bytes": pl.Series([len(str(text).encode()) for text in texts], dtype=pl.Int64),
-            "num_ends": pl.Series([row["input_ids"].count(end) for row in rows], dtype=pl.Int64),
+            "num_ends": pl.Series([row["input_ids"].count(tokenizer.eos_token_id) for row in rows], dtype=pl.Int64),
+            "online_nats": pl.Series(online.nats[first], dtype=pl.Float64),
+            "final_nats": pl.Series(losses_of(model, rows), dtype=pl.Float64),
         }
     )

@@ -76,13 +76,6 @@ def pack(parts: Sequence[Part], tokenizer: PreTrainedTokenizerBase, budget: int,
     )
 
 
-def cut_rows(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, context: int, most: int) -> list[Row]:
-    """Return the first full rows of texts in their order, as they are packed to be trained on; the rest is left."""
-    stream = [token for text in encode(tokenizer, texts) for token in text][: most * context]
-    rows = [stream[at : at + context] for at in range(0, len(stream) - context + 1, context)]
-    return [{"input_ids": row, "labels": row} for row in rows]
-
-
 def _share_out(parts: Sequence[Part], budget: int, context: int) -> list[tuple[Part, int]]:
     """Return the parts that have rows, with as many as their shares give; together they fill the budget."""
     if budget < context:

@@ -1,6 +1,6 @@
 """The three trainings of a run: a model from nothing, a synthesizer of related texts, a model continued."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from tasks.methods.sbp import SBP, ask_related
 from tasks.models.embedding import embed, related_pairs
 from tasks.models.loading import load_model, load_tokenizer
 from tasks.models.online import Online, what_was_learned
-from tasks.models.packing import Part, Row, cut_rows, pack, pair_rows
+from tasks.models.packing import Part, Row, pack, pair_rows
 from tasks.models.start import make_model, make_tokenizer
 from tasks.models.trainer import OnStep, train
 
@@ -20,9 +20,6 @@ Metrics = dict[str, Any]
 
 LEARNED = "learned.parquet"
 """What a continued checkpoint's rows cost before and after: see ``what_was_learned``."""
-
-MAX_HELDOUT_ROWS = 64
-"""Of each part: more would narrow intervals little."""
 
 
 def pretrain(texts: Sequence[str], plan: NewModel, place: Training, folder: str, on_step: OnStep) -> Metrics:
@@ -70,28 +67,18 @@ def tune_synthesizer(
 
 
 def continue_pretraining(
-    parts: Sequence[Part],
-    start: str,
-    plan: TrainingPlan,
-    place: Training,
-    folder: str,
-    on_step: OnStep,
-    heldout: Mapping[str, Sequence[str]],
+    parts: Sequence[Part], start: str, plan: TrainingPlan, place: Training, folder: str, on_step: OnStep
 ) -> Metrics:
     """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget.
 
     Beside the weights lies what was learnt of each row that was read for the first time (``LEARNED``).
-
-    Args:
-        heldout: Texts that are not trained on, by the part that they are like.
     """
     model, tokenizer = load_model(start), load_tokenizer(start)
     context = min(plan.context_tokens, model.config.max_position_embeddings)
     packed = pack(parts, tokenizer, plan.budget_tokens, context, plan.seed)
     online = Online(packed.is_first)
     metrics = train(model, tokenizer, packed.rows, plan.optimiser, place, folder, plan.seed, on_step, online)
-    left = {part: cut_rows(texts, tokenizer, context, MAX_HELDOUT_ROWS) for part, texts in heldout.items()}
-    what_was_learned(model, tokenizer, packed, online, left).write_parquet(f"{folder}/{LEARNED}")
+    what_was_learned(model, tokenizer, packed, online).write_parquet(f"{folder}/{LEARNED}")
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions}
 
 

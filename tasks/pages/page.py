@@ -22,7 +22,7 @@ CAPTIONS: Final = {
     "entropy": "Information per byte. The anchors are the yardstick.",
     "absorbed": (
         "Loss on synthetic text: just before it was learnt from, and by the final model. What lies between was "
-        "absorbed; what of it lies below the loss on records held out was memorised."
+        "absorbed; what of it lies below the dashed line, what records cost that were held out, was memorised."
     ),
     "losses": "Why replies and records are not trained on.",
 }

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
@@ -139,10 +140,9 @@ def draw_absorbed(trainee: Trainee) -> Canvas | None:
     axes.fill_between(tokens, final, online, color=COLOURS["synthetic"], alpha=0.18, linewidth=0, label="absorbed")
     axes.plot(tokens, online, color=COLOURS["synthetic"], linewidth=1.6, label="while it is read")
     axes.plot(tokens, final, color=COLOURS["ink"], linewidth=1.2, label="in the end")
-    if trainee.curve_heldout.value is not None:
-        axes.axhline(
-            trainee.curve_heldout.value, color=COLOURS["baseline"], linestyle="--", label="held out, in the end"
-        )
+    if trainee.records_in.value is not None and trainee.records_out.value is not None:
+        left = float(np.mean(final)) + trainee.records_out.value - trainee.records_in.value
+        axes.axhline(left, color=COLOURS["baseline"], linestyle="--", label="had it been held out")
     axes.set(xlabel="tokens of synthetic text read", ylabel="bits/byte")
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")

@@ -120,10 +120,6 @@ READING: Final = {
             "Loss on records, held out",
             "What records of the batch cost that it has not read. Healthy: near the line above.",
         ),
-        "trainee.curve_heldout": (
-            "The same, packed as in training",
-            "Records held out as rows of many texts: the dashed line of the plot.",
-        ),
         "trainee.anchors_synthetic": (
             "Loss on anchors, synthetic",
             "What the real texts cost that the batch is made from, after training on the batch.",
