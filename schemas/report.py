@@ -94,10 +94,14 @@ class Diversity(Part):
 
 
 class Faithfulness(Part):
+    """``distance`` and ``divergence`` are lower bounds, by a classifier, of TV and KL(records || anchors)."""
+
     copying: Figure
     copying_any: Figure
     novelty: Figure
     longest_copy: Figure
+    distance: Figure
+    divergence: Figure
 
 
 class Quality(Part):
@@ -112,6 +116,19 @@ class Quality(Part):
     pair_irrelevance: Figure
     no_closer: Figure
     pair_copying: Figure
+
+
+class Repetition(Part):
+    """How often a part of the training text was read, and what that is worth by a law fitted to web text.
+
+    ``effective_tokens`` as many unseen tokens would teach as much; ``next_token`` is what one more of the part would be
+    worth, 1 for text that was never read. They are arithmetic on counts: there is no interval.
+    """
+
+    tokens: int
+    epochs: float
+    effective_tokens: float
+    next_token: float
 
 
 class Gain(Part):
@@ -197,6 +214,7 @@ class Report(Part):
     quality: Quality
     trainee: Trainee
     paper: Paper
+    repetition: dict[str, Repetition]
     gain: Gain
     cost: Cost
     checkpoints: dict[str, str]

@@ -159,7 +159,13 @@ def finish_training(
     tokens = {role: made.get("num_tokens", 0) for role, made in metrics.items()}
     heldout = checkpoint_plan(store, checkpoints["synthetic"])["heldout_records"]
     summary = {"checkpoints": checkpoints, "scores": scores, "tokens": tokens, "seconds": seconds}
-    summary |= {"heldout_records": heldout}
+    # Of each arm and part: tokens trained on, and how often its text was gone through.
+    epochs = {
+        role: {part: [made["tokens"][part], made["repetitions"][part]] for part in made["repetitions"]}
+        for role, made in metrics.items()
+        if role in ("synthetic", "baseline")
+    }
+    summary |= {"heldout_records": heldout, "epochs": epochs}
     complete_stage(store, batch_id, training_stage(training_id), summary)
 
 

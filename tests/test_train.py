@@ -162,7 +162,11 @@ def test_a_finished_training_says_its_checkpoints_scores_and_tokens(run: Run) ->
     training_id, checkpoints = name_training(run.batch_id, run.start_id, PLAN), {"start": run.start_id, **run.arms}
     finish_training(run.store, run.batch_id, training_id, checkpoints, {"start/heldout": "url"}, seconds=1.0)
 
-    assert stage_summary(run.store, run.batch_id, training_stage(training_id)) == {
+    summary = stage_summary(run.store, run.batch_id, training_stage(training_id))
+    epochs = summary.pop("epochs")
+    assert epochs["synthetic"]["synthetic"][0] == epochs["synthetic"]["anchors"][0] == 1024
+    assert epochs["baseline"]["anchors"][1] == pytest.approx(2 * epochs["synthetic"]["anchors"][1])
+    assert summary == {
         "checkpoints": checkpoints,
         "scores": {"start/heldout": "url"},
         "tokens": {"start": 1024, "synthetic": 2048, "baseline": 2048},

@@ -10,6 +10,7 @@ from schemas.report import (
     Gain,
     GeneratedBy,
     Money,
+    Repetition,
     Report,
     Validation,
 )
@@ -21,6 +22,7 @@ from tasks.measures.headline import choose_examples, list_caveats, write_headlin
 from tasks.measures.ledger import add_up_cost, count_rows
 from tasks.measures.likelihood import bits_per_byte, paired_gain
 from tasks.measures.paper import measure_paper
+from tasks.measures.repetition import worth_of
 from tasks.measures.texts import list_caveats_of_texts, measure_texts
 from tasks.measures.trainee import loss, measure_trainee, not_scored
 
@@ -66,6 +68,7 @@ def measure_batch(evidence: Evidence) -> Report:
         quality=texts.quality,
         trainee=measure_trainee(evidence),
         paper=measure_paper(evidence, delta_i, dependence, curation),
+        repetition=measure_repetition(evidence.summaries.get("train", {})),
         gain=gain,
         cost=measure_cost(evidence.summaries),
         checkpoints=evidence.checkpoints,
@@ -113,6 +116,18 @@ def measure_gain(evidence: Evidence) -> Gain:
         seeds=1,
         verdict=_judge(advantage),
     )
+
+
+def measure_repetition(trained: dict[str, Any]) -> dict[str, Repetition]:
+    """Return how often each part of the training text was read, by arm and part, and what that is worth."""
+    found = {}
+    for arm, parts in trained.get("epochs", {}).items():
+        for part, (tokens, epochs) in parts.items():
+            worth = worth_of(tokens / epochs, tokens)
+            found[f"{arm}, {part}"] = Repetition(
+                tokens=tokens, epochs=epochs, effective_tokens=worth.effective, next_token=worth.next_token
+            )
+    return found
 
 
 def measure_cost(summaries: dict[str, dict[str, Any]]) -> Cost:

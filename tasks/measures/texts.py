@@ -22,6 +22,10 @@ from tasks.measures.hashed import Flags
 from tasks.measures.quality import measure_quality
 from tasks.measures.reading import Read, near_duplicates_of, over_words, read_texts, share_of, why_no_words
 from tasks.measures.text import COPY_WORDS, REPEAT_WORDS
+from tasks.measures.two_sample import TwoSample, compare_texts
+
+COMPARED_TEXTS = 500
+"""Of each kind: a classifier learns from so many in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ def measure_texts(evidence: Evidence) -> Texts:
     near = near_duplicates_of(read, read.kept)
     return Texts(
         measure_diversity(evidence, read, near),
-        measure_faithfulness(read),
+        measure_faithfulness(evidence, read),
         measure_quality(read, near),
     )
 
@@ -103,14 +107,28 @@ def measure_diversity(evidence: Evidence, read: Read, near: Flags) -> Diversity:
     )
 
 
-def measure_faithfulness(read: Read) -> Faithfulness:
+def _compare(evidence: Evidence) -> TwoSample:
+    kept = evidence.kept.head(COMPARED_TEXTS)
+    anchors = evidence.anchors.sort("anchor_id").head(COMPARED_TEXTS)
+    first, second = (frame["text"].to_list() for frame in (kept, anchors))
+    return compare_texts(first, second, kept["anchor_id"].to_list(), anchors["anchor_id"].to_list())
+
+
+def measure_faithfulness(evidence: Evidence, read: Read) -> Faithfulness:
     known, num_words = read.kept & (read.own >= 0), read.texts.lengths
     over = "of the kept records, by all their words; interval over anchors"
     has_gram = read.kept & (num_words >= NOVEL_WORDS)
     runs = Estimate(None, None, None, 0, "words/record", why_no_words(read, known))
     if num_words[known].sum():
         runs = mean_of(read.taken.longest[known].astype(float), read.own[known], "words/record")
+    apart = _compare(evidence)
+    by_classifier = (
+        "a logistic regression on words and pairs of words tells apart what it has not learnt from; over the first "
+        f"{COMPARED_TEXTS} of each by id, which is a hash; a lower bound (Lopez-Paz & Oquab 2017); interval by anchor"
+    )
     return Faithfulness(
+        distance=as_figure(apart.total_variation, f"total variation of kept records and anchors: {by_classifier}"),
+        divergence=as_figure(apart.divergence, f"KL(kept records || anchors) in nats: {by_classifier}"),
         copying=as_figure(
             over_words(read.taken.own, read, known),
             f"words in a {COPY_WORDS}-word sequence that stands in the record's own anchor, {over}",

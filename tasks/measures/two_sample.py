@@ -74,7 +74,10 @@ def _cross_fitted(texts: list[str], clusters: NDArray[Any], is_first: NDArray[np
     for number in range(FOLDS):
         asked, learnt = fold == number, fold != number
         if asked.any() and 0 < is_first[learnt].sum() < learnt.sum():
-            model = LogisticRegression(C=10.0, class_weight="balanced", max_iter=500)
+            # Dual: there are far fewer texts than words. 0.1 s where lbfgs takes 3.
+            model = LogisticRegression(
+                C=10.0, class_weight="balanced", solver="liblinear", dual=True, max_iter=2000, random_state=0
+            )
             odds[asked] = model.fit(known[learnt], is_first[learnt]).decision_function(known[asked])
     # More than the texts can show is no evidence: exp of it would rest on a single text.
     most = np.log(len(texts))

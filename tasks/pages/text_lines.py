@@ -69,6 +69,12 @@ TEXT_LINES: Final = {
             "Longest copied run",
             "Words in a row from the anchor, per record. A 7B model's notes have 8 to 10; above 50, records recite.",
         ),
+        "faithfulness.distance": (
+            "Distance from the anchors",
+            "How well words alone tell records from anchors: 0 not at all, 1 always. Another style, such as questions, "
+            "is a distance too; near 1 where text of the same kind is wanted, it is not that.",
+        ),
+        "faithfulness.divergence": ("Divergence from the anchors", "The same in nats, and without a largest value."),
     },
     "Data quality, as Synthetic Bootstrapped Pretraining reports it": {
         "quality.repetition": (
