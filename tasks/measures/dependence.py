@@ -20,6 +20,9 @@ NOT_SCORED = "not measured: no output was scored under other prompts; the flow s
 ONE_PROMPT_EACH = "not measured: no document was asked about by several prompts that were all scored"
 NO_DOCUMENT = "not measured: no document stands word for word in its prompts"
 
+LEAST_DRIFT, MOST_DRIFT = 1.0, 0.02
+"""Nats, and a part of a reply's nats, that rounding at low precision explains."""
+
 OVER = "over outputs drawn from those that a record or a drop came of; interval over prompts"
 
 
@@ -84,10 +87,15 @@ def measure_dependence(evidence: Evidence) -> Dependence:
     scored = scored_outputs(evidence)
     if scored is None:
         return _not_scored()
-    found = scored.information()
-    facet = _facet(scored)
-    null = _null(scored)
+    found, facet, null = scored.information(), _facet(scored), _null(scored)
+    drift = _drift(evidence, scored)
     covering = replace(found.fpc_bc, low=found.low, high=found.high)
+    if why := why_another_model(drift, scored):
+        covering, facet, null, *both = (
+            replace(one, value=None, low=None, high=None, status=why)
+            for one in (covering, facet, null, found.fpc, found.fpc_bc)
+        )
+        found = replace(found, fpc=both[0], fpc_bc=both[1])
     return Dependence(
         covering=as_figure(
             covering, f"point: fpc_bc; interval: from the lower end of incl to the upper of fpc, {OVER}"
@@ -111,10 +119,21 @@ def measure_dependence(evidence: Evidence) -> Dependence:
             f"log q(y | prompt) - log q(y | prompt without its document), above the document's part, {OVER}",
         ),
         curve=_curve(scored),
-        drift=as_figure(
-            _drift(evidence, scored), "|log q at scoring - log q told at generation|, both of the own prompt"
-        ),
+        drift=as_figure(drift, "|log q at scoring - log q told at generation|, both of the own prompt"),
         widest_bracket=scored.widest_bracket,
+    )
+
+
+def why_another_model(drift: Estimate, scored: Scored) -> str:
+    """Return why scores cannot be of the model that wrote the replies; nothing if they can.
+
+    Replies of several models in one batch are found by it too. InfoNCE is a lower bound whoever scores.
+    """
+    if drift.value is None or drift.value <= max(LEAST_DRIFT, MOST_DRIFT * float(np.nanmean(np.abs(scored.own)))):
+        return ""
+    return (
+        f"not measured: scored anew, replies differ by {drift.value:,.1f} nats from what was told when they were "
+        "written; replies are of several models, or another one scored them. Only incl is still a bound"
     )
 
 

@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from tasks.measures.batch import measure_batch
-from tasks.measures.dependence import Scored, measure_dependence, output_entropy
+from tasks.measures.dependence import Scored, measure_dependence
 from tasks.measures.entropies import measure_curation, measure_delta_i
+from tasks.measures.estimate import weighted_sum
 from tasks.measures.evidence import Evidence
 from tests.evidence import make_evidence, without_logprobs
 from tests.measures.known_sources import families, other_prompts
@@ -88,10 +89,10 @@ def test_information_by_prompt_document_and_facet_is_that_of_the_enumerated_sour
 
 def test_outputs_hold_what_was_added_and_what_was_passed_on() -> None:
     evidence, source = batch_of(0)
-    delta_i = measure_delta_i(evidence).nats_per_record
-    found = output_entropy(delta_i, measure_dependence(evidence).covering)
-    assert found.low <= source.output_nats <= found.high
-    assert found.value == pytest.approx(delta_i.value + measure_dependence(evidence).covering.value)
+    delta_i, found = measure_delta_i(evidence).nats_per_record, measure_dependence(evidence).covering
+    whole = weighted_sum([(1, delta_i), (1, found)], "nats/record")
+    assert whole.low <= source.output_nats <= whole.high
+    assert whole.value == pytest.approx(delta_i.value + found.value)
 
 
 def test_the_curve_rises_to_its_last_point_and_stays_below_its_cap() -> None:
@@ -123,6 +124,19 @@ def test_scores_that_are_missing_are_left_out_and_counted_and_too_many_are_no_fi
         found = measure_dependence(replace(evidence, contrasts=evidence.contrasts.with_columns(ends)))
         assert found.covering.status == status
         assert (found.covering.dropped, found.covering.value is None) == (count, status != "ok")
+
+
+def test_replies_of_several_models_in_one_batch_are_found_and_only_the_bound_that_holds_is_told() -> None:
+    evidence, _ = batch_of(6)
+    foreign = evidence.replies["request_id"].head(40).implode()
+    told = pl.when(pl.col("request_id").is_in(foreign)).then(pl.lit([-40.0])).otherwise("token_logprobs")
+    mixed = replace(evidence, replies=evidence.replies.with_columns(token_logprobs=told))
+    found = measure_dependence(mixed)
+    assert found.drift.value > 1
+    for figure in (found.covering, found.fpc, found.fpc_bc, found.ratio_to_log_p, found.document, found.facet):
+        assert figure.value is figure.high is None
+        assert "replies are of several models" in figure.status
+    assert found.incl.value == measure_dependence(evidence).incl.value
 
 
 def test_one_prompt_tells_nothing_and_no_share_of_nothing() -> None:
