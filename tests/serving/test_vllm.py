@@ -278,6 +278,10 @@ async def test_vllms_scores_are_those_of_a_forward_pass(generator: Server, check
     for text, score in zip(prompts.values(), scores, strict=True):
         expected = sum(forward_logprobs(checkpoint, tokenizer.encode(text), list(after)))
         assert score.low == score.high == pytest.approx(expected, abs=1e-3)
+    for prompt in prompts:  # now they lie in the prefix cache
+        await ask(generator, 0, Request(prompt))
+    again = await generator.score(list(prompts), after, Sampling())
+    assert [one.low for one in again] == pytest.approx([one.low for one in scores], abs=1e-4)
 
 
 @pytest.mark.vllm
