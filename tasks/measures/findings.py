@@ -1,0 +1,140 @@
+"""What predictors are worth, in figures and in plain words."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from schemas.report import Figure
+from schemas.verification import FORMAT, Judged, Predictor, Verification, Worth
+from tasks.measures.estimate import as_figure
+from tasks.measures.prediction import (
+    MIN_BATCHES,
+    chance,
+    random_regret,
+    rank_correlation,
+    regret,
+    reliability,
+    within_correlation,
+)
+
+DELTA_I = "delta_i_bytes"
+"""Delta I per byte: its line is in every headline, whatever it says."""
+
+Finding = Literal["predicts", "predicts the opposite", "not shown", "not measured"]
+
+
+def describe(
+    verification_id: str,
+    subject: dict[str, Any],
+    verdict: str,
+    predictors: Sequence[Predictor],
+    primary: str,
+    batches: list[Judged],
+) -> Verification:
+    """Return what each predictor is worth, over batches.
+
+    Args:
+        verdict: What the verdict is, in words; its unit stands in the figures.
+        primary: The key of the predictor that the one hypothesis is about.
+    """
+    worth = [judge(predictor, batches) for predictor in predictors]
+    target = [_value(batch.verdict) for batch in batches]
+    unit = batches[0].verdict.unit if batches else ""
+    return Verification(
+        format=FORMAT,
+        verification=verification_id,
+        headline=_headline(predictors, primary, worth, len(batches)),
+        subject=subject,
+        verdict=verdict,
+        primary=primary,
+        predictors=list(predictors),
+        batches=batches,
+        reliability=as_figure(
+            reliability([batch.by_seed for batch in batches]),
+            "mean over pairs of seeds of Spearman's correlation of their verdicts; bootstrap over batches",
+        ),
+        random_regret=as_figure(
+            random_regret(target, unit), "the best verdict less the mean of all; bootstrap over batches"
+        ),
+        worth=worth,
+    )
+
+
+def judge(predictor: Predictor, batches: list[Judged]) -> Worth:
+    """Return what one predictor is worth."""
+    values = np.array([_value(batch.predictors.get(predictor.key)) for batch in batches])
+    target = np.array([_value(batch.verdict) for batch in batches])
+    unit = batches[0].verdict.unit if batches else ""
+    sign = 1 if predictor.expected == "rises" else -1
+    correlation = as_figure(rank_correlation(values, target), "Spearman's, with the verdict; bootstrap over batches")
+    return Worth(
+        predictor=predictor.key,
+        correlation=correlation,
+        chance=as_figure(
+            chance(values, target), "share of random orders whose correlation is as far from 0, of 9,999; two-sided"
+        ),
+        within=as_figure(
+            within_correlation(values, target, [batch.method for batch in batches]),
+            "correlation of ranks less their method's mean; bootstrap over batches",
+        ),
+        regret=as_figure(
+            regret(sign * values, target, unit), "the best verdict less that of the batch it likes best; bootstrap"
+        ),
+        finding=_finding(correlation, sign),
+    )
+
+
+def _finding(correlation: Figure, sign: int) -> Finding:
+    if correlation.low is None or correlation.high is None:
+        return "not measured"
+    if correlation.low <= 0 <= correlation.high:
+        return "not shown"
+    return "predicts" if sign * correlation.low > 0 else "predicts the opposite"
+
+
+def _headline(predictors: Sequence[Predictor], primary: str, worth: list[Worth], num_batches: int) -> str:
+    if num_batches < MIN_BATCHES:
+        return (
+            f"It cannot be told whether anything predicts the verdict: there are {num_batches} batches with a report of "
+            f"a training, and at least {MIN_BATCHES} are needed, better {4 * MIN_BATCHES}."
+        )
+    names = {predictor.key: predictor.name for predictor in predictors}
+    found = {each.predictor: each for each in worth}
+    parts = [f"Over {num_batches} batches, {_say(names[primary], found[primary])}"]
+    if DELTA_I in found:
+        parts.append(f"{_say(names[DELTA_I] + ' alone', found[DELTA_I])}")
+    return "; ".join(parts) + f". {_advice(names, found, primary)}"
+
+
+def _say(name: str, worth: Worth) -> str:
+    """Return one predictor's finding as a clause."""
+    verbs = {
+        "predicts": "foretells the verdict",
+        "predicts the opposite": "foretells the opposite of what was expected",
+        "not shown": "does not foretell the verdict: the interval holds 0",
+        "not measured": f"could not be judged: {worth.correlation.status}",
+    }
+    first = name[:1].lower() + name[1:] if not name.startswith("Delta") else name
+    shown = "" if worth.correlation.value is None else f" ({_pair(worth)})"
+    return f"{first} {verbs[worth.finding]}{shown}"
+
+
+def _pair(worth: Worth) -> str:
+    return f"rank correlation {worth.correlation.signed} {worth.correlation.interval}"
+
+
+def _advice(names: dict[str, str], found: dict[str, Worth], primary: str) -> str:
+    """Return which predictor is worth following; all but the primary one were only looked at."""
+    good = [each for each in found.values() if each.finding == "predicts"]
+    if not good:
+        return "No predictor is worth following."
+    best = max(good, key=lambda each: abs(each.correlation.value or 0.0))
+    if best.predictor == primary:
+        return f"It is the one to follow: the batch it likes best loses {best.regret.number} {best.regret.unit}."
+    hint = f"{names[best.predictor]} went with the verdict most closely ({_pair(best)}), but was not the hypothesis"
+    return f"{hint}: verify it on other batches before following it."
+
+
+def _value(figure: Figure | None) -> float:
+    return float("nan") if figure is None or figure.value is None else figure.value
