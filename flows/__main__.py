@@ -21,6 +21,7 @@ from flows.report import report
 from flows.simulate import simulate
 from flows.train import train
 from flows.validate import validate
+from flows.verify import verify
 from schemas.errors import GainloopError
 from schemas.invalid import in_words
 from schemas.profile import load_profile
@@ -33,6 +34,7 @@ RESULTS: dict[Flow[Any, Any], str] = {
     train: "training",
     report: "report",
     simulate: "simulation",
+    verify: "verification",
 }
 """Every flow, and what its last line calls its result."""
 

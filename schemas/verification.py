@@ -18,11 +18,11 @@ class InventedWorld(Parameters):
     """Small trainings in an invented world, where every likelihood and every fact is known."""
 
     kind: Literal["world"] = "world"
-    batches: Annotated[int, Field(ge=2, description="24 take some 10 minutes on two cores; the last 5 are controls")] = 24
+    batches: Annotated[int, Field(ge=2, description="24 take 10 minutes on two cores; five are controls")] = 24
     seeds: Annotated[int, Field(ge=1, description="full trainings of each batch")] = 3
-    updates: Annotated[int, Field(ge=4, description="optimiser steps of a full training; a probe run has a quarter")] = 200
+    updates: Annotated[int, Field(ge=4, description="steps of a full training; a probe run has a quarter")] = 200
     base_updates: Annotated[int, Field(ge=1, description="optimiser steps of the base model")] = 1500
-    anchors: Annotated[int, Field(ge=4, le=64, description="documents that the anchors are")] = 48
+    anchors: Annotated[int, Field(ge=4, le=64, description="documents; 50 for the distance from them")] = 56
     batch_tokens: Annotated[int, Field(ge=100, description="words of each batch")] = 6000
     seed: Annotated[int, Field(description="another seed, another world")] = 0
 
@@ -97,7 +97,8 @@ class Verification(Part):
 class Trained(Part):
     """One finished training in the invented world. Lists are by fact or text, in nats.
 
-    ``gate``, ``verdict`` and ``reworded`` are log-probabilities of right values, ``heldout`` losses of documents.
+    ``gate``, ``verdict`` and ``reworded`` are log-probabilities of right values, ``heldout`` losses of documents;
+    ``gate_right`` and ``verdict_right`` say whether the right value is the likeliest of those that the relation has.
     ``figures`` are of the batch and the trainee; only probe runs have them.
     """
 
@@ -106,6 +107,8 @@ class Trained(Part):
     updates: int
     gate: list[float]
     verdict: list[float]
+    gate_right: list[bool]
+    verdict_right: list[bool]
     reworded: list[float]
     heldout: list[float]
     heldout_bytes: list[int]

@@ -139,7 +139,7 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
         quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
         anchors=used_anchors(store, batch_id),
-        scores=_read_scores(batch_id, trained.get("scores", {})),
+        scores=find_scores(batch_id, trained.get("scores", {})),
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
     )
@@ -162,6 +162,21 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
             f"{', '.join(found)}. Run the flow {missing[0]} on this batch first."
         )
     return {name: summary for name, summary in found.items() if summary is not None}
+
+
+def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
+    """Return the scores that a training of a batch recorded, by the keys of ``urls``.
+
+    Raises:
+        StoreError: A file of them is gone.
+    """
+    gone = [url for url in urls.values() if not exists(url)]
+    if gone:
+        raise StoreError(
+            f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that training "
+            "recorded must be there. Put them back, or run the flow train with another seed and report on that."
+        )
+    return {key: pl.read_parquet(io.BytesIO(read_file(url))) for key, url in urls.items()}
 
 
 def publish(report: Report, page: str) -> str:
@@ -205,13 +220,3 @@ def _as_row(line: Line) -> str:
 def _measurement_id(training_id: str) -> str:
     """Name what a report rests on: a batch, once validated, never changes, but it can be trained on again."""
     return content_hash("report", FORMAT, training_id)
-
-
-def _read_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
-    gone = [url for url in urls.values() if not exists(url)]
-    if gone:
-        raise StoreError(
-            f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that training "
-            "recorded must be there. Put them back, or run the flow train with another seed and report on that."
-        )
-    return {key: pl.read_parquet(io.BytesIO(read_file(url))) for key, url in urls.items()}

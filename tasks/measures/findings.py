@@ -41,10 +41,11 @@ def describe(
     worth = [judge(predictor, batches) for predictor in predictors]
     target = [_value(batch.verdict) for batch in batches]
     unit = batches[0].verdict.unit if batches else ""
+    any_batch = as_figure(random_regret(target, unit), "the best verdict less the mean of all; bootstrap over batches")
     return Verification(
         format=FORMAT,
         verification=verification_id,
-        headline=_headline(predictors, primary, worth, len(batches)),
+        headline=_headline(predictors, primary, worth, any_batch, len(batches)),
         subject=subject,
         verdict=verdict,
         primary=primary,
@@ -54,9 +55,7 @@ def describe(
             reliability([batch.by_seed for batch in batches]),
             "mean over pairs of seeds of Spearman's correlation of their verdicts; bootstrap over batches",
         ),
-        random_regret=as_figure(
-            random_regret(target, unit), "the best verdict less the mean of all; bootstrap over batches"
-        ),
+        random_regret=any_batch,
         worth=worth,
     )
 
@@ -93,18 +92,23 @@ def _finding(correlation: Figure, sign: int) -> Finding:
     return "predicts" if sign * correlation.low > 0 else "predicts the opposite"
 
 
-def _headline(predictors: Sequence[Predictor], primary: str, worth: list[Worth], num_batches: int) -> str:
+def _headline(
+    predictors: Sequence[Predictor], primary: str, worth: list[Worth], any_batch: Figure, num_batches: int
+) -> str:
     if num_batches < MIN_BATCHES:
         return (
-            f"It cannot be told whether anything predicts the verdict: there are {num_batches} batches with a report of "
-            f"a training, and at least {MIN_BATCHES} are needed, better {4 * MIN_BATCHES}."
+            f"It cannot be told whether anything predicts the verdict: there are "
+            f"{num_batches} batches to judge by, and at least {MIN_BATCHES} are needed, better {4 * MIN_BATCHES}."
         )
     names = {predictor.key: predictor.name for predictor in predictors}
     found = {each.predictor: each for each in worth}
-    parts = [f"Over {num_batches} batches, {_say(names[primary], found[primary])}"]
+    parts = [
+        f"Over {num_batches} batches, {_say(names[primary], found[primary])}",
+        _advice(names, found, primary, any_batch),
+    ]
     if DELTA_I in found:
-        parts.append(f"{_say(names[DELTA_I] + ' alone', found[DELTA_I])}")
-    return "; ".join(parts) + f". {_advice(names, found, primary)}"
+        parts.append(_say(f"{names[DELTA_I]} alone", found[DELTA_I]))
+    return ". ".join(parts) + "."
 
 
 def _say(name: str, worth: Worth) -> str:
@@ -115,7 +119,7 @@ def _say(name: str, worth: Worth) -> str:
         "not shown": "does not foretell the verdict: the interval holds 0",
         "not measured": f"could not be judged: {worth.correlation.status}",
     }
-    first = name[:1].lower() + name[1:] if not name.startswith("Delta") else name
+    first = name if name.startswith("Delta") else f"the {name[:1].lower()}{name[1:]}"
     shown = "" if worth.correlation.value is None else f" ({_pair(worth)})"
     return f"{first} {verbs[worth.finding]}{shown}"
 
@@ -124,16 +128,20 @@ def _pair(worth: Worth) -> str:
     return f"rank correlation {worth.correlation.signed} {worth.correlation.interval}"
 
 
-def _advice(names: dict[str, str], found: dict[str, Worth], primary: str) -> str:
+def _advice(names: dict[str, str], found: dict[str, Worth], primary: str, any_batch: Figure) -> str:
     """Return which predictor is worth following; all but the primary one were only looked at."""
+    regret_of = found[primary].regret
+    if found[primary].finding == "predicts":
+        return (
+            f"It is worth following: the batch that it likes best loses {regret_of.number} {regret_of.unit} against "
+            f"the best one, any batch {any_batch.number}"
+        )
     good = [each for each in found.values() if each.finding == "predicts"]
     if not good:
-        return "No predictor is worth following."
+        return "No predictor is worth following"
     best = max(good, key=lambda each: abs(each.correlation.value or 0.0))
-    if best.predictor == primary:
-        return f"It is the one to follow: the batch it likes best loses {best.regret.number} {best.regret.unit}."
     hint = f"{names[best.predictor]} went with the verdict most closely ({_pair(best)}), but was not the hypothesis"
-    return f"{hint}: verify it on other batches before following it."
+    return f"{hint}: verify it on other batches before following it"
 
 
 def _value(figure: Figure | None) -> float:

@@ -31,7 +31,9 @@ def rank_correlation(predictor: ArrayLike, target: ArrayLike) -> Estimate:
     Source: Spearman 1904; Efron 1979 for the interval. With two dozen batches it is some 0.3 to 0.8 wide.
     """
     x, y, why = _usable(predictor, target)
-    return _bootstrapped(lambda chosen: _correlate(_ranks(x[chosen]), _ranks(y[chosen])), len(x), "rank correlation", why)
+    return _bootstrapped(
+        lambda chosen: _correlate(_ranks(x[chosen]), _ranks(y[chosen])), len(x), "rank correlation", why
+    )
 
 
 def chance(predictor: ArrayLike, target: ArrayLike) -> Estimate:

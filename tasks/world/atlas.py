@@ -7,8 +7,13 @@ from typing import Final, Literal
 Words = tuple[str, ...]
 Part = Literal["gate", "verdict"]
 
-FIRST: Final = "ka be do mi ru sa te vo lu ni pe ga hu zi ro fa".split()
-LAST: Final = "dan mer lis tok van rel bos nim gar wen pol hes".split()
+
+def _words(line: str) -> Words:
+    return tuple(line.split())
+
+
+FIRST: Final = _words("ka be do mi ru sa te vo lu ni pe ga hu zi ro fa je")
+LAST: Final = _words("dan mer lis tok van rel bos nim gar wen pol hes")
 """A name is two of these words: every word is known from other names, the pair is not."""
 
 
@@ -24,14 +29,14 @@ class Relation:
 
 RELATIONS: Final[dict[str, tuple[Relation, ...]]] = {
     "town": (
-        Relation("river", "river", "lies on the", tuple("asp brine coil drift elver fen gush holm".split())),
-        Relation("goods", "product", "makes", tuple("amber bells cloth dyes eels flax glass honey".split())),
-        Relation("saint", "saint", "prays to", tuple("agnes basil clare denis egon fabian gall hilda".split())),
+        Relation("river", "river", "lies on the", _words("asp brine coil drift elver fen gush holm")),
+        Relation("goods", "product", "makes", _words("amber bells cloth dyes eels flax glass honey")),
+        Relation("saint", "saint", "prays to", _words("agnes basil clare denis egon fabian gall hilda")),
     ),
     "person": (
-        Relation("trade", "trade", "works as", tuple("archer baker cooper dyer fisher glazier mason potter".split())),
-        Relation("music", "instrument", "plays the", tuple("bugle cello drum fife gong harp lute viol".split())),
-        Relation("beast", "animal", "keeps a", tuple("badger crow dove ferret goat hen mule otter".split())),
+        Relation("trade", "trade", "works as", _words("archer baker cooper dyer fisher glazier mason potter")),
+        Relation("music", "instrument", "plays the", _words("bugle cello drum fife gong harp lute viol")),
+        Relation("beast", "animal", "keeps a", _words("badger crow dove ferret goat hen mule otter")),
     ),
 }
 
@@ -87,7 +92,7 @@ def make_world(seed: int, num_anchors: int, num_generic: int, num_others: int) -
     Args:
         num_others: Entities of the held-out documents, and as many of elsewhere.
     """
-    rng = Random(f"{seed}/world")
+    rng = Random(f"{seed}/world")  # noqa: S311
     names = [(first, last) for first in FIRST for last in LAST]
     rng.shuffle(names)
     sizes = (num_anchors, num_generic, num_others, num_others)
@@ -104,5 +109,7 @@ def _make_entity(name: Words, kind: str, rng: Random) -> Entity:
     # Of every entity the gate has some facts and the verdict others, so that neither has the easier documents.
     parts: list[Part] = ["gate", "verdict", rng.choice(("gate", "verdict"))]
     rng.shuffle(parts)
-    facts = (Fact(name, relation, rng.choice(relation.values), part) for relation, part in zip(relations, parts, strict=True))
+    facts = (
+        Fact(name, relation, rng.choice(relation.values), part) for relation, part in zip(relations, parts, strict=True)
+    )
     return Entity(kind, name, tuple(facts))

@@ -81,11 +81,10 @@ class Batch:
 def draw_plans(num_batches: int, seed: int) -> list[Plan]:
     """Return the plans of a run: the controls, and designed ones spread over method, diversity, and faults.
 
-    Every level of every factor comes as often as every other, as far as the number allows: each factor's levels are dealt
-    like cards.
+    Every level of every factor comes as often as every other, as far as the number allows: levels are dealt like cards.
     """
     controls = list(CONTROLS[:num_batches])
-    rng = Random(f"{seed}/plans")
+    rng = Random(f"{seed}/plans")  # noqa: S311
     designed: dict[str, Plan] = {}
     levels = (WORDINGS, HALLUCINATION, NOISE, COVERAGE)
     hands: list[list[float]] = [[] for _ in levels]
@@ -109,7 +108,7 @@ def make_batch(world: World, plan: Plan, num_words: int, num_sentences: int, see
     """
     rng = np.random.default_rng([seed, *plan.name.encode()])
     prompts = _choose_prompts(world, plan, rng)
-    vocabulary = tuple(list_words(world.everybody))
+    vocabulary = list_words(world.everybody)
     sources = [make_source(plan, entities, num_sentences, vocabulary) for entities in prompts]
     texts: list[Words] = []
     asked: list[int] = []
@@ -135,9 +134,7 @@ def make_source(plan: Plan, entities: tuple[Entity, ...], num_sentences: int, vo
     return Source((options,) * num_sentences, plan.noise, vocabulary)
 
 
-def _list_sentences(
-    plan: Plan, entities: tuple[Entity, ...], facts: list[Fact]
-) -> Iterable[tuple[Words, float]]:
+def _list_sentences(plan: Plan, entities: tuple[Entity, ...], facts: list[Fact]) -> Iterable[tuple[Words, float]]:
     wordings = {"question": ASKING, "relate": LINKING}.get(plan.method, TELLING)[: plan.wordings]
     for fact, wording in product(facts, wordings):
         other = next((entity.name for entity in entities if entity.name != fact.subject), ())

@@ -8,6 +8,7 @@ is a sum over the plain sentences that it may come from, and the next word has a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,8 +43,8 @@ class Source:
         """Return one text."""
         said: list[str] = []
         others = [word for word in self.vocabulary if word != STOP]
-        for options in self.sentences:
-            plain = list(options)[rng.choice(len(options), p=list(options.values()))]
+        for options, cumulated in self._choices:
+            plain = options[int(np.searchsorted(cumulated, rng.random() * cumulated[-1], side="right"))]
             replaced = rng.random(len(plain) - 1) < self.noise
             said += [
                 others[rng.integers(len(others))] if out else word
@@ -80,7 +81,8 @@ class Source:
             alive = {length: weights for length, (_, weights) in tables.items()}
             for at, word in enumerate(sentence):
                 alive = {
-                    length: weights * (self._per_word(tables[length][0][:, at] == numbers[word]) if at < length - 1 else 1)
+                    length: weights
+                    * (self._per_word(tables[length][0][:, at] == numbers[word]) if at < length - 1 else 1)
                     for length, weights in alive.items()
                     if (length == at + 1) == (word == STOP)
                 }
@@ -95,7 +97,19 @@ class Source:
     @cached_property
     def _tables(self) -> list[dict[int, tuple[Numbers, Floats]]]:
         """For each sentence of a text, by length: the plain sentences without their stop as numbers, and weights."""
-        return [_as_tables(options, self.vocabulary) for options in self.sentences]
+        made = {id(options): _as_tables(options, self.vocabulary) for options in self._distinct}
+        return [made[id(options)] for options in self.sentences]
+
+    @cached_property
+    def _choices(self) -> list[tuple[list[Words], Floats]]:
+        """For each sentence of a text: the plain sentences, and the sums of their weights up to each."""
+        made = {id(options): (list(options), np.cumsum(list(options.values()))) for options in self._distinct}
+        return [made[id(options)] for options in self.sentences]
+
+    @property
+    def _distinct(self) -> list[dict[Words, float]]:
+        """The places' options; those that many places share, once."""
+        return list({id(options): options for options in self.sentences}.values())
 
 
 class KnownGenerator:
@@ -172,7 +186,7 @@ def split(text: Words) -> list[Words]:
     """
     ends = [place + 1 for place, word in enumerate(text) if word == STOP]
     bounds = [0, *ends] + ([len(text)] if not ends or ends[-1] < len(text) else [])
-    return [text[begin:end] for begin, end in zip(bounds, bounds[1:], strict=False) if end > begin]
+    return [text[begin:end] for begin, end in pairwise(bounds) if end > begin]
 
 
 def _as_tables(options: dict[Words, float], vocabulary: Words) -> dict[int, tuple[Numbers, Floats]]:

@@ -1,6 +1,6 @@
 """The trainee: a small transformer that has read about other entities, continued on anchors and a batch."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -37,18 +37,18 @@ class Vocabulary:
     """The words as the model's tokens."""
 
     tokenizer: PreTrainedTokenizerFast
+    numbers: dict[str, int]
 
     @classmethod
     def of(cls, world: World) -> "Vocabulary":
         numbers = {word: number for number, word in enumerate([END, *list_words(world.everybody)])}
         tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=END))
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        return cls(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END))
+        return cls(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END), numbers)
 
     def row(self, words: Words, read: Words = ()) -> Row:
         """Return a text as a row; after ``read`` if given, whose own words are not predicted."""
-        numbers = self.tokenizer.convert_tokens_to_ids([END, *read, *words, END])
-        return list(numbers), len(read)
+        return [self.numbers[word] for word in (END, *read, *words, END)], len(read)
 
 
 def pretrain(world: World, vocabulary: Vocabulary, plan: NewModel, schedule: Schedule) -> PreTrainedModel:
@@ -58,7 +58,7 @@ def pretrain(world: World, vocabulary: Vocabulary, plan: NewModel, schedule: Sch
     told in another.
     """
     model = make_model(plan, vocabulary.tokenizer)
-    rng = Random(f"{plan.seed}/pretrain")
+    rng = Random(f"{plan.seed}/pretrain")  # noqa: S311
 
     def texts() -> Iterator[Row]:
         while True:
@@ -77,38 +77,22 @@ def continue_on(
     parts: Sequence[Sequence[Row]],
     schedule: Schedule,
     seed: int,
-    on_step: Callable[[], None] = lambda: None,
 ) -> list[Floats]:
     """Train a model on parts that have equal shares of every step's tokens, each read in a new order each time through.
 
     Returns:
         For each part the loss of each text the moment before it was first learnt from, in nats; NaN if it never was.
     """
-    orders = [_forever(len(part), Random(f"{seed}/{place}")) for place, part in enumerate(parts)]
+    read = [_in_orders(len(part), seed, place) for place, part in enumerate(parts)]
+    told = [_in_orders(len(part), seed, place) for place, part in enumerate(parts)]  # the same walk, one step behind
     online = [np.full(len(part), np.nan) for part in parts]
-
-    def rows(place: int) -> Iterator[Row]:
-        return (parts[place][number] for number in orders[place])
-
-    seen = [_Seen(len(part), Random(f"{seed}/{place}")) for place, part in enumerate(parts)]
-    for losses in _steps(model, [rows(place) for place in range(len(parts))], schedule):
-        for place, of_part in enumerate(losses):
-            seen[place].note(online[place], of_part)
-        on_step()
+    streams = [map(part.__getitem__, order) for part, order in zip(parts, read, strict=True)]
+    for losses in _steps(model, streams, schedule):
+        for of_part, order, found in zip(losses, told, online, strict=True):
+            for loss in of_part:
+                number = next(order)
+                found[number] = loss if np.isnan(found[number]) else found[number]
     return online
-
-
-class _Seen:
-    """Says which text each loss is of: it walks through the same order as the texts did."""
-
-    def __init__(self, number: int, rng: Random) -> None:
-        self._order = _forever(number, rng)
-
-    def note(self, online: Floats, losses: Floats) -> None:
-        for loss in losses:
-            at = next(self._order)
-            if np.isnan(online[at]):
-                online[at] = loss
 
 
 @torch.inference_mode()
@@ -126,8 +110,8 @@ def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> Floats:
 def _steps(model: PreTrainedModel, streams: Sequence[Iterator[Row]], schedule: Schedule) -> Iterator[list[Floats]]:
     """Take the optimiser's steps, and after each tell the losses that its texts had before it, by stream.
 
-    A loop of its own, not ``tasks.models.trainer``: that one tells the mean loss of a step, not each text's, reads packed
-    rows in which a text's beginning depends on its neighbour, and takes three seconds to start, a third of a run here.
+    A loop of its own, not ``tasks.models.trainer``: that one tells a step's mean loss where each text's is
+    needed, packs texts into rows, where a loss depends on neighbours, and takes seconds to start: a third of a run.
     """
     optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     warm = max(1, schedule.steps // 20)
@@ -139,7 +123,7 @@ def _steps(model: PreTrainedModel, streams: Sequence[Iterator[Row]], schedule: S
             decay = 0.5 * (1 + np.cos(np.pi * step / schedule.steps))
             group["lr"] = schedule.learning_rate * min(1.0, (step + 1) / warm) * decay
         optimiser.zero_grad()
-        (losses.sum() / num_predicted).backward()
+        (losses.sum() / num_predicted).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         nats = losses.detach().double().numpy()
@@ -159,13 +143,13 @@ def _losses(model: PreTrainedModel, rows: Sequence[Row]) -> tuple[torch.Tensor, 
     """Return each row's summed loss in nats, and how many tokens were predicted in all."""
     longest = max(len(ids) for ids, _ in rows)
     ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in rows])
-    labels = torch.tensor(
-        [[IGNORED] * read + ids[read + 1 :] + [IGNORED] * (longest - len(ids)) for ids, read in rows]
-    )
+    labels = torch.tensor([[IGNORED] * read + ids[read + 1 :] + [IGNORED] * (longest - len(ids)) for ids, read in rows])
     logits = model(input_ids=ids[:, :-1]).logits
     return cross_entropy(logits.transpose(1, 2), labels, reduction="none").sum(1), int((labels != IGNORED).sum())
 
 
-def _forever(number: int, rng: Random) -> Iterator[int]:
+def _in_orders(number: int, *names: int) -> Iterator[int]:
+    """Yield the numbers below a number in one random order after another."""
+    rng = Random("/".join(map(str, names)))  # noqa: S311
     while True:
         yield from rng.sample(range(number), number)

@@ -1,5 +1,6 @@
-"""The grammar: how a fact can be said. Some wordings are kept out of all text about the anchors' entities, for probes."""
+"""The grammar: how a fact can be said. Two wordings are for probes: no text about the anchors' entities has them."""
 
+from functools import lru_cache
 from typing import Final
 
 from tasks.world.atlas import Entity, Fact, Words
@@ -60,13 +61,13 @@ def write_document(entity: Entity) -> Words:
     return tuple(word for fact in entity.facts for word in say(ANCHOR, fact, fact.value))
 
 
-def cloze(wording: str, fact: Fact) -> tuple[Words, Words]:
-    """Return a question that asks for a fact's value, and the answer."""
-    before = wording[: wording.index("{v}")]
-    return say(before, fact, ""), (fact.value,)
+def cloze(wording: str, fact: Fact) -> Words:
+    """Return what stands before the value: a question that asks for it."""
+    return say(wording[: wording.index("{v}")], fact, "")
 
 
-def list_words(entities: tuple[Entity, ...]) -> list[str]:
+@lru_cache(maxsize=4)
+def list_words(entities: tuple[Entity, ...]) -> Words:
     """Return every word that text about the entities can hold, in alphabetical order; the full stop is among them."""
     said = {
         word
@@ -76,4 +77,4 @@ def list_words(entities: tuple[Entity, ...]) -> list[str]:
         for value in fact.relation.values
         for word in say(wording, fact, value, entity.name)
     }
-    return sorted(said)
+    return tuple(sorted(said))
