@@ -44,12 +44,16 @@ AnySubject = Annotated[
 
 
 class Predictor(Part):
-    """A figure that is known before the verdict. ``expected``: what the verdict does where the figure is higher."""
+    """A figure that may foretell the verdict.
+
+    ``expected``: what the verdict does where the figure is higher. ``is_early``: it is known before a full training.
+    """
 
     key: str
     name: str
     meaning: str
     expected: Direction
+    is_early: bool = True
 
 
 class Judged(Part):

@@ -49,7 +49,7 @@ def run_verification(
 
 @task(cache_policy=NO_CACHE, task_run_name="verify {subject.kind}")
 def verify_predictors(place: Profile, subject: AnySubject) -> tuple[str, str]:
-    processes = min(MOST_PROCESSES, len(os.sched_getaffinity(0)))
+    processes = min(MOST_PROCESSES, os.cpu_count() or 1)
     what, unit = ("score own probes", "models") if isinstance(subject, OwnBatches) else ("verify", "trainings")
     with Bar(what, unit) as bar:
         verification, page = run_verification(open_store(place), place, subject, processes, bar)

@@ -97,17 +97,17 @@ def _headline(
 ) -> str:
     if num_batches < MIN_BATCHES:
         return (
-            f"It cannot be told whether anything predicts the verdict: there are "
-            f"{num_batches} batches to judge by, and at least {MIN_BATCHES} are needed, better {4 * MIN_BATCHES}."
+            f"It cannot be told whether anything foretells the verdict: there are {num_batches} batches to judge by, "
+            f"and at least {MIN_BATCHES} are needed, better {4 * MIN_BATCHES}."
         )
-    names = {predictor.key: predictor.name for predictor in predictors}
+    about = {predictor.key: predictor for predictor in predictors}
     found = {each.predictor: each for each in worth}
     parts = [
-        f"Over {num_batches} batches, {_say(names[primary], found[primary])}",
-        _advice(names, found, primary, any_batch),
+        f"Over {num_batches} batches, {_say(about[primary].name, found[primary])}",
+        _advice(about, found, primary, any_batch),
     ]
     if DELTA_I in found:
-        parts.append(_say(f"{names[DELTA_I]} alone", found[DELTA_I]))
+        parts.append(_say(f"{about[DELTA_I].name} alone", found[DELTA_I]))
     return ". ".join(parts) + "."
 
 
@@ -128,20 +128,22 @@ def _pair(worth: Worth) -> str:
     return f"rank correlation {worth.correlation.signed} {worth.correlation.interval}"
 
 
-def _advice(names: dict[str, str], found: dict[str, Worth], primary: str, any_batch: Figure) -> str:
+def _advice(about: dict[str, Predictor], found: dict[str, Worth], primary: str, any_batch: Figure) -> str:
     """Return which predictor is worth following; all but the primary one were only looked at."""
-    regret_of = found[primary].regret
-    if found[primary].finding == "predicts":
+    own = found[primary]
+    if own.finding == "predicts" and about[primary].is_early:
         return (
-            f"It is worth following: the batch that it likes best loses {regret_of.number} {regret_of.unit} against "
+            f"It is worth following: the batch that it likes best loses {own.regret.number} {own.regret.unit} against "
             f"the best one, any batch {any_batch.number}"
         )
-    good = [each for each in found.values() if each.finding == "predicts"]
+    good = [each for each in found.values() if each.finding == "predicts" and about[each.predictor].is_early]
     if not good:
-        return "No predictor is worth following"
+        return "Nothing that is known before a full training is worth following"
     best = max(good, key=lambda each: abs(each.correlation.value or 0.0))
-    hint = f"{names[best.predictor]} went with the verdict most closely ({_pair(best)}), but was not the hypothesis"
-    return f"{hint}: verify it on other batches before following it"
+    return (
+        f"Of what is known before a full training, {about[best.predictor].name} went with the verdict most closely "
+        f"({_pair(best)}), but was not the hypothesis: verify it on other batches before following it"
+    )
 
 
 def _value(figure: Figure | None) -> float:

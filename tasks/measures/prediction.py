@@ -45,7 +45,8 @@ def chance(predictor: ArrayLike, target: ArrayLike) -> Estimate:
     if why:
         return Estimate(None, None, None, len(x), "p", why)
     first, second = _ranks(x[None]), _ranks(y)
-    shuffled = np.random.default_rng(0).permuted(np.tile(second, (SHUFFLES, 1)), axis=1)
+    rng = np.random.default_rng(0)
+    shuffled = rng.permuted(np.tile(second, (SHUFFLES, 1)), axis=1)
     found = np.abs(_correlate(np.broadcast_to(first, shuffled.shape), shuffled))
     seen = float(np.abs(_correlate(first, second[None]))[0])
     return Estimate(float((1 + (found >= seen - 1e-9).sum()) / (1 + SHUFFLES)), None, None, len(x), "p")
@@ -140,7 +141,8 @@ def _bootstrapped(statistic: Statistic, n: int, unit: str, why_not: str) -> Esti
     value = float(statistic(np.arange(n)[None])[0])
     if not np.isfinite(value):
         return Estimate(None, None, None, n, unit, "not measured: all batches are alike")
-    found = statistic(np.random.default_rng(0).integers(n, size=(RESAMPLES, n)))
+    rng = np.random.default_rng(0)
+    found = statistic(rng.integers(n, size=(RESAMPLES, n)))
     low, high = np.quantile(found[np.isfinite(found)], [0.025, 0.975])
     return Estimate(value, float(low), float(high), n, unit, num_clusters=n)
 

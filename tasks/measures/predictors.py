@@ -14,12 +14,14 @@ OF_TRAININGS: Final = (
         name="Gain on the gate's half",
         meaning="The same gain on the other half of the texts or probes, of the same trainings.",
         expected="rises",
+        is_early=False,
     ),
     Predictor(
         key="heldout_gain",
         name="Gain on held-out text",
         meaning="Difference to the matched baseline over all held-out texts, as the report has it.",
         expected="rises",
+        is_early=False,
     ),
 )
 

@@ -24,7 +24,8 @@ def draw_worth(verification: Verification) -> Canvas | None:
     if not measured:
         return None
     measured.sort(key=lambda worth: -abs(worth.correlation.value or 0.0))
-    rows = [("verdict, between seeds", verification.reliability, "start")]
+    itself = verification.reliability
+    rows = [("verdict, between seeds", itself, "start")] if itself.value is not None else []
     rows += [(names[worth.predictor], worth.correlation, _colour(worth, verification.primary)) for worth in measured]
     canvas, axes = open_axes(0.8 + 0.27 * len(rows))
     _draw_rows(axes, rows)
@@ -91,8 +92,7 @@ def _draw_points(axes: Axes, own: list[tuple[Figure, Figure]], mark: str, colour
 def _draw_rows(axes: Axes, rows: list[tuple[str, Figure, str]]) -> None:
     """Draw one dot with its interval per row, top to bottom."""
     for place, (_, figure, colour) in enumerate(rows):
-        if figure.value is None:
-            continue
+        assert figure.value is not None
         if figure.low is not None and figure.high is not None:
             axes.hlines(place, figure.low, figure.high, color=COLOURS[colour], linewidth=3, alpha=0.4)
         axes.plot([figure.value], [place], "o", color=COLOURS[colour], markersize=6)

@@ -60,7 +60,7 @@ def test_an_expected_fall_turns_the_finding_and_the_choice_around() -> None:
 
 def test_when_nothing_goes_with_the_verdict_nothing_is_worth_following() -> None:
     found = verified(poor=RNG.normal(size=24))
-    assert "No predictor is worth following." in found.headline
+    assert "Nothing that is known before a full training is worth following." in found.headline
 
 
 def test_too_few_batches_cannot_tell_and_say_how_many_are_needed() -> None:
