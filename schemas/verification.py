@@ -19,7 +19,7 @@ class InventedWorld(Parameters):
 
     kind: Literal["world"] = "world"
     batches: Annotated[int, Field(ge=2, description="24 take 10 minutes on two cores; five are controls")] = 24
-    seeds: Annotated[int, Field(ge=1, description="full trainings of each batch")] = 3
+    seeds: Annotated[int, Field(ge=1, le=100, description="full trainings of each batch")] = 3
     updates: Annotated[int, Field(ge=4, description="steps of a full training; a probe run has a quarter")] = 200
     base_updates: Annotated[int, Field(ge=1, description="optimiser steps of the base model")] = 1500
     anchors: Annotated[int, Field(ge=4, le=64, description="documents; 50 for the distance from them")] = 56

@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from html import unescape
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tasks.store import Store
 from tasks.store.duck import now
 from tasks.verify import run_verification
 from tasks.world.trainings import list_jobs, make_base, run_jobs
-from tests.evidence import make_evidence, save_evidence
+from tests.evidence import make_evidence, save_evidence, save_training
 from tests.tiny_model import save_tiny_model
 
 SMALL = InventedWorld(batches=7, seeds=2, updates=4, base_updates=2, anchors=50, batch_tokens=2000)
@@ -62,12 +63,12 @@ def silent(done: int, total: int) -> None:
     pass
 
 
-def fill(store: Store, profile: Profile, num_batches: int) -> None:
-    """Write batches whose gains and sizes differ, each with a training that has a report."""
-    for number in range(num_batches):
-        gain = 0.02 + 0.01 * number
-        evidence = make_evidence(30 + 3 * number, gain, batch_id=f"batch{number:011d}", training_id=f"{number:016x}")
-        save_evidence(store, profile, evidence)
+def fill(store: Store, profile: Profile, num_batches: int, num_trainings: int = 1) -> None:
+    """Write batches whose gains and sizes differ, each with trainings that have a report."""
+    for batch, training in product(range(num_batches), range(num_trainings)):
+        ids = {"batch_id": f"batch{batch:011d}", "training_id": f"{batch:08x}{training:08x}"}
+        evidence = make_evidence(30 + 3 * batch, 0.02 + 0.01 * batch + 0.001 * training, **ids)
+        (save_training if training else save_evidence)(store, profile, evidence)
         report = measure_batch(evidence)
         row = {"batch_id": evidence.batch_id, "measurement_id": evidence.training_id, "measured_at": report.created}
         store.insert(measurements=[row | {"report": report.model_dump_json()}])
@@ -127,6 +128,17 @@ def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile)
     assert verification.headline in unescape(Path(page).read_text())
     gate, verdict = verification.batches[3].predictors["gate_gain"], verification.batches[3].verdict
     assert gate.n + verdict.n == 60
+
+
+def test_several_trainings_of_a_batch_count_as_its_seeds(store: Store, profile: Profile) -> None:
+    fill(store, profile, 5, num_trainings=2)
+    verification, _ = run_verification(store, profile, OwnBatches(), 1, silent)
+    assert len(verification.batches) == 5
+    assert verification.reliability.value == pytest.approx(1)
+    for batch in verification.batches:
+        first, second = batch.by_seed
+        assert batch.verdict.value == pytest.approx((first + second) / 2)
+        assert second > first
 
 
 def test_a_few_own_batches_cannot_tell_and_the_page_says_how_many_are_needed(store: Store, profile: Profile) -> None:
