@@ -36,6 +36,7 @@ RESULTS: Final = {
     "train": "training",
     "report": "report",
     "simulate": "simulation",
+    "verify": "verification",
 }
 """Every flow, and what its last line calls its result."""
 

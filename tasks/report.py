@@ -149,7 +149,7 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
         quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
         anchors=used_anchors(store, batch_id),
-        scores=_read_scores(batch_id, trained.get("scores", {})),
+        scores=find_scores(batch_id, trained.get("scores", {})),
         contrasts=read_contrasts(scored["folder"]) if scored else None,
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
@@ -175,6 +175,21 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
     whole = {name: summary for name, summary in found.items() if summary is not None}
     scored = latest_scores(store, batch_id)
     return whole | ({"score": scored} if scored else {})
+
+
+def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
+    """Return the scores that a training of a batch recorded, by the keys of ``urls``.
+
+    Raises:
+        StoreError: A file of them is gone.
+    """
+    gone = [url for url in urls.values() if not exists(url)]
+    if gone:
+        raise StoreError(
+            f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that training "
+            "recorded must be there. Put them back, or run the flow train with another seed and report on that."
+        )
+    return {key: pl.read_parquet(io.BytesIO(read_file(url))) for key, url in urls.items()}
 
 
 def publish(report: Report, page: str) -> str:
@@ -224,13 +239,3 @@ def _measurement_id(store: Store, batch_id: str, training_id: str) -> str:
     """Name what a report rests on: a batch never changes once it is validated, but it can be scored and trained on."""
     scored = latest_scores(store, batch_id)
     return content_hash("report", FORMAT, training_id, scored["folder"] if scored else "")
-
-
-def _read_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
-    gone = [url for url in urls.values() if not exists(url)]
-    if gone:
-        raise StoreError(
-            f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that training "
-            "recorded must be there. Put them back, or run the flow train with another seed and report on that."
-        )
-    return {key: pl.read_parquet(io.BytesIO(read_file(url))) for key, url in urls.items()}

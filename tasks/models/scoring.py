@@ -64,6 +64,26 @@ def score_texts(
     )
 
 
+@torch.inference_mode()
+def score_answers(folder: str, prompts: Sequence[str], answers: Sequence[str], device: str = "cpu") -> list[float]:
+    """Return the negative log-likelihood of each answer after its prompt under a checkpoint, in nats: closed book.
+
+    The answer follows the prompt after a space, is tokenized on its own, and need not end the text. Of a prompt that
+    is longer than the model's context the last part is read.
+    """
+    model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
+    window = model.config.max_position_embeddings - 1
+    asked = encode(tokenizer, prompts)
+    given = [ids[:-1] for ids in encode(tokenizer, [f" {text.lstrip()}" for text in answers])]
+    nats = []
+    for prompt, answer in zip(asked, given, strict=True):
+        row = [int(tokenizer.eos_token_id), *prompt[:-1], *answer][-window - 1 :]
+        ids = torch.tensor([row], device=model.device)
+        losses = torch.nn.functional.cross_entropy(model(input_ids=ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
+        nats.append(float(losses[-len(answer) :].double().sum()))
+    return nats
+
+
 class _Piece(NamedTuple):
     """Tokens of a text, what is read before them, and whose they are."""
 

@@ -6,7 +6,7 @@ import torch
 
 from tasks.models import scoring
 from tasks.models.loading import load_model, load_tokenizer
-from tasks.models.scoring import score_texts
+from tasks.models.scoring import score_answers, score_texts
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model
 
 SHORT = [text[: 5 + 7 * n] for n, text in enumerate(TEXTS[:12])]
@@ -77,3 +77,16 @@ def test_an_empty_text_costs_its_end_and_no_texts_nothing(folder: str) -> None:
 
 def test_bytes_are_counted_in_utf_8(folder: str) -> None:
     assert score(folder, ["Ελλάδα"])["num_bytes"].to_list() == [12]
+
+
+def test_an_answer_is_scored_after_its_prompt_and_without_an_end(folder: str) -> None:
+    prompts, answers = ["The name of a module", "A list"], ["is a string", "holds items"]
+    found = score_answers(folder, prompts, answers)
+    for prompt, answer, nats in zip(prompts, answers, found, strict=True):
+        asked, given = token_ids(folder, prompt)[:-1], token_ids(folder, f" {answer}")[:-1]
+        assert nats == pytest.approx(plain_nats(folder, asked + given) - plain_nats(folder, asked), rel=1e-5)
+
+
+def test_the_last_part_is_read_of_a_prompt_that_is_longer_than_the_context(folder: str) -> None:
+    (nats,) = score_answers(folder, ["word " * PLAN.context_tokens], ["is a string"])
+    assert 0 < nats < 100

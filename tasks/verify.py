@@ -1,0 +1,76 @@
+"""Verifications: run once, written as JSON and as a page, shown on the run's page."""
+
+import os
+from collections.abc import Callable
+
+from prefect import task
+from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from schemas.identity import content_hash
+from schemas.profile import Profile
+from schemas.verification import FORMAT, AnySubject, OwnBatches, Verification
+from tasks.own_batches import describe_own_batches
+from tasks.pages.plots import as_png_uri
+from tasks.pages.verification_page import list_worth, render_verification
+from tasks.pages.verification_plots import draw_worth
+from tasks.progress import Bar
+from tasks.store import Store, open_store
+from tasks.store.files import link_to, write_file
+
+MOST_PROCESSES = 8
+"""Trainings side by side, at most: each holds half a gigabyte."""
+
+
+def run_verification(
+    store: Store, profile: Profile, subject: AnySubject, processes: int, on_progress: Callable[[int, int], None]
+) -> tuple[Verification, str]:
+    """Return a verification and the path of its page.
+
+    Trainings and scores that are there already are not made again; figures and page are.
+
+    Args:
+        processes: Trainings side by side; it changes no result.
+        on_progress: Told how much is done, of how much.
+    """
+    if isinstance(subject, OwnBatches):
+        verification = describe_own_batches(store, profile, subject, on_progress)
+    else:
+        from tasks.world.experiment import verify_world
+
+        verification_id = content_hash("verification", FORMAT, subject.model_dump(mode="json"))
+        folder = f"{profile.folder}/verify/{verification_id}"
+        verification = verify_world(folder, verification_id, subject, processes, on_progress)
+    page = f"{profile.folder}/verify/{verification.verification}/verification.html"
+    write_file(page, render_verification(verification).encode())
+    write_file(page.replace(".html", ".json"), verification.model_dump_json(indent=2).encode())
+    return verification, page
+
+
+@task(cache_policy=NO_CACHE, task_run_name="verify {subject.kind}")
+def verify_predictors(place: Profile, subject: AnySubject) -> tuple[str, str]:
+    processes = min(MOST_PROCESSES, os.cpu_count() or 1)
+    what, unit = ("score own probes", "models") if isinstance(subject, OwnBatches) else ("verify", "trainings")
+    with Bar(what, unit) as bar:
+        verification, page = run_verification(open_store(place), place, subject, processes, bar)
+    publish(verification, page)
+    return verification.headline, page
+
+
+def publish(verification: Verification, page: str) -> None:
+    """Show a verification on the run's page in Prefect."""
+    place, key = link_to(page), f"verification-{verification.verification}"
+    head = "| Predictor | rank correlation | 95 % interval | n | p | within methods | lost by following it | it |"
+    rows = [head, "|---|---:|---|---:|---:|---:|---:|---|"]
+    for line in list_worth(verification):
+        worth = line.worth
+        rows.append(
+            f"| {line.name} | {worth.correlation.signed} | {worth.correlation.interval} | {worth.correlation.n} "
+            f"| {line.p} | {worth.within.signed} {worth.within.interval} "
+            f"| {worth.regret.number} {worth.regret.interval} | {worth.finding} |"
+        )
+    markdown = "\n".join([f"**{verification.headline}**", "", *rows, "", f"The whole page: `{place}`"])
+    create_markdown_artifact(markdown, key=key, description=verification.headline)
+    if plot := draw_worth(verification):
+        create_image_artifact(as_png_uri(plot), key=f"{key}-plot", description="Rank correlations with the verdict")
+    create_link_artifact(place, key=f"{key}-page", link_text="The whole page", description=verification.headline)

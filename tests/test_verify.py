@@ -1,0 +1,193 @@
+"""A verification as people run it: in a small world, and on their own batches."""
+
+import json
+from dataclasses import dataclass
+from html import unescape
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from flows.verify import verify
+from schemas.errors import BadInput
+from schemas.profile import Profile, StorePlace
+from schemas.report import Figure
+from schemas.verification import InventedWorld, OwnBatches, Verification
+from tasks.measures.batch import measure_batch
+from tasks.own_batches import part_of, read_probes
+from tasks.store import Store
+from tasks.store.duck import now
+from tasks.verify import run_verification
+from tasks.world.trainings import list_jobs, make_base, run_jobs
+from tests.evidence import make_evidence, save_evidence, save_training
+from tests.tiny_model import save_tiny_model
+
+SMALL = InventedWorld(batches=7, seeds=2, updates=4, base_updates=2, anchors=50, batch_tokens=2000)
+NUM_TRAININGS = 8 * 3
+CRASHED_AFTER = 5
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A verification in a small world that crashed once and went on: what it told, and what it left."""
+
+    verification: Verification
+    page: Path
+    told: list[tuple[int, int]]
+    at_crash: dict[Path, int]
+
+
+class Crash(Exception):
+    pass
+
+
+def crash(done: int, total: int) -> None:
+    if done == CRASHED_AFTER:
+        raise Crash
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> Verified:
+    folder = tmp_path_factory.mktemp("verified")
+    profile = Profile(name="test", folder=str(folder), store=StorePlace(url=str(folder / "gainloop.duckdb")))
+    store = Store(profile.store.url, 20)
+    with pytest.raises(Crash):
+        run_verification(store, profile, SMALL, 1, crash)
+    at_crash = {path: path.stat().st_mtime_ns for path in folder.rglob("runs/*.json")}
+    told: list[tuple[int, int]] = []
+    verification, page = run_verification(store, profile, SMALL, 1, lambda done, total: told.append((done, total)))
+    return Verified(verification, Path(page), told, at_crash)
+
+
+def silent(done: int, total: int) -> None:
+    pass
+
+
+def fill(store: Store, profile: Profile, num_batches: int, num_trainings: int = 1) -> None:
+    """Write batches whose gains and sizes differ, each with trainings that have a report."""
+    for batch, training in product(range(num_batches), range(num_trainings)):
+        ids = {"batch_id": f"batch{batch:011d}", "training_id": f"{batch:08x}{training:08x}"}
+        evidence = make_evidence(30 + 3 * batch, 0.02 + 0.01 * batch + 0.001 * training, **ids)
+        (save_training if training else save_evidence)(store, profile, evidence)
+        report = measure_batch(evidence)
+        row = {"batch_id": evidence.batch_id, "measurement_id": evidence.training_id, "measured_at": report.created}
+        store.insert(measurements=[row | {"report": report.model_dump_json()}])
+
+
+def figures_of(verification: Verification) -> list[Figure]:
+    found = [verification.reliability, verification.random_regret]
+    for worth in verification.worth:
+        found += [worth.correlation, worth.chance, worth.within, worth.regret]
+    return found + [batch.verdict for batch in verification.batches]
+
+
+def test_a_rerun_does_only_what_a_crash_left_undone(verified: Verified) -> None:
+    assert len(verified.at_crash) == CRASHED_AFTER
+    assert {path: path.stat().st_mtime_ns for path in verified.at_crash} == verified.at_crash
+    assert verified.told == [(done, NUM_TRAININGS) for done in range(CRASHED_AFTER, NUM_TRAININGS + 1)]
+
+
+def test_trainings_are_the_same_to_the_last_digit_on_any_number_of_processes(
+    tmp_path: Path, verified: Verified
+) -> None:
+    make_base(str(tmp_path), SMALL)
+    jobs = [list_jobs(SMALL)[place] for place in (1, 9)]
+    assert len(list(run_jobs(str(tmp_path), SMALL, jobs, 2))) == 2
+    for job in jobs:
+        name = f"runs/{job.name}.json"
+        assert (tmp_path / name).read_bytes() == (verified.page.parent / name).read_bytes()
+
+
+def test_the_page_has_every_figure_with_its_interval_and_number(verified: Verified) -> None:
+    verification, html = verified.verification, verified.page.read_text()
+    assert json.loads(verified.page.with_suffix(".json").read_text()) == verification.model_dump(mode="json")
+    assert verification.headline in unescape(html)
+    assert len(verification.batches) == 7
+    for figure in figures_of(verification):
+        assert (figure.value is None) == (figure.status != "ok")
+        assert f">{figure.n}<" in html or f"from {figure.n}<" in html
+        if figure.value is not None and figure.unit != "p":
+            assert figure.interval
+            assert figure.interval in html
+    for batch in verification.batches:
+        assert {key for key, figure in batch.predictors.items() if figure.value is None} == set()
+    assert html.count("<svg") == 4
+    assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile) -> None:
+    fill(store, profile, 7)
+    verification, page = run_verification(store, profile, OwnBatches(), 1, silent)
+    assert len(verification.batches) == 7
+    worth = {each.predictor: each for each in verification.worth}
+    assert worth["gate_gain"].finding == "predicts"
+    assert worth["gate_gain"].correlation.n == 7
+    assert "delta_i_bytes" in worth
+    assert "heldout_gain" not in worth  # half of it is the verdict
+    assert "It is worth following" not in verification.headline  # it is known only when the training is done
+    assert verification.headline in unescape(Path(page).read_text())
+    gate, verdict = verification.batches[3].predictors["gate_gain"], verification.batches[3].verdict
+    assert gate.n + verdict.n == 60
+
+
+def test_several_trainings_of_a_batch_count_as_its_seeds(store: Store, profile: Profile) -> None:
+    fill(store, profile, 5, num_trainings=2)
+    verification, _ = run_verification(store, profile, OwnBatches(), 1, silent)
+    assert len(verification.batches) == 5
+    assert verification.reliability.value == pytest.approx(1)
+    for batch in verification.batches:
+        first, second = batch.by_seed
+        assert batch.verdict.value == pytest.approx((first + second) / 2)
+        assert second > first
+
+
+def test_a_few_own_batches_cannot_tell_and_the_page_says_how_many_are_needed(store: Store, profile: Profile) -> None:
+    verification, page = run_verification(store, profile, OwnBatches(), 1, silent)
+    assert "there are 0 batches" in verification.headline
+    fill(store, profile, 2)
+    verification, page = run_verification(store, profile, OwnBatches(), 1, silent)
+    assert "there are 2 batches" in verification.headline
+    assert "at least 5 are needed" in unescape(Path(page).read_text())
+
+
+def test_own_probes_are_asked_of_every_checkpoint_once(tmp_path: Path, store: Store, profile: Profile) -> None:
+    fill(store, profile, 5)
+    folder = save_tiny_model(tmp_path / "model")
+    row = {
+        "parent": "",
+        "role": "start",
+        "batch_ids": [],
+        "url": folder,
+        "plan": {},
+        "metrics": {},
+        "created_at": now(),
+    }
+    store.insert(checkpoints=[row | {"checkpoint_id": f"c0ffee000000000{arm}"} for arm in (2, 3)])
+    probes = tmp_path / "probes.jsonl"
+    lines = [json.dumps({"prompt": f"The number after {n} is", "answer": str(n + 1)}) for n in range(20)]
+    probes.write_text("\n".join(lines))
+    verification, _ = run_verification(store, profile, OwnBatches(probes=str(probes)), 1, silent)
+    assert {batch.verdict.unit for batch in verification.batches} == {"nats/answer"}
+    assert {batch.verdict.value for batch in verification.batches} == {0}  # both arms are one model here
+    asked = read_probes(str(probes))["text_id"].to_list()
+    assert verification.batches[0].verdict.n == sum(part_of(text_id) == "verdict" for text_id in asked)
+    assert "heldout_gain" in {each.predictor for each in verification.worth}
+    assert len(list((tmp_path / "data" / "scores").glob("*probes*"))) == 2
+
+
+@pytest.mark.parametrize("line", ["no json", '{"prompt": "a"}', '{"prompt": "a", "answer": 3}', '["a", "b"]'])
+def test_a_line_that_is_no_probe_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "probes.jsonl"
+    path.write_text(f'{{"prompt": "a", "answer": "b"}}\n{line}\n')
+    with pytest.raises(BadInput, match="line 2 is"):
+        read_probes(str(path))
+
+
+def test_probes_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"none\.jsonl: .*Set subject\.probes"):
+        read_probes(str(tmp_path / "none.jsonl"))
+
+
+def test_a_subject_that_is_unknown_is_refused_with_those_known() -> None:
+    with pytest.raises(Exception, match="known are batches, world"):
+        verify.validate_parameters({"subject": {"kind": "oracle"}, "profile": "embedded"})
