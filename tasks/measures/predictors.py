@@ -38,6 +38,48 @@ OF_REPORTS: Final = {
     "delta_i.median": Predictor(
         key="delta_i_median", name="Delta I, median", meaning="Half of the replies add less.", expected="rises"
     ),
+    "mi.ratio_to_log_p": Predictor(
+        key="mi_ratio",
+        name="I(p; Y) by log P",
+        meaning="What replies tell of their prompts, as a part of what they could.",
+        expected="rises",
+    ),
+    "h_output": Predictor(key="h_output", name="H(M(p))", meaning="What the replies hold in all.", expected="rises"),
+    "curation.divergence": Predictor(
+        key="curation", name="Divergence by curation", meaning="How far dropping moved the text.", expected="falls"
+    ),
+    "faithfulness.novelty": Predictor(
+        key="novelty",
+        name="New wording",
+        meaning="Part of the words in five-word sequences that no anchor has.",
+        expected="rises",
+    ),
+    "faithfulness.distance": Predictor(
+        key="variation",
+        name="Distance from the anchors",
+        meaning="Lower bound of the total variation of records and anchors.",
+        expected="falls",
+    ),
+    "quality.no_closer": Predictor(
+        key="no_closer",
+        name="No closer to the own anchor",
+        meaning="Records whose words are as near to another anchor as to their own.",
+        expected="falls",
+    ),
+    "trainee.absorbed": Predictor(
+        key="absorbed",
+        name="Absorbed",
+        meaning="What the model no longer has to be told of the batch.",
+        expected="rises",
+        is_early=False,
+    ),
+    "paper.ggmi": Predictor(
+        key="ggmi",
+        name="GGMI",
+        meaning="What the baseline absorbed of an anchor less what the model did of a reply.",
+        expected="rises",
+        is_early=False,
+    ),
     "entropy.records": Predictor(
         key="records_entropy",
         name="Entropy of the records",
@@ -62,7 +104,7 @@ OF_REPORTS: Final = {
     "faithfulness.copying": Predictor(
         key="copying",
         name="Copied from the anchor",
-        meaning="Eight-word sequences that stand in the anchor.",
+        meaning="Words in eight-word sequences of the anchor.",
         expected="falls",
     ),
 }

@@ -56,6 +56,16 @@ READING: Final = {
             "1: a reply gives its prompt away. Healthy: near 1 where prompts hold documents; below a half, the "
             "generator writes much the same whatever it is asked.",
         ),
+        "mi.document": ("I(p; Y), the document", "What a reply tells of the document that it was made from."),
+        "mi.facet": (
+            "of it, the wish",
+            "What it tells of which of a document's prompts it answers: the style, the pair.",
+        ),
+        "mi.pmi_null": (
+            "I(p; Y), the document, at most",
+            "How much likelier replies are with the document in the prompt than without it. A reply tells no more "
+            "of it.",
+        ),
         "mi.incl": ("I(p; Y), incl", "Never too high on average, and at most the log of the prompts that were scored."),
         "mi.fpc": ("I(p; Y), fpc", "A little too high on average, and at most the log of all prompts."),
         "mi.fpc_bc": ("I(p; Y), fpc less its bias", "The point estimate of the first line, with its own interval."),
@@ -63,16 +73,6 @@ READING: Final = {
             "Scoring against generation",
             "How far both are apart on the likelihood of one and the same reply. Healthy: near 0; above a nat, servers "
             "have another model or template for scoring.",
-        ),
-        "mi.document": ("of it, the document", "What a reply tells of the document that it was made from."),
-        "mi.facet": (
-            "of it, the wish",
-            "What it tells of which of a document's prompts it answers: the style, the pair.",
-        ),
-        "mi.pmi_null": (
-            "Document, upper bound",
-            "How much likelier replies are with the document in the prompt than without it. The line above it cannot "
-            "be more.",
         ),
         "h_output": (
             "H(M(p))",
@@ -107,10 +107,10 @@ READING: Final = {
             "the end. 0: it learnt nothing.",
         ),
         "trainee.memorised": (
-            "of it, memorised",
+            "Absorbed: memorised",
             "Holds only for the very records that were read. Healthy: a small part of what was absorbed.",
         ),
-        "trainee.generalised": ("of it, generalised", "Holds for records of the same kind that were not read."),
+        "trainee.generalised": ("Absorbed: generalised", "Holds for records of the same kind that were not read."),
         "trainee.absorbed_anchors": (
             "Absorbed of anchors",
             "The same of the matched baseline and its repeated anchors. Little, if the start model knew them already.",
