@@ -18,6 +18,7 @@ from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
 from tasks.serving.choosing import require_generator
 from tasks.sources import AnySource, PythonDocs
+from tasks.train import prepare_start
 
 
 @flow(name="cycle", flow_run_name="cycle-{method.kind}-on-{source.kind}")
@@ -53,7 +54,8 @@ def cycle(
         release: Why a batch that the gate holds is trained on all the same; it is recorded. Empty: it is not.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
-    require_generator(load_profile(profile), method, served_model)
+    place = load_profile(profile)
+    require_generator(place, method, served_model)
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,
@@ -71,9 +73,10 @@ def cycle(
         return batch_id
     validate(batch_id, profile)
     score(batch_id, scoring, profile)
-    if held := why_held(load_profile(profile), batch_id, release):  # with its report on this run's page
+    start_id = prepare_start(place, snapshot_id, start)
+    if held := why_held(place, batch_id, start_id, release):  # train asks too, but on a page of its own
         return as_held(held)
     training_id = train(batch_id, start, plan, release, profile)
     page = report(batch_id, training_id, profile)
-    show_report(load_profile(profile), batch_id, training_id)  # on this run's page too
+    show_report(place, batch_id, training_id)  # on this run's page too
     return page

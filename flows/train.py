@@ -33,9 +33,9 @@ def train(
     place = load_profile(profile)
     store = open_store(place)
     batch_id = resolve_batch(store, batch_id)
-    if held := why_held(place, batch_id, release):
-        return as_held(held)
     start_id = prepare_start(place, read_recipe(store, batch_id).snapshot_id, start)
+    if held := why_held(place, batch_id, start_id, release):
+        return as_held(held)
     training_id = name_training(batch_id, start_id, plan)
     if not is_trained(place, batch_id, training_id):
         arms = {role: train_checkpoint(place, batch_id, start_id, plan, role) for role in ("synthetic", "baseline")}

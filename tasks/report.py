@@ -22,7 +22,7 @@ from schemas.report import FORMAT, Report
 from tasks.judging.decision import as_markdown, decide_once
 from tasks.measures.evidence import Evidence
 from tasks.store import Store, open_store
-from tasks.store.batches import TRAIN, latest_scores, stage_summary, training_stage, used_anchors
+from tasks.store.batches import TRAIN, latest_scores, latest_yardstick, stage_summary, training_stage, used_anchors
 from tasks.store.contrasts import read_contrasts
 from tasks.store.duck import now
 from tasks.store.files import exists, link_to, read_file, write_file
@@ -148,6 +148,8 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
     kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
     trained, scored = summaries.get("train", {}), summaries.get("score")
+    yardstick = latest_yardstick(store, batch_id)
+    scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
     return Evidence(
         batch_id=batch_id,
         training_id=training_id,
@@ -159,7 +161,7 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
         quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
         anchors=used_anchors(store, batch_id),
-        scores=_read_scores(batch_id, trained.get("scores", {})),
+        scores=_read_scores(batch_id, scores),
         contrasts=read_contrasts(scored["folder"]) if scored else None,
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
@@ -217,9 +219,11 @@ def page_of(profile: Profile, batch_id: str) -> str:
 
 
 def _measurement_id(store: Store, batch_id: str, training_id: str) -> str:
-    """Name what a report rests on: a batch never changes once it is validated, but it can be scored and trained on."""
-    scored = latest_scores(store, batch_id)
-    return content_hash("report", FORMAT, training_id, scored["folder"] if scored else "")
+    """Name what a report rests on: a batch never changes once it is validated, but it can be scored, and judged by a
+    start or trained on."""
+    scored, yardstick = latest_scores(store, batch_id), latest_yardstick(store, batch_id)
+    model = training_id or yardstick.get("start", "")
+    return content_hash("report", FORMAT, model, scored["folder"] if scored else "")
 
 
 def _read_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:

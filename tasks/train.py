@@ -15,7 +15,7 @@ from schemas.recipe import AnyStart, Checkpoint, Mixture, TrainingPlan
 from tasks.methods import SBP
 from tasks.progress import Bar
 from tasks.store import Store, open_store
-from tasks.store.batches import complete_stage, stage_summary, training_stage, used_anchors
+from tasks.store.batches import YARDSTICK, complete_stage, stage_summary, training_stage, used_anchors
 from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, make_once
 from tasks.store.files import exists, write_file
 from tasks.store.records import kept_records, read_recipe
@@ -107,6 +107,14 @@ def score_training(store: Store, place: Profile, batch_id: str, checkpoints: dic
     wanted = {f"{role}/heldout": (role, heldout) for role in ("start", "synthetic", "baseline")}
     wanted |= {"start/anchors": ("start", anchors), "start/records": ("start", records)}
     return {name: score_set(store, place, checkpoints[role], texts) for name, (role, texts) in wanted.items()}
+
+
+def score_yardstick(store: Store, place: Profile, batch_id: str, start_id: str) -> None:
+    """Score a batch's anchors under the start before anything is trained: what the gate holds Delta I against."""
+    stage = f"{YARDSTICK}{start_id}"
+    if stage_summary(store, batch_id, stage) is None:
+        url = score_set(store, place, start_id, _as_texts(used_anchors(store, batch_id), "anchor_id"))
+        complete_stage(store, batch_id, stage, {"start": start_id, "url": url})
 
 
 def finish_training(

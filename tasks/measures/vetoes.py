@@ -41,7 +41,7 @@ class Check:
         if limit is None:
             return self._found("not known", self.unknown or OFF)
         if figure.value is None or end is None:
-            return self._found("not known", f"{told(figure)}{', without an interval' if figure.value else ''}")
+            return self._found("not known", told(figure) + ("" if figure.value is None else ", without an interval"))
         return self._found("vetoes" if (end < limit if self.is_floor else end > limit) else "passes", told(figure))
 
     def _found(self, outcome: Outcome, found: str) -> Reason:
@@ -136,7 +136,8 @@ def _collapsed(rate: Figure, gate: Gate, history: Sequence[Figure]) -> Reason:
 
 def _noise(rate: Figure, anchors: Figure, gate: Gate) -> Reason:
     """Compare with the upper end of the anchors' rate: both are measured, and a veto must be clear of both."""
-    about_it, yardstick = ("noise", "Delta I", "much of it is noise"), anchors.high or anchors.value
+    about_it = "noise", "Delta I", "much of it is noise"
+    yardstick = anchors.value if anchors.high is None else anchors.high
     if gate.noise is None or yardstick is None:
         unknown = "" if gate.noise is None else f"the anchors' own entropy rate: {anchors.status}"
         return Check(*about_it, rate, None, False, unknown).reason()
