@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 from typing import Any
 
 import polars as pl
@@ -28,6 +29,8 @@ from tasks.store.duck import now
 from tasks.store.files import exists, link_to, read_file, write_file
 from tasks.store.records import kept_records, read_records
 from tasks.store.replies import read_replies
+
+log = logging.getLogger("gainloop.report")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="measure {batch_id}")
@@ -75,7 +78,9 @@ def save_report(store: Store, profile: Profile, batch_id: str, training_id: str)
         LedgerError: A row of the batch was lost without a reason.
     """
     page, report = page_of(profile, batch_id), measure_once(store, profile, batch_id, training_id)
-    write_report(report, decide_on(store, profile, report), page)
+    decision = decide_on(store, profile, report)
+    write_report(report, decision, page)
+    log.info("Batch %s: %s", batch_id, decision.headline)
     return page
 
 
