@@ -20,6 +20,7 @@ from tasks.store.files import read_file
 from tests.evidence import make_evidence, save_evidence
 from tests.pages.test_page import Reader
 from tests.small_run import write_profile
+from tests.test_bad_input import HOUSE_FORM
 
 LENIENT = Gate(no_closer=None)
 """The records of the made-up batch are no closer to their own anchors than to others."""
@@ -51,6 +52,7 @@ def test_a_held_batch_is_refused_with_figure_threshold_report_and_way_out(store:
     decision = asked(store, place)
     with pytest.raises(Held) as error:
         require_not_held(decision, page_of(place, BATCH))
+    assert HOUSE_FORM.fullmatch(str(error.value))
     (veto,) = decision.vetoes
     assert (veto.key, veto.words in str(error.value)) == ("no_closer", True)
     for part in (BATCH, veto.figure.interval, "above 25 %", page_of(place, BATCH), '--release "why"'):
