@@ -12,7 +12,7 @@ from tasks.refresh import refresh_snapshot
 from tasks.sources import Files
 from tasks.store.snapshots import read_snapshot
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.small_run import PLAN, START, parameters, write_corpus, write_profile
+from tests.small_run import PLAN, RELEASE, START, parameters, write_corpus, write_profile
 from tests.whole_run import Ended, Place, start
 
 pytestmark = pytest.mark.crash
@@ -85,7 +85,7 @@ def test_a_held_batch_is_not_trained_on_until_the_advice_of_its_error_is_followe
     (release,) = re.findall(r'run the same with --(\w+) "why"', error)
     released = start("train", given | {release: "why"}, tmp_path, api_url).wait()
     assert released.status == 0, released.err
-    assert 'released: "why' in released.err
+    assert f'released: "{RELEASE}; why". Vetoes:' in released.err
     decisions = place.store.query("from decisions order by decided_at")["state"].to_list()
     assert decisions[-2:] == ["held", "released"]
 
