@@ -21,7 +21,7 @@ class Reason(Part):
     Attributes:
         name: The figure.
         found: Its value, interval and unit, or why there is none.
-        means: What it would mean of the batch if ``rule`` held; empty for the gain, whose rule says it.
+        means: What holds of the batch if ``rule`` does; empty for the gain, whose rule says it.
         rule: When it vetoes, or accepts and rejects; empty where there is nothing to compare with.
     """
 
@@ -41,7 +41,7 @@ class Reason(Part):
 
     @property
     def whole_rule(self) -> str:
-        return f"{self.means} if {self.rule}" if self.means and self.rule else self.rule
+        return " if ".join(part for part in (self.means, self.rule) if part)
 
 
 class Decision(Part):
@@ -57,6 +57,11 @@ class Decision(Part):
     reasons: list[Reason]
     release: str
     decided: datetime
+
+    @property
+    def shown(self) -> list[Reason]:
+        """All reasons, what decides first and what is not known last."""
+        return sorted(self.reasons, key=lambda one: (one.outcome == "not known", one.outcome == "passes"))
 
     @property
     def vetoes(self) -> list[Reason]:

@@ -136,7 +136,8 @@ def test_the_markdown_is_the_headline_and_one_row_a_reason(store: Store, place: 
     lines = as_markdown(decision).splitlines()
     assert lines[0] == f"**{decision.headline}**"
     assert len(lines) == 4 + len(decision.reasons)
-    assert lines[-1].endswith("| rejects |")
+    assert lines[-1].endswith("| not known |")
+    assert [line.rsplit("| ", 1)[1] for line in lines[4:6]] == ["vetoes |", "rejects |"]
 
 
 def test_history_is_of_earlier_batches_of_the_same_method_and_of_the_latest_report_of_each(

@@ -44,5 +44,5 @@ def require_not_held(decision: Decision, page: str) -> None:
 def as_markdown(decision: Decision) -> str:
     """Return a decision as a headline and a table of its reasons."""
     lines = [f"**{decision.headline}**", "", "| The gate looked at | found | rule | outcome |", "|---|---|---|---|"]
-    lines += [f"| {r.name} | {r.found} | {r.whole_rule} | {r.outcome} |".replace("\n", " ") for r in decision.reasons]
+    lines += [f"| {r.name} | {r.found} | {r.whole_rule} | {r.outcome} |".replace("\n", " ") for r in decision.shown]
     return "\n".join(lines)
