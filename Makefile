@@ -10,7 +10,8 @@ help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 demo: .venv/installed  ## the main job: a real corpus, a model made from it, synthetic text, training, a report
-	@$(RUN) -m flows cycle --profile embedded
+	@$(RUN) -m flows cycle --profile embedded \
+		--release "the demo trains on what the gate holds, to show what comes of it"
 
 test: .venv/installed  ## facts that need neither a server nor vLLM
 	$(RUN) -m pytest

@@ -42,6 +42,8 @@ RESULTS: Final = {
 
 STOPPED: Final = ("yellow", "stopped: what was done so far is kept. Run the same again to go on.")
 
+LAST_STATES: Final = ("Finished in state Failed", "Finished in state Held")
+
 last_words: list[tuple[str, str]] = []
 """Style and text, printed when all else is said: Prefect still logs its own end after the flow's."""
 
@@ -138,7 +140,7 @@ class _WithoutLastWord(logging.Filter):
     """Leaves out of the console what the last line says; flow by flow, Prefect would say it up to six times."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return not (hasattr(record, "is_last_word") or record.getMessage().startswith("Finished in state Failed"))
+        return not (hasattr(record, "is_last_word") or record.getMessage().startswith(LAST_STATES))
 
 
 def quieten() -> None:

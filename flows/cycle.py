@@ -13,10 +13,12 @@ from flows.train import train
 from flows.validate import validate
 from schemas.profile import load_profile
 from schemas.recipe import AnyStart, NewModel, Sampling, Scoring, TrainingPlan
+from tasks.gate import as_held, why_held
 from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
 from tasks.serving.choosing import require_generator
 from tasks.sources import AnySource, PythonDocs
+from tasks.train import prepare_start
 
 
 @flow(name="cycle", flow_run_name="cycle-{method.kind}-on-{source.kind}")
@@ -32,6 +34,7 @@ def cycle(
     scoring: Scoring = Scoring(),
     plan: TrainingPlan = TrainingPlan(),
     dry_run: bool = False,
+    release: str = "",
     profile: str = "embedded",
 ) -> str:
     """Return the path of the report's page, of a dry run the batch's id, and re-use whatever is there already.
@@ -48,9 +51,11 @@ def cycle(
         scoring: How much may be spent on finding out what the text tells of its prompts.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
         dry_run: Stop after generate's pre-flight. A model of our own is made before it: start, and sbp's synthesizer.
+        release: Why a batch that the gate holds is trained on all the same; it is recorded. Empty: it is not.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
-    require_generator(load_profile(profile), method, served_model)
+    place = load_profile(profile)
+    require_generator(place, method, served_model)
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,
@@ -68,7 +73,10 @@ def cycle(
         return batch_id
     validate(batch_id, profile)
     score(batch_id, scoring, profile)
-    training_id = train(batch_id, start, plan, profile)
+    start_id = prepare_start(place, snapshot_id, start)
+    if held := why_held(place, batch_id, start_id, release):  # train asks too, but on a page of its own
+        return as_held(held)
+    training_id = train(batch_id, start, plan, release, profile)
     page = report(batch_id, training_id, profile)
-    show_report(load_profile(profile), batch_id, training_id)  # on this run's page too
+    show_report(place, batch_id, training_id)  # on this run's page too
     return page

@@ -29,6 +29,10 @@ class SuiteFailed(GainloopError):
     """A Great Expectations suite refused a whole table."""
 
 
+class Held(GainloopError):
+    """A veto of the gate keeps a batch from being trained on."""
+
+
 class LedgerError(GainloopError):
     """Counts that must add up do not: a row was lost without a reason."""
 

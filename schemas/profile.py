@@ -109,6 +109,35 @@ class Training(Parameters):
     save_seconds: Annotated[float, Field(gt=0, description="work at most lost to a crash")] = 30
 
 
+Threshold = Annotated[float | None, Field(ge=0)]
+
+
+class Gate(Parameters):
+    """What holds a batch back before it is trained on. Null switches a veto off; no threshold accepts anything.
+
+    A figure vetoes if its 95 % interval is clear of the threshold, and never if it was not measured.
+    """
+
+    prompt_ignored: Annotated[Threshold, Field(description="hold if the upper end of I(p; Y) / log P is below")] = 0.5
+    noise: Annotated[
+        Threshold, Field(description="hold if Delta I per byte is above so many times the anchors' own entropy rate")
+    ] = 1.5
+    accept_rate: Annotated[Threshold, Field(description="hold if curation keeps less than this share")] = 0.3
+    collapsed_share: Annotated[
+        Threshold, Field(description="hold if Delta I per byte is below this share of the median of earlier batches")
+    ] = 0.5
+    collapsed_deviations: Annotated[
+        Threshold, Field(description="hold if it is further below that median, in median absolute deviations")
+    ] = 3
+    min_history: Annotated[int, Field(ge=2, description="earlier batches of a method that make a history")] = 3
+    collisions: Annotated[bool, Field(description="hold if replies repeat each other more often than chance")] = True
+    near_duplicates: Annotated[Threshold, Field(description="hold if a larger share are near duplicates")] = 0.3
+    no_closer: Annotated[
+        Threshold, Field(description="hold if more per cent are no closer to their own anchor than to another")
+    ] = 25
+    non_factual: Annotated[Threshold, Field(description="hold if more per cent are judged non-factual")] = 30
+
+
 class Profile(Parameters):
     """One file of profiles/."""
 
@@ -120,6 +149,7 @@ class Profile(Parameters):
     runner: AnyRunner = Threads()
     prices: Prices = Prices()
     training: Training = Training()
+    gate: Gate = Gate()
 
 
 def load_profile(name: str) -> Profile:

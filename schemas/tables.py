@@ -15,6 +15,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "checkpoints": ("checkpoint_id",),
     "measurements": ("batch_id", "measurement_id"),
     "batch_anchors": ("batch_id", "anchor_id"),
+    "decisions": ("batch_id", "decision_id"),
 }
 
 DDL = """
@@ -70,4 +71,8 @@ create table if not exists measurements (
 -- one anchor that a batch is made from, and its place in the batch's order
 create table if not exists batch_anchors (
     batch_id varchar not null, position bigint not null, anchor_id varchar not null);
+-- one decision of the gate on one measurement of one batch by one set of thresholds; a release is another
+create table if not exists decisions (
+    batch_id varchar not null, decision_id varchar not null, measurement_id varchar not null,
+    training_id varchar not null, state varchar not null, decision varchar not null, decided_at timestamptz not null);
 """

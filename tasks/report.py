@@ -2,7 +2,8 @@
 
 import io
 import json
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import Any
 
 import polars as pl
 from prefect import task
@@ -14,21 +15,22 @@ from prefect.artifacts import (
 )
 from prefect.cache_policies import NO_CACHE
 
+from schemas.decision import Decision
 from schemas.errors import BadInput, StoreError
 from schemas.identity import content_hash
 from schemas.profile import Profile
 from schemas.report import FORMAT, Report
+from tasks.judging.decision import as_markdown, decide_once
 from tasks.measures.evidence import Evidence
 from tasks.store import Store, open_store
-from tasks.store.batches import TRAIN, latest_scores, stage_summary, training_stage, used_anchors
+from tasks.store.batches import TRAIN, latest_scores, latest_yardstick, stage_summary, training_stage, used_anchors
 from tasks.store.contrasts import read_contrasts
 from tasks.store.duck import now
 from tasks.store.files import exists, link_to, read_file, write_file
 from tasks.store.records import kept_records, read_records
 from tasks.store.replies import read_replies
 
-if TYPE_CHECKING:  # pages draw with matplotlib, measures compute with scipy: a second each, for reports alone
-    from tasks.pages.reading import Line
+log = logging.getLogger("gainloop.report")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="measure {batch_id}")
@@ -38,7 +40,9 @@ def make_report(place: Profile, batch_id: str, training_id: str) -> str:
 
 @task(cache_policy=NO_CACHE, task_run_name="show {batch_id}", retries=2, retry_delay_seconds=[2, 20])
 def show_report(place: Profile, batch_id: str, training_id: str) -> str:
-    return publish(load_report(open_store(place), batch_id, training_id), page_of(place, batch_id))
+    store = open_store(place)
+    report = load_report(store, batch_id, training_id)
+    return publish(report, decide_on(store, place, report), page_of(place, batch_id))
 
 
 def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -> str:
@@ -66,40 +70,51 @@ def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -
 def save_report(store: Store, profile: Profile, batch_id: str, training_id: str) -> str:
     """Return the path of a batch's page, having measured what was not measured yet.
 
-    A report that is there already is not computed again; its files are written if they are missing or
-    show another training. The row in the store comes last.
+    A report that is there already is not computed again; its files are written if they are missing, show another
+    training, or the gate says something else by now.
 
     Raises:
         BadInput: The batch is not generated and validated yet.
         LedgerError: A row of the batch was lost without a reason.
     """
-    from tasks.measures.batch import measure_batch
-
-    page = page_of(profile, batch_id)
-    report = find_report(store, batch_id, training_id)
-    if report is None:
-        report = measure_batch(gather_evidence(store, profile, batch_id, training_id))
-    write_report(report, page)
-    row = {
-        "batch_id": batch_id,
-        "measurement_id": _measurement_id(store, batch_id, training_id),
-        "measured_at": report.created,
-    }
-    store.insert(measurements=[row | {"report": report.model_dump_json()}])
+    page, report = page_of(profile, batch_id), measure_once(store, profile, batch_id, training_id)
+    decision = decide_on(store, profile, report)
+    write_report(report, decision, page)
+    log.info("Batch %s: %s", batch_id, decision.headline)
     return page
 
 
-def write_report(report: Report, page: str) -> None:
-    """Write the page and then the JSON beside it, unless both are there and say this."""
+def measure_once(store: Store, profile: Profile, batch_id: str, training_id: str) -> Report:
+    """Return a batch's report; measure it first if it was not."""
+    from tasks.measures.batch import measure_batch
+
+    if report := find_report(store, batch_id, training_id):
+        return report
+    report = measure_batch(gather_evidence(store, profile, batch_id, training_id))
+    row = {"measurement_id": _measurement_id(store, batch_id, training_id), "measured_at": report.created}
+    store.insert(measurements=[row | {"batch_id": batch_id, "report": report.model_dump_json()}])
+    return report
+
+
+def decide_on(store: Store, profile: Profile, report: Report, release: str = "") -> Decision:
+    """Return what the gate says of a measured batch."""
+    measurement = _measurement_id(store, report.batch, report.training)
+    return decide_once(store, profile.gate, report, measurement, release)
+
+
+def write_report(report: Report, decision: Decision, page: str) -> None:
+    """Write the page and then the JSON of report and decision beside it, unless all are there and say this."""
     from tasks.pages.page import render_page
 
-    truth, content = page.replace(".html", ".json"), report.model_dump_json(indent=2).encode()
-    if exists(page) and exists(truth) and read_file(truth) == content:
+    beside = {"report.json": report, "decision.json": decision}
+    truths = {page.replace("report.html", name): one.model_dump_json(indent=2).encode() for name, one in beside.items()}
+    if exists(page) and all(exists(url) and read_file(url) == content for url, content in truths.items()):
         return
     results = "validation/index.html"
     has_results = exists(page.replace("report.html", results))
-    write_file(page, render_page(report, results if has_results else None).encode())
-    write_file(truth, content)
+    write_file(page, render_page(report, results if has_results else None, decision).encode())
+    for url, content in truths.items():
+        write_file(url, content)
 
 
 def find_report(store: Store, batch_id: str, training_id: str) -> Report | None:
@@ -138,6 +153,8 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
     kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
     trained, scored = summaries.get("train", {}), summaries.get("score")
+    yardstick = latest_yardstick(store, batch_id)
+    scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
     return Evidence(
         batch_id=batch_id,
         training_id=training_id,
@@ -149,7 +166,7 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
         quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
         anchors=used_anchors(store, batch_id),
-        scores=find_scores(batch_id, trained.get("scores", {})),
+        scores=find_scores(batch_id, scores),
         contrasts=read_contrasts(scored["folder"]) if scored else None,
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
@@ -192,11 +209,12 @@ def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
     return {key: pl.read_parquet(io.BytesIO(read_file(url))) for key, url in urls.items()}
 
 
-def publish(report: Report, page: str) -> str:
-    """Show a report on the run's page in Prefect; returns its headline.
+def publish(report: Report, decision: Decision, page: str) -> str:
+    """Show a report, and what the gate says of it, on the run's page in Prefect; returns its headline.
 
     The Markdown says it all; table, image and link are for those who collect them over many batches.
     """
+    from tasks.pages.markdown import write_markdown
     from tasks.pages.page import draw_image, list_ledger
 
     place, key = link_to(page), f"report-{report.batch}"
@@ -206,36 +224,23 @@ def publish(report: Report, page: str) -> str:
     create_table_artifact(list_ledger(report.counts), key=f"{key}-ledger", description="Where every row went")
     if plot := draw_image(report):
         create_image_artifact(plot, key=f"{key}-plot", description=report.headline)
+    show_decision(decision)
     create_link_artifact(place, key=f"{key}-page", link_text="The whole report", description=report.headline)
     return report.headline
 
 
-def write_markdown(report: Report) -> str:
-    """Return the headline, the plot, every figure, the ledger and the caveats as Markdown."""
-    from tasks.pages.page import draw_image, list_ledger
-    from tasks.pages.reading import list_figures
-
-    plot = draw_image(report)
-    lines = [f"**{report.headline}**", ""] + ([f"![the headline, drawn]({plot})", ""] if plot else [])
-    lines += ["| Figure | value | 95 % interval | unit | n |", "|---|---:|---|---|---:|"]
-    for section, figures in list_figures(report).items():
-        lines += [f"| **{section}** | | | | |", *map(_as_row, figures)]
-    lines += ["", "| Where every row went | |", "|---|---:|"]
-    lines += [f"| {row['line']} | {row['count']:,} |" for row in list_ledger(report.counts)]
-    return "\n".join([*lines, "", *(f"- {caveat}" for caveat in report.caveats)])
+def show_decision(decision: Decision) -> None:
+    """Show what the gate says of a batch on the run's page in Prefect."""
+    create_markdown_artifact(as_markdown(decision), key=f"decision-{decision.batch}", description=decision.headline)
 
 
 def page_of(profile: Profile, batch_id: str) -> str:
     return f"{profile.folder}/batches/{batch_id}/report.html"
 
 
-def _as_row(line: "Line") -> str:
-    figure = line.figure
-    shown = figure.number if figure.value is not None else figure.status
-    return f"| {line.name} | {shown} | {figure.interval} | {figure.unit} | {figure.n} |"
-
-
 def _measurement_id(store: Store, batch_id: str, training_id: str) -> str:
-    """Name what a report rests on: a batch never changes once it is validated, but it can be scored and trained on."""
-    scored = latest_scores(store, batch_id)
-    return content_hash("report", FORMAT, training_id, scored["folder"] if scored else "")
+    """Name what a report rests on: a batch never changes once it is validated, but it can be scored, and judged by a
+    start or trained on."""
+    scored, yardstick = latest_scores(store, batch_id), latest_yardstick(store, batch_id)
+    model = training_id or yardstick.get("start", "")
+    return content_hash("report", FORMAT, model, scored["folder"] if scored else "")

@@ -17,7 +17,7 @@ from schemas.rows import heldout_draw
 from tasks.methods import SBP
 from tasks.progress import Bar
 from tasks.store import Store, open_store
-from tasks.store.batches import complete_stage, stage_summary, training_stage, used_anchors
+from tasks.store.batches import YARDSTICK, complete_stage, stage_summary, training_stage, used_anchors
 from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, checkpoint_plan, make_once
 from tasks.store.files import exists, write_file
 from tasks.store.records import kept_records, read_recipe
@@ -146,6 +146,14 @@ def score_training(store: Store, place: Profile, batch_id: str, checkpoints: dic
     return {name: score_set(store, place, checkpoints[role], texts) for name, (role, texts) in wanted.items()} | {
         name: f"{folder}/{LEARNED}" for name, folder in learned.items()
     }
+
+
+def score_yardstick(store: Store, place: Profile, batch_id: str, start_id: str) -> None:
+    """Score a batch's anchors under the start before anything is trained: what the gate holds Delta I against."""
+    stage = f"{YARDSTICK}{start_id}"
+    if stage_summary(store, batch_id, stage) is None:
+        url = score_set(store, place, start_id, TextSet(_as_texts(used_anchors(store, batch_id), "anchor_id")))
+        complete_stage(store, batch_id, stage, {"start": start_id, "url": url})
 
 
 def finish_training(

@@ -23,6 +23,8 @@ START = {
 OPTIMISER = {"learning_rate": 0.002, "batch_tokens": 512}
 METHOD = {"kind": "sbp", "budget_tokens": 16_384, "min_similarity": 0.1, "optimiser": OPTIMISER}
 SAMPLING = {"max_tokens": 160}
+RELEASE = "so small a generator cannot heed its prompts"
+"""The gate holds such batches for good reason; what is tested is what comes after."""
 PLAN = {"budget_tokens": 16_384, "context_tokens": 256, "optimiser": OPTIMISER}
 
 
@@ -50,6 +52,7 @@ def parameters(corpus: Path, profile: Path, **changes: Any) -> dict[str, Any]:
     """Return the parameters of ``flows.cycle``."""
     source = {"kind": "files", "paths": [str(corpus)], "max_chars": 400, "licence": "PSF-2.0"}
     small = {"source": source, "method": METHOD, "start": START, "sampling": SAMPLING, "plan": PLAN, "max_anchors": 32}
+    small["release"] = RELEASE
     return {**small, "profile": str(profile), **changes}
 
 

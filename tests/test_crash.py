@@ -96,10 +96,11 @@ INSTANTS = (
     Instant("synthesizer", is_training(1), is_trained(1)),
     Instant("generate", has_files(OF_A_SHARD), is_complete("generate")),
     Instant("validate", has_files("batches/*/validation/results/records.json"), is_complete("validate")),
+    Instant("gate", has_files("scores/*.parquet"), has_rows("decisions")),
     Instant("synthetic", is_training(2), is_trained(2)),
     Instant("baseline", is_training(3), is_trained(3)),
-    Instant("score", has_files("scores/*.parquet"), is_complete("train")),
-    Instant("report", says("Beginning subflow run 'report-"), has_rows("measurements")),
+    Instant("score", has_files("scores/*.parquet", 2), is_complete("train")),  # the gate has scored the first
+    Instant("report", says("Beginning subflow run 'report-"), has_rows("decisions where training_id != ''")),
 )
 
 

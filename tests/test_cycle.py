@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tasks.refresh import refresh_snapshot
 from tasks.sources import Files
 from tasks.store.snapshots import read_snapshot
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.small_run import parameters, write_corpus, write_profile
+from tests.small_run import PLAN, RELEASE, START, parameters, write_corpus, write_profile
 from tests.whole_run import Ended, Place, start
 
 pytestmark = pytest.mark.crash
@@ -62,6 +63,31 @@ def test_a_second_cycle_asks_for_nothing_trains_nothing_and_writes_nothing(
     assert {"pre-flight", "generate anchors 0 to 16", "count batch", "train synthetic", "train baseline"} <= set(
         re.findall(r"Task run '(.*?)' - Finished", first.err)
     )
+
+
+def test_a_held_batch_is_not_trained_on_until_the_advice_of_its_error_is_followed(
+    tmp_path: Path, undisturbed: Place, api_url: str
+) -> None:
+    shutil.copytree(undisturbed.folder / "data", tmp_path / "data")
+    place, profile = Place(tmp_path), write_profile(tmp_path, gate={"accept_rate": 2})  # no share is as large
+    trained = {path.name for path in (tmp_path / "data" / "checkpoints").iterdir()}
+    given = {"start": START, "plan": PLAN | {"seed": 1}, "profile": profile}
+    for _ in range(2):
+        held = start("train", given, tmp_path, api_url).wait()
+        assert (held.status, held.out) == (1, "")
+        error = held.err.splitlines()[-1]
+        assert error.startswith(f"error: training on batch {place.batch.name}: the gate holds it, most of it is thrown")
+        assert held.err.count("the gate holds it") == 1
+    assert {path.name for path in (tmp_path / "data" / "checkpoints").iterdir()} == trained
+    (page,) = re.findall(r"Read (\S+), then", error)
+    assert "Decision: held" in Path(page).read_text()
+
+    (release,) = re.findall(r'run the same with --(\w+) "why"', error)
+    released = start("train", given | {release: "why"}, tmp_path, api_url).wait()
+    assert released.status == 0, released.err
+    assert f'released: "{RELEASE}; why". Vetoes:' in released.err
+    decisions = place.store.query("from decisions order by decided_at")["state"].to_list()
+    assert decisions[-2:] == ["held", "released"]
 
 
 def test_a_refresh_beside_a_generation_leaves_both_whole(tmp_path: Path, corpus: Path, api_url: str) -> None:

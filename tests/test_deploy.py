@@ -20,7 +20,7 @@ from schemas.report import Report
 from tasks.methods import Rephrase
 from tests.browser import open_page, require_text
 from tests.serving.stub_server import stub_server
-from tests.small_run import ROOT, command, environment, parameters, write_corpus, write_profile
+from tests.small_run import PLAN, ROOT, START, command, environment, parameters, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
 
@@ -121,6 +121,21 @@ def test_a_run_with_an_unknown_profile_fails_and_its_page_says_which_there_are(s
     assert "profile 'nowhere' not found in profiles/: known are cluster, embedded, vllm" in state["message"]
     with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}") as page:
         require_text(page, "Set profile to one of them.", "unknown-profile")
+
+
+def test_a_held_batch_ends_its_run_as_held_and_the_page_says_why_until_it_is_released(
+    site: Site, finished: tuple[str, Path]
+) -> None:
+    _, batch = finished
+    profile = write_profile(site.folder, gate={"accept_rate": 2})  # no share is as large
+    given = {"batch_id": batch.name, "start": START, "plan": PLAN, "profile": str(profile)}
+    status, flow_run_id = site.run("train/embedded", **given)
+    state = site.read(f"flow_runs/{flow_run_id}")["state"]
+    assert (status, state["type"], state["name"]) == (1, "FAILED", "Held")
+    assert state["message"].startswith(f"training on batch {batch.name}: the gate holds it, most of it is thrown away")
+    with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
+        require_text(page, "held: most of it is thrown away", "held-artifacts")
+    assert site.run("train/embedded", **given, release="to see")[0] == 0
 
 
 def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished: tuple[str, Path]) -> None:

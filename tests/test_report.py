@@ -13,6 +13,7 @@ from schemas.profile import Profile
 from schemas.report import Cost, Money, Report
 from tasks.measures.batch import measure_batch
 from tasks.measures.headline import NOT_ASKED
+from tasks.pages.markdown import write_markdown
 from tasks.pages.page import list_figures
 from tasks.report import (
     find_report,
@@ -20,7 +21,6 @@ from tasks.report import (
     load_report,
     resolve_training,
     save_report,
-    write_markdown,
 )
 from tasks.store import Store
 from tasks.store.files import read_file

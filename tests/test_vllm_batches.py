@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.profile import PROFILES, LocalVLLM, Profile, load_profile
-from schemas.recipe import NewModel, Optimiser, Recipe, Sampling
+from schemas.recipe import FirstOptimiser, NewModel, Recipe, Sampling
 from tasks.generate import finish_batch, generate_records, spans_of
 from tasks.methods import EntiGraph, Method, Rephrase
 from tasks.refresh import refresh_snapshot
@@ -33,7 +33,7 @@ START = NewModel(
     head_size=32,
     context_tokens=1024,
     budget_tokens=65_536,
-    optimiser=Optimiser(learning_rate=1e-2, batch_tokens=2048),
+    optimiser=FirstOptimiser(learning_rate=1e-2, batch_tokens=2048),
 )
 METHODS = (Rephrase(), EntiGraph(max_entities=4, max_pairs=3, max_triples=1))
 SAMPLING = Sampling(max_tokens=256)

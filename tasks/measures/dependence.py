@@ -1,5 +1,6 @@
 """How much a batch's outputs depend on their prompts: the report's figures, of scores under own and other prompts."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +50,12 @@ class Scored:
         """
         rows = contrasts.with_columns(nats=(pl.col("low") + pl.col("high")) / 2).sort("request_id", "kind", "prompt_id")
         own = rows.filter(kind="own")
+        # What fits after its own prompt and not after a longer one could never be that one's reply.
+        fits = own.select("request_id", fits=pl.col("nats").is_not_nan())
+        is_impossible = pl.col("nats").is_nan() & pl.col("fits") & pl.col("kind").is_in(["near", "other"])
+        rows = rows.join(fits, on="request_id", how="left", maintain_order="left").with_columns(
+            nats=pl.when(is_impossible).then(-math.inf).otherwise("nats")
+        )
         width = (own["high"] - own["low"]).max()
 
         def of_kind(kind: str) -> Floats:

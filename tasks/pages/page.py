@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
+from schemas.decision import Decision
 from schemas.report import Cost, Counts, Money, Report
 from tasks.pages import plots
 from tasks.pages.reading import list_figures
@@ -36,12 +37,13 @@ SENDING: Final = {
 }
 
 
-def render_page(report: Report, validation: str | None = None) -> str:
+def render_page(report: Report, validation: str | None = None, decision: Decision | None = None) -> str:
     """Return the page as HTML. All text from outside is escaped; nothing is loaded from anywhere.
 
     Args:
         report: What to show.
         validation: Where the validation results lie, relative to the page; no link if empty.
+        decision: What the gate says of it, if it was asked.
     """
     template = open_template("batch.html.j2")
     return template.render(
@@ -50,6 +52,7 @@ def render_page(report: Report, validation: str | None = None) -> str:
         drawings=draw(report),
         costs=list_cost(report.cost),
         validation=validation,
+        decision=decision,
     )
 
 

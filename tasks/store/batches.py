@@ -24,6 +24,10 @@ TRAIN = "train "
 """What a training is called among a batch's stages, before its id: a batch may be trained on more than once."""
 
 
+YARDSTICK = "yardstick "
+"""What scoring a batch's anchors under a start is called, before the start's id."""
+
+
 SCORE = "score "
 """What a plan of scores is called among a batch's stages, before its id."""
 
@@ -96,12 +100,12 @@ def training_stage(training_id: str) -> str:
 
 def latest_scores(store: Store, batch_id: str) -> dict[str, Any] | None:
     """Return what the plan of scores that was completed last wrote down; None before the first."""
-    found = store.query(
-        "select summary from completions where batch_id = ? and starts_with(stage, ?) "
-        "order by completed_at desc limit 1",
-        *(batch_id, SCORE),
-    )
-    return None if found.is_empty() else dict(json.loads(found.item()))
+    return _latest(store, batch_id, SCORE)
+
+
+def latest_yardstick(store: Store, batch_id: str) -> dict[str, str]:
+    """Return the start that scored the batch's anchors last, before anything was trained, and where; {} before any."""
+    return _latest(store, batch_id, YARDSTICK) or {}
 
 
 def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:
@@ -117,6 +121,15 @@ def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:
 def replies_folder(folder: str, batch_id: str) -> str:
     """Return where a batch's replies lie below a profile's folder."""
     return f"{folder}/batches/{batch_id}/replies"
+
+
+def _latest(store: Store, batch_id: str, stages: str) -> dict[str, Any] | None:
+    found = store.query(
+        "select summary from completions where batch_id = ? and starts_with(stage, ?) "
+        "order by completed_at desc limit 1",
+        *(batch_id, stages),
+    )
+    return None if found.is_empty() else dict(json.loads(found.item()))
 
 
 @contextmanager

@@ -178,3 +178,19 @@ def test_scores_of_a_plan_keep_their_rows_together() -> None:
     assert scored.request_ids == again.request_ids
     assert np.array_equal(scored.others, again.others)
     assert scored.others.shape[1] == 28
+
+
+def test_a_prompt_that_leaves_no_room_for_an_output_cannot_have_led_to_it() -> None:
+    evidence, _ = batch_of(7)
+    far = pl.col("kind") == "other"
+    every_fourth = pl.int_range(pl.len()) % 4 == 0
+    ends = [
+        pl.when(far & every_fourth).then(value).otherwise(name).alias(name) for value, name in ((np.nan, "low"),) * 1
+    ]
+    unfit = evidence.contrasts.with_columns(ends).with_columns(high="low")
+    never = evidence.contrasts.with_columns(low=pl.when(far & every_fourth).then(-np.inf).otherwise("low"))
+    found, expected = (
+        measure_dependence(replace(evidence, contrasts=frame.with_columns(high="low"))) for frame in (unfit, never)
+    )
+    assert found.covering == expected.covering
+    assert found.covering.dropped == 0

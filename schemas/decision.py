@@ -1,0 +1,69 @@
+"""What the gate said of a batch, and why. Decisions are beside reports, not in them: they rest on history too."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from schemas.figure import Figure, Part
+
+FORMAT = 1
+"""Raised when the fields or the rules change, so that a batch is decided on anew."""
+
+State = Literal["held", "released", "undecided", "rejected", "accepted"]
+"""Held: a veto holds, and nothing is trained on the batch. Released: a person had it trained on all the same.
+Accepted and rejected rest on the measured gain alone; a batch with a veto is never accepted."""
+
+Outcome = Literal["vetoes", "passes", "not known", "accepts", "rejects", "undecided"]
+
+
+class Reason(Part):
+    """One thing that the gate looked at.
+
+    Attributes:
+        name: The figure.
+        found: Its value, interval and unit, or why there is none.
+        means: What holds of the batch if ``rule`` does; empty for the gain, whose rule says it.
+        rule: When it vetoes, or accepts and rejects; empty where there is nothing to compare with.
+    """
+
+    key: str
+    name: str
+    outcome: Outcome
+    found: str
+    means: str
+    rule: str
+    figure: Figure
+    threshold: float | None
+
+    @property
+    def words(self) -> str:
+        """What a veto says: what it means, the figure, and the threshold."""
+        return f"{self.means} ({self.name} {self.found}, and {self.rule})"
+
+    @property
+    def whole_rule(self) -> str:
+        return " if ".join(part for part in (self.means, self.rule) if part)
+
+
+class Decision(Part):
+    """One decision on one measurement of a batch, by one set of thresholds; ``release`` is why a person released it."""
+
+    format: int
+    state: State
+    headline: str
+    batch: str
+    training: str
+    measurement: str
+    thresholds: dict[str, Any]
+    reasons: list[Reason]
+    release: str
+    decided: datetime
+
+    @property
+    def shown(self) -> list[Reason]:
+        """All reasons, what decides first and what is not known last."""
+        return sorted(self.reasons, key=lambda one: (one.outcome == "not known", one.outcome == "passes"))
+
+    @property
+    def vetoes(self) -> list[Reason]:
+        """The reasons that hold it back, released or not."""
+        return [reason for reason in self.reasons if reason.outcome == "vetoes"]

@@ -1,0 +1,169 @@
+"""What the store and the pages hold of the gate's decisions."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.decision import Decision
+from schemas.errors import Held
+from schemas.profile import Gate, Profile, load_profile
+from schemas.report import Report
+from tasks.judging.decision import as_markdown, require_not_held
+from tasks.report import decide_on, measure_once, page_of, save_report
+from tasks.store import Store
+from tasks.store.batches import complete_stage
+from tasks.store.decisions import read_history
+from tasks.store.files import read_file
+from tests.evidence import make_evidence, save_evidence
+from tests.pages.test_page import Reader
+from tests.small_run import write_profile
+from tests.test_bad_input import HOUSE_FORM
+
+LENIENT = Gate(no_closer=None)
+"""The records of the made-up batch are no closer to their own anchors than to others."""
+
+EVIDENCE = make_evidence(num_anchors=24)
+BATCH, TRAINING = EVIDENCE.batch_id, EVIDENCE.training_id
+
+
+@pytest.fixture
+def place(store: Store, profile: Profile) -> Profile:
+    """A profile whose store holds a batch that was generated, judged, scored and trained on."""
+    save_evidence(store, profile, EVIDENCE)
+    return profile
+
+
+def asked(store: Store, place: Profile, training_id: str = "", release: str = "") -> Decision:
+    return decide_on(store, place, measure_once(store, place, BATCH, training_id), release)
+
+
+def states(store: Store) -> list[str]:
+    return store.query("select state from decisions order by decided_at")["state"].to_list()
+
+
+def shown(place: Profile) -> str:
+    return Reader(read_file(page_of(place, BATCH)).decode()).text
+
+
+def test_a_held_batch_is_refused_with_figure_threshold_report_and_way_out(store: Store, place: Profile) -> None:
+    decision = asked(store, place)
+    with pytest.raises(Held) as error:
+        require_not_held(decision, page_of(place, BATCH))
+    assert HOUSE_FORM.fullmatch(str(error.value))
+    (veto,) = decision.vetoes
+    assert (veto.key, veto.words in str(error.value)) == ("no_closer", True)
+    for part in (BATCH, veto.figure.interval, "above 25 %", page_of(place, BATCH), '--release "why"'):
+        assert part in str(error.value)
+
+
+def test_a_batch_is_decided_once_and_its_release_is_a_row_of_its_own(store: Store, place: Profile) -> None:
+    held = asked(store, place)
+    assert asked(store, place) == held
+    assert states(store) == ["held"]
+    released = asked(store, place, release="Ada: to see what comes of it")
+    require_not_held(released, "")
+    assert states(store) == ["held", "released"]
+    assert asked(store, place) == asked(store, place, release="another reason") == released
+    assert states(store) == ["held", "released"]
+    assert released.release == "Ada: to see what comes of it"
+
+
+def test_a_release_of_a_batch_that_is_not_held_is_no_release(store: Store, place: Profile) -> None:
+    lenient = place.model_copy(update={"gate": LENIENT})
+    decision = asked(store, lenient, release="just in case")
+    assert (decision.state, decision.release, states(store)) == ("undecided", "", ["undecided"])
+    assert asked(store, place).state == "held"
+
+
+def test_another_threshold_is_another_decision(store: Store, place: Profile) -> None:
+    assert asked(store, place).state == "held"
+    assert asked(store, place.model_copy(update={"gate": LENIENT})).state == "undecided"
+    assert asked(store, place).state == "held"
+
+
+def test_a_release_is_remembered_where_the_batch_is_measured_again_and_after_training(
+    store: Store, place: Profile
+) -> None:
+    asked(store, place, release="to see")
+    complete_stage(store, BATCH, "yardstick s", {"start": "s", "url": yardstick(place)})
+    again = asked(store, place)
+    assert (again.state, again.release) == ("released", "to see")
+    after = asked(store, place, TRAINING)
+    assert (after.state, after.release) == ("rejected", "to see")
+
+
+def test_before_training_noise_is_judged_by_the_start_that_scored_the_anchors(store: Store, place: Profile) -> None:
+    def noise() -> Any:
+        return next(reason for reason in asked(store, place).reasons if reason.key == "noise")
+
+    assert (noise().outcome, noise().threshold) == ("not known", None)
+    complete_stage(store, BATCH, "yardstick s", {"start": "s", "url": yardstick(place)})
+    anchors = measure_once(store, place, BATCH, "").entropy.anchors
+    assert (noise().outcome, noise().threshold) == ("passes", 1.5 * anchors.high)
+
+
+def yardstick(place: Profile) -> str:
+    return f"{place.folder}/scores/{TRAINING}-start-anchors.parquet"
+
+
+def test_the_page_and_the_json_beside_it_follow_the_decision(store: Store, place: Profile) -> None:
+    page = Path(save_report(store, place, BATCH, ""))
+    held = asked(store, place)
+    assert "Decision: held" in shown(place)
+    for reason in held.reasons:
+        assert reason.found in shown(place)
+        assert reason.whole_rule in shown(place)
+    assert Decision.model_validate_json(page.with_name("decision.json").read_text()) == held
+    measured = page.with_name("report.json").read_text()
+
+    released = asked(store, place, release="<b>to see</b>")
+    save_report(store, place, BATCH, "")
+    assert "Decision: released" in shown(place)
+    assert 'released: "<b>to see</b>"' in shown(place)
+    assert Decision.model_validate_json(page.with_name("decision.json").read_text()) == released
+    assert page.with_name("report.json").read_text() == measured
+    assert Report.model_validate_json(measured).batch == BATCH
+
+    save_report(store, place, BATCH, TRAINING)
+    assert "Decision: rejected" in shown(place)
+
+
+def test_the_markdown_is_the_headline_and_one_row_a_reason(store: Store, place: Profile) -> None:
+    decision = asked(store, place, TRAINING)
+    lines = as_markdown(decision).splitlines()
+    assert lines[0] == f"**{decision.headline}**"
+    assert len(lines) == 4 + len(decision.reasons)
+    assert lines[-1].endswith("| not known |")
+    assert [line.rsplit("| ", 1)[1] for line in lines[4:6]] == ["vetoes |", "rejects |"]
+
+
+def test_history_is_of_earlier_batches_of_the_same_method_and_of_the_latest_report_of_each(
+    store: Store, place: Profile
+) -> None:
+    sbp = EVIDENCE.recipe | {"method": {"kind": "sbp"}}
+    others = {"earlier": (-1, EVIDENCE.recipe), "later": (1, EVIDENCE.recipe), "other": (-1, sbp)}
+    report = measure_once(store, place, BATCH, "")
+    for batch_id, (days, recipe) in others.items():
+        at = EVIDENCE.measured_at + timedelta(days=days)
+        begin(store, batch_id, recipe, at)
+        for later, bits in ((0, 7.0), (1, 5.0)):
+            rate = report.delta_i.bits_per_byte.model_copy(update={"value": bits})
+            measured = report.model_copy(update={"delta_i": report.delta_i.model_copy(update={"bits_per_byte": rate})})
+            row = {"batch_id": batch_id, "measurement_id": str(bits), "report": measured.model_dump_json()}
+            store.insert(measurements=[row | {"measured_at": at + timedelta(hours=later)}])
+    assert [figure.value for figure in read_history(store, BATCH)] == [5.0]
+    assert [figure.value for figure in read_history(store, "earlier")] == []
+
+
+def begin(store: Store, batch_id: str, recipe: dict[str, Any], at: Any) -> None:
+    row = store.query("from batches where batch_id = ?", BATCH).row(0, named=True)
+    store.insert(batches=[row | {"batch_id": batch_id, "recipe": json.dumps(recipe), "created_at": at}])
+
+
+def test_thresholds_are_set_and_switched_off_in_the_profile(tmp_path: Path) -> None:
+    path = write_profile(tmp_path, gate={"prompt_ignored": 0.2, "no_closer": None})
+    gate = load_profile(str(path)).gate
+    assert (gate.prompt_ignored, gate.no_closer, gate.accept_rate) == (0.2, None, 0.3)
