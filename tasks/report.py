@@ -19,6 +19,7 @@ from schemas.identity import content_hash
 from schemas.profile import Profile
 from schemas.report import FORMAT, Report
 from tasks.measures.evidence import Evidence
+from tasks.overview import save_overview
 from tasks.store import Store, open_store
 from tasks.store.batches import TRAIN, latest_scores, stage_summary, training_stage, used_anchors
 from tasks.store.contrasts import read_contrasts
@@ -86,6 +87,7 @@ def save_report(store: Store, profile: Profile, batch_id: str, training_id: str)
         "measured_at": report.created,
     }
     store.insert(measurements=[row | {"report": report.model_dump_json()}])
+    save_overview(store, profile)
     return page
 
 
