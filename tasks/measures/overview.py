@@ -119,17 +119,14 @@ def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
             f"{counted} No recipe's text has certainly beaten the matched baseline; nearest comes {best.recipe}, "
             f"with {shown}."
         )
+    if not others:
+        return f"{counted} The text of {best.recipe} has beaten the matched baseline, by {shown}."
     rival = max((one.per_thousand.high for one in others if one.per_thousand.high is not None), default=None)
-    certainty = (
-        "that it beats the baseline is certain, and there is no other to compare it with"
-        if not others
-        else "that it beats the baseline is certain, that it beats every other recipe is certain too"
-        if rival is not None and best.per_thousand.low > rival
-        else "that it beats the baseline is certain, that it beats every other recipe is not"
-    )
+    is_first = rival is not None and best.per_thousand.low > rival
     return (
         f"{counted} The text of {best.recipe} gained most per 1,000 accepted tokens over the matched baseline, "
-        f"{shown}: {certainty}."
+        f"{shown}; that it beats the baseline is certain, that it beats every other recipe is "
+        f"{'too' if is_first else 'not'}."
     )
 
 

@@ -78,6 +78,7 @@ OF_RECIPES: Final = (
 TRENDS: Final = {
     "gain": ("gain, bits/byte", "synthetic", "Gain over the matched baseline. Above 0, synthetic text was worth it."),
     "delta_i": ("Delta I, bits/byte", "delta", "Delta I per byte. A fall to less than half is a collapsed generator."),
+    "dependence": ("I(p; Y) / log P", "delta", "What replies tell of their prompts. Below 0.5 prompts are ignored."),
     "accept_rate": ("accepted, share", "start", "Part of the replies that were kept. Below 0.3 most are thrown away."),
 }
 

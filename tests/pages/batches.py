@@ -36,7 +36,9 @@ def make_batch(
     untrained, unasked = (f"not measured: {why}" for why in ("no training yet", "no log-probabilities were asked for"))
     gains = {
         "advantage": unmeasured(advantage, untrained) if gain is None else moved(advantage, gain, half),
-        "synthetic": unmeasured(advantage, untrained) if gain is None else moved(advantage, gain + 0.02 + 0.004 * (number % 3), half),
+        "synthetic": unmeasured(advantage, untrained)
+        if gain is None
+        else moved(advantage, gain + 0.02 + 0.004 * (number % 3), half),
     }
     rate = {"bits_per_byte": unmeasured(bits, unasked) if delta_i is None else moved(bits, delta_i, 0.08)}
     changes = {
