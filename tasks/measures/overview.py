@@ -71,7 +71,7 @@ def draw_lines(reports: Sequence[Report]) -> Lines:
         of_noise = as_figure(Estimate(None, None, None, 0, "bits/byte", why), noise)
     known = [value for report in reports if (value := report.delta_i.bits_per_byte.value) is not None]
     enough = len(known) >= MIN_HISTORY
-    why = "ok" if enough else f"not measured: {len(known)} batches have Delta I; {MIN_HISTORY} make a median"
+    why = "ok" if enough else f"not measured: batches that have Delta I: {len(known)}; a median takes {MIN_HISTORY}"
     median = COLLAPSED * float(np.median(known)) if enough else None
     collapsed = Estimate(median, None, None, len(known), "bits/byte", why, num_clusters=len(known))
     return Lines(

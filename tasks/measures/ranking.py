@@ -33,11 +33,12 @@ def rank_correlation(predictor: ArrayLike, target: ArrayLike) -> Estimate:
     both = np.isfinite(x) & np.isfinite(y)
     x, y, n = x[both], y[both], int(both.sum())
     if n < MIN_BATCHES:
-        why = f"cannot tell: {n} batches have it; at least {MIN_BATCHES} are needed"
+        why = f"cannot tell: batches that have both figures: {n}; it takes {MIN_BATCHES}"
         return Estimate(None, None, None, n, UNIT, why)
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return Estimate(None, None, None, n, UNIT, "not measured: all batches are alike")
-    chosen = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(n, size=(RESAMPLES, n))
     found = _correlate(x[chosen], y[chosen])
     low, high = np.quantile(found[np.isfinite(found)], [0.025, 0.975])
     value = float(_correlate(x[None], y[None])[0])

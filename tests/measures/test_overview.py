@@ -89,7 +89,7 @@ def test_one_batch_has_a_headline_and_no_rank(report: Report) -> None:
         "1 batch of 1 recipe. The text of rephrase has beaten the matched baseline, by +"
     )
     assert {one.correlation.value for one in overview.foretold} == {None}
-    assert overview.lines.collapsed.status == "not measured: 1 batches have Delta I; 3 make a median"
+    assert overview.lines.collapsed.status == "not measured: batches that have Delta I: 1; a median takes 3"
 
 
 def test_a_store_without_a_report_says_so() -> None:

@@ -28,7 +28,7 @@ def test_a_batch_without_one_of_the_two_is_left_out_and_too_few_say_nothing() ->
     x = [1.0, 2.0, 3.0, 4.0, float("nan")]
     found = rank_correlation(x, [1.0, 2.0, 3.0, 4.0, 5.0])
     assert (found.value, found.n) == (None, 4)
-    assert found.status == f"cannot tell: 4 batches have it; at least {MIN_BATCHES} are needed"
+    assert found.status == f"cannot tell: batches that have both figures: 4; it takes {MIN_BATCHES}"
 
 
 def test_batches_that_are_all_alike_have_no_order() -> None:

@@ -72,7 +72,7 @@ def test_with_fewer_than_five_batches_nothing_is_foretold_and_the_page_says_why(
     page = Reader(render_overview(measure_overview(make_store(report)[:4])))
     assert page.tags.count("svg") == 4 + 1
     for name, _ in PREDICTORS.values():
-        assert f"{name}: not drawn. Cannot tell: 4 batches have it; at least 5 are needed." in page.text
+        assert f"{name}: not drawn. Cannot tell: batches that have both figures: 4; it takes 5." in page.text
 
 
 @pytest.mark.parametrize("gain", [0.01, None])
@@ -116,6 +116,7 @@ def test_no_word_of_the_page_runs_past_its_side(html: str, tmp_path: Path) -> No
 
     (tmp_path / "index.html").write_text(html)
     with open_page((tmp_path / "index.html").as_uri()) as page:
-        for width in (1280, 390):
+        for width, media in ((1280, "screen"), (390, "screen"), (720, "print")):
+            page.emulate_media(media=media)
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
