@@ -13,10 +13,16 @@ from tasks.store import Store
 from tasks.store.files import exists, read_file, write_file
 
 NEWEST = """
-select batch_id, report, is_current from (select *, report->>'$.format' = ? as is_current from measurements)
-qualify row_number() over (partition by batch_id order by is_current desc, report->>'$.training' != '' desc,
-    measured_at desc, measurement_id) = 1 order by batch_id
+with told as (
+    select *, json_extract_string(report, '$.format') = ? as is_current,
+        json_extract_string(report, '$.training') != '' as is_trained
+    from measurements)
+select batch_id, report, is_current from told
+qualify row_number() over (
+    partition by batch_id order by is_current desc, is_trained desc, measured_at desc, measurement_id) = 1
+order by batch_id
 """
+"""Of each batch one report: of this format if there is one, of a training if there is one, the newest of those."""
 
 
 def save_overview(store: Store, profile: Profile) -> str:

@@ -1,6 +1,7 @@
 """The page over all batches, as a store's reports bring it about."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ from schemas.overview import Overview
 from schemas.profile import Profile
 from schemas.report import FORMAT
 from tasks.overview import read_batches, save_overview
-from tasks.report import save_report
+from tasks.report import load_report, save_report
 from tasks.store import Store
 from tasks.store.files import read_file
 from tests.evidence import make_evidence, save_evidence
@@ -28,7 +29,10 @@ def test_a_report_brings_its_batch_onto_the_page_and_training_replaces_it(store:
     (before,) = read_overview(profile).standings
     assert before.gain.status == "not measured: no model was trained on this batch yet"
     save_report(store, profile, evidence.batch_id, evidence.training_id)
-    save_report(store, profile, evidence.batch_id, "")  # asked for once more: the training's is shown all the same
+    without = load_report(store, evidence.batch_id, "")
+    row = {"batch_id": evidence.batch_id, "measurement_id": "later", "measured_at": without.created + timedelta(days=9)}
+    store.insert(measurements=[row | {"report": without.model_dump_json()}])
+    save_report(store, profile, evidence.batch_id, "")  # newer, and yet the training's is shown
     (after,) = read_overview(profile).standings
     assert (after.training, after.gain.status) == (evidence.training_id, "ok")
     assert (page.parent.parent / after.page).resolve() == page
