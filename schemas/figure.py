@@ -29,17 +29,17 @@ class Figure(Part):
     @property
     def number(self) -> str:
         """The value, to two significant digits of the interval's half width."""
-        return "not measured" if self.value is None else f"{self.value:,.{self._decimals}f}"
+        return "not measured" if self.value is None else f"{self.value:z,.{self._decimals}f}"
 
     @property
     def signed(self) -> str:
-        return "not measured" if self.value is None else f"{self.value:+,.{self._decimals}f}"
+        return "not measured" if self.value is None else f"{self.value:+z,.{self._decimals}f}"
 
     @property
     def interval(self) -> str:
         if self.low is None or self.high is None:
             return ""
-        return f"[{self.low:,.{self._decimals}f}, {self.high:,.{self._decimals}f}]"
+        return f"[{self.low:z,.{self._decimals}f}, {self.high:z,.{self._decimals}f}]"
 
     @property
     def _decimals(self) -> int:

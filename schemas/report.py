@@ -158,15 +158,17 @@ class Cost(Part):
     """What a batch took. Null is what was not told: by servers, or by a batch generated before this was counted.
 
     Tokens, money and ``retried_replies``, those that took more than one attempt, are of the batch as a whole,
-    however many runs made it; there is no money where no price is set. ``requests_sent retries refusals hedges``,
-    ``seconds`` (wall clock, by stage), ``tokens_per_second`` (completion tokens) and ``cache_hit_rate`` (the share of
-    prompt tokens found in the servers' prefix caches) are of the run that finished it. ``requests_sent`` counts every
-    attempt: again after a fault (``retries``), after a full server said no (``refusals``), beside a slow one
-    (``hedges``). ``scoring_tokens`` were read to find out what outputs tell of their prompts.
+    however many runs made it; there is no money where no price is set, and ``accepted_tokens`` are the completion
+    tokens of kept records. ``requests_sent retries refusals hedges``, ``seconds`` (wall clock, by stage),
+    ``tokens_per_second`` (completion tokens) and ``cache_hit_rate`` (the share of prompt tokens found in the servers'
+    prefix caches) are of the run that finished it. ``requests_sent`` counts every attempt: again after a fault
+    (``retries``), after a full server said no (``refusals``), beside a slow one (``hedges``). ``scoring_tokens`` were
+    read to find out what outputs tell of their prompts.
     """
 
     prompt_tokens: int
     completion_tokens: int
+    accepted_tokens: int | None = None
     money: Money | None = None
     retried_replies: int | None = None
     requests_sent: int | None = None

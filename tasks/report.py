@@ -22,6 +22,7 @@ from schemas.profile import Profile
 from schemas.report import FORMAT, Report
 from tasks.judging.decision import as_markdown, decide_once
 from tasks.measures.evidence import Evidence
+from tasks.overview import save_overview
 from tasks.store import Store, open_store
 from tasks.store.batches import TRAIN, latest_scores, latest_yardstick, stage_summary, training_stage, used_anchors
 from tasks.store.contrasts import read_contrasts
@@ -81,6 +82,7 @@ def save_report(store: Store, profile: Profile, batch_id: str, training_id: str)
     decision = decide_on(store, profile, report)
     write_report(report, decision, page)
     log.info("Batch %s: %s", batch_id, decision.headline)
+    save_overview(store, profile)
     return page
 
 

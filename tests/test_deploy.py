@@ -84,7 +84,7 @@ def finished(site: Site) -> tuple[str, Path]:
     given = parameters(write_corpus(site.folder / "corpus"), write_profile(site.folder))
     status, flow_run_id = site.run("cycle/embedded", **given)
     assert status == 0, site.read(f"flow_runs/{flow_run_id}")["state"]["message"]
-    (batch,) = (site.folder / "data" / "batches").iterdir()
+    (batch,) = (site.folder / "data" / "batches").glob("*/")
     return flow_run_id, batch
 
 

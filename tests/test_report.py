@@ -185,6 +185,7 @@ def test_the_cost_holds_what_the_engine_told() -> None:
         hedges=1,
         tokens_per_second=837.0,
         cache_hit_rate=0.618,
+        accepted_tokens=sum(len(text) // 4 for text in evidence.kept["text"]),
         scoring_tokens=187_654,
         training_tokens={"start": 450_000, "synthetic": 120_000, "baseline": 120_000},
         seconds={"generate": 41.3, "score": 12.5, "validate": 3.2, "train": 69.9},

@@ -91,7 +91,7 @@ class Place:
 
     @property
     def batch(self) -> Path:
-        (batch,) = self.folder.glob("data/batches/*")
+        (batch,) = self.folder.glob("data/batches/*/")
         return batch
 
     def rows(self, *left_out: str) -> dict[str, pl.DataFrame]:

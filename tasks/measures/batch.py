@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any, Final
 
+import polars as pl
+
 from schemas.report import (
     FORMAT,
     Cost,
@@ -26,7 +28,7 @@ from tasks.measures.repetition import worth_of
 from tasks.measures.texts import list_caveats_of_texts, measure_texts
 from tasks.measures.trainee import loss, measure_trainee, not_scored
 
-TOLD: Final = {*Cost.model_fields} - {"money", "seconds"}
+TOLD: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens"}
 
 
 def measure_batch(evidence: Evidence) -> Report:
@@ -70,7 +72,7 @@ def measure_batch(evidence: Evidence) -> Report:
         paper=measure_paper(evidence, delta_i, dependence, curation),
         repetition=measure_repetition(evidence.summaries.get("train", {})),
         gain=gain,
-        cost=measure_cost(evidence.summaries),
+        cost=measure_cost(evidence),
         checkpoints=evidence.checkpoints,
         caveats=list_caveats(evidence, delta_i, gain) + list_caveats_of_texts(texts.diversity),
         examples=choose_examples(evidence.kept),
@@ -130,13 +132,15 @@ def measure_repetition(trained: dict[str, Any]) -> dict[str, Repetition]:
     return found
 
 
-def measure_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
+def measure_cost(evidence: Evidence) -> Cost:
     """Return what the ledger adds up and what the engine told; an older engine told less."""
-    generated = summaries["generate"]
+    generated, asked = evidence.summaries["generate"], evidence.kept["request_ids"].explode()
+    accepted = evidence.replies.filter(pl.col("request_id").is_in(asked.implode()))["completion_tokens"].sum()
     # The engine's 0 stands for a price that was not set.
     money = Money(amount=generated["cost"], currency=generated["currency"]) if generated.get("cost") else None
     told = {name: generated[name] for name in TOLD & generated.keys()}
-    return Cost(**add_up_cost(summaries).model_dump() | told | {"money": money})
+    counted = add_up_cost(evidence.summaries).model_dump() | told
+    return Cost(**counted | {"money": money, "accepted_tokens": accepted})
 
 
 def _saved(evidence: Evidence, before: str, after: str) -> Estimate:

@@ -1,10 +1,12 @@
-"""The rows and scores that a report rests on."""
+"""The rows and scores that a report rests on, and the batches that an overview does."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 import polars as pl
+
+from schemas.report import Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +59,29 @@ class Evidence:
         """The kept records, each with its anchor's text."""
         anchors = self.anchors.select("anchor_id", "title", anchor="text")
         return self.records.filter("kept").join(anchors, on="anchor_id", how="left").sort("record_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A batch as the store has it.
+
+    Attributes:
+        recipe: As JSON.
+        stages: Those that are complete: generate, validate, score and train, the latter two with an id.
+        report: The newest of this format, one of a training before one of none; None if there is none.
+        is_outdated: There is no report but one of an earlier format.
+        requests: How many were asked; 0 before generation is complete.
+        drops: Reason to number.
+        quarantine: Reason to number of records; one with two reasons counts under both.
+    """
+
+    batch_id: str
+    recipe: dict[str, Any]
+    begun: datetime
+    stages: tuple[str, ...] = ()
+    report: Report | None = None
+    is_outdated: bool = False
+    requests: int = 0
+    records: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+    quarantine: dict[str, int] = field(default_factory=dict)

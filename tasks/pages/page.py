@@ -124,6 +124,8 @@ def _list_batch(cost: Cost) -> list[tuple[str, str, str]]:
         ("prompt tokens", f"{cost.prompt_tokens:,}", ""),
         ("completion tokens", f"{cost.completion_tokens:,}", "Of all replies, those that were dropped too."),
     ]
+    if cost.accepted_tokens is not None:
+        lines.append(("of them, accepted", f"{cost.accepted_tokens:,}", "Of the kept records: what may be trained on."))
     if cost.scoring_tokens is not None:
         lines.append(("tokens read to score outputs", f"{cost.scoring_tokens:,}", "Under prompts that are not theirs."))
     if cost.money:

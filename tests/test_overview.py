@@ -1,0 +1,67 @@
+"""The page over all batches, as a store's reports bring it about."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from schemas.overview import Overview
+from schemas.profile import Profile
+from schemas.report import FORMAT
+from tasks.overview import read_batches, save_overview
+from tasks.report import load_report, save_report
+from tasks.store import Store
+from tasks.store.files import read_file
+from tests.evidence import make_evidence, save_evidence
+
+EARLIER = "measured by an earlier version: run the flow report again"
+
+
+def read_overview(profile: Profile) -> Overview:
+    return Overview.model_validate_json(read_file(f"{profile.folder}/batches/index.json"))
+
+
+def test_a_report_brings_its_batch_onto_the_page_and_training_replaces_it(store: Store, profile: Profile) -> None:
+    evidence = make_evidence(num_anchors=20)
+    save_evidence(store, profile, evidence)
+    page = Path(save_report(store, profile, evidence.batch_id, ""))
+    (before,) = read_overview(profile).standings
+    assert before.gain.status == "not measured: no model was trained on this batch yet"
+    save_report(store, profile, evidence.batch_id, evidence.training_id)
+    without = load_report(store, evidence.batch_id, "")
+    row = {"batch_id": evidence.batch_id, "measurement_id": "later", "measured_at": without.created + timedelta(days=9)}
+    store.insert(measurements=[row | {"report": without.model_dump_json()}])
+    save_report(store, profile, evidence.batch_id, "")  # newer, and yet the training's is shown
+    (after,) = read_overview(profile).standings
+    assert (after.training, after.gain.status) == (evidence.training_id, "ok")
+    assert (page.parent.parent / after.page).resolve() == page
+    assert (page.parent / "../index.html").resolve().is_file()
+    lost = {(one.kind, one.reason): one.count for one in read_overview(profile).lost}
+    assert lost["quarantine", "too_short"] == 7
+    assert lost["drop", "cut_off"] == evidence.drops.filter(pl.col("reason") == "cut_off").height
+
+
+def test_a_report_of_another_format_is_listed_and_stops_nothing(store: Store, profile: Profile) -> None:
+    evidence = make_evidence(num_anchors=20)
+    for batch_id, report in (("a", '{"format":1,"training":"t"}'), ("b", f'{{"format":{FORMAT},"training":""}}')):
+        save_evidence(store, profile, replace(evidence, batch_id=batch_id, contrasts=None, scores={}))
+        row = {"batch_id": batch_id, "measurement_id": "m", "measured_at": evidence.measured_at, "report": report}
+        store.insert(measurements=[row])
+    save_evidence(store, profile, evidence)
+    save_report(store, profile, evidence.batch_id, "")
+    overview = read_overview(profile)
+    assert [one.batch for one in overview.standings] == [evidence.batch_id]
+    assert [(one.batch, one.why) for one in overview.unmeasured] == [("a", EARLIER), ("b", EARLIER)]
+
+
+def test_a_page_that_says_all_is_not_written_again_and_one_that_is_gone_is(store: Store, profile: Profile) -> None:
+    page = Path(save_overview(store, profile))
+    assert read_batches(store) == []
+    written = page.stat().st_mtime_ns
+    save_overview(store, profile)
+    assert page.stat().st_mtime_ns == written
+    page.unlink()
+    save_overview(store, profile)
+    assert page.read_bytes().count(b"No batch of this store was measured yet.") == 1
+    assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", "index.json"]
