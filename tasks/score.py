@@ -13,6 +13,7 @@ from schemas.recipe import Recipe, Scoring
 from tasks.measures.contrast_plan import ContrastPlan, plan_contrasts
 from tasks.progress import Bar
 from tasks.runner import slot
+from tasks.serving import CannotScore
 from tasks.serving.engine import engine
 from tasks.serving.replay import replay
 from tasks.serving.scorer import Scorer
@@ -50,7 +51,8 @@ def score_outputs(
         folder: The generator's weights; None for a model that servers have.
 
     Raises:
-        ServerError: No text can be scored.
+        CannotScore: The generator scores no text.
+        ServerError: It is down.
     """
     begun, plan_id = time.monotonic(), name_plan(plan)
     scorer = _recall(store, place, recipe, plan, contrasts_folder(place.folder, recipe.batch_id, plan_id))
@@ -104,7 +106,14 @@ def plan_batch_scores(place: Profile, batch_id: str, scoring: Scoring) -> Contra
 @task(cache_policy=NO_CACHE, task_run_name="score outputs")
 def score_plan(place: Profile, recipe: Recipe, folder: str | None, plan: ContrastPlan) -> None:
     with slot(place), Bar(f"score {recipe.batch_id}", "outputs") as bar:
-        score_outputs(open_store(place), place, recipe, folder, plan, bar)
+        try:
+            score_outputs(open_store(place), place, recipe, folder, plan, bar)
+        except CannotScore:
+            logger.warning(
+                "scoring outputs of batch %s: the servers have no /tokenize; vLLM has. Nothing is scored: the report "
+                "does not say what replies tell of their prompts, and all else goes on.",
+                recipe.batch_id,
+            )
 
 
 def why_not_scored(store: Store, place: Profile, batch_id: str, plan: ContrastPlan) -> str:

@@ -11,6 +11,7 @@ from schemas.profile import Profile, Servers
 from schemas.recipe import Recipe, Sampling, Scoring
 from tasks.progress import Bar
 from tasks.score import name_plan, plan_scores, score_outputs, why_not_scored
+from tasks.serving import CannotScore
 from tasks.serving.replay import replay
 from tasks.serving.scorer import Scorer
 from tasks.store import Store, group_commit, open_store
@@ -126,6 +127,18 @@ def test_scores_through_a_server_that_fails_at_times_are_those_of_one_that_does_
                 part.unlink()
     assert found[0].equals(found[1])
     assert found[0].filter(pl.col("low").is_finite()).height == found[0].height
+
+
+def test_servers_that_score_no_text_are_found_out_and_nothing_is_said_to_be_done(
+    store: Store, profile: Profile
+) -> None:
+    recipe = recipe_on(write_corpus(store))
+    with stub_server(StubOptions(can_tokenize=False)) as stub:
+        place = on_servers(profile, stub)
+        generate(place, recipe)
+        with pytest.raises(CannotScore):
+            score(place, recipe, None)
+    assert latest_scores(store, recipe.batch_id) is None
 
 
 def test_servers_that_tell_no_logprobs_are_not_asked_and_no_budget_buys_nothing(store: Store, profile: Profile) -> None:

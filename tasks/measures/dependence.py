@@ -18,6 +18,7 @@ from tasks.measures.information import (
 )
 
 NOT_SCORED = "not measured: no output was scored under other prompts; the flow score does it"
+NO_SCORE = "not measured: the servers gave no score; vLLM does, by prompt_logprobs"
 ONE_PROMPT_EACH = "not measured: no document was asked about by several prompts that were all scored"
 NO_DOCUMENT = "not measured: no document stands word for word in its prompts"
 
@@ -93,7 +94,9 @@ def measure_dependence(evidence: Evidence) -> Dependence:
     """Return how much outputs tell of their prompts and documents; each figure says why where it has no value."""
     scored = scored_outputs(evidence)
     if scored is None:
-        return _not_scored()
+        return _not_scored(NOT_SCORED)
+    if np.isnan(scored.own).all():
+        return _not_scored(NO_SCORE)
     found, facet, null = scored.information(), _facet(scored), _null(scored)
     drift = _drift(evidence, scored)
     covering = replace(found.fpc_bc, low=found.low, high=found.high)
@@ -219,8 +222,8 @@ def _curve(scored: Scored) -> list[CurvePoint]:
     return points
 
 
-def _not_scored() -> Dependence:
-    nothing = Estimate(None, None, None, 0, "nats/record", NOT_SCORED)
+def _not_scored(why: str) -> Dependence:
+    nothing = Estimate(None, None, None, 0, "nats/record", why)
     figure = as_figure(nothing, "of outputs scored under prompts that are not theirs")
     return Dependence(
         **dict.fromkeys(("covering", "incl", "fpc", "fpc_bc", "document", "facet", "pmi_null", "drift"), figure),

@@ -30,6 +30,10 @@ class Refused(Exception):
         self.reason = reason
 
 
+class CannotScore(Refused):
+    """It answers requests, and scores no text."""
+
+
 class Unreachable(ServerError):
     """A server is down, overloaded or failing: it may be back later, without anybody mending a setting."""
 
@@ -94,7 +98,7 @@ class Generator(Protocol):
 
         Raises:
             TryAgain, ServerError: As for ``complete``.
-            Refused: It scores no text at all.
+            CannotScore: It scores no text at all.
         """
         ...
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from schemas.recipe import Sampling
 from schemas.rows import Anchor, Prompt, Reply, Request
 from tasks.measures.contrast_plan import Contrast, ContrastPlan
-from tasks.serving import UNFIT, Refused
+from tasks.serving import UNFIT, CannotScore, Refused
 from tasks.serving.driver import first_failure
 from tasks.serving.pool import Pool
 from tasks.serving.replay import without_document
@@ -44,6 +44,7 @@ class Scorer:
         """Score outputs, several at once.
 
         Raises:
+            CannotScore: The generator scores no text.
             ServerError: No text can be scored; what landed stays.
             StoreError: Scores cannot be written down.
         """
@@ -70,6 +71,8 @@ class Scorer:
         tokens = self.replies[request_id].token_ids
         try:
             scores = await pool.score(list(prompts.values()), tokens, self.sampling, near=anchor_id)
+        except CannotScore:
+            raise
         except Refused:  # counted as what has no score
             scores = [UNFIT] * len(prompts)
         found = dict(zip(prompts, scores, strict=True))

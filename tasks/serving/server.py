@@ -9,7 +9,7 @@ from schemas.errors import ServerError
 from schemas.recipe import Sampling
 from schemas.rows import Prompt, Reply, Request
 from tasks.measures.tempering import temper
-from tasks.serving import UNFIT, Refused, Score, TryAgain, wire
+from tasks.serving import UNFIT, CannotScore, Refused, Score, TryAgain, wire
 from tasks.serving.endpoint import Endpoint
 
 LIKELIEST = 20
@@ -94,7 +94,10 @@ class Server:
         """
         if not token_ids:
             return [Score(0.0, 0.0)] * len(prompts)
-        encoded = [await self._encode(prompt) for prompt in prompts]
+        try:
+            encoded = [await self._encode(prompt) for prompt in prompts]
+        except ServerError:  # it was found well: only this path is missing
+            raise CannotScore("cannot_score") from None
         try:
             return await self._score(encoded, token_ids, sampling)
         except Refused:  # one that does not fit spoils them all

@@ -113,6 +113,13 @@ def test_what_was_not_scored_says_so_and_who_does_it() -> None:
         assert found.h_output.value is None
 
 
+def test_servers_that_give_no_score_at_all_are_said_to_give_none() -> None:
+    evidence, _ = batch_of(2)
+    nothing = evidence.contrasts.with_columns(low=pl.lit(float("nan")), high=pl.lit(float("nan")))
+    found = measure_dependence(replace(evidence, contrasts=nothing))
+    assert found.covering.status == "not measured: the servers gave no score; vLLM does, by prompt_logprobs"
+
+
 def test_scores_that_are_missing_are_left_out_and_counted_and_too_many_are_no_figure() -> None:
     evidence, _ = batch_of(2)
     for count, status in ((3, "ok"), (30, "invalid: 30 of 256 scores are not finite; at most 2% may be")):

@@ -54,6 +54,7 @@ class StubOptions:
     processed_logprobs: bool = False
     api_key: str | None = None
     metrics: str = ""
+    can_tokenize: bool = True
 
 
 class Stub:
@@ -85,7 +86,8 @@ class Stub:
         if self.options.metrics:
             app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/v1/models", self._models)
-        app.router.add_post("/tokenize", self._tokenize)
+        if self.options.can_tokenize:
+            app.router.add_post("/tokenize", self._tokenize)
         app.router.add_post("/v1/completions", self._complete)
         app.router.add_post("/v1/chat/completions", self._complete)
         runner = web.AppRunner(app, shutdown_timeout=0.05)
