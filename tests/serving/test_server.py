@@ -220,9 +220,9 @@ async def test_what_does_not_fit_has_no_score_and_spoils_no_other() -> None:
 
 
 async def test_scores_outlast_passing_faults_and_refusals() -> None:
-    faults = {"server_error": 0.2, "malformed": 0.2, "overloaded": 0.2, "reset": 0.1}
+    faults = {"server_error": 0.1, "malformed": 0.1, "overloaded": 0.1}
     with stub_server(StubOptions(faults=faults)) as stub:
-        async with pool_of(stub.url, attempts=12) as pool:
+        async with pool_of(stub.url, attempts=8) as pool:
             await pool.check()
             found = await asyncio.gather(*(pool.score(["The mill"], (7, text), Sampling()) for text in range(20)))
     assert [score.low for (score,) in found] == [
