@@ -24,7 +24,7 @@ PER_ANCHOR = 5
 VOCABULARY = 100_000
 TOKENS = 250
 SECTIONS = {
-    "tasks.measures.batch": ("count_rows", "measure_texts", "measure_delta_i", "measure_entropy"),
+    "tasks.measures.batch": ("count_rows", "measure_texts", "measure_delta_i", "measure_curation", "measure_cost"),
     "tasks.measures.texts": (
         "read_texts",
         "near_duplicates_of",
@@ -78,6 +78,7 @@ def make_batch(folder: Path, num_records: int, num_words: int) -> None:
             "token_ids": _lists(tokens, pl.Int32),
             "token_logprobs": _lists(logprobs, pl.Float32),
             "finish_reason": ["stop"] * num_records,
+            "completion_tokens": [TOKENS] * num_records,
         }
     )
     records = replies.select(
@@ -123,6 +124,7 @@ def measure(folder: Path) -> dict[str, Any]:
         logprob_semantics="processed",
         measured_at=datetime(2026, 1, 1, tzinfo=UTC),
         scores={},
+        contrasts=None,
         summaries={
             "generate": {
                 "anchors": frames["anchors"].height,

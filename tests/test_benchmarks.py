@@ -1,0 +1,16 @@
+"""Benchmarks that a change of what they measure would break."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_measures_of_a_made_up_batch_are_timed_with_their_memory() -> None:
+    command = [sys.executable, "-m", "benchmarks.measures", "--records", "400", "--json"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["records"] == 400
+    assert 0 < told["seconds"] < told["peak_rss_mb"]
