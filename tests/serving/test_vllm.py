@@ -291,7 +291,7 @@ async def test_measured_through_vllm_delta_i_and_i_are_those_of_all_outputs_enum
 ) -> None:
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=3)
     tokenizer = tokenizer_of(checkpoint)
-    prompts = [f"{town} sells {ware} in" for town in TOWNS for ware in WARES] + [f"{town} sells" for town in TOWNS]
+    prompts = [f"{town} sells{more}" for town in TOWNS for more in ("", " salt in", " wool in")]
     exact = [all_outputs(checkpoint, tokenizer.encode(one), tokenizer.eos_token_id, sampling) for one in prompts]
     assert sum(exact[0].values()) == pytest.approx(1, abs=1e-4)
     own = np.repeat(np.arange(len(prompts)), 8)
@@ -307,7 +307,7 @@ async def test_measured_through_vllm_delta_i_and_i_are_those_of_all_outputs_enum
     least, most = conditional_entropy(-high[rows, own], own), conditional_entropy(-low[rows, own], own)
     truth = float(np.mean([entropy(outputs) for outputs in exact]))
     assert least.low <= truth <= most.high
-    assert most.high - least.low < 0.6
+    assert most.high - least.low < 0.9
     others = np.stack([np.delete(row, at) for row, at in zip(low, own, strict=True)])
     found = mutual_information(low[rows, own], others, len(prompts), own)
     assert found.low <= entropy(mixed(exact)) - truth <= found.high
