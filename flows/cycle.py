@@ -18,7 +18,7 @@ from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
 from tasks.serving.choosing import require_generator
 from tasks.sources import AnySource, PythonDocs
-from tasks.train import prepare_start
+from tasks.train import prepare_start, require_trainable
 
 
 @flow(name="cycle", flow_run_name="cycle-{method.kind}-on-{source.kind}")
@@ -56,6 +56,8 @@ def cycle(
     """
     place = load_profile(profile)
     require_generator(place, method, served_model)
+    if not dry_run:
+        require_trainable(place)
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,

@@ -104,8 +104,10 @@ class Prices(Parameters):
 
 
 class Training(Parameters):
-    device: Annotated[str, Field(description="cpu or cuda")] = "cpu"
-    rows_per_device: Annotated[int, Field(ge=1, description="packed rows in memory at once; changes no result")] = 8
+    device: Annotated[Literal["cpu", "cuda"], Field(description="cuda trains in bfloat16")] = "cpu"
+    rows_per_device: Annotated[
+        int, Field(ge=1, description="packed rows in memory at once; changes no result but bfloat16's rounding")
+    ] = 8
     save_seconds: Annotated[float, Field(gt=0, description="work at most lost to a crash")] = 30
 
 

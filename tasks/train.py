@@ -182,6 +182,14 @@ def name_training(batch_id: str, start_id: str, plan: TrainingPlan) -> str:
     return content_hash("training", batch_id, start_id, plan.model_dump(mode="json"))
 
 
+def require_trainable(place: Profile) -> None:
+    """Refuse, before anything costs time, a profile whose training device this machine does not have."""
+    if place.training.device != "cpu":
+        from tasks.models.loading import require_device
+
+        require_device(place.training.device)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")
 def prepare_start(place: Profile, snapshot_id: str, start: AnyStart) -> str:
     with Bar("pretrain the start checkpoint", "steps") as bar:

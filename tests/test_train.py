@@ -6,9 +6,10 @@ from typing import Any, cast
 
 import polars as pl
 import pytest
+import torch
 
 from schemas.errors import BadInput
-from schemas.profile import Profile
+from schemas.profile import Profile, Training
 from schemas.recipe import Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
 from tasks.methods import SBP
 from tasks.models import pretraining
@@ -23,6 +24,7 @@ from tasks.train import (
     finish_training,
     make_start,
     name_training,
+    require_trainable,
     score_training,
     split_records,
     train_arm,
@@ -227,3 +229,12 @@ def test_beside_the_weights_lies_what_was_learned_of_each_row_read_for_the_first
     rate = trained["online_nats"].sum() / trained["num_tokens"].sum()
     assert 0.5 * math.log(MODEL.vocabulary) < rate < 1.3 * math.log(MODEL.vocabulary)
     assert trained["final_nats"].sum() < trained["online_nats"].sum()
+
+
+def test_a_device_that_the_machine_does_not_have_is_refused_before_anything_is_made() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    place = Profile(name="test", training=Training(device="cuda"))
+    with pytest.raises(BadInput, match=r"looking for the device 'cuda': .*Set device in the profile"):
+        require_trainable(place)
+    require_trainable(Profile(name="test"))

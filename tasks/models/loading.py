@@ -11,15 +11,32 @@ def load_model(folder: str, device: str = "cpu") -> PreTrainedModel:
     """Return the causal language model of a checkpoint, at float32.
 
     Raises:
-        BadInput: The folder holds no such model.
+        BadInput: The folder holds no such model, or the machine has no such device.
     """
     logging.disable_progress_bar()
+    require_device(device)
     try:
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise _unreadable(folder, error) from error
     model.to(torch.device(device))  # type: ignore[arg-type]
     return model
+
+
+def require_device(device: str) -> None:
+    """Do nothing if a model can be on a device of this machine.
+
+    Raises:
+        BadInput: It cannot.
+    """
+    try:
+        torch.zeros(1, device=device)
+    except (AssertionError, RuntimeError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise BadInput(
+            f"looking for the device {device!r}: {first}; cpu, or cuda where torch finds a GPU, is allowed. "
+            "Set device in the profile, under serving or training."
+        ) from error
 
 
 def read_context(folder: str) -> int:

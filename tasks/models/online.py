@@ -26,10 +26,12 @@ class Online:
         self._is_wanted = is_wanted
         self._path = Path()
         self._rows_per_step = self._step = self._seen = 0
+        self._noted: list[tuple[list[int], torch.Tensor]] = []  # on the device: to fetch each at once stops a GPU
 
     def open(self, folder: str, rows_per_step: int, is_new: bool) -> None:
         """Begin, or go on after what was saved in a folder."""
         self._path, self._rows_per_step, self._step = Path(folder, "online.npy"), rows_per_step, -1
+        self._noted.clear()
         if not is_new and self._path.is_file():
             self.nats = np.load(self._path)
 
@@ -39,11 +41,14 @@ class Online:
             self._step, self._seen = step, 0
         first = step * self._rows_per_step + self._seen
         self._seen += len(labels)
-        for number, (row, label) in enumerate(zip(logits.detach(), labels, strict=True), first):
-            if number < len(self.nats) and self._is_wanted[number]:
-                self.nats[number] = row_loss(row, label)
+        until = min(first + len(labels), len(self.nats))
+        wanted = [number for number in range(first, until) if self._is_wanted[number]]
+        if wanted:
+            losses = [row_loss(logits[number - first].detach(), labels[number - first]) for number in wanted]
+            self._noted.append((wanted, torch.stack(losses)))
 
     def save(self) -> None:
+        self._fetch()
         partial = self._path.with_suffix(".partial")
         with partial.open("wb") as file:
             np.save(file, self.nats)
@@ -51,18 +56,24 @@ class Online:
 
     def close(self) -> None:
         """Remove what was saved: the training is over."""
+        self._fetch()
         self._path.unlink(missing_ok=True)
 
+    def _fetch(self) -> None:
+        for numbers, losses in self._noted:
+            self.nats[numbers] = losses.cpu().numpy()
+        self._noted.clear()
 
-def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> float:
-    """Return what a row costs in nats: each token but the first, given those before it.
+
+def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return what a row costs in nats, each token but the first given those before it: one number, on their device.
 
     Args:
         logits: [tokens, vocabulary].
         labels: [tokens].
     """
     losses = torch.nn.functional.cross_entropy(logits[:-1].float(), labels[1:], ignore_index=IGNORED, reduction="none")
-    return float(losses.double().sum())
+    return losses.double().sum()
 
 
 @torch.inference_mode()
@@ -72,7 +83,7 @@ def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
     losses: list[float] = []
     for at in range(0, len(rows), AT_ONCE):
         ids = torch.tensor([row["input_ids"] for row in rows[at : at + AT_ONCE]], device=model.device)
-        losses += [row_loss(*one) for one in zip(model(input_ids=ids).logits, ids, strict=True)]
+        losses += torch.stack([row_loss(*one) for one in zip(model(input_ids=ids).logits, ids, strict=True)]).tolist()
     return losses
 
 

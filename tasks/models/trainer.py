@@ -16,6 +16,7 @@ from transformers.utils import logging
 
 from schemas.profile import Training
 from schemas.recipe import Optimiser
+from tasks.models.loading import require_device
 from tasks.models.online import Online
 from tasks.models.packing import IGNORED, Row
 
@@ -35,7 +36,8 @@ def train(
 ) -> dict[str, float]:
     """Train a model on every row once, in order, and save it with its tokenizer.
 
-    An interrupted run resumes from what it saved in ``folder`` and ends with the same weights.
+    An interrupted run resumes from what it saved in ``folder`` and ends with the same weights; on a GPU to bfloat16's
+    rounding, whose sums are not always in the same order.
 
     Args:
         rows: Packed or paired rows; the order is the order of training.
@@ -47,6 +49,7 @@ def train(
         ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
     """
     logging.disable_progress_bar()
+    require_device(place.device)
     longest = max(len(row["input_ids"]) for row in rows)
     rows_per_step = max(1, optimiser.batch_tokens // longest)
     rows_at_once = max(part for part in range(1, place.rows_per_device + 1) if rows_per_step % part == 0)

@@ -130,16 +130,16 @@ class EmbeddedEngine:
     def _forward(self, last: torch.Tensor, length: torch.Tensor) -> np.ndarray[Any, Any]:
         assert self._cache is not None
         device = self.network.device
-        self._cache.positions = length.to(device)
-        visible = torch.arange(self.context) <= length[:, None]
-        mask = torch.zeros(visible.shape).masked_fill(~visible, torch.finfo(torch.float32).min)[:, None, None, :]
+        length = self._cache.positions = length.to(device)
+        hidden = torch.arange(self.context, device=device) > length[:, None]
+        mask = torch.zeros(hidden.shape, device=device).masked_fill(hidden, torch.finfo(torch.float32).min)
         output = self.network(
             input_ids=last.to(device),
-            position_ids=length[:, None].to(device),
-            attention_mask=mask.to(device),
+            position_ids=length[:, None],
+            attention_mask=mask[:, None, None, :],
             past_key_values=self._cache,
         )
-        logits: np.ndarray[Any, Any] = output.logits[:, -1].double().cpu().numpy()
+        logits: np.ndarray[Any, Any] = output.logits[:, -1].cpu().double().numpy()
         return logits
 
     def _prefill(self, row: int, seat: "_Seat") -> "_Seat":
