@@ -46,14 +46,14 @@ def temper(
     least, most = _tail(known, temperature, vocabulary)
     total = powers.sum(axis=1)
     low_mass, high_mass = total + least, total + most
-    may_be_left_out = is_left_out = np.zeros(len(own), bool)
+    is_left_out = np.zeros(len(own), bool)
     if top_p < 1:
         likelier = (powers * (known > own[:, None] + ROUNDING)).sum(axis=1)
-        may_be_left_out, is_left_out = (likelier >= (top_p + ROUNDING) * mass for mass in (low_mass, high_mass))
+        is_left_out = likelier >= (top_p + ROUNDING) * high_mass
         low_mass, high_mass = _nucleus(powers, low_mass, top_p), _nucleus(powers, high_mass, top_p, upper=True)
     low = own / temperature - np.log(high_mass)
     high = np.minimum(own / temperature - np.log(low_mass), 0.0)
-    return np.where(may_be_left_out, -np.inf, low), np.where(is_left_out, -np.inf, high)
+    return np.where(is_left_out, -np.inf, low), np.where(is_left_out, -np.inf, high)
 
 
 def _tail(known: Floats, temperature: float, vocabulary: int) -> tuple[Floats, Floats]:

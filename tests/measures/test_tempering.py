@@ -112,6 +112,17 @@ def test_a_token_that_is_never_sampled_is_minus_infinity_where_that_can_be_known
         assert np.mean(np.isfinite(truth) == np.isfinite(high)) > 0.98
 
 
+def test_a_token_that_was_sampled_is_never_impossible_however_few_others_are_told() -> None:
+    raw = model(8, rows=400)
+    exact = sampled_from(raw, 0.7, 0.9)
+    tokens, rows = draw(np.random.default_rng(9), exact), np.arange(len(raw))
+    for number in (1, 4, 20):
+        low, high = temper(raw[rows, tokens], top(raw, number), 0.7, 0.9, 100 * VOCABULARY)
+        assert np.isfinite(low).all()
+        assert np.isfinite(high).all()
+        assert (low <= exact[rows, tokens] + 1e-9).all()
+
+
 def test_at_temperature_0_the_likeliest_token_is_certain_and_every_other_impossible() -> None:
     low, high = temper([-0.1, -2.5], [[-0.1, -2.5], [-0.1, -2.5]], 0.0, 1.0, 10)
     assert low.tolist() == high.tolist() == [0.0, -np.inf]
