@@ -16,7 +16,8 @@ class Dependence(Part):
 
     ``covering`` has the point estimate and an interval that covers; the caps are what the bounds cannot exceed, in
     nats. ``drift`` is how far scoring and generation disagree on one and the same likelihood, and ``widest_bracket``
-    how much of an output's likelihood, in nats, a server that tells only the likeliest tokens leaves open.
+    how much of an output's likelihood, in nats, a server that tells only the likeliest tokens leaves open. There is no
+    ``curve`` of scores that are of another model.
     """
 
     covering: Figure

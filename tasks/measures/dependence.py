@@ -57,7 +57,7 @@ class Scored:
         rows = rows.join(fits, on="request_id", how="left", maintain_order="left").with_columns(
             nats=pl.when(is_impossible).then(-math.inf).otherwise("nats")
         )
-        width = (own["high"] - own["low"]).max()
+        widths = own["high"] - own["low"]
 
         def of_kind(kind: str) -> Floats:
             listed = own.select("request_id").join(
@@ -68,9 +68,10 @@ class Scored:
             )["nats"]
             columns = int(listed.list.len().max() or 0)  # type: ignore[arg-type]
             padded = np.full((len(listed), columns), np.nan)
-            for row, nats in enumerate(listed):
+            for row, (request_id, nats) in enumerate(zip(own["request_id"], listed, strict=True)):
                 if nats is not None:
-                    padded[row, : len(nats)] = nats
+                    # By ids, the first few would be the same prompts for all outputs.
+                    padded[row, : len(nats)] = np.random.default_rng(int(request_id, 16)).permutation(nats)
             return padded
 
         near = of_kind("near")
@@ -83,7 +84,7 @@ class Scored:
             near if near.shape[1] else None,
             null[:, 0] if null.shape[1] else np.full(own.height, np.nan),
             num_prompts,
-            float(width or 0),  # type: ignore[arg-type]
+            float(widths.filter(widths.is_finite()).max() or 0),  # type: ignore[arg-type]
         )
 
     def information(self, num_others: int | None = None) -> MutualInformation:
@@ -100,6 +101,8 @@ def measure_dependence(evidence: Evidence) -> Dependence:
     found, facet, null = scored.information(), _facet(scored), _null(scored)
     drift = _drift(evidence, scored)
     covering = replace(found.fpc_bc, low=found.low, high=found.high)
+    if covering.value is not None:
+        covering = replace(covering, value=max(0.0, covering.value))
     if why := why_another_model(drift, scored):
         covering, facet, null, *both = (
             replace(one, value=None, low=None, high=None, status=why)
@@ -108,7 +111,7 @@ def measure_dependence(evidence: Evidence) -> Dependence:
         found = replace(found, fpc=both[0], fpc_bc=both[1])
     return Dependence(
         covering=as_figure(
-            covering, f"point: fpc_bc; interval: from the lower end of incl to the upper of fpc, {OVER}"
+            covering, f"point: fpc_bc, at least 0; interval: from the lower end of incl to the upper of fpc, {OVER}"
         ),
         incl=as_figure(
             found.incl, f"log q(y | own) - log mean of q(y | own and {_others(scored)} other prompts), {OVER}"
@@ -128,7 +131,7 @@ def measure_dependence(evidence: Evidence) -> Dependence:
             null,
             f"log q(y | prompt) - log q(y | prompt without its document), above the document's part, {OVER}",
         ),
-        curve=_curve(scored),
+        curve=[] if why else _curve(scored),
         drift=as_figure(drift, "|log q at scoring - log q told at generation|, both of the own prompt"),
         widest_bracket=scored.widest_bracket,
     )

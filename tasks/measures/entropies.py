@@ -34,12 +34,15 @@ def measure_delta_i(evidence: Evidence) -> DeltaI:
         outputs = scored_outputs(evidence)
         assert outputs is not None
         nats, prompts = -outputs.own, outputs.prompt_ids
-        sizes = dict(replies.select("request_id", pl.col("text").str.len_bytes()).iter_rows())
-        num_bytes = np.array([sizes[one] for one in outputs.request_ids])
+        replies = pl.DataFrame({"request_id": outputs.request_ids}).join(
+            replies, on="request_id", how="left", maintain_order="left"
+        )
+        num_bytes = replies["text"].str.len_bytes().to_numpy()
         what = "-log q(reply | prompt), scored anew as it was sampled,"
     num_cut = int((replies["finish_reason"] == "length").sum())
+    which = f"{len(nats)} drawn from the" if semantics == "repaired" else "all"
     over = (
-        "over all replies that a record or a drop came of (a reply is one would-be record, M(p) of Gan & Liu "
+        f"over {which} replies that a record or a drop came of (a reply is one would-be record, M(p) of Gan & Liu "
         f"2024, Definition 4.2); {num_cut} of them were cut off and count as far as they go; interval over prompts"
     )
     mean, median = conditional_entropy(nats, prompts), median_entropy(nats, prompts)
@@ -62,8 +65,10 @@ def tell_semantics(evidence: Evidence) -> Semantics:
     """Return what the log-probabilities of Delta I are of; "repaired" where scores stand in for those told."""
     if evidence.recipe["sampling"]["temperature"] == 0:
         return "certain"
-    if not tells_what_was_sampled(evidence) and scored_outputs(evidence):
-        return "repaired"
+    if not tells_what_was_sampled(evidence):
+        scored = scored_outputs(evidence)
+        if scored and np.isfinite(scored.own).any():
+            return "repaired"
     return evidence.logprob_semantics
 
 

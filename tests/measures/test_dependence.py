@@ -105,6 +105,25 @@ def test_the_curve_rises_to_its_last_point_and_stays_below_its_cap() -> None:
     assert all(point.incl.value <= np.log(found.curve[-1].prompts * 64) for point in found.curve)
 
 
+def test_the_bounds_under_a_few_prompts_are_of_other_prompts_for_each_output() -> None:
+    evidence, _ = batch_of(1)
+    others = evidence.contrasts.filter(kind="other")
+    # In place of a likelihood the number of the prompt.
+    numbered = evidence.contrasts.with_columns(low=pl.col("prompt_id").str.slice(1).cast(pl.Float64)).with_columns(
+        high="low"
+    )
+    first = Scored.of(numbered, 64).others[:, 0]
+    assert len(set(first)) > 0.9 * others["prompt_id"].n_unique()
+
+
+def test_a_server_that_tells_where_a_token_may_lie_outside_the_nucleus_costs_no_report() -> None:
+    evidence, _ = batch_of(1)
+    is_first = pl.col("request_id") == evidence.replies["request_id"][0]
+    torn = evidence.contrasts.with_columns(low=pl.when(is_first).then(-np.inf).otherwise("low"))
+    found = measure_dependence(replace(evidence, contrasts=torn))
+    assert (found.covering.dropped, found.widest_bracket) == (1, 0)
+
+
 def test_what_was_not_scored_says_so_and_who_does_it() -> None:
     for evidence in (replace(make_evidence(), contrasts=None), without_logprobs(make_evidence())):
         found = measure_batch(evidence)
@@ -144,6 +163,7 @@ def test_replies_of_several_models_in_one_batch_are_found_and_only_the_bound_tha
         assert figure.value is figure.high is None
         assert "replies are of several models" in figure.status
     assert found.incl.value == measure_dependence(evidence).incl.value
+    assert found.curve == []
 
 
 def test_one_prompt_tells_nothing_and_no_share_of_nothing() -> None:
@@ -165,7 +185,11 @@ def test_raw_log_probabilities_at_another_temperature_give_way_to_scores_of_what
     warm = measure_delta_i(sampled_at(evidence, 0.7))
     own = evidence.contrasts.filter(kind="own")["low"].to_numpy()
     assert (warm.semantics, warm.nats_per_record.value) == ("repaired", pytest.approx(-own.mean()))
+    assert f"over {len(own)} drawn from the replies" in warm.nats_per_record.definition
     assert measure_curation(sampled_at(evidence, 0.7)).entropy.value is None
+    silent = evidence.contrasts.with_columns(low=pl.lit(np.nan), high=pl.lit(np.nan))
+    unrepaired = measure_delta_i(sampled_at(replace(evidence, contrasts=silent), 0.7))
+    assert (unrepaired.semantics, unrepaired.nats_per_record.status) == ("raw", "ok")
     blind = measure_batch(sampled_at(replace(make_evidence(), contrasts=None), 0.7))
     assert blind.delta_i.semantics == "raw"
     assert any("cross entropy here" in caveat for caveat in blind.caveats)
