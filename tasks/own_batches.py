@@ -28,6 +28,15 @@ from tasks.store.files import exists, read_file, write_file
 
 ARMS: Final = ("synthetic", "baseline")
 
+NEWEST: Final = """
+with told as (select *, json_extract_string(report, '$.training') as training from measurements
+    where json_extract_string(report, '$.format') = ?)
+select report from told where training != ''
+qualify row_number() over (partition by batch_id, training order by measured_at desc, measurement_id) = 1
+order by batch_id, training
+"""
+"""Of each training one report: it is measured anew where the batch was scored since, and is no further seed then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Training:
@@ -98,11 +107,9 @@ def describe_own_batches(
 
 
 def read_reports(store: Store) -> list[Report]:
-    """Return the reports of all trainings, in the order of batch and training."""
-    rows = store.query("select report from measurements order by batch_id, measurement_id")["report"]
-    written = [row for row in rows if json.loads(row)["format"] == REPORT_FORMAT]
-    found = [Report.model_validate_json(row) for row in written]
-    return sorted((each for each in found if each.training), key=lambda each: (each.batch, each.training))
+    """Return the newest report of each training, in the order of batch and training."""
+    rows = store.query(NEWEST, str(REPORT_FORMAT))["report"]
+    return [Report.model_validate_json(row) for row in rows]
 
 
 def judge_batch(trainings: list[Training], is_text: bool) -> Judged:

@@ -14,7 +14,7 @@ from schemas.profile import Profile, StorePlace
 from schemas.report import Figure
 from schemas.verification import InventedWorld, OwnBatches, Verification
 from tasks.measures.batch import measure_batch
-from tasks.own_batches import part_of, read_probes
+from tasks.own_batches import part_of, read_probes, read_reports
 from tasks.store import Store
 from tasks.store.duck import now
 from tasks.verify import run_verification
@@ -139,6 +139,17 @@ def test_several_trainings_of_a_batch_count_as_its_seeds(store: Store, profile: 
         first, second = batch.by_seed
         assert batch.verdict.value == pytest.approx((first + second) / 2)
         assert second > first
+
+
+def test_a_training_that_was_measured_again_is_no_further_seed(store: Store, profile: Profile) -> None:
+    fill(store, profile, 5)
+    (old, *_) = read_reports(store)
+    newer = old.model_copy(update={"headline": "measured again", "created": now()})
+    row = {"batch_id": old.batch, "measurement_id": "again", "measured_at": newer.created}
+    store.insert(measurements=[row | {"report": newer.model_dump_json()}])
+    reports = read_reports(store)
+    assert [report.batch for report in reports] == sorted({report.batch for report in reports})
+    assert reports[0].headline == "measured again"
 
 
 def test_a_few_own_batches_cannot_tell_and_the_page_says_how_many_are_needed(store: Store, profile: Profile) -> None:
