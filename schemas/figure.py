@@ -27,6 +27,10 @@ class Figure(Part):
     definition: str
 
     @property
+    def num_clusters(self) -> int:
+        return self.clusters
+
+    @property
     def number(self) -> str:
         """The value, to two significant digits of the interval's half width."""
         return "not measured" if self.value is None else f"{self.value:z,.{self._decimals}f}"

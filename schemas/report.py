@@ -6,7 +6,7 @@ from typing import Any, Literal
 from schemas.figure import Figure, Histogram, Part
 from schemas.information import Dependence, Paper, Trainee
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]

@@ -158,7 +158,7 @@ def _per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
     if estimate.value is None or not divisor:
         why = estimate.status if estimate.value is None else "not measured: it cost nothing that was counted"
         return replace(estimate, value=None, low=None, high=None, unit=unit, status=why)
-    return replace(weighted_sum([(1 / divisor, estimate)], unit), num_clusters=estimate.num_clusters)
+    return weighted_sum([(1 / divisor, estimate)], unit)
 
 
 def _judge(advantage: Estimate) -> Any:

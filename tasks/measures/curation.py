@@ -18,12 +18,14 @@ class Curation:
         total_variation: Between the outputs and those kept: 1 - a.
         divergence: KL(kept || outputs) in nats: -log a.
         entropy: H(S_gen | p) of what is kept, in nats per record.
+        entropy_lost: What the outputs have more of, H(M(p) | p) - H(S_gen | p), output by output.
     """
 
     accept_rate: Estimate
     total_variation: Estimate
     divergence: Estimate
     entropy: Estimate
+    entropy_lost: Estimate
 
 
 def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Curation:
@@ -48,18 +50,21 @@ def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Curation:
     variation = _mapped(rate, lambda share: 1 - share, "share")
     if not rate.value:
         nothing = replace(rate, value=None, low=None, high=None, unit="nats", status="not measured: nothing was kept")
-        return Curation(rate, variation, nothing, replace(nothing, unit="nats/record"))
+        return Curation(rate, variation, nothing, *[replace(nothing, unit="nats/record")] * 2)
     divergence = _mapped(rate, lambda share: -float(np.log(share)) + 0.0 if share else None, "nats")
-    return Curation(rate, variation, divergence, _entropy_of_kept(nats, kept, rate.value, prompt_ids))
+    of_kept = _entropy_of_kept(nats, kept, rate.value)
+    lost = nats - of_kept if rate.value < 1 else 0.0 * nats
+    entropies = (mean_of(rows, prompt_ids, "nats/record") for rows in (of_kept, lost))
+    return Curation(rate, variation, divergence, *entropies)
 
 
-def _entropy_of_kept(nats: Floats, kept: Floats, rate: float, prompt_ids: Ids) -> Estimate:
-    """Return E_kept[-log q] + log a; its interval by what each output adds to both, linearised."""
+def _entropy_of_kept(nats: Floats, kept: Floats, rate: float) -> Floats:
+    """Return rows whose mean is E_kept[-log q] + log a: what each output adds to both, linearised."""
     finite = np.isfinite(nats)
     mean = float(nats[(kept > 0) & finite].mean()) if ((kept > 0) & finite).any() else np.nan
     value = mean + float(np.log(rate))
     scores = np.where(kept > 0, nats - mean, 0.0)
-    return mean_of(value + (scores + kept - rate) / rate, prompt_ids, "nats/record")
+    return np.asarray(value + (scores + kept - rate) / rate)
 
 
 def _mapped(estimate: Estimate, falling: Callable[[float], float | None], unit: str) -> Estimate:

@@ -9,7 +9,7 @@ import polars as pl
 
 from schemas.figure import Histogram
 from schemas.report import DeltaI, Filter, Semantics
-from tasks.measures.curation import curate
+from tasks.measures.curation import Curation, curate
 from tasks.measures.dependence import scored_outputs
 from tasks.measures.estimate import as_figure
 from tasks.measures.evidence import Evidence
@@ -96,16 +96,7 @@ def likelihoods(replies: pl.DataFrame, semantics: Semantics) -> pl.DataFrame:
 
 def measure_curation(evidence: Evidence) -> Filter:
     """Return what dropping and quarantining did to the generator's distribution, as a hard filter on replies."""
-    replies = likelihoods(evidence.would_be_records, tell_semantics(evidence))
-    kept = evidence.records.filter("kept")["request_ids"].explode().implode()
-    found = curate(
-        replies["nats"].to_numpy(),
-        replies.select(pl.col("request_id").is_in(kept))["request_id"].to_numpy(),
-        replies["prompt_id"].to_numpy(),
-    )
-    if not tells_what_was_sampled(evidence):
-        why = "not measured: what was told of the replies is of another distribution than the one that was sampled"
-        found = replace(found, entropy=replace(found.entropy, value=None, low=None, high=None, status=why))
+    found = curation_of(evidence)
     rule = "over replies that a record or a drop came of, a kept record's or not; interval over prompts"
     return Filter(
         accept_rate=as_figure(found.accept_rate, f"a, replies whose record was kept, {rule}"),
@@ -113,6 +104,24 @@ def measure_curation(evidence: Evidence) -> Filter:
         divergence=as_figure(found.divergence, f"-log a, KL(kept || replies), {rule}"),
         entropy=as_figure(found.entropy, f"E_kept[-log q] + log a, {rule}"),
     )
+
+
+def curation_of(evidence: Evidence) -> Curation:
+    """Return what curation did, in estimates."""
+    replies = likelihoods(evidence.would_be_records, tell_semantics(evidence))
+    kept = evidence.records.filter("kept")["request_ids"].explode().implode()
+    found = curate(
+        replies["nats"].to_numpy(),
+        replies.select(pl.col("request_id").is_in(kept))["request_id"].to_numpy(),
+        replies["prompt_id"].to_numpy(),
+    )
+    why = why_without_logprobs(replies.height, int(replies["is_without"].sum()))
+    if not tells_what_was_sampled(evidence):
+        why = "not measured: what was told of the replies is of another distribution than the one that was sampled"
+    if not why:
+        return found
+    nothing = replace(found.entropy, value=None, low=None, high=None, status=why)
+    return replace(found, entropy=nothing, entropy_lost=nothing)
 
 
 def _histogram(nats: np.ndarray[Any, np.dtype[np.float64]]) -> Histogram:

@@ -105,21 +105,24 @@ class Measured(Protocol):
     def n(self) -> int: ...
     @property
     def status(self) -> str: ...
+    @property
+    def num_clusters(self) -> int: ...
 
 
 def weighted_sum(terms: Sequence[tuple[float, Measured]], unit: str) -> Estimate:
     """Return a sum of independent estimates, each times a weight; their half widths are added in quadrature.
 
-    It has no value if one of them has none, and then their status; no interval if one of them has none.
+    It has no value if one of them has none, and then their status; no interval if one of them has none. It rests on
+    as many rows and clusters as the smallest of them.
     """
     missing = [term.status for _, term in terms if term.value is None]
-    n = min((term.n for _, term in terms), default=0)
+    n, num_clusters = (min((getattr(term, name) for _, term in terms), default=0) for name in ("n", "num_clusters"))
     if missing:
         return Estimate(None, None, None, n, unit, missing[0])
     value = sum(weight * float(term.value or 0) for weight, term in terms)
     ends = [(weight, float(term.value or 0), term.low, term.high) for weight, term in terms]
     if any(low is None or high is None for *_, low, high in ends):
-        return Estimate(value, None, None, n, unit)
+        return Estimate(value, None, None, n, unit, num_clusters=num_clusters)
     below, above = 0.0, 0.0
     for weight, middle, low, high in ends:
         assert low is not None
@@ -127,7 +130,7 @@ def weighted_sum(terms: Sequence[tuple[float, Measured]], unit: str) -> Estimate
         down, up = abs(weight) * (middle - low), abs(weight) * (high - middle)
         below += (down if weight > 0 else up) ** 2
         above += (up if weight > 0 else down) ** 2
-    return Estimate(value, value - math.sqrt(below), value + math.sqrt(above), n, unit)
+    return Estimate(value, value - math.sqrt(below), value + math.sqrt(above), n, unit, num_clusters=num_clusters)
 
 
 def _linearised(top: Floats, bottom: Floats, names: NDArray[Any]) -> tuple[float, float | None, int]:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tasks.measures.estimate import Estimate, Floats, Measured, mean_of, ratio_of_sums, weighted_sum
+from tasks.measures.estimate import Estimate, Floats, Ids, Measured, mean_of, ratio_of_sums, weighted_sum
 
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a training took in, in nats over all its texts; intervals are over texts, not over training seeds.
+    """What a training took in, in nats over all its texts; intervals do not cover training seeds.
 
     Attributes:
         absorbed: Prequential less final loss on the training texts.
@@ -37,6 +37,7 @@ def learned(
     heldout: ArrayLike,
     heldout_bytes: ArrayLike,
     trained: tuple[ArrayLike, ArrayLike] | None = None,
+    owners: tuple[Ids, Ids] | None = None,
 ) -> Learned:
     """Return what a model absorbed of its training texts, and how much of it holds for other texts too.
 
@@ -48,6 +49,7 @@ def learned(
         heldout_bytes: [k] Their UTF-8 bytes.
         trained: Loss after training and UTF-8 bytes of texts that were trained on, read as the held-out ones were, if
             the training texts were read otherwise: packed in rows, say.
+        owners: The clusters of held-out and of ``trained`` texts; by default each is its own.
 
     Raises:
         ValueError: Columns of one set of texts differ in length.
@@ -58,7 +60,9 @@ def learned(
             f"measuring what was learnt: {len(before)} online losses, {len(after)} final ones and {len(size)} sizes; "
             "those of one set of texts must be as many. Pass one of each per text."
         )
-    sets = [_Rate.of(heldout, heldout_bytes), _Rate.of(*trained) if trained else _Rate.of(after, size)]
+    of_heldout, of_trained = owners or (None, None)
+    nats_in, bytes_in = trained or (after, size)
+    sets = [_Rate.of(heldout, heldout_bytes, of_heldout), _Rate.of(nats_in, bytes_in, of_trained)]
     absorbed = _total(before - after, len(size))
     if not all(one.num_bytes > 0 for one in sets):
         nothing = Estimate(None, None, None, 0, "nats", "not measured: no text was held out")
@@ -75,10 +79,12 @@ class _Rate:
 
     nats: Floats
     sizes: Floats
+    owners: Ids
 
     @classmethod
-    def of(cls, nats: ArrayLike, sizes: ArrayLike) -> "_Rate":
-        one = cls(np.asarray(nats, dtype=float), np.asarray(sizes, dtype=float))
+    def of(cls, nats: ArrayLike, sizes: ArrayLike, owners: Ids | None) -> "_Rate":
+        top, bottom = np.asarray(nats, dtype=float), np.asarray(sizes, dtype=float)
+        one = cls(top, bottom, np.arange(len(top)) if owners is None else owners)
         if len(one.nats) != len(one.sizes):
             raise ValueError(
                 f"measuring what was learnt: {len(one.nats)} losses and {len(one.sizes)} sizes; those of one set of "
@@ -91,8 +97,8 @@ class _Rate:
         return float(self.sizes.sum())
 
     def as_estimate(self) -> Estimate:
-        """Return nats per byte with an interval over texts."""
-        return ratio_of_sums(self.nats, self.sizes, np.arange(len(self.nats)), "nats/byte")
+        """Return nats per byte with an interval over clusters of texts."""
+        return ratio_of_sums(self.nats, self.sizes, self.owners, "nats/byte")
 
 
 def _total(nats: Floats, n: int) -> Estimate:

@@ -12,6 +12,7 @@ import polars as pl
 
 from schemas.information import Dependence, Paper
 from schemas.report import DeltaI, Filter
+from tasks.measures.entropies import curation_of
 from tasks.measures.estimate import Estimate, Floats, as_figure, mean_of, ratio_of_sums, weighted_sum
 from tasks.measures.evidence import Evidence
 from tasks.measures.trainee import learned_of, not_scored, texts_read
@@ -52,7 +53,9 @@ def measure_paper(evidence: Evidence, delta_i: DeltaI, dependence: Dependence, c
             "Delta I - (alpha + 1) H(S_anchor | W) + 2 Delta H + H(S_gen | W) + eps; half widths added in quadrature",
         ),
         curation_slack=as_figure(
-            weighted_sum([(1, added), (-1, curation.entropy)], UNIT), "H(M(p)) - H(S_gen): below 0 the bound may fail"
+            replace(curation_of(evidence).entropy_lost, unit=UNIT),
+            "H(M(p)) - H(S_gen), as Delta I less Delta I after curation, reply by reply: below 0 the bound may fail; "
+            "interval over prompts",
         ),
         prompt_slack=as_figure(
             weighted_sum([(1, known), (-1, dependence.covering)], UNIT),

@@ -17,13 +17,16 @@ from tasks.measures.likelihood import bits_per_byte
 
 CURVE_POINTS: Final = 24
 
-_NO_TEXT: Final = pl.DataFrame(schema={"text_id": pl.String, "nats": pl.Float64, "num_bytes": pl.Int64})
+_NO_TEXT: Final = pl.DataFrame(
+    schema={"text_id": pl.String, "nats": pl.Float64, "num_bytes": pl.Int64, "anchor_id": pl.String}
+)
 
 LOSS: Final = "sum of -log2 p by sum of UTF-8 bytes over {}; interval over texts"
 TAKEN_IN: Final = (
     "{}, summed over packed rows of {} that were read for the first time; each is predicted by the model of the moment "
-    "before it is learnt from (prequential) and by the final one; interval over rows"
+    "before it is learnt from (prequential) and by the final one; interval over {}"
 )
+OF_RECORDS: Final = "anchors of the records that the gap is of, half widths added in quadrature"
 
 
 def measure_trainee(evidence: Evidence) -> Trainee:
@@ -40,14 +43,18 @@ def measure_trainee(evidence: Evidence) -> Trainee:
         anchors_baseline=loss(evidence, "baseline/anchors", "anchors of the batch, after repeated anchors"),
         records_in=_records(evidence, False),
         records_out=_records(evidence, True),
-        absorbed=as_figure(found.absorbed, TAKEN_IN.format("prequential less final loss", "synthetic text")),
+        absorbed=as_figure(found.absorbed, TAKEN_IN.format("prequential less final loss", "synthetic text", "rows")),
         memorised=as_figure(
             found.memorised,
-            TAKEN_IN.format("loss per byte of held-out less that of trained records, times bytes", "synthetic text"),
+            TAKEN_IN.format(
+                "loss per byte of held-out less that of trained records, times bytes", "synthetic text", OF_RECORDS
+            ),
         ),
-        generalised=as_figure(found.generalised, TAKEN_IN.format("absorbed less memorised", "synthetic text")),
+        generalised=as_figure(
+            found.generalised, TAKEN_IN.format("absorbed less memorised", "synthetic text", f"rows, and {OF_RECORDS}")
+        ),
         absorbed_anchors=as_figure(
-            anchors.absorbed, TAKEN_IN.format("prequential less final loss of the matched baseline", "anchors")
+            anchors.absorbed, TAKEN_IN.format("prequential less final loss of the matched baseline", "anchors", "rows")
         ),
         curve=_curve(evidence),
     )
@@ -81,6 +88,7 @@ def learned_of(evidence: Evidence, role: str, part: str) -> Learned:
         out["nats"],
         out["num_bytes"],
         (trained["nats"], trained["num_bytes"]),
+        (out["anchor_id"].to_numpy(), trained["anchor_id"].to_numpy()),
     )
 
 

@@ -50,10 +50,23 @@ def test_intervals_hold_the_exact_values_95_times_in_100() -> None:
     assert ((np.mean(held, axis=0) >= 0.91) & (np.mean(held, axis=0) <= 0.98)).all()
 
 
+def test_what_a_filter_takes_away_of_the_entropy_is_told_output_by_output() -> None:
+    source = topic_mixture(0, num_prompts=1)
+    (table,) = source.table
+    kept, prompts, held = kept_by(np.arange(len(table))), np.zeros(1000, dtype=int), []
+    exact = float(entropy(table)) - float(entropy(table[kept] / table[kept].sum()))
+    for run in range(200):
+        outputs = source.draw(RNG(run), prompts)
+        lost = curate(-source.score(prompts, outputs), kept_by(outputs), np.arange(1000)).entropy_lost
+        held.append(lost.low <= exact <= lost.high)
+    assert 0.91 <= np.mean(held) <= 0.98
+
+
 def test_a_filter_that_keeps_all_does_nothing() -> None:
     found = curate([2.0, 4.0], [True, True], ["a", "b"])
     assert (found.accept_rate.value, found.total_variation.value, found.divergence.value) == (1, 0, 0)
     assert found.entropy.value == 3
+    assert (found.entropy_lost.value, found.entropy_lost.low, found.entropy_lost.high) == (0, 0, 0)
     assert str(found.divergence.value) == "0.0"
 
 

@@ -48,6 +48,16 @@ def test_the_parts_add_up() -> None:
     assert found.absorbed.value == pytest.approx(found.memorised.value + found.generalised.value)
 
 
+def test_copies_of_a_held_out_text_make_no_interval_narrower() -> None:
+    rng = np.random.default_rng(3)
+    online, final, heldout, size = rng.gamma(9, 10, 30), rng.gamma(6, 10, 30), rng.gamma(7, 10, 12), np.full(12, 60)
+    once = learned(online, final, np.full(30, 60), heldout, size)
+    names = np.repeat(np.arange(12), 8)
+    copied = learned(online, final, np.full(30, 60), heldout[names], size[names], owners=(names, np.arange(30)))
+    assert copied.memorised.low == pytest.approx(once.memorised.low)
+    assert copied.memorised.num_clusters == 12
+
+
 def test_a_model_that_does_not_learn_absorbs_nothing() -> None:
     losses = np.full(10, 7.0)
     found = learned(losses, losses, np.full(10, 5), losses, np.full(10, 5))
