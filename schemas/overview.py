@@ -71,9 +71,9 @@ class Lost(Part):
 
 
 class Lines(Part):
-    """What parts the plane of I/log P and Delta I per byte into quadrants."""
+    """What parts the plane of I/log P and Delta I per byte into quadrants; null where the gate's threshold is."""
 
-    ignored: float
+    ignored: float | None
     noise: Figure
     collapsed: Figure
 

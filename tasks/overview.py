@@ -34,7 +34,7 @@ def save_overview(store: Store, profile: Profile) -> str:
     from tasks.pages.overview_page import render_overview
 
     page = f"{profile.folder}/batches/index.html"
-    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store))
+    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store), profile.gate)
     content = overview.model_dump_json(indent=2).encode()
     if not (exists(page) and exists(truth) and read_file(truth) == content):
         write_file(page, render_overview(overview).encode())

@@ -7,33 +7,27 @@ import numpy as np
 
 from schemas.figure import Figure
 from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Standing, Unmeasured
+from schemas.profile import Gate
 from schemas.report import Report
 from tasks.measures.estimate import Estimate, as_figure, ratio_of_sums
 from tasks.measures.evidence import Begun
 from tasks.measures.prediction import rank_correlation
 from tasks.measures.recipes import name_recipes, per_thousand, rank_recipes
-
-IGNORED: Final = 0.5
-"""Below this part of log P, replies say too little of which prompt they answer."""
-
-NOISE: Final = 1.5
-"""So many times the anchors' own entropy rate is more than insight adds."""
-
-COLLAPSED: Final = 0.5
-"""Below this part of the median over batches, a generator says much the same."""
-
-MIN_HISTORY: Final = 3
-"""Batches that make a median."""
+from tasks.measures.vetoes import OFF
 
 PREDICTORS: Final = ("delta_i", "dependence", "novelty", "batch_gain")
 
 
-def measure_overview(batches: Sequence[Begun]) -> Overview:
-    """Return what is said over all batches; the same batches give the same overview, in whatever order they come."""
+def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
+    """Return what is said over all batches; the same batches give the same overview, in whatever order they come.
+
+    Args:
+        gate: By its thresholds quadrants are told apart.
+    """
     in_order = sorted(batches, key=lambda batch: (batch.begun, batch.batch_id))
     names = dict(zip([b.batch_id for b in in_order], name_recipes([batch.recipe for batch in in_order]), strict=True))
     measured = [(batch, batch.report) for batch in in_order if batch.report]
-    lines = draw_lines([report for _, report in measured])
+    lines = draw_lines([report for _, report in measured], gate)
     standings = [
         _stand(number, batch, report, names[batch.batch_id], lines)
         for number, (batch, report) in enumerate(measured, start=1)
@@ -55,30 +49,39 @@ def measure_overview(batches: Sequence[Begun]) -> Overview:
     )
 
 
-def draw_lines(reports: Sequence[Report]) -> Lines:
+def draw_lines(reports: Sequence[Report], gate: Gate) -> Lines:
     """Return the lines between quadrants.
 
     Args:
         reports: Oldest batch first; the newest one whose anchors were scored is the yardstick for noise.
     """
-    rates = [report.entropy.anchors for report in reports if report.entropy.anchors.value is not None]
-    noise = f"{NOISE:g} times the entropy rate of the anchors of the newest batch that has one, as an upper bound"
-    if rates:
-        ends = {name: _times(getattr(rates[-1], name), NOISE) for name in ("value", "low", "high")}
-        of_noise = rates[-1].model_copy(update=ends | {"definition": noise})
-    else:
-        why = "not measured: the anchors of no batch were scored; training on one does it"
-        of_noise = as_figure(Estimate(None, None, None, 0, "bits/byte", why), noise)
-    known = [value for report in reports if (value := report.delta_i.bits_per_byte.value) is not None]
-    enough = len(known) >= MIN_HISTORY
-    why = "ok" if enough else f"not measured: batches that have Delta I: {len(known)}; a median takes {MIN_HISTORY}"
-    median = COLLAPSED * float(np.median(known)) if enough else None
-    collapsed = Estimate(median, None, None, len(known), "bits/byte", why, num_clusters=len(known))
     return Lines(
-        ignored=IGNORED,
-        noise=of_noise,
-        collapsed=as_figure(collapsed, f"{COLLAPSED:g} times the median of Delta I per byte over all batches"),
+        ignored=gate.prompt_ignored, noise=_draw_noise(reports, gate), collapsed=_draw_collapsed(reports, gate)
     )
+
+
+def _draw_noise(reports: Sequence[Report], gate: Gate) -> Figure:
+    rates = [report.entropy.anchors for report in reports if report.entropy.anchors.value is not None]
+    if gate.noise is None or not rates:
+        why = "not measured: the anchors of no batch were scored; training on one does it" if gate.noise else OFF
+        return as_figure(Estimate(None, None, None, 0, "bits/byte", why), "a multiple of the anchors' entropy rate")
+    ends = {name: _times(getattr(rates[-1], name), gate.noise) for name in ("value", "low", "high")}
+    noise = f"{gate.noise:g} times the entropy rate of the anchors of the newest batch that has one, as an upper bound"
+    return rates[-1].model_copy(update=ends | {"definition": noise})
+
+
+def _draw_collapsed(reports: Sequence[Report], gate: Gate) -> Figure:
+    known = [value for report in reports if (value := report.delta_i.bits_per_byte.value) is not None]
+    share, why, line = gate.collapsed_share, "ok", None
+    if share is None:
+        why = OFF
+    elif len(known) < gate.min_history:
+        why = f"not measured: batches that have Delta I: {len(known)}; a median takes {gate.min_history}"
+    else:
+        line = share * float(np.median(known))
+    collapsed = Estimate(line, None, None, len(known), "bits/byte", why, num_clusters=len(known))
+    of = "a part of" if share is None else f"{share:g} times"
+    return as_figure(collapsed, f"{of} the median of Delta I per byte over all batches")
 
 
 def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant:
@@ -91,7 +94,7 @@ def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant
         return "noisy"
     if dependence.value is None:
         return "not known"
-    return "prompt ignored" if dependence.value < lines.ignored else "healthy"
+    return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
 
 
 def foretell(

@@ -77,14 +77,19 @@ OF_RECIPES: Final = (
 
 TRENDS: Final = {
     "gain": ("gain, bits/byte", "synthetic", "Gain over the matched baseline. Above 0, synthetic text was worth it."),
-    "delta_i": ("Delta I, bits/byte", "delta", "Delta I per byte. A fall to less than half is a collapsed generator."),
-    "dependence": ("I(p; Y) / log P", "delta", "What replies tell of their prompts. Below 0.5 prompts are ignored."),
+    "delta_i": (
+        "Delta I, bits/byte",
+        "delta",
+        "Delta I per byte. A fall far below earlier batches is a collapsed generator.",
+    ),
+    "dependence": ("I(p; Y) / log P", "delta", "What replies tell of their prompts. Near 0 prompts are ignored."),
     "accept_rate": ("accepted, share", "start", "Part of the replies that were kept. Below 0.3 most are thrown away."),
 }
 
 QUADRANTS: Final = (
     "Every batch by what replies tell of their prompts and what the generator added, with 95 % intervals both ways. "
-    "Healthy is right of 0.5, between the lines. Where a batch lies describes it; only gain accepts it."
+    "Healthy is right of the upright line and between the others, at the gate's thresholds. Where a batch lies "
+    "describes it; only gain accepts it."
 )
 
 PREDICTORS: Final = {

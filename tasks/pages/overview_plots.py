@@ -48,12 +48,13 @@ def draw_quadrants(overview: Overview) -> Canvas | None:
     top = 1.18 * max(*known, lines.noise.value or 0.0)
     axes.set(xlim=(left - 0.03, right + 0.05), ylim=(0, top), xlabel="I(p; Y) / log P", ylabel="Delta I, bits/byte")
     bottom, ceiling = lines.collapsed.value or 0.0, lines.noise.value or top
-    axes.plot([lines.ignored] * 2, [bottom, ceiling], "--", color=COLOURS["muted"], linewidth=1)
+    if lines.ignored is not None:
+        axes.plot([lines.ignored] * 2, [bottom, ceiling], "--", color=COLOURS["muted"], linewidth=1)
+        _name(axes, 0.01, ceiling, "prompt ignored", "top", "left")
     for end, name, above in ((lines.noise.value, "noisy", True), (lines.collapsed.value, "collapsed", False)):
         if end is not None:
             axes.axhline(end, color=COLOURS["muted"], linewidth=1, linestyle="--")
             _name(axes, 0.99, end, name, "bottom" if above else "top", "right")
-    _name(axes, 0.01, ceiling, "prompt ignored", "top", "left")
     _name(axes, 0.99, ceiling, "healthy", "top", "right")
     _finish(axes)
     return canvas

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from schemas.overview import Overview
+from schemas.profile import Gate
 from schemas.report import Report
 from tasks.measures.batch import measure_batch
 from tasks.measures.overview import measure_overview
@@ -21,7 +22,7 @@ def report() -> Report:
 
 @pytest.fixture(scope="module")
 def overview(report: Report) -> Overview:
-    return measure_overview(make_store(report))
+    return measure_overview(make_store(report), Gate())
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_the_plots_name_quadrants_and_write_the_correlation(overview: Overview, 
 
 
 def test_with_fewer_than_five_batches_nothing_is_foretold_and_the_page_says_why(report: Report) -> None:
-    page = Reader(render_overview(measure_overview(make_store(report)[:4])))
+    page = Reader(render_overview(measure_overview(make_store(report)[:4], Gate())))
     assert page.tags.count("svg") == 4 + 1
     for name, _ in PREDICTORS.values():
         assert f"{name}: not drawn. Cannot tell: 4 batches have it; at least 5 are needed." in page.text
@@ -77,7 +78,7 @@ def test_with_fewer_than_five_batches_nothing_is_foretold_and_the_page_says_why(
 
 @pytest.mark.parametrize("gain", [0.01, None])
 def test_a_single_batch_has_a_page_with_a_quadrant_and_no_trend(report: Report, gain: float | None) -> None:
-    page = Reader(render_overview(measure_overview([make_batch(report, 1, gain)])))
+    page = Reader(render_overview(measure_overview([make_batch(report, 1, gain)], Gate())))
     assert page.tags.count("svg") == 1
     assert "A trend takes two batches." in page.text
     assert "no interval: one group of rows" in page.text
@@ -85,14 +86,14 @@ def test_a_single_batch_has_a_page_with_a_quadrant_and_no_trend(report: Report, 
 
 
 def test_where_no_output_was_scored_the_quadrants_are_not_drawn_and_the_page_says_so(report: Report) -> None:
-    page = Reader(render_overview(measure_overview(without_scores(make_store(report)[:3]))))
+    page = Reader(render_overview(measure_overview(without_scores(make_store(report)[:3]), Gate())))
     assert "Not drawn: no batch has both Delta I and I(p; Y)." in page.text
     assert "not measured: no output was scored" in page.text
     assert page.tags.count("svg") == 3
 
 
 def test_a_store_without_reports_has_a_page_that_lists_its_batches(report: Report) -> None:
-    page = Reader(render_overview(measure_overview(make_store(report)[7:])))
+    page = Reader(render_overview(measure_overview(make_store(report)[7:], Gate())))
     assert "No batch of this store was measured yet." in page.text
     assert "measured by an earlier version: run the flow report again" in page.text
     assert "not generated to the end: run the flow generate again" in page.text
@@ -102,7 +103,7 @@ def test_text_from_outside_is_shown_and_never_run(report: Report) -> None:
     hostile = [make_batch(report, number, model=f"{SCRIPT}{number}") for number in range(2)]
     for batch in hostile:
         batch.drops[SCRIPT] = 3
-    page = Reader(render_overview(measure_overview(hostile)))
+    page = Reader(render_overview(measure_overview(hostile, Gate())))
     assert not {"script", "i"} & set(page.tags)
     assert page.text.count(SCRIPT) > 4
 
@@ -120,3 +121,9 @@ def test_no_word_of_the_page_runs_past_its_side(html: str, tmp_path: Path) -> No
             page.emulate_media(media=media)
             page.set_viewport_size({"width": width, "height": 900})
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_vetoes_that_are_switched_off_draw_no_line_and_the_page_says_so(report: Report) -> None:
+    off = Gate(prompt_ignored=None, noise=None, collapsed_share=None)
+    html = render_overview(measure_overview(make_store(report), off))
+    assert html.count("witched off in the profile") == 3
