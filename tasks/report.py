@@ -205,7 +205,7 @@ def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
     gone = [url for url in urls.values() if not exists(url)]
     if gone:
         raise StoreError(
-            f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that training "
+            f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that was "
             "recorded must be there. Put them back, or run the flow train with another seed and report on that."
         )
     return {key: pl.read_parquet(io.BytesIO(read_file(url))) for key, url in urls.items()}

@@ -151,8 +151,8 @@ def score_training(store: Store, place: Profile, batch_id: str, checkpoints: dic
 def score_yardstick(store: Store, place: Profile, batch_id: str, start_id: str) -> None:
     """Score a batch's anchors under the start before anything is trained: what the gate holds Delta I against."""
     stage = f"{YARDSTICK}{start_id}"
+    url = score_set(store, place, start_id, TextSet(_as_texts(used_anchors(store, batch_id), "anchor_id")))
     if stage_summary(store, batch_id, stage) is None:
-        url = score_set(store, place, start_id, TextSet(_as_texts(used_anchors(store, batch_id), "anchor_id")))
         complete_stage(store, batch_id, stage, {"start": start_id, "url": url})
 
 

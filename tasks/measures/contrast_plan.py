@@ -119,7 +119,8 @@ def plan_contrasts(outputs: pl.DataFrame, budget_tokens: int) -> ContrastPlan:
         outputs: All outputs that could be scored: columns request_id, prompt_id, anchor_id, prompt_tokens, num_tokens.
         budget_tokens: Tokens of prompts and outputs to read, all scores together; they are never exceeded.
     """
-    prompts = outputs.select("prompt_id", "anchor_id", "prompt_tokens").unique("prompt_id").sort("prompt_id")
+    prompts = outputs.select("prompt_id", "anchor_id", "prompt_tokens").sort(pl.all())
+    prompts = prompts.unique("prompt_id", keep="first", maintain_order=True)
     order = pl.Series([unit_draw("contrast", one) for one in outputs["request_id"]], dtype=pl.Float64)
     shuffled = outputs.with_columns(order=order).sort("order", "request_id").drop("order")
     per_score = _mean(prompts["prompt_tokens"]) + _mean(outputs["num_tokens"])

@@ -1,8 +1,8 @@
 """A report as Markdown, for the run's page in Prefect."""
 
 from schemas.report import Report
+from tasks.pages.figure_lines import Line, list_figures
 from tasks.pages.page import draw_image, list_ledger
-from tasks.pages.reading import Line, list_figures
 
 
 def write_markdown(report: Report) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure as Canvas
 from schemas.decision import Decision
 from schemas.report import Cost, Counts, Money, Report
 from tasks.pages import plots
-from tasks.pages.reading import list_figures
+from tasks.pages.figure_lines import list_figures
 
 CAPTIONS: Final = {
     "gain": "Gain on held-out text, paired text by text. Right of 0 is better than no training.",

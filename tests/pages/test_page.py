@@ -10,8 +10,8 @@ import pytest
 from schemas.report import Cost, Money, Report
 from tasks.measures.batch import measure_batch
 from tasks.measures.headline import NOT_ASKED
+from tasks.pages.figure_lines import list_figures
 from tasks.pages.page import draw_image, list_cost, list_ledger, render_page
-from tasks.pages.reading import list_figures
 from tests.evidence import SCRIPT, make_evidence, without_logprobs
 
 
