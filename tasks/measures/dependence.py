@@ -71,7 +71,8 @@ class Scored:
             for row, (request_id, nats) in enumerate(zip(own["request_id"], listed, strict=True)):
                 if nats is not None:
                     # By ids, the first few would be the same prompts for all outputs.
-                    padded[row, : len(nats)] = np.random.default_rng(int(request_id, 16)).permutation(nats)
+                    rng = np.random.default_rng(int(request_id, 16))
+                    padded[row, : len(nats)] = rng.permutation(nats)
             return padded
 
         near = of_kind("near")
