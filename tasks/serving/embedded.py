@@ -1,6 +1,7 @@
 """A transformers model in this process that answers requests: continuous batching over fixed slots."""
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -26,6 +27,10 @@ SCORED_TOKENS = 2048
 """Tokens per forward pass where texts are scored: the logits of a small vocabulary then stay below 64 MB."""
 
 
+SCORED_AT_ONCE = 2
+"""Such passes side by side: more would only need more memory."""
+
+
 class EmbeddedEngine:
     """Answers requests with a local checkpoint.
 
@@ -47,6 +52,7 @@ class EmbeddedEngine:
         self._cache: SlotCache | None = None
         self._grammar = Grammar(self.tokenizer, self.network.config.vocab_size)
         self._stepping: asyncio.Task[None] | None = None
+        self._scoring = threading.Semaphore(SCORED_AT_ONCE)
 
     async def check(self) -> None:
         """The model is loaded: nothing is left to find out."""
@@ -175,6 +181,10 @@ class EmbeddedEngine:
     @torch.inference_mode()
     def _score(self, prompts: list[list[int]], text: list[int], sampling: Sampling) -> list[float]:
         """Return log q of a text after each prompt; a causal model does not see what pads the shorter ones."""
+        with self._scoring:
+            return self._score_some(prompts, text, sampling)
+
+    def _score_some(self, prompts: list[list[int]], text: list[int], sampling: Sampling) -> list[float]:
         scores: list[float] = []
         longest = max(map(len, prompts), default=0) + len(text)
         at_once = max(1, SCORED_TOKENS // max(1, longest))
