@@ -137,6 +137,7 @@ def figures(place: Place) -> dict[str, Any]:
     """Return a report without what depends on when and how fast it was made, and on how many runs made it."""
     report: dict[str, Any] = json.loads((place.batch / "report.json").read_text())
     del report["created"]
+    del report["gain"]["per_second"]
     for name in OF_ONE_RUN:
         del report["cost"][name]
     return report
