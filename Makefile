@@ -42,7 +42,7 @@ vllm: .venv-vllm/installed  ## vLLM's CPU build, in an environment of its own: 2
 
 .venv/installed: pyproject.toml requirements/constraints.txt
 	$(PYTHON) -m venv .venv
-	@echo "installing into .venv: about 2.5 GB, some minutes"
+	@echo "installing into .venv: about 4 GB, five to eight minutes"
 	$(PIP) --constraint requirements/constraints.txt torch
 	$(PIP) --constraint requirements/constraints.txt --editable '.[dev]'
 	@touch $@

@@ -51,7 +51,7 @@ def cycle(
         scoring: How much may be spent on finding out what the text tells of its prompts.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
         dry_run: Stop after generate's pre-flight. A model of our own is made before it: start, and sbp's synthesizer.
-        release: Why a batch that the gate holds is trained on all the same; it is recorded. Empty: it is not.
+        release: Why a batch that the gate holds is trained on all the same; it is recorded, and holds for that batch.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     place = load_profile(profile)

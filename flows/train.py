@@ -26,7 +26,7 @@ def train(
         batch_id: A batch, or latest for the one begun most recently.
         start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
         plan: How the model is trained on the batch, and on as many tokens of anchors beside it.
-        release: Why a batch that the gate holds is trained on all the same; it is recorded. Empty: it is not.
+        release: Why a batch that the gate holds is trained on all the same; it is recorded, and holds for that batch.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     begun = time.time()

@@ -113,7 +113,7 @@ def measure_gain(evidence: Evidence) -> Gain:
         ),
         per_second=as_figure(
             _per(advantage, sum(spent.get("seconds", 0) for spent in evidence.summaries.values()), "bits/byte/s"),
-            f"the difference by second of generating, judging, scoring and training, {paired}",
+            f"the difference by second of generating, scoring and training, {paired}",
         ),
         seeds=1,
         verdict=_judge(advantage),

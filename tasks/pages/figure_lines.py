@@ -27,7 +27,10 @@ READING: Final = {
             "By thousand tokens that the generator wrote, those that were thrown away among them: what to compare "
             "recipes by.",
         ),
-        "gain.per_second": ("Difference, by time", "By second of all that the batch took."),
+        "gain.per_second": (
+            "Difference, by time",
+            "By second of generating, scoring and training; models made before are not counted.",
+        ),
         "trainee.heldout_start": ("Held-out loss, start", "What held-out text costs the model before this training."),
         "trainee.heldout_synthetic": ("Held-out loss, synthetic", "After training on this batch; lower is better."),
         "trainee.heldout_baseline": ("Held-out loss, matched baseline", "After repeated real text; lower is better."),

@@ -23,7 +23,8 @@ CAPTIONS: Final = {
     "entropy": "Information per byte. The anchors are the yardstick.",
     "absorbed": (
         "Loss on synthetic text: just before it was learnt from, and by the final model. What lies between was "
-        "absorbed; what of it lies below the dashed line, what records cost that were held out, was memorised."
+        "absorbed. The dashed line lies as far above the final loss as records held out cost more than those trained "
+        "on: what of the absorbed lies below it was memorised."
     ),
     "losses": "Why replies and records are not trained on.",
 }
