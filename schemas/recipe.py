@@ -106,7 +106,8 @@ class Mixture(Parameters):
 
     def model_post_init(self, _context: Any) -> None:
         if abs(self.synthetic + self.anchors - 1) > 1e-9:
-            raise ValueError(f"mixture adds up to {self.synthetic + self.anchors:g}; it must add up to 1")
+            total = self.synthetic + self.anchors
+            raise ValueError(f"mixture adds up to {total:g}; synthetic and anchors together must add up to 1")
 
 
 class TrainingPlan(Parameters):

@@ -167,7 +167,10 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "train --plan.optimiser.learning-rate 0",
             "--plan.optimiser.learning-rate is '0'; input should be greater than 0. Change it.",
         ),
-        ("train --plan.mixture.synthetic 1", "mixture adds up to 1.5; it must add up to 1. Change it."),
+        (
+            "train --plan.mixture.synthetic 1",
+            "mixture adds up to 1.5; synthetic and anchors together must add up to 1. Change it.",
+        ),
         (
             "generate --seed x",
             'invalid value for --seed: unable to convert "x" into int; '
