@@ -1,6 +1,5 @@
 """The store's own batches as a subject: what their reports said beside what other texts, or own probes, then showed."""
 
-import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from tasks.report import find_scores
 from tasks.store import Store
 from tasks.store.batches import stage_summary, training_stage
 from tasks.store.checkpoints import checkpoint_folder
-from tasks.store.files import exists, read_file, write_file
+from tasks.store.files import exists, read_file, read_frame, write_frame
 
 ARMS: Final = ("synthetic", "baseline")
 
@@ -175,11 +174,9 @@ def answer(store: Store, profile: Profile, report: Report, probes: pl.DataFrame)
             nats = score_answers(
                 folder, probes["prompt"].to_list(), probes["answer"].to_list(), profile.training.device
             )
-            scores = io.BytesIO()
             size = probes["answer"].str.len_bytes().cast(pl.Int64)
-            probes.select("text_id", nats=pl.Series(nats), num_bytes=size).write_parquet(scores)
-            write_file(url, scores.getvalue())
-        found[arm] = pl.read_parquet(io.BytesIO(read_file(url)))
+            write_frame(url, probes.select("text_id", nats=pl.Series(nats), num_bytes=size))
+        found[arm] = read_frame(url)
     return found
 
 

@@ -1,6 +1,5 @@
 """The report of a batch: measured once, written as JSON and as a page, shown on the run's page."""
 
-import io
 import json
 import logging
 from typing import Any
@@ -27,7 +26,7 @@ from tasks.store import Store, open_store
 from tasks.store.batches import TRAIN, latest_scores, latest_yardstick, stage_summary, training_stage, used_anchors
 from tasks.store.contrasts import read_contrasts
 from tasks.store.duck import now
-from tasks.store.files import exists, link_to, read_file, write_file
+from tasks.store.files import exists, link_to, read_file, read_frame, write_file
 from tasks.store.records import kept_records, read_records
 from tasks.store.replies import read_replies
 
@@ -208,7 +207,7 @@ def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
             f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that was "
             "recorded must be there. Put them back, or run the flow train with another seed and report on that."
         )
-    return {key: pl.read_parquet(io.BytesIO(read_file(url))) for key, url in urls.items()}
+    return {key: read_frame(url) for key, url in urls.items()}
 
 
 def publish(report: Report, decision: Decision, page: str) -> str:

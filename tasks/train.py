@@ -1,6 +1,5 @@
 """Training: the start checkpoint, the synthesizer, the trainee and its matched baseline, and their scores."""
 
-import io
 import shutil
 import time
 from dataclasses import dataclass
@@ -18,8 +17,15 @@ from tasks.methods import SBP
 from tasks.progress import Bar
 from tasks.store import Store, open_store
 from tasks.store.batches import YARDSTICK, complete_stage, stage_summary, training_stage, used_anchors
-from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, checkpoint_plan, make_once
-from tasks.store.files import exists, write_file
+from tasks.store.checkpoints import (
+    Lineage,
+    checkpoint_folder,
+    checkpoint_metrics,
+    checkpoint_plan,
+    find_weights,
+    make_once,
+)
+from tasks.store.files import exists, write_frame
 from tasks.store.records import kept_records, read_recipe
 from tasks.store.snapshots import read_anchors
 
@@ -116,10 +122,8 @@ def score_set(store: Store, place: Profile, checkpoint_id: str, wanted: TextSet)
     if not exists(url):
         folder = checkpoint_folder(store, checkpoint_id)
         window = read_context(folder) // 2 if wanted.half else None
-        scores = io.BytesIO()
         texts = chosen["text"].to_list()
-        score_texts(folder, ids, texts, place.training.device, before, window).write_parquet(scores)
-        write_file(url, scores.getvalue())
+        write_frame(url, score_texts(folder, ids, texts, place.training.device, before, window))
     return url
 
 
@@ -226,7 +230,7 @@ def is_trained(place: Profile, batch_id: str, training_id: str) -> bool:
 
 def _adopt(store: Store, place: Profile, wanted: Checkpoint) -> str:
     """Give a checkpoint made elsewhere, or earlier in this store, its row."""
-    if store.query("select 1 from checkpoints where checkpoint_id = ?", wanted.model).height:
+    if find_weights(store, wanted.model):
         return wanted.model
     from tasks.models.existing import find_checkpoint
 

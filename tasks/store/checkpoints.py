@@ -51,7 +51,7 @@ def make_once(store: Store, folder: str, lineage: Lineage, make: Callable[[str],
         )
     checkpoint_id = lineage.checkpoint_id
     path = f"{folder}/checkpoints/{checkpoint_id}"
-    if store.query("select 1 from checkpoints where checkpoint_id = ?", checkpoint_id).height and os.path.isdir(path):
+    if find_weights(store, checkpoint_id) and os.path.isdir(path):
         return checkpoint_id
     with disk_errors(f"making {path}"):
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -78,14 +78,14 @@ def checkpoint_folder(store: Store, checkpoint_id: str) -> str:
     Raises:
         BadInput: The store has no such checkpoint.
     """
-    found = store.query("select url from checkpoints where checkpoint_id = ?", checkpoint_id)
-    if found.is_empty():
+    url = find_weights(store, checkpoint_id)
+    if url is None:
         known = store.query("select checkpoint_id from checkpoints order by created_at desc limit 5")["checkpoint_id"]
         raise BadInput(
             f"looking up checkpoint {checkpoint_id!r}: not found in the store; the latest are "
             f"{', '.join(known) or 'none'}. Use one of them, a folder or a hub id."
         )
-    return str(found.item())
+    return url
 
 
 def find_weights(store: Store, checkpoint_id: str) -> str | None:

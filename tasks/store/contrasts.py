@@ -1,12 +1,9 @@
 """Scores of outputs under prompts, as Parquet parts: each whole, and none scored twice after a crash."""
 
-import io
-
-import fsspec
 import polars as pl
 
 from schemas.identity import content_hash
-from tasks.store.files import list_files, write_file
+from tasks.store.files import list_files, read_frame, write_frame
 
 SCHEMA = {
     "request_id": pl.String,
@@ -28,17 +25,13 @@ def contrasts_folder(folder: str, batch_id: str, plan_id: str) -> str:
 def write_contrasts(folder: str, outputs: list[list[Row]]) -> None:
     """Write the scores of some outputs as one part."""
     rows = [row for output in outputs for row in output]
-    part = io.BytesIO()
-    pl.DataFrame(rows, schema=SCHEMA, orient="row").write_parquet(part)
-    write_file(f"{folder}/part-{content_hash([row[:3] for row in rows])}.parquet", part.getvalue())
+    url = f"{folder}/part-{content_hash([row[:3] for row in rows])}.parquet"
+    write_frame(url, pl.DataFrame(rows, schema=SCHEMA, orient="row"))
 
 
 def read_contrasts(folder: str) -> pl.DataFrame:
     """Return the scores that landed, once each, in the order of request, kind and prompt."""
-    parts = []
-    for url in list_files(folder, ".parquet"):
-        with fsspec.open(url, "rb") as file:
-            parts.append(pl.read_parquet(file))
+    parts = [read_frame(url) for url in list_files(folder, ".parquet")]
     rows = pl.concat([pl.DataFrame(schema=SCHEMA), *parts])
     keys = ["request_id", "kind", "prompt_id"]
     return rows.unique(keys, keep="first", maintain_order=True).sort(keys)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import posixpath
 import tempfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 import fsspec
+import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import GainloopError, StoreError
@@ -37,6 +39,13 @@ def write_file(url: str, content: bytes) -> None:
     """
     with whole_file(url, f" for {len(content):,} bytes") as file:
         file.write(content)
+
+
+def write_frame(url: str, frame: pl.DataFrame) -> None:
+    """Write a frame as one Parquet file; see ``write_file``."""
+    part = io.BytesIO()
+    frame.write_parquet(part)
+    write_file(url, part.getvalue())
 
 
 @contextmanager
@@ -75,6 +84,11 @@ def read_file(url: str) -> bytes:
     content = system.cat_file(path)
     assert isinstance(content, bytes)
     return content
+
+
+def read_frame(url: str) -> pl.DataFrame:
+    """Return the frame that a Parquet file holds."""
+    return pl.read_parquet(io.BytesIO(read_file(url)))
 
 
 def list_files(folder: str, suffix: str) -> list[str]:
