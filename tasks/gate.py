@@ -10,9 +10,9 @@ from prefect.states import Failed
 from schemas.errors import Held
 from schemas.profile import Profile
 from tasks.judging.decision import require_not_held
+from tasks.likelihoods import score_yardstick
 from tasks.report import decide_on, measure_once, page_of, publish, show_decision, write_report
 from tasks.store import Store, open_store
-from tasks.train import score_yardstick
 
 log = logging.getLogger("gainloop.gate")
 

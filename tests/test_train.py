@@ -11,6 +11,7 @@ import torch
 from schemas.errors import BadInput
 from schemas.profile import Profile, Training
 from schemas.recipe import Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
+from tasks.likelihoods import score_training
 from tasks.methods import SBP
 from tasks.models import pretraining
 from tasks.models.packing import Packed, Part, pack
@@ -25,7 +26,6 @@ from tasks.train import (
     make_start,
     name_training,
     require_trainable,
-    score_training,
     split_records,
     train_arm,
     tune_synthesizer,
@@ -141,7 +141,7 @@ def test_a_batch_that_was_not_validated_is_not_trained_on(run: Run) -> None:
 
 def test_every_likelihood_that_the_report_needs_is_scored_once(run: Run) -> None:
     checkpoints = {"start": run.start_id, **run.arms}
-    urls = score_training(run.store, run.place, run.batch_id, checkpoints)
+    urls = score_training(run.store, run.place, run.batch_id, checkpoints, lambda _done, _total: None)
     written = {url: Path(url).stat().st_mtime_ns for url in urls.values()}
 
     assert set(urls) == {
@@ -156,7 +156,7 @@ def test_every_likelihood_that_the_report_needs_is_scored_once(run: Run) -> None
     assert heldout.columns == ["text_id", "nats", "num_tokens", "num_bytes"]
     assert heldout.height == run.store.query("select 1 from anchors where heldout_draw < 0.25").height
     assert "r00" not in pl.read_parquet(urls["start/records"])["text_id"]
-    assert score_training(run.store, run.place, run.batch_id, checkpoints) == urls
+    assert score_training(run.store, run.place, run.batch_id, checkpoints, lambda _done, _total: None) == urls
     assert {url: Path(url).stat().st_mtime_ns for url in urls.values()} == written
 
 
