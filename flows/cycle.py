@@ -13,6 +13,7 @@ from flows.train import train
 from flows.validate import validate
 from schemas.profile import load_profile
 from schemas.recipe import AnyStart, NewModel, Sampling, Scoring, TrainingPlan
+from tasks.filters import AnyFilter
 from tasks.gate import as_held, why_held
 from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
@@ -25,6 +26,7 @@ from tasks.train import prepare_start, require_trainable
 def cycle(
     source: AnySource = PythonDocs(),
     method: AnyMethod = SBP(),
+    filters: tuple[AnyFilter, ...] = (),
     start: AnyStart = NewModel(),
     served_model: str = "",
     served_revision: str = "",
@@ -42,6 +44,7 @@ def cycle(
     Args:
         source: Where the documents are.
         method: How text is made of them.
+        filters: What each record must pass to be kept, one after the other; judges ask the generator itself.
         start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
         served_model: A model of the profile's servers that writes the text; empty: start itself does.
         served_revision: What tells it from another model of its name; empty: what the servers say.
@@ -61,6 +64,7 @@ def cycle(
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,
+        filters,
         snapshot_id,
         start,
         served_model,

@@ -13,8 +13,8 @@ from schemas.errors import ServerError
 from schemas.profile import Profile
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, Answer, Reply, Request
-from tasks.methods import read_method
-from tasks.methods.method import reason_to_drop
+from tasks.asking.conversation import reason_to_drop
+from tasks.methods.pipeline import read_pipeline
 from tasks.runner import slot
 from tasks.serving.driver import Driver
 from tasks.serving.engine import engine
@@ -104,7 +104,7 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
     )
 
     async def ask(pool: Pool) -> tuple[list[tuple[Request, Answer]], str]:
-        driver = Driver(read_method(recipe.method), pool, recipe.sampling, recipe.seed, log)
+        driver = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log)
         return await driver.ask_first(anchors), pool.state
 
     with engine(place, recipe, folder) as lent:
@@ -113,7 +113,7 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
     faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, asked, strict=True)]
     _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
     replies = [answer for _, answer in asked if isinstance(answer, Reply)]
-    max_requests = read_method(recipe.method).max_requests * drawn.height
+    max_requests = read_pipeline(recipe).max_requests * drawn.height
     # Prompts grow with their anchors; replies are taken to be as long as the first ones.
     answered = [
         len(anchor.text.encode()) for anchor, (_, answer) in zip(anchors, asked, strict=True) if answer in replies

@@ -85,6 +85,8 @@ def _write(asked: dict[str, Any], num_words: int) -> str:
 
 def _instance(schema: dict[str, Any], rng: Random) -> Any:
     """Return a value that a JSON schema allows, of the types that the project's methods ask for."""
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
     match schema["type"]:
         case "object":
             return {name: _instance(part, rng) for name, part in schema.get("properties", {}).items()}
@@ -95,7 +97,7 @@ def _instance(schema: dict[str, Any], rng: Random) -> Any:
             return rng.randint(schema.get("minimum", 0), schema.get("maximum", 9))
         case "boolean":
             return rng.random() < 0.5
-    return rng.choice(schema["enum"]) if "enum" in schema else f"{rng.choice(WORDS)} {rng.choice(WORDS)}"
+    return f"{rng.choice(WORDS)} {rng.choice(WORDS)}"
 
 
 def _likeliest(before: int, cooling: float) -> dict[str, float]:
