@@ -16,7 +16,7 @@ from tests.methods.playing import make_reply, obey, play
 
 GOLDEN = Path(__file__).parent / "golden"
 ANCHOR = Anchor(
-    "The mill by the river was built in 1874 for the bakers of seven towns. It grinds rye in winter and oats in spring, "
+    "The mill by the river was built in 1874 for seven towns. It grinds rye in winter and oats in spring, "
     "and its wheel is the widest in the valley.\n\nWhen the river froze in 1881, the miller's daughters turned the "
     "stones by hand for nine days, and no town went without bread. A plaque beside the door names all four of them.",
     "The mill at Ottery",
