@@ -27,6 +27,8 @@ def test_the_same_recipe_is_the_same_batch_on_every_machine() -> None:
         {"sampling": Sampling(max_tokens=10)},
         {"seed": 1},
         {"max_anchors": 10},
+        {"critic": {"max_turns": 1}},
+        {"filters": ({"kind": "judge"},)},
     ],
 )
 def test_whatever_changes_a_record_changes_the_batch(change: dict[str, Any]) -> None:
@@ -35,7 +37,7 @@ def test_whatever_changes_a_record_changes_the_batch(change: dict[str, Any]) -> 
 
 def test_every_field_of_a_recipe_is_one_that_changes_a_record() -> None:
     assert Recipe.model_fields.keys() == {
-        *("method", "snapshot_id", "model", "revision", "sampling", "seed", "max_anchors")
+        *("method", "critic", "filters", "snapshot_id", "model", "revision", "sampling", "seed", "max_anchors")
     }
 
 
