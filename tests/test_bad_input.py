@@ -150,7 +150,7 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --method.kind magic",
-            "method.kind 'magic' not found in tasks/methods/: known are entigraph, rephrase, sbp. "
+            "method.kind 'magic' not found in tasks/methods/: known are backtranslate, entigraph, rephrase, sbp. "
             "Set method.kind to one of them.",
         ),
         (
@@ -281,8 +281,11 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("generate --served-model x", r"generating by sbp with the served model 'x': .* are entigraph, rephrase\."),
-        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: entigraph, rephrase\."),
+        (
+            "generate --served-model x",
+            r"generating by sbp with the served model 'x': .* are backtranslate, entigraph, rephrase\.",
+        ),
+        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: backtranslate, entigraph, rephrase\."),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
     ],
 )
