@@ -105,6 +105,9 @@ LEAKS = (
     "retell the text above",
     "turn the text above into",
     "using only the text above",
+    "above stand a source and",
+    "above stands a passage",
+    "answer as json",
 )
 """Pieces of chat templates, of prompts, and of talk with whoever asked: none of it is a document's own text."""
 
@@ -143,6 +146,10 @@ BY_METHOD: dict[str, Suite] = {
     "implications": (
         at_most("repeated_share", 0.45, "repeats", mostly=0.5),
         at_least("least_on_subject", 0.07, "wanders_off", mostly=0.8),
+    ),
+    "backtranslate": (
+        at_most("copied_share", 1.0, "copies_anchor", mostly=0.5),  # the anchor is the answer, by intent
+        at_least("letter_share", 0.15, "not_prose", mostly=0.5),
     ),
     "sbp": (
         at_most("copied_share", 0.5, "copies_anchor", mostly=0.5),
