@@ -83,7 +83,7 @@ def command_of(flow: "Flow[Any, Any]") -> Callable[..., None]:
         try:
             place = load_profile(given["profile"])
             if "served_model" in given:
-                require_generator(place, given["method"], given["served_model"])
+                require_generator(place, *(given[name] for name in ("method", "served_model", "critic", "filters")))
         except GainloopError as error:
             stop(str(error), 2)
         try:

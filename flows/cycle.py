@@ -65,7 +65,7 @@ def cycle(
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     place = load_profile(profile)
-    require_generator(place, method, served_model)
+    require_generator(place, method, served_model, critic, filters)
     if not dry_run:
         require_trainable(place)
     if judge_model:

@@ -57,7 +57,7 @@ def generate(
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     place = load_profile(profile)
-    require_generator(place, method, served_model)
+    require_generator(place, method, served_model, critic, filters)
     snapshot_id = str(read_snapshot(open_store(place), snapshot_id)["snapshot_id"])
     model, revision, folder = _generator(
         place, snapshot_id, method, start, served_model, served_revision, sampling, seed

@@ -1,10 +1,12 @@
 """Bad input gets one sentence that says what to do next, and leaves nothing half-written."""
 
 import asyncio
+import inspect
 import io
 import re
 import shlex
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from prefect.exceptions import ParameterTypeError
 from safetensors.numpy import save_file
 
 from flows.__main__ import RESULTS, explain, last_words, make_app
@@ -21,7 +24,7 @@ from schemas.errors import GainloopError, StoreError
 from schemas.profile import Profile, Servers, load_profile
 from schemas.recipe import Checkpoint, FirstOptimiser, NewModel
 from tasks.filters import FILTERS, Judge, Novelty
-from tasks.methods import SBP
+from tasks.methods import SBP, Backtranslate
 from tasks.methods.critic import Critic
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
@@ -156,7 +159,7 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         (
             "generate --method.kind rephrase --method.draws 2",
             "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. "
-            "Set one of them, or method.kind to sbp.",
+            "Set one of them, or method.kind to sbp or backtranslate.",
         ),
         (
             "generate --method.kind sbp --method.draws 0",
@@ -193,6 +196,7 @@ def test_a_command_line_that_cannot_be_read_is_one_sentence(words: str, expected
     ("words", "expected"),
     [
         ("generate --method.draws 2", {"method": SBP(draws=2)}),
+        ("generate --method.kind backtranslate --method.draws 2", {"method": Backtranslate(draws=2)}),
         ("refresh --source.max-chars 400", {"source": PythonDocs(max_chars=400)}),
         (
             "train --start.optimiser.batch-tokens 512",
@@ -261,6 +265,23 @@ def test_a_critic_is_given_by_what_differs_from_its_defaults(words: str, expecte
     assert given.arguments == {"critic": expected}
 
 
+@pytest.mark.parametrize("name", ["generate", "cycle"])
+def test_a_deployments_form_takes_the_same_filters_and_critic_and_refuses_the_same(name: str) -> None:
+    flow = getattr(import_module(f"flows.{name}"), name)
+    defaults = {option.name: option.default for option in inspect.signature(flow.fn).parameters.values()}
+    form = {"filters": [{"kind": "judge", "least": 4}, {"kind": "novelty"}], "critic": {"max_turns": 3}}
+    given = flow.validate_parameters(defaults | form)
+
+    assert (given["filters"], given["critic"]) == ((Judge(least=4), Novelty()), Critic(max_turns=3))
+    assert set(flow.parameters.properties["filters"]["items"]["discriminator"]["mapping"]) == FILTERS.keys()
+    for wrong, found in (
+        ({"filters": [{"kind": "jugde"}]}, f"known are {FILTER_KINDS}"),
+        ({"critic": {"turns": 1}}, "turns"),
+    ):
+        with pytest.raises(ParameterTypeError, match=found):
+            flow.validate_parameters(defaults | wrong)
+
+
 @pytest.mark.parametrize("name", RESULTS)
 def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_belongs_to(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -272,7 +293,10 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
     assert "Return the" not in told
     if "--method.kind" in told:
         assert re.search(r"--method.kind CHOICE .*\[default: sbp\]", told)
-        assert re.search(r"--method.draws INT +documents sampled per anchor \[sbp\] \[default: 1\]", told)
+        assert re.search(
+            r"--method.max-pairs INT +texts on two entities, per anchor \[entigraph\] \[default: 16\]", told
+        )
+        assert re.search(r"--method.draws INT +documents sampled per anchor, by default 1 \[sbp\]; tasks sampled", told)
         assert re.search(rf"--filters {FILTER_KINDS.replace(', ', '[|]')} or JSON +What each record must pass", told)
     # What a field says of itself begins small; what would fill in for it, its parameter's own text, does not.
     assert not re.search(r"--\w[\w-]*\.(?!kind)[\w.-]+( [A-Z.]+)? {2,}[A-Z]", told)
@@ -286,6 +310,10 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
             r"generating by sbp with the served model 'x': .* are backtranslate, entigraph, rephrase\.",
         ),
         ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: backtranslate, entigraph, rephrase\."),
+        (
+            "generate --critic.max-turns 1 --filters judge --filters novelty",
+            r"generating by sbp with critic, judge: .*",
+        ),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
     ],
 )
