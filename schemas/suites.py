@@ -97,9 +97,13 @@ LEAKS = (
     "here is the rephrased",
     "here's the rewritten",
     "here's a rephrased",
+    "here is a rewritten",
+    "here's a rewritten",
     "read the following passage",
     "rewrite the following",
     "retell the text above",
+    "write the text above anew",
+    "write the passage anew as",
     "turn the text above into",
     "using only the text above",
 )

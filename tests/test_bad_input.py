@@ -146,12 +146,12 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --method.kind magic",
-            "method.kind 'magic' not found in tasks/methods/: known are entigraph, rephrase, sbp. "
+            "method.kind 'magic' not found in tasks/methods/: known are entigraph, k2_rephrase, rephrase, sbp. "
             "Set method.kind to one of them.",
         ),
         (
             "generate --method.kind rephrase --method.draws 2",
-            "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. "
+            "method 'rephrase': 'draws' is not a parameter; its parameters are chunk_tokens, kind, max_chunks, styles. "
             "Set one of them, or method.kind to sbp.",
         ),
         (
@@ -222,8 +222,11 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("generate --served-model x", r"generating by sbp with the served model 'x': .* are entigraph, rephrase\."),
-        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: entigraph, rephrase\."),
+        (
+            "generate --served-model x",
+            r"generating by sbp with the served model 'x': .* are entigraph, k2_rephrase, rephrase\.",
+        ),
+        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: entigraph, k2_rephrase, rephrase\."),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
     ],
 )

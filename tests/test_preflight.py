@@ -72,7 +72,7 @@ def test_the_budget_of_a_batch_that_is_asked_for_whole_is_what_it_takes(
     assert budget.logprob_semantics == "raw"
 
 
-@pytest.mark.parametrize(("method", "per_anchor"), [("rephrase", 2), ("entigraph", 1 + 3 + 1), ("sbp", 2)])
+@pytest.mark.parametrize(("method", "per_anchor"), [("rephrase", 2 * 4), ("entigraph", 1 + 3 + 1), ("sbp", 2)])
 def test_a_larger_batch_is_estimated_from_its_first_replies(
     profile: Profile, store: Store, snapshot_id: str, stub: Stub, method: str, per_anchor: int
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from schemas.profile import PROFILES, LocalVLLM, Profile, load_profile
 from schemas.recipe import FirstOptimiser, NewModel, Recipe, Sampling
 from tasks.generate import finish_batch, generate_records, spans_of
-from tasks.methods import EntiGraph, Method, Rephrase
+from tasks.methods import EntiGraph, K2Rephrase, Method, Rephrase
 from tasks.refresh import refresh_snapshot
 from tasks.serving.driver import Progress
 from tasks.serving.opening import served
@@ -35,7 +35,11 @@ START = NewModel(
     budget_tokens=65_536,
     optimiser=FirstOptimiser(learning_rate=1e-2, batch_tokens=2048),
 )
-METHODS = (Rephrase(), EntiGraph(max_entities=4, max_pairs=3, max_triples=1))
+METHODS = (
+    Rephrase(),
+    EntiGraph(max_entities=4, max_pairs=3, max_triples=1),
+    K2Rephrase(chunk_tokens=150, context_tokens=50, max_chunks=3),
+)
 SAMPLING = Sampling(max_tokens=256)
 
 

@@ -6,17 +6,18 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from schemas.choice import by_kind, choice
+from tasks.filters.fidelity import Fidelity
 from tasks.filters.filter import Filter
 from tasks.filters.judge import Judge
 from tasks.filters.novelty import Novelty
 
-_Filters = Judge | Novelty
+_Filters = Judge | Novelty | Fidelity
 
 FILTERS = by_kind(_Filters)
 
 AnyFilter = Annotated[_Filters, Field(discriminator="kind"), choice("filter", FILTERS, "tasks/filters/")]
 
-__all__ = ["FILTERS", "AnyFilter", "Filter", "Judge", "Novelty", "read_filters"]
+__all__ = ["FILTERS", "AnyFilter", "Fidelity", "Filter", "Judge", "Novelty", "read_filters"]
 
 
 def read_filters(filters: Sequence[dict[str, Any]]) -> tuple[Filter, ...]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.rows import Anchor, Answer, Drop, Request
-from tasks.methods import METHODS, SBP, EntiGraph, Method, Rephrase, read_method
+from tasks.methods import METHODS, SBP, EntiGraph, K2Rephrase, Method, Rephrase, read_method
 from tasks.methods.rephrase import WISHES
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, play_rounds, prompt, say, shared_start
@@ -143,7 +143,12 @@ def test_no_malformed_reply_raises_or_makes_a_wrong_record_and_all_are_counted(m
 @settings(max_examples=40, deadline=None)
 @given(
     method=st.one_of(
-        st.builds(Rephrase, styles=st.lists(st.sampled_from(STYLES), min_size=1, unique=True).map(tuple)),
+        st.builds(
+            Rephrase,
+            styles=st.lists(st.sampled_from(STYLES), min_size=1, unique=True).map(tuple),
+            max_chunks=st.just(1),
+        ),
+        st.builds(K2Rephrase, rewrites=st.integers(1, 8), max_chunks=st.just(1), verify=st.booleans()),
         st.builds(
             EntiGraph, max_entities=st.integers(2, 14), max_pairs=st.integers(0, 30), max_triples=st.integers(0, 30)
         ),
