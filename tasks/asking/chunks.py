@@ -40,7 +40,6 @@ _PIECE = re.compile(
 _INSIDE, _WORD, _LINE, _SENTENCE, _PARAGRAPH = range(5)
 
 
-# Parameters of one name are the same in every method, defaults included: the command line cannot tell them apart.
 ChunkTokens = Annotated[int, Field(ge=16, description="estimated tokens of a chunk, at most")]
 MaxChunks = Annotated[int, Field(ge=1, description="chunks used per anchor; the rest is left out")]
 

@@ -1,14 +1,13 @@
-"""The one place that runs methods: every anchor steps on its own, and a rerun re-uses what landed."""
+"""The one place that runs methods and inquiries: every anchor steps on its own, and a rerun re-uses what landed."""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from schemas.identity import content_hash
 from schemas.recipe import Sampling
-from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request
-from tasks.methods.pipeline import Pipeline
+from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request, Rounds
 from tasks.serving import Refused
 from tasks.serving.attempt import Tally
 from tasks.serving.pool import Pool
@@ -42,6 +41,12 @@ class Progress(Tally):
         return Progress(**summed, drops=drops, state=other.state or self.state)
 
 
+class Work(Protocol):
+    """What is asked about each anchor, and what comes of it: a recipe's pipeline, or a judge's inquiry."""
+
+    def rounds(self, anchor: Anchor, seed: int) -> Rounds: ...
+
+
 @dataclass
 class Driver:
     """Steps every anchor of a shard on its own and keeps the pool busy.
@@ -50,7 +55,7 @@ class Driver:
     that landed, sends only what is missing, and ends with the same records.
     """
 
-    pipeline: Pipeline
+    pipeline: Work
     pool: Pool
     sampling: Sampling
     seed: int
@@ -88,7 +93,7 @@ class Driver:
         """Send the first request that the method has for each anchor, and keep the replies for the run."""
         requests = [next(self.pipeline.rounds(anchor, self.seed))[0] for anchor in anchors]
         async with self.replies:
-            answers = await asyncio.gather(*map(self._answer, anchors, requests))
+            answers = await asyncio.gather(*map(self._answer, anchors, requests, map(self._name, requests)))
         return list(zip(requests, answers, strict=True))
 
     async def _work(self, anchor: Anchor, outcomes: dict[str, Outcome]) -> None:
@@ -115,14 +120,21 @@ class Driver:
 
     async def _answer_all(self, anchor: Anchor, requests: list[Request]) -> list[Answer]:
         if len(requests) == 1:
-            return [await self._answer(anchor, requests[0])]
+            return [await self._answer(anchor, requests[0], self._name(requests[0]))]
+        names = [self._name(request) for request in requests]
+        # Two records may lead to one and the same question: it is asked once.
         async with asyncio.TaskGroup() as round_:
-            asked = [round_.create_task(self._answer(anchor, request)) for request in requests]
-        return [answer.result() for answer in asked]
+            asked = {
+                name: round_.create_task(self._answer(anchor, request, name))
+                for name, request in dict(zip(names, requests, strict=True)).items()
+            }
+        return [asked[name].result() for name in names]
 
-    async def _answer(self, anchor: Anchor, request: Request) -> Answer:
+    def _name(self, request: Request) -> str:
+        return name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)
+
+    async def _answer(self, anchor: Anchor, request: Request, request_id: str) -> Answer:
         """Return the reply, which is on disk, or the drop that stands for it."""
-        request_id = name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)
         if landed := self.replies.take(request_id):
             self.progress.replies_reused += 1
             return landed

@@ -21,7 +21,7 @@ every_method = pytest.mark.parametrize("method", EVERY, ids=lambda method: metho
 
 STYLES = sorted(WISHES)
 
-FROM_SCRATCH: dict[str, str] = {}
+FROM_SCRATCH: dict[str, str] = {"backtranslate": "answer"}
 """Methods with prompts that do not hold the document, and which those are, by the beginning of their facets."""
 
 
