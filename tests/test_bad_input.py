@@ -153,12 +153,12 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --method.kind magic",
-            "method.kind 'magic' not found in tasks/methods/: known are backtranslate, entigraph, rephrase, sbp. "
-            "Set method.kind to one of them.",
+            "method.kind 'magic' not found in tasks/methods/: known are backtranslate, entigraph, k2_rephrase, "
+            "rephrase, sbp. Set method.kind to one of them.",
         ),
         (
             "generate --method.kind rephrase --method.draws 2",
-            "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. "
+            "method 'rephrase': 'draws' is not a parameter; its parameters are chunk_tokens, kind, max_chunks, styles. "
             "Set one of them, or method.kind to sbp or backtranslate.",
         ),
         (
@@ -307,9 +307,12 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
     [
         (
             "generate --served-model x",
-            r"generating by sbp with the served model 'x': .* are backtranslate, entigraph, rephrase\.",
+            r"generating by sbp with the served model 'x': .* are backtranslate, entigraph, k2_rephrase, rephrase\.",
         ),
-        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: backtranslate, entigraph, rephrase\."),
+        (
+            "cycle --profile vllm",
+            r"generating on profile 'vllm': .* write for: backtranslate, entigraph, k2_rephrase, rephrase\.",
+        ),
         (
             "generate --critic.max-turns 1 --filters judge --filters novelty",
             r"generating by sbp with critic, judge: .*",
