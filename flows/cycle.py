@@ -6,6 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.generate import generate
+from flows.judge import judge
 from flows.refresh import refresh
 from flows.report import report
 from flows.score import score
@@ -15,6 +16,7 @@ from schemas.profile import load_profile
 from schemas.recipe import AnyStart, NewModel, Sampling, Scoring, TrainingPlan
 from tasks.filters import AnyFilter
 from tasks.gate import as_held, why_held
+from tasks.judge import find_judge
 from tasks.methods import SBP, AnyMethod
 from tasks.methods.critic import Critic
 from tasks.report import show_report
@@ -36,6 +38,7 @@ def cycle(
     seed: int = 0,
     max_anchors: Annotated[int | None, Field(ge=1)] = 400,
     scoring: Scoring = Scoring(),
+    judge_model: str = "",
     plan: TrainingPlan = TrainingPlan(),
     dry_run: bool = False,
     release: str = "",
@@ -55,6 +58,7 @@ def cycle(
         seed: Another seed, other anchors and other draws.
         max_anchors: How many anchors text is made from; all if empty.
         scoring: How much may be spent on finding out what the text tells of its prompts.
+        judge_model: Who says which records are false or not about their anchors, see the flow judge; nobody if empty.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
         dry_run: Stop after generate's pre-flight. A model of our own is made before it: start, and sbp's synthesizer.
         release: Why a batch that the gate holds is trained on all the same; it is recorded, and holds for that batch.
@@ -64,6 +68,8 @@ def cycle(
     require_generator(place, method, served_model, critic, filters)
     if not dry_run:
         require_trainable(place)
+    if judge_model:
+        find_judge(place, judge_model)  # before anything costs time
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,
@@ -83,6 +89,8 @@ def cycle(
         return batch_id
     validate(batch_id, profile)
     score(batch_id, scoring, profile)
+    if judge_model:
+        judge(batch_id, judge_model, profile=profile)
     start_id = prepare_start(place, snapshot_id, start)
     if held := why_held(place, batch_id, start_id, release):  # train asks too, but on a page of its own
         return as_held(held)

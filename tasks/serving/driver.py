@@ -1,14 +1,13 @@
-"""The one place that runs methods: every anchor steps on its own, and a rerun re-uses what landed."""
+"""The one place that runs methods and inquiries: every anchor steps on its own, and a rerun re-uses what landed."""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, Protocol
 
 from schemas.identity import content_hash
 from schemas.recipe import Sampling
-from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request
-from tasks.methods.pipeline import Pipeline
+from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request, Rounds
 from tasks.serving import Refused
 from tasks.serving.attempt import Tally
 from tasks.serving.pool import Pool
@@ -42,6 +41,12 @@ class Progress(Tally):
         return Progress(**summed, drops=drops, state=other.state or self.state)
 
 
+class Work(Protocol):
+    """What is asked about each anchor, and what comes of it: a recipe's pipeline, or a judge's inquiry."""
+
+    def rounds(self, anchor: Anchor, seed: int) -> Rounds: ...
+
+
 @dataclass
 class Driver:
     """Steps every anchor of a shard on its own and keeps the pool busy.
@@ -50,7 +55,7 @@ class Driver:
     that landed, sends only what is missing, and ends with the same records.
     """
 
-    pipeline: Pipeline
+    pipeline: Work
     pool: Pool
     sampling: Sampling
     seed: int

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from schemas.identity import content_hash
 from schemas.recipe import Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
 
 RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s", model="m", revision="1")
@@ -71,3 +72,12 @@ def test_the_parts_of_a_mixture_add_up_to_one() -> None:
 def test_parameters_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Sampling().temperature = 0.5  # type: ignore[misc]
+
+
+def test_a_recipe_without_critic_and_filters_keeps_the_id_it_had_before_there_were_any() -> None:
+    recipe = Recipe(method={"kind": "rephrase"}, snapshot_id="s", model="m")
+    judged = recipe.model_copy(update={"filters": ({"kind": "judge", "least": 3},)})
+
+    before = recipe.model_dump(mode="json", exclude={"filters", "critic"})
+    assert recipe.batch_id == content_hash("batch", before)
+    assert judged.batch_id != recipe.batch_id

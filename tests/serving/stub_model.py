@@ -7,6 +7,7 @@ add up to no distribution.
 
 import json
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -49,10 +50,16 @@ def score(asked: dict[str, Any], context_tokens: int) -> dict[str, Any]:
     return {"id": "stub", "model": asked["model"], "choices": choices[::-1], "usage": {"prompt_tokens": 0}}
 
 
-def answer(asked: dict[str, Any], num_words: int, context_tokens: int, processed: bool) -> dict[str, Any]:
+def answer(
+    asked: dict[str, Any],
+    num_words: int,
+    context_tokens: int,
+    processed: bool,
+    says: Callable[[str], str] | None = None,
+) -> dict[str, Any]:
     """Return the body of a completion or chat completion."""
     prompt = prompt_ids(asked)
-    written = _write(asked, num_words)
+    written = says(prompt_text(asked)) if says else _write(asked, num_words)
     tokens = [*tokenise(written), (END, "")]
     room = min(asked["max_tokens"], context_tokens - len(prompt))
     finish_reason = "stop" if len(tokens) <= room else "length"
