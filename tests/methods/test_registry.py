@@ -19,6 +19,7 @@ from tasks.methods import (
     Explain,
     Formats,
     Implications,
+    K2Rephrase,
     Method,
     Reformulate,
     Rephrase,
