@@ -91,6 +91,9 @@ LEAKS = (
     "as an ai language model",
     "as a large language model",
     "i'm sorry, but i can",
+    "please let me know if you",
+    "i hope this helps",
+    "now, please ",
     "sure, here is",
     "sure, here's",
     "here is the rewritten",
@@ -102,6 +105,31 @@ LEAKS = (
     "retell the text above",
     "turn the text above into",
     "using only the text above",
+    "above stand a source and",
+    "above stands a passage",
+    "answer as json",
+    "a careful reader takes away from the text above",
+    "study the text above in one way only",
+    "write what the text above says anew",
+    "the text above as a chain of reasoning",
+    "go through what the text above claims",
+    "pose the question that the text above answers",
+    "make a mathematical word problem of the text above",
+    "put the facts of the text above into",
+    "its readers have never seen the text above",
+    "write a chapter of a textbook. topic:",
+    "write one exercise of a textbook, with its solution",
+    "here is the reformulated",
+    "here's the reformulated",
+    "here is a list of implications",
+    "here are the implications",
+    "based on the provided text",
+    "based on the provided passage",
+    "according to the provided text",
+    "certainly! here is",
+    "certainly! here's",
+    "sure! here is",
+    "sure! here's",
 )
 """Pieces of chat templates, of prompts, and of talk with whoever asked: none of it is a document's own text."""
 
@@ -111,7 +139,7 @@ ANCHORS: Suite = (
     at_least("num_words", 5, "too_short", mostly=0.95),
     at_least("printable_share", 0.99, "broken_encoding", mostly=0.95),
     at_least("letter_share", 0.4, "not_prose", mostly=0.9),
-    at_most("repeated_share", 0.5, "repeats", mostly=0.9),
+    at_most("repeated_share", 0.45, "repeats", mostly=0.9),
 )
 
 RECORDS: Suite = (
@@ -128,6 +156,7 @@ RECORDS: Suite = (
     at_most("foreign_share", 0.2, "foreign_script", mostly=0.8),
     always("refuses", False, "refusal", mostly=0.8),
     always("leaks", False, "prompt_leak", mostly=0.8),
+    always("cites_source", False, "cites_source", mostly=0.5),
 )
 
 BY_METHOD: dict[str, Suite] = {
@@ -135,6 +164,14 @@ BY_METHOD: dict[str, Suite] = {
     "entigraph": (
         at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),
         at_most("longest_copy", 100, "recites_anchor", mostly=0.5),
+    ),
+    "implications": (
+        at_most("repeated_share", 0.45, "repeats", mostly=0.5),
+        at_least("least_on_subject", 0.07, "wanders_off", mostly=0.8),
+    ),
+    "backtranslate": (
+        at_most("copied_share", 1.0, "copies_anchor", mostly=0.5),  # the anchor is the answer, by intent
+        at_least("letter_share", 0.15, "not_prose", mostly=0.5),
     ),
     "sbp": (
         at_most("copied_share", 0.5, "copies_anchor", mostly=0.5),
@@ -157,13 +194,18 @@ REASONS: dict[str, str] = {
     "broken_encoding": "Text read in the wrong encoding, or bytes sampled by a weak model that make no character.",
     "not_prose": "Rulers, punctuation or numbers in place of prose. Real replies have 0.82 and more, school maths "
     "0.5; of Python's documentation 1 % is below, for its tables.",
-    "repeats": "A loop. Gopher keeps pages up to 0.15; terse lists in real replies reach 0.3 without a loop.",
+    "repeats": "A loop. Gopher keeps pages up to 0.15; terse lists in real replies reach 0.3 without a loop, and "
+    "lists of implications, whose lines are alike, 0.42.",
     "copies_anchor": "The anchor's own words, which training has already. Of real rewrites 99 % are below 0.7.",
     "recites_anchor": "A passage of the anchor word for word. Carlini et al. 2023 call 50 tokens memorised.",
     "foreign_script": "The language changes on the way: letters of scripts that the anchor does not use.",
     "refusal": "The generator declines; the recipe asks for what it will not write.",
     "prompt_leak": "Prompt, chat template or talk with the asker. Of a base model's recorded replies 6 % go on to "
     "another task after the first.",
+    "cites_source": "It speaks of a passage, which no reader of the record sees. Of a model's recorded replies 3 % do, "
+    "of 2,400 web pages, articles and passages none.",
+    "wanders_off": "Somewhere 60 words in a row have nothing to do with the anchor or the record's own beginning: the "
+    "generator has gone on to something else. Of 846 long recorded replies 2 % have, and talk to nobody.",
     "too_few_kept": "Where curation refuses more than 70 %, it shapes what is left: change the recipe instead.",
 }
 """Why each expectation is there, with the numbers behind its threshold. Data Docs show it."""
