@@ -16,6 +16,7 @@ LEARNED_TEXTS = 20_000
 """A projection is learned from no more texts than these, evenly spaced: their word pairs take a gigabyte."""
 
 BLOCK_TEXTS = 1024
+WIDTH = 128
 
 Vectors = NDArray[np.float32]
 OnText = Callable[[int, int], None]
@@ -46,7 +47,7 @@ def embed(
     if not texts:
         return np.zeros((0, 0), dtype=np.float32)
     if model == TFIDF:
-        return _embed_words(texts, on_text)
+        return embed_words(texts, on_text)
     if isinstance(place, EmbeddingServers):
         from tasks.serving.embeddings import embed_at_servers
 
@@ -54,7 +55,7 @@ def embed(
     return _embed_here(texts, model, revision, place, on_text)
 
 
-def _embed_words(texts: Sequence[str], on_text: OnText, dimensions: int = 128) -> Vectors:
+def embed_words(texts: Sequence[str], on_text: OnText, dimensions: int = WIDTH) -> Vectors:
     """Return TF-IDF over words and word pairs, projected by SVD (latent semantic analysis).
 
     It needs no model and no network, and is the same on every machine.

@@ -47,7 +47,7 @@ class Found:
 class Neighbours:
     """Finds the ``count`` most similar other rows of each row.
 
-    Above ``EXACT_ROWS`` rows it reads only the inverted lists nearest to a row: 4 to 8 times sqrt(rows) of them are
+    Above ``EXACT_ROWS`` rows it reads only the inverted lists nearest to a row: 2 to 4 times sqrt(rows) of them are
     made by k-means, and as many are read, doubling from ``FIRST_PROBES``, as it takes for the lower end of the recall
     of ``SAMPLE_ROWS`` rows, held against exact search, to be ``LEAST_RECALL``. Where reading ``MOST_PROBED`` of them is
     not enough, as with vectors that have no clusters, search is exact. Neither draws nor threads change a result. A
@@ -82,17 +82,17 @@ class Neighbours:
         for start in range(0, len(order), BLOCK_ROWS):
             rows = order[start : start + BLOCK_ROWS]
             similarities, others = self._search(self.vectors[rows], exactly=self._index is None)
-            yield _sorted(rows, similarities, others, self.count)
+            yield ordered(rows, similarities, others, self.count)
 
     def _choose(self) -> None:
         index = _lists_of(self.vectors)
         sample = np.linspace(0, len(self.vectors) - 1, SAMPLE_ROWS).astype(np.int64)
-        truth = _sorted(sample, *self._search(self.vectors[sample], exactly=True), self.count)
+        truth = ordered(sample, *self._search(self.vectors[sample], exactly=True), self.count)
         self._index = index
         probes = FIRST_PROBES
         while probes <= MOST_PROBED * index.nlist:
             index.nprobe = probes
-            found = _sorted(sample, *self._search(self.vectors[sample], exactly=False), self.count)
+            found = ordered(sample, *self._search(self.vectors[sample], exactly=False), self.count)
             self.recall = recall_of(found, truth)
             if (self.recall.low or 0) >= LEAST_RECALL:
                 self.kind, self.num_lists, self.num_probes = "lists", index.nlist, probes
@@ -112,6 +112,16 @@ class Neighbours:
         return similarities, others
 
 
+def ordered(rows: Rows, similarities: Vectors, others: Rows, count: int) -> Found:
+    """Return what was found without the rows themselves, in the order that ``Found`` promises."""
+    rounded = similarities.round(DIGITS)
+    nothing = (others == rows[:, None]) | (others < 0)
+    rounded[nothing] = -2
+    order = np.lexsort((others, -rounded))[:, :count]
+    others = np.where(nothing, -1, others)
+    return Found(rows, np.take_along_axis(rounded, order, 1), np.take_along_axis(others, order, 1))
+
+
 def recall_of(found: Found, truth: Found) -> Estimate:
     """Return the share of each row's true neighbours that were found, with its interval over rows."""
     shares = [np.isin(true, some).mean() for some, true in zip(found.others, truth.others, strict=True)]
@@ -121,7 +131,7 @@ def recall_of(found: Found, truth: Found) -> Estimate:
 def _lists_of(vectors: Vectors) -> "faiss.IndexIVFFlat":
     """Return an index of inverted lists over the rows; k-means begins from a fixed seed."""
     num_rows, width = vectors.shape
-    num_lists = 2 ** int(np.log2(8 * np.sqrt(num_rows)))
+    num_lists = 2 ** int(np.log2(4 * np.sqrt(num_rows)))
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, num_lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.niter, index.cp.seed, index.cp.spherical = 8, 0, True
     index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, 2 * TRAINING_ROWS
@@ -129,13 +139,3 @@ def _lists_of(vectors: Vectors) -> "faiss.IndexIVFFlat":
     index.train(vectors[sample])
     index.add(vectors)
     return index
-
-
-def _sorted(rows: Rows, similarities: Vectors, others: Rows, count: int) -> Found:
-    """Return what was found without the rows themselves, in the order that ``Found`` promises."""
-    rounded = similarities.round(DIGITS)
-    nothing = (others == rows[:, None]) | (others < 0)
-    rounded[nothing] = -2
-    order = np.lexsort((others, -rounded))[:, :count]
-    others = np.where(nothing, -1, others)
-    return Found(rows, np.take_along_axis(rounded, order, 1), np.take_along_axis(others, order, 1))
