@@ -14,3 +14,12 @@ def test_measures_of_a_made_up_batch_are_timed_with_their_memory() -> None:
     told = json.loads(done.stdout.splitlines()[-1])
     assert told["records"] == 400
     assert 0 < told["seconds"] < told["peak_rss_mb"]
+
+
+def test_pairing_is_timed_beside_exact_search_with_its_recall() -> None:
+    command = [sys.executable, "-m", "benchmarks.pairing", "--rows", "500", "--only", "clustered"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["recall"]["value"], told["recall"]["n"]) == (1, 500)  # so few are searched exactly
+    assert told["counts"]["pairs"] > 0
+    assert told["search_seconds"] < told["seconds"]
