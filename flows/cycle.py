@@ -12,8 +12,9 @@ from flows.score import score
 from flows.train import train
 from flows.validate import validate
 from schemas.profile import load_profile
-from schemas.recipe import AnyStart, NewModel, Sampling, Scoring, TrainingPlan
+from schemas.recipe import AnyStart, Curation, NewModel, Sampling, Scoring, TrainingPlan
 from tasks.gate import as_held, why_held
+from tasks.judging.probes import read_probes
 from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
 from tasks.serving.choosing import require_generator
@@ -31,6 +32,7 @@ def cycle(
     sampling: Sampling = Sampling(),
     seed: int = 0,
     max_anchors: Annotated[int | None, Field(ge=1)] = 400,
+    curation: Curation = Curation(),
     scoring: Scoring = Scoring(),
     plan: TrainingPlan = TrainingPlan(),
     dry_run: bool = False,
@@ -48,6 +50,7 @@ def cycle(
         sampling: How replies are drawn.
         seed: Another seed, other anchors and other draws.
         max_anchors: How many anchors text is made from; all if empty.
+        curation: Near duplicates and probes that records are held against.
         scoring: How much may be spent on finding out what the text tells of its prompts.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
         dry_run: Stop after generate's pre-flight. A model of our own is made before it: start, and sbp's synthesizer.
@@ -56,6 +59,7 @@ def cycle(
     """
     place = load_profile(profile)
     require_generator(place, method, served_model)
+    read_probes(curation.probes)  # told now what validation could not read
     if not dry_run:
         require_trainable(place)
     snapshot_id = refresh(source, profile=profile)
@@ -73,7 +77,7 @@ def cycle(
     )
     if dry_run:
         return batch_id
-    validate(batch_id, profile)
+    validate(batch_id, curation, profile)
     score(batch_id, scoring, profile)
     start_id = prepare_start(place, snapshot_id, start)
     if held := why_held(place, batch_id, start_id, release):  # train asks too, but on a page of its own

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.recipe import Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
+from schemas.recipe import Curation, Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
 
 RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s", model="m", revision="1")
 
@@ -69,3 +69,9 @@ def test_the_parts_of_a_mixture_add_up_to_one() -> None:
 def test_parameters_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Sampling().temperature = 0.5  # type: ignore[misc]
+
+
+def test_near_duplicates_are_similar_by_half_at_least_or_not_asked_about() -> None:
+    assert Curation(near_duplicates=0).near_duplicates == 0
+    with pytest.raises(ValidationError, match=r"near_duplicates is 0.3; it must be from 0.5 to 1, or 0 for none"):
+        Curation(near_duplicates=0.3)
