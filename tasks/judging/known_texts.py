@@ -37,7 +37,7 @@ def known_anchors(folder: str, snapshot_id: str, anchors: pl.DataFrame) -> Known
         anchors: All of them: columns anchor_id, text.
     """
     texts = anchors.select(id="anchor_id", text="text")
-    ids, sketches = _sketched(f"{folder}/snapshots/{snapshot_id}/sketches.parquet", lambda: texts)
+    ids, sketches = sketched(f"{folder}/snapshots/{snapshot_id}/sketches.parquet", lambda: texts)
     return KnownTexts(snapshot_id, ids, sketches, lambda some: texts.filter(pl.col("id").is_in(some)))
 
 
@@ -56,15 +56,15 @@ def _batch(store: Store, folder: str, batch_id: str) -> KnownTexts:
         found = "select record_id as id, text from records where batch_id = ? and record_id in (select unnest(?))"
         return store.query(found, batch_id, some)
 
-    ids, sketches = _sketched(
+    ids, sketches = sketched(
         f"{folder}/batches/{batch_id}/sketches.parquet",
         lambda: kept_records(store, batch_id).select(id="record_id", text="text"),
     )
     return KnownTexts(batch_id, ids, sketches, read)
 
 
-def _sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], list[RMinHash]]:
-    """Return ids and sketches of texts that never change, kept in a file: making them takes twenty times as long.
+def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], list[RMinHash]]:
+    """Return ids and sketches of texts that never change, kept in a file: making them takes thirty times as long.
 
     Sketches of another release of rensa, which it refuses, are made anew.
     """
