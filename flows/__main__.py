@@ -33,6 +33,7 @@ RESULTS: Final = {
     "generate": "batch",
     "validate": "validation",
     "score": "batch",
+    "judge": "judging",
     "train": "training",
     "report": "report",
     "simulate": "simulation",

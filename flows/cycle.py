@@ -6,6 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from flows.generate import generate
+from flows.judge import judge
 from flows.refresh import refresh
 from flows.report import report
 from flows.score import score
@@ -13,7 +14,9 @@ from flows.train import train
 from flows.validate import validate
 from schemas.profile import load_profile
 from schemas.recipe import AnyStart, Curation, NewModel, Sampling, Scoring, TrainingPlan
+from tasks.filters import AnyFilter
 from tasks.gate import as_held, why_held
+from tasks.judge import find_judge
 from tasks.judging.probes import read_probes
 from tasks.methods import SBP, AnyMethod
 from tasks.report import show_report
@@ -26,6 +29,7 @@ from tasks.train import prepare_start, require_trainable
 def cycle(
     source: AnySource = PythonDocs(),
     method: AnyMethod = SBP(),
+    filters: tuple[AnyFilter, ...] = (),
     start: AnyStart = NewModel(),
     served_model: str = "",
     served_revision: str = "",
@@ -34,6 +38,7 @@ def cycle(
     max_anchors: Annotated[int | None, Field(ge=1)] = 400,
     curation: Curation = Curation(),
     scoring: Scoring = Scoring(),
+    judge_model: str = "",
     plan: TrainingPlan = TrainingPlan(),
     dry_run: bool = False,
     release: str = "",
@@ -44,6 +49,7 @@ def cycle(
     Args:
         source: Where the documents are.
         method: How text is made of them.
+        filters: What each record must pass to be kept, one after the other; judges ask the generator itself.
         start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
         served_model: A model of the profile's servers that writes the text; empty: start itself does.
         served_revision: What tells it from another model of its name; empty: what the servers say.
@@ -52,6 +58,7 @@ def cycle(
         max_anchors: How many anchors text is made from; all if empty.
         curation: Near duplicates and probes that records are held against.
         scoring: How much may be spent on finding out what the text tells of its prompts.
+        judge_model: Who says which records are false or not about their anchors, see the flow judge; nobody if empty.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
         dry_run: Stop after generate's pre-flight. A model of our own is made before it: start, and sbp's synthesizer.
         release: Why a batch that the gate holds is trained on all the same; it is recorded, and holds for that batch.
@@ -62,9 +69,12 @@ def cycle(
     read_probes(curation.probes)  # told now what validation could not read
     if not dry_run:
         require_trainable(place)
+    if judge_model:
+        find_judge(place, judge_model)  # before anything costs time
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,
+        filters,
         snapshot_id,
         start,
         served_model,
@@ -79,6 +89,8 @@ def cycle(
         return batch_id
     validate(batch_id, curation, profile)
     score(batch_id, scoring, profile)
+    if judge_model:
+        judge(batch_id, judge_model, profile=profile)
     start_id = prepare_start(place, snapshot_id, start)
     if held := why_held(place, batch_id, start_id, release):  # train asks too, but on a page of its own
         return as_held(held)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyStart, NewModel, Recipe, Sampling
+from tasks.filters import AnyFilter
 from tasks.generate import count_batch, find_revision, generate_shards, tell_complete
 from tasks.methods import SBP, AnyMethod
 from tasks.preflight import preflight
@@ -26,6 +27,7 @@ from tasks.train import prepare_start, prepare_synthesizer
 @flow(name="generate", flow_run_name="generate-{method.kind}")
 def generate(
     method: AnyMethod = SBP(),
+    filters: tuple[AnyFilter, ...] = (),
     snapshot_id: str = "latest",
     start: AnyStart = NewModel(),
     served_model: str = "",
@@ -40,6 +42,7 @@ def generate(
 
     Args:
         method: How text is made.
+        filters: What each record must pass to be kept, one after the other; judges ask the generator itself.
         snapshot_id: Which anchors: a snapshot, or latest for the newest.
         start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
         served_model: A model of the profile's servers that writes the text; empty: start itself does.
@@ -58,6 +61,7 @@ def generate(
     )
     recipe = Recipe(
         method=method.model_dump(mode="json"),
+        filters=tuple(one.model_dump(mode="json") for one in filters),
         snapshot_id=snapshot_id,
         model=model,
         revision=revision,

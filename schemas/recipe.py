@@ -23,9 +23,10 @@ class Sampling(Parameters):
 
 
 class Recipe(Parameters):
-    """Method and parameters, snapshot, generator, sampling, seed. Its hash names the batch."""
+    """Method and filters with their parameters, snapshot, generator, sampling, seed. Its hash names the batch."""
 
     method: Annotated[dict[str, Any], Field(description="the method's name and parameters")]
+    filters: Annotated[tuple[dict[str, Any], ...], Field(description="filters' names and parameters, in order")] = ()
     snapshot_id: str
     model: Annotated[str, Field(description="the generator: a served name or a checkpoint id")]
     revision: Annotated[str, Field(description="what tells two generators of one name apart")] = ""
@@ -35,7 +36,8 @@ class Recipe(Parameters):
 
     @property
     def batch_id(self) -> str:
-        return content_hash("batch", self.model_dump(mode="json"))
+        # Without what it does not have: a recipe keeps its id when recipes learn to say more.
+        return content_hash("batch", self.model_dump(mode="json", exclude=None if self.filters else {"filters"}))
 
 
 class Scoring(Parameters):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from schemas.figure import Figure, Histogram, Part
 from schemas.information import Dependence, Paper, Trainee
 
-FORMAT = 5
+FORMAT = 6
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
@@ -107,12 +107,14 @@ class Faithfulness(Part):
 class Quality(Part):
     """The data quality table of Synthetic Bootstrapped Pretraining (arXiv:2509.15248), for a batch of any method.
 
-    ``no_closer`` is no column of it: it stands beside ``pair_irrelevance``, for which a language model has to judge.
+    ``non_factual`` and ``pair_irrelevance`` take a language model as judge; ``anchors_non_factual`` is what it calls
+    false among real texts. ``no_closer`` is no column of the table: it needs no judge.
     """
 
     repetition: Figure
     duplicates_1m: Figure
     non_factual: Figure
+    anchors_non_factual: Figure
     pair_irrelevance: Figure
     no_closer: Figure
     pair_copying: Figure
@@ -135,7 +137,7 @@ class Gain(Part):
     """What training on the batch saved on held-out anchors, and what repeating real text saved for as many tokens.
 
     ``per_1k_tokens`` is the difference by thousand tokens that the generator wrote, those of dropped replies among
-    them, and ``per_second`` by second of generating, scoring and training. ``seeds`` are the trainings of each arm.
+    them, and ``per_second`` by second of all that was done for it. ``seeds`` are the trainings of each arm.
     """
 
     synthetic: Figure
@@ -163,7 +165,8 @@ class Cost(Part):
     ``tokens_per_second`` (completion tokens) and ``cache_hit_rate`` (the share of prompt tokens found in the servers'
     prefix caches) are of the run that finished it. ``requests_sent`` counts every attempt: again after a fault
     (``retries``), after a full server said no (``refusals``), beside a slow one (``hedges``). ``scoring_tokens`` were
-    read to find out what outputs tell of their prompts.
+    read to find out what outputs tell of their prompts. ``judging_tokens`` are those of a judge's prompts and replies,
+    and ``judging_money`` is their price.
     """
 
     prompt_tokens: int
@@ -178,6 +181,8 @@ class Cost(Part):
     tokens_per_second: float | None = None
     cache_hit_rate: float | None = None
     scoring_tokens: int | None = None
+    judging_tokens: int | None = None
+    judging_money: Money | None = None
     training_tokens: dict[str, int]
     seconds: dict[str, float]
 

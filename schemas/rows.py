@@ -70,14 +70,16 @@ class Request:
     """One prompt to send.
 
     ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
-    model. ``draw`` tells apart several samples of one prompt. ``prompt_id`` is the prompt's hash
-    without the draw: replies to one prompt are one cluster.
+    model. ``draw`` tells apart several samples of one prompt. ``greedy`` asks for the likeliest reply,
+    whatever the recipe's temperature: a judge's verdict. ``prompt_id`` is the prompt's hash without the
+    draw: replies to one prompt are one cluster.
     """
 
     prompt: Prompt
     facet: str = ""
     json_schema: str | None = None
     draw: int = 0
+    greedy: bool = False
     prompt_id: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

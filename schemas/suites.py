@@ -91,6 +91,9 @@ LEAKS = (
     "as an ai language model",
     "as a large language model",
     "i'm sorry, but i can",
+    "please let me know if you",
+    "i hope this helps",
+    "now, please ",
     "sure, here is",
     "sure, here's",
     "here is the rewritten",
@@ -111,7 +114,7 @@ ANCHORS: Suite = (
     at_least("num_words", 5, "too_short", mostly=0.95),
     at_least("printable_share", 0.99, "broken_encoding", mostly=0.95),
     at_least("letter_share", 0.4, "not_prose", mostly=0.9),
-    at_most("repeated_share", 0.5, "repeats", mostly=0.9),
+    at_most("repeated_share", 0.45, "repeats", mostly=0.9),
 )
 
 RECORDS: Suite = (
@@ -128,6 +131,7 @@ RECORDS: Suite = (
     at_most("foreign_share", 0.2, "foreign_script", mostly=0.8),
     always("refuses", False, "refusal", mostly=0.8),
     always("leaks", False, "prompt_leak", mostly=0.8),
+    always("cites_source", False, "cites_source", mostly=0.5),
 )
 
 BY_METHOD: dict[str, Suite] = {
@@ -135,6 +139,10 @@ BY_METHOD: dict[str, Suite] = {
     "entigraph": (
         at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),
         at_most("longest_copy", 100, "recites_anchor", mostly=0.5),
+    ),
+    "implications": (
+        at_most("repeated_share", 0.45, "repeats", mostly=0.5),
+        at_least("least_on_subject", 0.07, "wanders_off", mostly=0.8),
     ),
     "sbp": (
         at_most("copied_share", 0.5, "copies_anchor", mostly=0.5),
@@ -165,13 +173,18 @@ REASONS: dict[str, str] = {
     "broken_encoding": "Text read in the wrong encoding, or bytes sampled by a weak model that make no character.",
     "not_prose": "Rulers, punctuation or numbers in place of prose. Real replies have 0.82 and more, school maths "
     "0.5; of Python's documentation 1 % is below, for its tables.",
-    "repeats": "A loop. Gopher keeps pages up to 0.15; terse lists in real replies reach 0.3 without a loop.",
+    "repeats": "A loop. Gopher keeps pages up to 0.15; terse lists in real replies reach 0.3 without a loop, and "
+    "lists of implications, whose lines are alike, 0.42.",
     "copies_anchor": "The anchor's own words, which training has already. Of real rewrites 99 % are below 0.7.",
     "recites_anchor": "A passage of the anchor word for word. Carlini et al. 2023 call 50 tokens memorised.",
     "foreign_script": "The language changes on the way: letters of scripts that the anchor does not use.",
     "refusal": "The generator declines; the recipe asks for what it will not write.",
     "prompt_leak": "Prompt, chat template or talk with the asker. Of a base model's recorded replies 6 % go on to "
     "another task after the first.",
+    "cites_source": "It speaks of a passage, which no reader of the record sees. Of a model's recorded replies 3 % do, "
+    "of 2,400 web pages, articles and passages none.",
+    "wanders_off": "Somewhere 60 words in a row have nothing to do with the anchor or the record's own beginning: the "
+    "generator has gone on to something else. Of 846 long recorded replies 2 % have, and talk to nobody.",
     "contaminated": "What a model is tested on must not be trained on. 13 words in a row of a question, or 0.7 of its "
     "8-grams: of 2,250 real replies 18 have that of a question of SQuAD about their passage, of 985 web texts none.",
     "near_duplicate_of_anchor": "Four fifths of the wording of an anchor, held-out ones among them: training has that "

@@ -5,28 +5,33 @@ import logging
 from collections import Counter
 from dataclasses import dataclass
 
+import polars as pl
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from schemas.budget import Budget
 from schemas.errors import ServerError
 from schemas.profile import Profile
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, Answer, Reply, Request
-from tasks.methods import read_method
-from tasks.methods.method import reason_to_drop
+from tasks.asking.conversation import reason_to_drop
+from tasks.methods.pipeline import read_pipeline
 from tasks.runner import slot
 from tasks.serving.driver import Driver
 from tasks.serving.engine import engine
 from tasks.serving.pool import Pool
 from tasks.store import Store, open_store
 from tasks.store.batches import replies_folder
-from tasks.store.replies import Span
+from tasks.store.replies import Span, read_replies
 from tasks.store.reply_log import ReplyLog
 from tasks.store.snapshots import draw_anchors, read_texts
 
 PROBES = 8
 """First requests that are sent; their replies are kept, so that the run does not ask for them again."""
+
+WHOLE = 2
+"""Anchors among them that are worked on to their end: what later rounds ask and get is known from nothing else."""
 
 ADVICE = {
     "cut_off": "Raise sampling.max_tokens, or choose a model that comes to an end",
@@ -38,58 +43,10 @@ ADVICE = {
 logger = logging.getLogger("gainloop.preflight")
 
 
-@dataclass(frozen=True)
-class Budget:
-    """What a batch will take. Requests are an upper bound; tokens are estimated from the first replies.
-
-    ``cost`` is that of the estimated prompts and of replies that are all as long as they may be.
-    """
-
-    batch_id: str
-    num_anchors: int
-    max_requests: int
-    prompt_tokens: int
-    completion_tokens: int
-    max_completion_tokens: int
-    cost: float
-    currency: str
-    num_usable: int
-    num_probes: int
-    logprob_semantics: str
-    state: str
-
-    @property
-    def summary(self) -> str:
-        return (
-            f"Batch {self.batch_id}: {self.num_anchors:,} anchors, at most {self.max_requests:,} requests, about "
-            f"{self.prompt_tokens:,} prompt tokens and {self.completion_tokens:,} completion tokens (at most "
-            f"{self.max_completion_tokens:,}), {self.price}; {self.state}; log-probabilities are "
-            f"{self.logprob_semantics}; {self.num_usable} of {self.num_probes} first replies can be used"
-        )
-
-    @property
-    def price(self) -> str:
-        return f"about {self.cost:,.2f} {self.currency} if all replies are long" if self.cost else "no price set"
-
-    def as_markdown(self) -> str:
-        """Return it as the table that the run's page shows."""
-        rows = {
-            "anchors": f"{self.num_anchors:,}",
-            "requests, at most": f"{self.max_requests:,}",
-            "prompt tokens, about": f"{self.prompt_tokens:,}",
-            "completion tokens, about": f"{self.completion_tokens:,}",
-            "completion tokens, at most": f"{self.max_completion_tokens:,}",
-            "cost": self.price,
-            "servers": self.state,
-            "log-probabilities": self.logprob_semantics,
-            "first replies that can be used": f"{self.num_usable} of {self.num_probes}",
-        }
-        table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
-        return f"| pre-flight of batch {self.batch_id} | |\n|---|---:|\n{table}\n"
-
-
 def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) -> Budget:
-    """Find out whether a recipe works, with its first few requests, and what it will take as a whole.
+    """Find out whether a recipe works, with its first few anchors, and what it will take as a whole.
+
+    Every probed anchor's first request is sent; then a few of those that were answered are worked on to their end.
 
     Args:
         folder: The generator's weights; None for a model that servers have.
@@ -99,39 +56,90 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
     """
     drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors)
     anchors = read_texts(store, drawn["anchor_id"].head(PROBES).to_list())
-    log = ReplyLog.open(
-        replies_folder(place.folder, recipe.batch_id), Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors]
-    )
+    replies = replies_folder(place.folder, recipe.batch_id)
+
+    def driver(pool: Pool) -> Driver:
+        log = ReplyLog.open(replies, Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors])
+        return Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log)
 
     async def ask(pool: Pool) -> tuple[list[tuple[Request, Answer]], str]:
-        driver = Driver(read_method(recipe.method), pool, recipe.sampling, recipe.seed, log)
-        return await driver.ask_first(anchors), pool.state
+        return await driver(pool).ask_first(anchors), pool.state
 
     with engine(place, recipe, folder) as lent:
         asked, state = lent.run(ask)
         semantics = lent.logprob_semantics
-    faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, asked, strict=True)]
-    _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
-    replies = [answer for _, answer in asked if isinstance(answer, Reply)]
-    max_requests = read_method(recipe.method).max_requests * drawn.height
-    # Prompts grow with their anchors; replies are taken to be as long as the first ones.
-    answered = [
-        len(anchor.text.encode()) for anchor, (_, answer) in zip(anchors, asked, strict=True) if answer in replies
-    ]
-    per_byte = sum(reply.prompt_tokens for reply in replies) / sum(answered)
-    prompt_tokens = round(max_requests * per_byte * float(drawn["num_bytes"].mean() or 0))  # type: ignore[arg-type]
+        faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, asked, strict=True)]
+        _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
+        usable = [anchor for anchor, fault in zip(anchors, faults, strict=True) if not fault]
+        lent.run(lambda pool: driver(pool).run(usable[:WHOLE]))
+    first = {answer.request_id for _, answer in asked if isinstance(answer, Reply)}
+    taken = read_replies(replies, [anchor.anchor_id for anchor in anchors])
+    return _estimate(place, recipe, drawn, _Sample(anchors, usable[:WHOLE], first, taken), faults, semantics, state)
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Replies to the first requests of some anchors, and to all further ones of those that were worked on whole."""
+
+    anchors: list[Anchor]
+    whole: list[Anchor]
+    first: set[str]
+    replies: pl.DataFrame
+
+    def per_anchor(self, column: str) -> tuple[float, float]:
+        """Return the mean of a column over first replies, and its sum over the further replies of a whole anchor."""
+        first, later = self._split()
+        return float(first[column].sum()) / max(1, first.height), float(later[column].sum()) / len(self.whole)
+
+    def per_byte(self, column: str) -> tuple[float, float]:
+        """Return the same by the bytes of the anchors: prompts grow with them."""
+        first, later = self._split()
+        answered = set(first["anchor_id"])
+        return (
+            float(first[column].sum()) / max(1, _num_bytes([one for one in self.anchors if one.anchor_id in answered])),
+            float(later[column].sum()) / _num_bytes(self.whole),
+        )
+
+    @property
+    def further_requests(self) -> float:
+        """Requests of an anchor after its first, mean over the whole ones."""
+        return self._split()[1].height / len(self.whole)
+
+    def _split(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        is_first, ids = pl.col("request_id").is_in(list(self.first)), [anchor.anchor_id for anchor in self.whole]
+        return self.replies.filter(is_first), self.replies.filter(~is_first & pl.col("anchor_id").is_in(ids))
+
+
+def _num_bytes(anchors: list[Anchor]) -> int:
+    return sum(len(anchor.text.encode()) for anchor in anchors)
+
+
+def _estimate(
+    place: Profile, recipe: Recipe, drawn: pl.DataFrame, sample: _Sample, faults: list[str], semantics: str, state: str
+) -> Budget:
+    go_on = faults.count("") / len(faults)
+    num_anchors, num_bytes = drawn.height, int(drawn["num_bytes"].sum())
+    requests = num_anchors * (1 + go_on * sample.further_requests)
+    prompt, later_prompt = sample.per_byte("prompt_tokens")
+    completion, later_completion = sample.per_anchor("completion_tokens")
+    prompt_tokens = round(num_bytes * (prompt + go_on * later_prompt))
+    completion_tokens = round(num_anchors * (completion + go_on * later_completion))
+    max_requests = num_anchors * read_pipeline(recipe).max_requests
     max_completion_tokens = max_requests * recipe.sampling.max_tokens
     return Budget(
         batch_id=recipe.batch_id,
-        num_anchors=drawn.height,
+        num_anchors=num_anchors,
+        requests=round(requests),
         max_requests=max_requests,
         prompt_tokens=prompt_tokens,
-        completion_tokens=round(max_requests * sum(reply.completion_tokens for reply in replies) / len(replies)),
+        completion_tokens=completion_tokens,
         max_completion_tokens=max_completion_tokens,
-        cost=place.prices.cost(prompt_tokens, max_completion_tokens),
+        cost=place.prices.cost(prompt_tokens, completion_tokens),
+        max_cost=place.prices.cost(round(prompt_tokens * max_requests / requests), max_completion_tokens),
         currency=place.prices.currency,
         num_usable=faults.count(""),
         num_probes=len(faults),
+        num_whole=len(sample.whole),
         logprob_semantics=semantics,
         state=state.rpartition(",")[0],
     )

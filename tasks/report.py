@@ -2,7 +2,6 @@
 
 import json
 import logging
-from typing import Any
 
 import polars as pl
 from prefect import task
@@ -23,10 +22,18 @@ from tasks.judging.decision import as_markdown, decide_once
 from tasks.measures.evidence import Evidence
 from tasks.overview import save_overview
 from tasks.store import Store, open_store
-from tasks.store.batches import TRAIN, latest_scores, latest_yardstick, stage_summary, training_stage, used_anchors
+from tasks.store.batches import (
+    TRAIN,
+    latest_judging,
+    latest_scores,
+    latest_yardstick,
+    read_summaries,
+    used_anchors,
+)
 from tasks.store.contrasts import read_contrasts
 from tasks.store.duck import now
 from tasks.store.files import exists, link_to, read_file, read_frame, write_file
+from tasks.store.judgements import read_verdicts
 from tasks.store.records import kept_records, read_records
 from tasks.store.replies import read_replies
 
@@ -153,7 +160,7 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
     summaries = read_summaries(store, batch_id, training_id)
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
     kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
-    trained, scored = summaries.get("train", {}), summaries.get("score")
+    trained, scored, judged = summaries.get("train", {}), summaries.get("score"), summaries.get("judge")
     yardstick = latest_yardstick(store, batch_id)
     scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
     return Evidence(
@@ -171,28 +178,8 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
         contrasts=read_contrasts(scored["folder"]) if scored else None,
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
+        verdicts=read_verdicts(judged["url"]) if judged else None,
     )
-
-
-def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[str, dict[str, Any]]:
-    """Return the summaries of ``generate`` and ``validate``, of ``score`` if it is done, of ``train`` if one is given.
-
-    Raises:
-        BadInput: One of them is not complete.
-    """
-    stages = {"generate": "generate", "validate": "validate"} | (
-        {"train": training_stage(training_id)} if training_id else {}
-    )
-    found = {name: stage_summary(store, batch_id, stage) for name, stage in stages.items()}
-    missing = [name for name, summary in found.items() if summary is None]
-    if missing:
-        raise BadInput(
-            f"reporting on batch {batch_id}: {' and '.join(missing)} is not complete; a report needs "
-            f"{', '.join(found)}. Run the flow {missing[0]} on this batch first."
-        )
-    whole = {name: summary for name, summary in found.items() if summary is not None}
-    scored = latest_scores(store, batch_id)
-    return whole | ({"score": scored} if scored else {})
 
 
 def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
@@ -240,8 +227,9 @@ def page_of(profile: Profile, batch_id: str) -> str:
 
 
 def _measurement_id(store: Store, batch_id: str, training_id: str) -> str:
-    """Name what a report rests on: a batch never changes once it is validated, but it can be scored, and judged by a
-    start or trained on."""
+    """Name what a report rests on: a batch never changes once it is validated, but it can be scored, judged by a
+    model, held against a start or trained on."""
     scored, yardstick = latest_scores(store, batch_id), latest_yardstick(store, batch_id)
-    model = training_id or yardstick.get("start", "")
-    return content_hash("report", FORMAT, model, scored["folder"] if scored else "")
+    judged, model = latest_judging(store, batch_id), training_id or yardstick.get("start", "")
+    parts = [model, scored["folder"] if scored else "", judged["judging"] if judged else ""]
+    return content_hash("report", FORMAT, *parts)

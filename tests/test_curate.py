@@ -135,6 +135,7 @@ def test_the_verdict_tells_what_was_compared_and_names_the_evidence(batches: Bat
         "anchors": 25,
         "earlier batches": 1,
         "earlier records": 25,
+        "records of the batch": 24,
     }
     place = records_folder(batches.second.folder, batches.second.batch_id)
     verdict = read_verdict(place)
@@ -177,7 +178,7 @@ def test_what_is_not_asked_about_is_not_judged(batches: Batches) -> None:
     assert look(batches.second, Curation(near_duplicates=0)).found == {}
     only_batch = look(batches.second, Curation(among=["batch"]))
     assert set(only_batch.found) == {"near_duplicate"}
-    assert only_batch.compared == {}
+    assert only_batch.compared == {"records of the batch": 29}
 
 
 def test_the_order_of_records_changes_nothing(batches: Batches) -> None:

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
+from schemas.budget import Budget
 from schemas.errors import ServerError
 from schemas.profile import Prices, Profile
 from schemas.recipe import Recipe, Sampling
 from tasks.methods import read_method
-from tasks.preflight import PROBES, Budget, try_out
+from tasks.preflight import PROBES, WHOLE, try_out
 from tasks.refresh import refresh_snapshot
 from tasks.sources import Files
 from tasks.store import Store
-from tasks.store.batches import plan_batch, replies_folder
-from tasks.store.replies import read_replies
+from tasks.store.batches import plan_batch
 from tests.serving import stub_model
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.small_run import ROOT, command, environment, write_profile
@@ -63,29 +63,33 @@ def test_the_budget_of_a_batch_that_is_asked_for_whole_is_what_it_takes(
     generate(place, recipe)
     summary = finish(place, recipe)
 
-    assert (budget.num_anchors, budget.max_requests) == (summary["anchors"], summary["requests"]) == (5, 5)
+    assert (budget.num_anchors, budget.requests, budget.max_requests) == (5, 5, 5)
+    assert (summary["anchors"], summary["requests"]) == (5, 5)
     assert (budget.prompt_tokens, budget.completion_tokens) == (summary["prompt_tokens"], summary["completion_tokens"])
     assert budget.max_completion_tokens == 5 * recipe.sampling.max_tokens
-    assert budget.cost == pytest.approx((2 * summary["prompt_tokens"] + 5 * 5 * 64) / 1e6)
-    assert budget.cost > summary["cost"] > 0
+    assert budget.max_cost == pytest.approx((2 * summary["prompt_tokens"] + 5 * 5 * 64) / 1e6)
+    assert budget.max_cost > budget.cost == summary["cost"] > 0
     assert (budget.num_usable, budget.num_probes) == (5, 5)
     assert budget.logprob_semantics == "raw"
 
 
 @pytest.mark.parametrize(("method", "per_anchor"), [("rephrase", 2), ("entigraph", 1 + 3 + 1), ("sbp", 2)])
-def test_a_larger_batch_is_estimated_from_its_first_replies(
+def test_a_larger_batch_is_estimated_from_its_first_anchors_of_which_some_are_whole(
     profile: Profile, store: Store, snapshot_id: str, stub: Stub, method: str, per_anchor: int
 ) -> None:
     recipe = recipe_on(snapshot_id, method)
     place = on_servers(profile, stub)
     budget = try_out(store, place, recipe, None)
-    first = read_replies(replies_folder(place.folder, recipe.batch_id))
+    probed = len(asked(stub))
 
-    assert len(asked(stub)) == first.height == PROBES < budget.num_anchors
+    assert PROBES < probed <= PROBES + WHOLE * (per_anchor - 1)
     assert budget.num_anchors == plan_batch(store, recipe)
     assert budget.max_requests == budget.num_anchors * per_anchor == budget.num_anchors * max_requests(recipe)
-    assert budget.prompt_tokens == pytest.approx(budget.max_requests * first["prompt_tokens"].mean(), rel=0.1)
-    assert budget.completion_tokens == round(budget.max_requests * first["completion_tokens"].mean())
+    progress = generate(place, recipe)
+    summary = finish(place, recipe, progress)
+    assert summary["requests_sent"] == summary["requests"] - probed
+    for found in ("requests", "prompt_tokens", "completion_tokens"):
+        assert getattr(budget, found) == pytest.approx(summary[found], rel=0.35), found
     assert budget.completion_tokens < budget.max_completion_tokens == budget.max_requests * 64
 
 
@@ -94,16 +98,16 @@ def max_requests(recipe: Recipe) -> int:
 
 
 def test_a_budget_says_what_it_costs_on_a_line_and_in_a_table() -> None:
-    budget = Budget("b1", 1200, 4800, 960_000, 500_000, 921_600, 6.528, "EUR", 7, 8, "raw", "2 of 2 servers up")
+    budget = Budget("b1", 1200, 4500, 4800, 960_000, 500_000, 921_600, 4.42, 6.528, "EUR", 7, 8, 2, "raw", "2 up")
 
     assert budget.summary == (
-        "Batch b1: 1,200 anchors, at most 4,800 requests, about 960,000 prompt tokens and 500,000 completion tokens "
-        "(at most 921,600), about 6.53 EUR if all replies are long; 2 of 2 servers up; log-probabilities are raw; 7 of "
-        "8 first replies can be used"
+        "Batch b1: 1,200 anchors, about 4,500 requests (at most 4,800), 960,000 prompt tokens and 500,000 completion "
+        "tokens (at most 921,600), about 4.42 EUR (at most 6.53): estimated from 2 whole anchors; 2 up; "
+        "log-probabilities are raw; 7 of 8 first replies can be used"
     )
     rows = dict(re.findall(r"^\| (.+) \| (.+) \|$", budget.as_markdown(), re.MULTILINE))
     assert rows["requests, at most"] == "4,800"
-    assert rows["cost"] == "about 6.53 EUR if all replies are long"
+    assert rows["cost"] == "about 4.42 EUR (at most 6.53)"
     assert rows["first replies that can be used"] == "7 of 8"
 
 
@@ -118,9 +122,9 @@ def test_its_replies_are_kept_and_not_asked_for_again(
     progress = generate(place, recipe)
     summary = finish(place, recipe, progress)
 
-    assert sum(one.replies_reused for one in progress) == len(first) == PROBES
+    assert sum(one.replies_reused for one in progress) == len(first) > PROBES
     assert len(asked(stub)) == len(set(asked(stub))) == summary["requests"]
-    assert summary["requests_sent"] == summary["requests"] - PROBES
+    assert summary["requests_sent"] == summary["requests"] - len(first)
     sent = len(asked(stub))
     assert try_out(store, place, recipe, None).num_usable == PROBES
     assert len(asked(stub)) == sent
@@ -225,12 +229,13 @@ def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
 
     assert dry.returncode == 0, dry.stderr
     assert re.search(
-        r"12 anchors, at most 48 requests, .*, about [\d.]+ EUR if all replies are long; server up; .* raw; 8 of 8",
+        r"12 anchors, about 48 requests \(at most 48\), .*, about [\d.]+ EUR \(at most [\d.]+\): estimated from 2 "
+        r"whole anchors; server up; .* raw; 8 of 8",
         dry.stderr,
     )
     assert dry.stdout == f"batch: {place.batch.name}\n"
     assert begun(place.store) == 0
-    assert len(asked(stub)) == PROBES
+    assert len(asked(stub)) == PROBES + WHOLE * 3
     whole = run(tmp_path, api_url, given)
     assert (whole.returncode, whole.stdout) == (0, dry.stdout), whole.stderr
     assert len(asked(stub)) == len(set(asked(stub))) == place.summary("generate")["requests"] == 48

@@ -14,11 +14,12 @@ import yaml
 from prefect import Flow
 
 from schemas.profile import load_profile
-from tasks.methods import METHODS
+from tasks.filters import FILTERS, Filter
+from tasks.methods import METHODS, Method
 from tasks.sources import SOURCES
 from tests.conftest import ROOT
 
-PURE = ("sources", "methods", "measures")
+PURE = ("sources", "asking", "methods", "filters", "measures")
 NETWORK = {"aiohttp", "httpx", "httpx2", "requests", "socket", "urllib.request"}
 CLOCK = {"time", "datetime.now", "datetime.utcnow", "date.today"}
 CHANCE = {"random", "numpy.random", "np.random", "secrets", "uuid"}
@@ -73,11 +74,11 @@ def deployments() -> list[dict[str, Any]]:
     return list(yaml.safe_load(path.read_text())["deployments"]) if path.exists() else []
 
 
-def table_rows(title: str) -> list[str]:
-    """Return the first cells of the README's table whose first column is ``title``."""
-    readme = (ROOT / "README.md").read_text()
-    match = re.search(rf"^\| *{title} *\|.*\n\|[-| :]+\|\n((?:\|.*\n?)+)", readme, re.MULTILINE)
-    assert match, f"README.md has no table of each {title}"
+def table_rows(title: str, page: str = "README.md") -> list[str]:
+    """Return the first cells of a page's table whose first column is ``title``."""
+    text = (ROOT / page).read_text()
+    match = re.search(rf"^\| *{title} *\|.*\n\|[-| :]+\|\n((?:\|.*\n?)+)", text, re.MULTILINE)
+    assert match, f"{page} has no table of each {title}"
     return [row.split("|")[1].strip().strip("`") for row in match[1].splitlines()]
 
 
@@ -142,17 +143,28 @@ def test_every_flow_has_a_deployment_and_a_name_is_given_once() -> None:
     assert len(set(named)) == len(named)
 
 
-def test_every_source_and_method_is_in_the_readme_and_nothing_else() -> None:
+def test_every_source_method_and_filter_is_in_the_readme_and_nothing_else() -> None:
     assert sorted(table_rows("source")) == sorted(SOURCES)
     assert sorted(table_rows("method")) == sorted(METHODS)
+    assert sorted(table_rows("filter")) == sorted(FILTERS)
 
 
-def test_every_measure_in_the_readme_is_a_module_or_function_of_the_measures() -> None:
+@pytest.mark.parametrize("made", [made() for made in (METHODS | FILTERS).values()], ids=lambda made: made.kind)
+def test_the_page_of_methods_says_what_each_costs_as_it_is(made: Method | Filter) -> None:
+    page = (ROOT / "docs/methods.md").read_text()
+    (section,) = re.findall(rf"^### `{made.kind}`\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+    a_record = f"at most {made.max_requests} requests a record"
+    an_anchor = f"at most {made.max_requests} requests and {getattr(made, 'max_records', 0)} records an anchor"
+
+    assert (an_anchor if isinstance(made, Method) else a_record) in " ".join(section.split())
+
+
+def test_every_measure_in_the_documents_is_a_module_or_function_of_the_measures() -> None:
     names = {path.stem for path in modules("tasks/measures")}
     for path in modules("tasks/measures"):
         names |= {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
 
-    assert set(table_rows("measure")) <= names
+    assert set(table_rows("measure", "docs/measures.md")) <= names
 
 
 def test_the_readme_is_read_in_a_few_minutes() -> None:

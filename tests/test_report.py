@@ -256,6 +256,7 @@ def test_replies_of_a_real_model_have_a_report_with_a_figure_or_a_reason_in_ever
     assert report.counts.kept == report.counts.replies == 5 * report.counts.anchors
     assert {line.name for line in lines if line.figure.status.startswith("not judged")} == {
         "Non-factual",
+        "Non-factual, anchors",
         "Pair-irrelevance",
     }
     # What such replies are: about their own passage, in other words, each one different.

@@ -14,7 +14,7 @@ import pytest
 from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Recipe
 from schemas.rows import Anchor, Record
-from schemas.suites import ANCHORS, CORPUS, KEPT, REASONS, at_most, records_suite
+from schemas.suites import ANCHORS, BY_METHOD, CORPUS, KEPT, REASONS, at_most, records_suite
 from tasks.judging.verdict import as_markdown, read_verdict
 from tasks.store import Store
 from tasks.store.batches import begin_batch, complete_stage
@@ -165,7 +165,7 @@ def test_kept_and_quarantined_records_add_up_to_all(judged: World) -> None:
 
 
 def test_every_reason_is_explained() -> None:
-    suites = [ANCHORS, CORPUS, KEPT, *map(records_suite, ("rephrase", "entigraph", "sbp", "another"))]
+    suites = [ANCHORS, CORPUS, KEPT, *map(records_suite, (*BY_METHOD, "another"))]
     assert {one.reason for suite in suites for one in suite} == set(REASONS)
 
 
@@ -277,7 +277,7 @@ def test_a_record_from_outside_the_snapshot_stops_the_batch(store: Store, folder
     world = make_world(store, folder, good_texts(), good_anchors())
     stray = Record("0" * 16, "rephrase", "", sentences("stray"), ("q",))
     store.insert(records=[as_row(world.batch_id, stray)])
-    with pytest.raises(SuiteFailed, match=r"1 of 17 expectations do not hold, unknown_anchor"):
+    with pytest.raises(SuiteFailed, match=r"1 of 18 expectations do not hold, unknown_anchor"):
         world.validate()
 
 
@@ -322,9 +322,9 @@ def test_recorded_replies_of_a_real_model_mostly_pass(store: Store, folder: str,
     world = make_world(store, folder, texts, anchors)
     assert validate_anchors(store, folder, "snap")["anchors"] == 120
     summary = world.validate()
-    assert summary["kept"] >= 0.9 * summary["records"]
+    assert summary["kept"] >= 0.88 * summary["records"]  # 6 % run on, 4 % speak of "the passage"
     # This model goes on to its next training example after the list it was asked for.
-    assert set(summary["reasons"]) <= {"prompt_leak", "repeats", "copies_anchor"}
+    assert set(summary["reasons"]) <= {"prompt_leak", "repeats", "copies_anchor", "cites_source"}
     leaked = [world.records[name].text for name, why in world.reasons().items() if "prompt_leak" in why]
     assert sum("You are an AI assistant" in text for text in leaked) >= 0.6 * len(leaked)
     assert "You are an AI assistant" not in " ".join(kept_records(store, world.batch_id)["text"])

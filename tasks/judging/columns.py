@@ -17,6 +17,8 @@ RECORD_SCHEMA = pl.Schema(
         "foreign_share": pl.Float64,
         "refuses": pl.Boolean,
         "leaks": pl.Boolean,
+        "cites_source": pl.Boolean,
+        "least_on_subject": pl.Float64,
     }
 )
 
@@ -65,4 +67,6 @@ def _measure_record(text: str, anchor: str) -> tuple[object, ...]:
         measure.foreign_share(text, anchor or text),
         measure.refuses(text),
         measure.leaks(text, LEAKS, anchor),
+        measure.cites_source(text, anchor),
+        measure.least_on_subject(text, anchor),
     )

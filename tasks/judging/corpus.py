@@ -131,6 +131,7 @@ def _look_for_near_duplicates(
             _compare_with(corpus, OF_EARLIER, "earlier record", known, sketches, least)
         corpus.found.setdefault(OF_EARLIER, set())
     if "batch" in curation.among:
+        corpus.compared["records of the batch"] = len(corpus.open_rows)
         found = repeats(corpus.hashed, corpus.open_rows, sketches, least)
         corpus.found[OF_BATCH] = set()
         for row, (other, similarity) in found.items():

@@ -42,7 +42,10 @@ def known_anchors(folder: str, snapshot_id: str, anchors: pl.DataFrame) -> Known
 
 
 def earlier_batches(store: Store, folder: str, batch_id: str) -> Iterator[KnownTexts]:
-    """Yield the kept records of each batch that was validated before this one, in that order."""
+    """Yield the kept records of each batch that was validated before this one, in that order.
+
+    Of two that are validated at the same moment neither sees the other.
+    """
     validated = store.query(
         "select batch_id from completions where stage = 'validate' and batch_id != ? order by completed_at, batch_id",
         batch_id,

@@ -74,8 +74,8 @@ def _across(verdict: Verdict) -> list[str]:
     """Return what came of the look across the corpus; nothing of anchors, which are not compared."""
     if not (corpus := verdict.summary.get("corpus")):
         return []
-    beside = ", ".join(f"{number:,} {what}" for what, number in corpus["compared"].items()) or "nothing"
-    found = f"Beside each other or {beside}: {corpus['matches']:,} matches"
+    beside = ", ".join(f"{number:,} {what}" for what, number in corpus["compared"].items()) or "nothing was asked"
+    found = f"Across the corpus ({beside}): {corpus['matches']:,} matches"
     if not corpus["matches"]:
         return [found, ""]
     return [f"{found}, all in `{verdict.folder}/{MATCHES}`. Some:", *(f"- {one}" for one in corpus["examples"]), ""]

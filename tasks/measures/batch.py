@@ -28,7 +28,7 @@ from tasks.measures.repetition import worth_of
 from tasks.measures.texts import list_caveats_of_texts, measure_texts
 from tasks.measures.trainee import loss, measure_trainee, not_scored
 
-TOLD: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens"}
+TOLD: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens", "judging_money"}
 
 
 def measure_batch(evidence: Evidence) -> Report:
@@ -113,7 +113,7 @@ def measure_gain(evidence: Evidence) -> Gain:
         ),
         per_second=as_figure(
             _per(advantage, sum(spent.get("seconds", 0) for spent in evidence.summaries.values()), "bits/byte/s"),
-            f"the difference by second of generating, scoring and training, {paired}",
+            f"the difference by second of all stages together, {paired}",
         ),
         seeds=1,
         verdict=_judge(advantage),
@@ -136,11 +136,15 @@ def measure_cost(evidence: Evidence) -> Cost:
     """Return what the ledger adds up and what the engine told; an older engine told less."""
     generated, asked = evidence.summaries["generate"], evidence.kept["request_ids"].explode()
     accepted = evidence.replies.filter(pl.col("request_id").is_in(asked.implode()))["completion_tokens"].sum()
-    # The engine's 0 stands for a price that was not set.
-    money = Money(amount=generated["cost"], currency=generated["currency"]) if generated.get("cost") else None
     told = {name: generated[name] for name in TOLD & generated.keys()}
     counted = add_up_cost(evidence.summaries).model_dump() | told
-    return Cost(**counted | {"money": money, "accepted_tokens": accepted})
+    money = {"money": _price_of(generated), "judging_money": _price_of(evidence.summaries.get("judge", {}))}
+    return Cost(**counted | money | {"accepted_tokens": accepted})
+
+
+def _price_of(summary: dict[str, Any]) -> Money | None:
+    """Return what a stage's tokens cost; the engine's 0 stands for a price that was not set."""
+    return Money(amount=summary["cost"], currency=summary["currency"]) if summary.get("cost") else None
 
 
 def _saved(evidence: Evidence, before: str, after: str) -> Estimate:

@@ -29,8 +29,9 @@ class Evidence:
             start, synthetic, baseline; texts are heldout, anchors, records. Any may be missing.
         contrasts: Scores of outputs under own and other prompts: request_id, kind, prompt_id, low, high; None if there
             are none.
-        summaries: Completed stage (generate, validate, score, train) to its summary.
+        summaries: Completed stage (generate, validate, score, judge, train) to its summary.
         checkpoints: Role to checkpoint id.
+        verdicts: Of the latest judging, one row per text and question: see ``Verdict``; None if there is none.
     """
 
     batch_id: str
@@ -47,6 +48,7 @@ class Evidence:
     contrasts: pl.DataFrame | None
     summaries: dict[str, dict[str, Any]]
     checkpoints: dict[str, str]
+    verdicts: pl.DataFrame | None = None
 
     @property
     def would_be_records(self) -> pl.DataFrame:

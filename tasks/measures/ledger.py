@@ -56,11 +56,12 @@ def check_ledger(batch_id: str, counts: Counts) -> None:
 
 
 def add_up_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
-    generated = summaries["generate"]
+    generated, judged = summaries["generate"], summaries.get("judge")
     return Cost(
         prompt_tokens=generated["prompt_tokens"],
         completion_tokens=generated["completion_tokens"],
         scoring_tokens=summaries.get("score", {}).get("tokens"),
+        judging_tokens=judged and judged["prompt_tokens"] + judged["completion_tokens"],
         training_tokens=summaries.get("train", {}).get("tokens", {}),
         seconds={stage: summary["seconds"] for stage, summary in summaries.items() if "seconds" in summary},
     )

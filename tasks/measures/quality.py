@@ -5,9 +5,12 @@ from typing import Final
 import numpy as np
 
 from schemas.report import Quality
+from tasks.asking.verdicts import ANCHOR_FACTUALITY, FACTUALITY, RELEVANCE
 from tasks.measures.duplication import SHINGLE_WORDS
 from tasks.measures.estimate import Estimate, as_figure
+from tasks.measures.evidence import Evidence
 from tasks.measures.hashed import Flags
+from tasks.measures.judged import judged_rate
 from tasks.measures.reading import Read, near_duplicates_of, per_cent
 from tasks.measures.relevance import no_closer_than_another
 
@@ -18,15 +21,15 @@ MUCH_COPIED: Final = 0.5
 """The share of its anchor's words above which the suite of sbp refuses a record."""
 
 SAMPLED_RECORDS: Final = 1_000_000
-NOT_JUDGED: Final = "not judged: it takes a language model as judge, and none has judged this batch"
 
 
-def measure_quality(read: Read, near: Flags) -> Quality:
+def measure_quality(read: Read, near: Flags, evidence: Evidence) -> Quality:
     """Return the columns of the data quality table of Synthetic Bootstrapped Pretraining, and what stands in for two.
 
     Over all records, kept or not: what is kept has been cut at much the same thresholds.
 
     Source: Yang et al. 2025, arXiv:2509.15248. It gives no thresholds, judge or prompts: these are ours.
+    What a judge is asked: ``tasks/asking/verdicts.py``.
     """
     made = np.ones(len(read.rows), dtype=bool)
     num_words = np.maximum(read.texts.lengths, 1)
@@ -34,7 +37,6 @@ def measure_quality(read: Read, near: Flags) -> Quality:
     sampled = read.first(SAMPLED_RECORDS, made)
     again = near if (read.kept == sampled).all() else near_duplicates_of(read, sampled)
     of_all = "per cent of all records, kept or not, {}; interval over anchors"
-    unjudged = Estimate(None, None, None, 0, "%", NOT_JUDGED)
     return Quality(
         repetition=as_figure(
             per_cent(read.repeated / num_words > MUCH_REPEATED, has_words, read),
@@ -47,10 +49,9 @@ def measure_quality(read: Read, near: Flags) -> Quality:
                 "these; among the first million by id, or all if they are fewer: it rises with their number"
             ),
         ),
-        non_factual=as_figure(unjudged, "per cent of records that a language model as judge calls non-factual"),
-        pair_irrelevance=as_figure(
-            unjudged, "per cent of records that a language model as judge calls unrelated to their anchor"
-        ),
+        non_factual=judged_rate(evidence, FACTUALITY),
+        anchors_non_factual=judged_rate(evidence, ANCHOR_FACTUALITY),
+        pair_irrelevance=judged_rate(evidence, RELEVANCE),
         no_closer=as_figure(
             _no_closer(read),
             of_all.format(

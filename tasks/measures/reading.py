@@ -83,18 +83,21 @@ def over_words(counted: Rows, read: Read, among: Flags) -> Estimate:
     num_words = read.texts.lengths[among]
     if not num_words.sum():
         return Estimate(None, None, None, 0, "share", why_no_words(read, among))
-    return _as_share(ratio_of_sums(counted[among], num_words, read.own[among], "share"))
+    return as_share(ratio_of_sums(counted[among], num_words, read.own[among], "share"))
 
 
 def share_of(flags: Flags, among: Flags, read: Read) -> Estimate:
     """Return the share of some records that are flagged, over anchors."""
     if not among.any():
         return Estimate(None, None, None, 0, "share", why_no_words(read, among))
-    return _as_share(mean_of(flags[among].astype(float), read.own[among], "share"))
+    return as_share(mean_of(flags[among].astype(float), read.own[among], "share"))
 
 
 def per_cent(flags: Flags, among: Flags, read: Read) -> Estimate:
-    share = share_of(flags, among, read)
+    return as_per_cent(share_of(flags, among, read))
+
+
+def as_per_cent(share: Estimate) -> Estimate:
     value, low, high = (None if end is None else 100 * end for end in (share.value, share.low, share.high))
     return replace(share, value=value, low=low, high=high, unit="%")
 
@@ -105,7 +108,7 @@ def why_no_words(read: Read, among: Flags) -> str:
     return "not measured: the records have no words, or too few"
 
 
-def _as_share(estimate: Estimate) -> Estimate:
+def as_share(estimate: Estimate) -> Estimate:
     """Return an estimate with its interval within [0, 1]; where every row says the same, the exact one over anchors.
 
     The t interval would be of no width there. If a share p of anchors has any of it, c anchors have none with

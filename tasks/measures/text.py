@@ -14,6 +14,7 @@ from tasks.measures.automaton import Automaton
 
 REPEAT_WORDS = 5
 COPY_WORDS = 8
+LEAD_WORDS, WINDOW_WORDS, STEM_LETTERS = 80, 60, 5
 
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _WORD = re.compile(rf"[^\W{_CJK}]+|[{_CJK}]")
@@ -26,6 +27,18 @@ _WRITE = (
 )
 _MODEL = r"as an? (?:ai|(?:ai |large )?language model|ai (?:assistant|model)),? (?:i|we)\b"
 _REFUSAL = re.compile(rf"\W*(?:{_SORRY})?(?:{_CANNOT} (?:\w+ ){{0,2}}{_WRITE}|{_MODEL})")
+
+_CALLED = "(?:given |above |following )?(?:passage|excerpt|paragraph|text)"
+_SAYS = (
+    "(?:states|says|describes|mentions|suggests|implies|highlights|indicates|provides|discusses|sheds|emphasi[sz]es|"
+    "explains|shows|notes|presents|refers|clarifies|hints|reveals|tells|gives|explores|concludes|demonstrates|"
+    "showcases|lists|supports|does not|doesn't)"
+)
+_FROM = "(?:according to|based on|mentioned in|stated in|described in|derived from|inferred from|context of)"
+_SOURCE = re.compile(
+    rf"\b(?:the|this) {_CALLED}(?: above)? (?:also |only |further |then |itself )?{_SAYS}\b"
+    rf"|\b{_FROM} (?:the|this) {_CALLED}\b"
+)
 
 
 def words(text: str) -> list[str]:
@@ -122,6 +135,34 @@ def refuses(text: str) -> bool:
     (True, False)
     """
     return _REFUSAL.match(_folded(text[:200])) is not None
+
+
+def cites_source(text: str, anchor: str = "") -> bool:
+    """Tell whether a text speaks of the passage it was made from, which no reader of it will see.
+
+    Of 2,400 web pages, articles and passages none does; of a model's replies to passages 3 %.
+
+    >>> cites_source("The passage suggests that rye was dear."), cites_source("The passage of the bill took a year.")
+    (True, False)
+    """
+    return bool(_SOURCE.search(_folded(text)) and not _SOURCE.search(_folded(anchor)))
+
+
+def least_on_subject(text: str, anchor: str) -> float:
+    """Return how far a text keeps to its subject where it strays most: of 60 words in a row, the share known already.
+
+    Known are words that stand in the anchor or in the text's own first 80; words of up to three letters are left out,
+    and those that begin with the same five letters are one. 1 if the text has no 40 words after its first 80.
+    Recorded replies that went on to another task have 0 to 0.06, those that kept to theirs 0.07 and more.
+    """
+    found = words(text)
+    known = {word[:STEM_LETTERS] for word in (*words(anchor), *found[:LEAD_WORDS])}
+    least = 1.0
+    for start in range(LEAD_WORDS, len(found) - WINDOW_WORDS * 2 // 3 + 1, WINDOW_WORDS // 3):
+        telling = [word[:STEM_LETTERS] for word in found[start : start + WINDOW_WORDS] if len(word) > 3]
+        if telling:
+            least = min(least, sum(word in known for word in telling) / len(telling))
+    return least
 
 
 def leaks(text: str, phrases: Iterable[str], anchor: str = "") -> bool:

@@ -44,7 +44,7 @@ def measure_texts(evidence: Evidence) -> Texts:
     return Texts(
         measure_diversity(evidence, read, near),
         measure_faithfulness(evidence, read),
-        measure_quality(read, near),
+        measure_quality(read, near, evidence),
     )
 
 

@@ -1,31 +1,44 @@
 """Entities of a text, and one new text for how each few of them relate."""
 
-import json
+import re
 from itertools import combinations
 from math import comb
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from schemas.rows import Anchor, Drop, Message, Outcome, Reply, Request, Rounds
-from tasks.methods.method import Method, keep_finished, reason_to_drop
+from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
+from tasks.asking.conversation import after, ask
+from tasks.asking.structured import list_of, object_of, read_object, read_text, text_of
+from tasks.methods.method import Method, keep_finished
 
 LIST_ENTITIES = (
-    "List the people, places, things and ideas that the text above is about, most important first, "
-    'as JSON: {"entities": ["...", "..."]}.'
+    "Sum the text above up in a few sentences, and list the people, places, things and ideas that it is about, most "
+    'important first, as JSON: {"summary": "...", "entities": ["...", "..."]}.'
 )
 RELATE = (
     "Using only the text above, explain {names} one after the other as it presents them, "
     "then discuss how they bear on each other there."
 )
 
+_ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\S)")
+_POSSESSIVE = re.compile(r"['\u2019](?:s\b)?(?=\s|$)")
+
+
+class Listed(NamedTuple):
+    """What the first reply says of a text."""
+
+    summary: str
+    entities: list[str]
+
 
 class EntiGraph(Method):
-    """Entities first, then one text per chosen pair and triple.
+    """A summary and the entities first, then one text per chosen pair and triple.
 
-    Source: Yang et al. 2024, arXiv:2409.07431. Differs: pairs and triples are capped and drawn at
-    random, entities are deduplicated, and a list that cannot be read is a drop, not asked for again.
+    Source: Yang et al. 2024, arXiv:2409.07431. Differs: pairs and triples are capped and drawn at random, entities
+    are deduplicated (case, articles, possessives), a list that cannot be read is a drop and not asked for again, and
+    a text discusses its entities once where the paper's rephrases the article for each.
     """
 
     kind: Literal["entigraph"] = "entigraph"
@@ -38,61 +51,52 @@ class EntiGraph(Method):
         pairs, triples = comb(self.max_entities, 2), comb(self.max_entities, 3)
         return 1 + min(self.max_pairs, pairs) + min(self.max_triples, triples)
 
+    @property
+    def max_records(self) -> int:
+        return self.max_requests  # the summary is one
+
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        asked = ask_entities(anchor, self.max_entities)
-        (listed,) = yield [asked]
-        if drop := reason_to_drop(anchor, asked, listed):
-            return Outcome(drops=[drop])
-        assert isinstance(listed, Reply)
-        entities = read_entities(listed.text)
-        if entities is None:
-            return Outcome(drops=[Drop(anchor.anchor_id, "entities", "malformed", listed.request_id)])
-        groups = choose_groups(entities[: self.max_entities], self.max_pairs, self.max_triples, rng)
+        listed = yield from ask(anchor, ask_entities(anchor, self.max_entities), read_entities)
+        if isinstance(listed, Drop):
+            return Outcome(drops=[listed])
+        summary = Record(anchor.anchor_id, self.kind, "summary", listed.value.summary, (listed.request_id,))
+        entities = listed.value.entities[: self.max_entities]
+        groups = choose_groups(entities, self.max_pairs, self.max_triples, rng)
         if not groups:
-            return Outcome(drops=[Drop(anchor.anchor_id, "entities", "no_pair", listed.request_id)])
+            return Outcome([summary], [Drop(anchor.anchor_id, "entities", "no_pair", listed.request_id)])
         requests = [ask_relation(anchor, group) for group in groups]
         answers = yield requests
-        return keep_finished(self, anchor, requests, answers)
+        return keep_finished(self, anchor, requests, answers, [summary])
 
 
 def ask_entities(anchor: Anchor, max_entities: int) -> Request:
-    """Ask for the entity list as JSON; the schema bounds it, so that it fits into a reply."""
-    item = {"type": "string", "minLength": 1, "maxLength": 60}
-    entities = {"type": "array", "items": item, "minItems": 2, "maxItems": max_entities}
-    schema = {
-        "type": "object",
-        "properties": {"entities": entities},
-        "required": ["entities"],
-        "additionalProperties": False,
-    }
-    return Request(_after(anchor, LIST_ENTITIES), facet="entities", json_schema=json.dumps(schema))
+    """Ask for summary and entities as JSON; the schema bounds them, so that they fit into a reply."""
+    schema = object_of(summary=text_of(1000), entities=list_of(text_of(60), 2, max_entities))
+    return Request(after(anchor.text, LIST_ENTITIES, anchor.title), facet="entities", json_schema=schema)
 
 
 def ask_relation(anchor: Anchor, group: tuple[str, ...]) -> Request:
     """Ask how two or three entities relate in the anchor."""
     names = ", ".join(group[:-1]) + f" and {group[-1]}"
-    return Request(_after(anchor, RELATE.format(names=names)), facet=" | ".join(group))
+    return Request(after(anchor.text, RELATE.format(names=names), anchor.title), facet=" | ".join(group))
 
 
-def read_entities(text: str) -> list[str] | None:
-    """Return the distinct entities of a reply in its order, or None if it holds no such list.
+def read_entities(text: str) -> Listed | None:
+    """Return the summary and the distinct entities of a reply in its order, or None if it holds no such thing.
 
-    >>> read_entities('{"entities": ["Ada Lovelace", " ada  lovelace", "Engine", ""]}')
-    ['Ada Lovelace', 'Engine']
+    >>> read_entities('{"summary": "On Ada.", "entities": ["Ada\\'s engine", "the Ada  engine", "", 7]}')
+    Listed(summary='On Ada.', entities=["Ada's engine"])
     >>> read_entities('Sure! Here are some entities: Ada') is None
     True
-    >>> read_entities('{"entities": "Ada"}') is None
+    >>> read_entities('{"summary": "On Ada.", "entities": "Ada"}') is None
     True
     """
-    try:
-        listed = json.loads(text, strict=False)["entities"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    found = read_object(text) or {}
+    summary, listed = read_text(found.get("summary")), found.get("entities")
+    if summary is None or not isinstance(listed, list):
         return None
-    if not isinstance(listed, list):
-        return None
-    # JSON may escape half a surrogate pair, which is no text: it is left out.
-    names = [" ".join(name.encode(errors="ignore").decode().split()) for name in listed if isinstance(name, str)]
-    return list({name.casefold(): name for name in reversed(names) if name}.values())[::-1]
+    names = [name for name in map(read_text, listed) if name and "|" not in name]
+    return Listed(summary, list({_same(name): name for name in reversed(names)}.values())[::-1])
 
 
 def choose_groups(entities: list[str], max_pairs: int, max_triples: int, rng: Random) -> list[tuple[str, ...]]:
@@ -109,6 +113,10 @@ def choose_groups(entities: list[str], max_pairs: int, max_triples: int, rng: Ra
     return chosen
 
 
-def _after(anchor: Anchor, wish: str) -> tuple[Message, ...]:
-    """Put the text first and the wish last: all requests of one anchor share a cached prefix."""
-    return (Message("user", f"{anchor.title}\n\n{anchor.text}\n\n{wish}"),)
+def _same(name: str) -> str:
+    """Return what names of one entity have in common.
+
+    >>> _same("The King's mill"), _same("king mill"), _same("an Engine"), _same("The")
+    ('king mill', 'king mill', 'engine', 'the')
+    """
+    return _ARTICLE.sub("", _POSSESSIVE.sub("", name.casefold()))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from schemas.recipe import Parameters
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
+from tasks.asking.conversation import reason_to_drop
 
 
 class Method(Parameters):
@@ -26,6 +27,11 @@ class Method(Parameters):
     def max_requests(self) -> int:
         """How many requests one anchor can lead to, in all rounds together."""
 
+    @property
+    @abstractmethod
+    def max_records(self) -> int:
+        """How many records one anchor can lead to."""
+
     @abstractmethod
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         """Yield lists of requests, be sent their answers in the same order, return what came of it.
@@ -36,13 +42,22 @@ class Method(Parameters):
         """
 
 
-def keep_finished(method: Method, anchor: Anchor, requests: Sequence[Request], answers: Sequence[Answer]) -> Outcome:
+def keep_finished(
+    method: Method,
+    anchor: Anchor,
+    requests: Sequence[Request],
+    answers: Sequence[Answer],
+    before: Sequence[Record] = (),
+) -> Outcome:
     """Make one record of every reply that came to its own end with text in it; count the others as drops.
 
     A text that another reply of the anchor has already said is dropped as a ``repeat``: it adds nothing.
+
+    Args:
+        before: Records of the anchor that are there already.
     """
-    outcome = Outcome()
-    texts: set[str] = set()
+    outcome = Outcome(list(before))
+    texts = {record.text for record in before}
     for request, answer in zip(requests, answers, strict=True):
         if drop := reason_to_drop(anchor, request, answer):
             outcome.drops.append(drop)
@@ -55,14 +70,3 @@ def keep_finished(method: Method, anchor: Anchor, requests: Sequence[Request], a
             outcome.records.append(Record(anchor.anchor_id, method.kind, request.facet, text, (answer.request_id,)))
         texts.add(text)
     return outcome
-
-
-def reason_to_drop(anchor: Anchor, request: Request, answer: Answer) -> Drop | None:
-    """Return why an answer can be no record: it never came, was cut off at the token limit, or is empty."""
-    if isinstance(answer, Drop):
-        return answer
-    if answer.finish_reason == "length":
-        return Drop(anchor.anchor_id, request.facet, "cut_off", answer.request_id)
-    if not answer.text.strip():
-        return Drop(anchor.anchor_id, request.facet, "empty", answer.request_id)
-    return None

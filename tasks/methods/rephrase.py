@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.rows import Anchor, Message, Request, Rounds
+from schemas.rows import Anchor, Request, Rounds
+from tasks.asking.conversation import after
 from tasks.methods.method import Method, keep_finished
 
 Style = Literal["easy", "medium", "hard", "qa"]
@@ -42,6 +43,10 @@ class Rephrase(Method):
     def max_requests(self) -> int:
         return len(self.styles)
 
+    @property
+    def max_records(self) -> int:
+        return self.max_requests
+
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         requests = [ask_rewrite(anchor, style) for style in self.styles]
         answers = yield requests
@@ -50,4 +55,4 @@ class Rephrase(Method):
 
 def ask_rewrite(anchor: Anchor, style: Style) -> Request:
     """Ask for one rewrite; the text comes first, so that the styles share a cached prefix."""
-    return Request((Message("user", f"{anchor.title}\n\n{anchor.text}\n\n{WISHES[style]}"),), facet=style)
+    return Request(after(anchor.text, WISHES[style], anchor.title), facet=style)

@@ -129,6 +129,9 @@ def _list_batch(cost: Cost) -> list[tuple[str, str, str]]:
         lines.append(("of them, accepted", f"{cost.accepted_tokens:,}", "Of the kept records: what may be trained on."))
     if cost.scoring_tokens is not None:
         lines.append(("tokens read to score outputs", f"{cost.scoring_tokens:,}", "Under prompts that are not theirs."))
+    if cost.judging_tokens is not None:
+        price = f", {_as_price(cost.judging_money)}" if cost.judging_money else ""
+        lines.append(("tokens of the judge", f"{cost.judging_tokens:,}{price}", "Prompts and verdicts together."))
     if cost.money:
         lines.append(("price of these tokens", _as_price(cost.money), "At the prices that the profile gives."))
     if cost.retried_replies is not None:

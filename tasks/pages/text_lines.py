@@ -89,11 +89,18 @@ TEXT_LINES: Final = {
         ),
         "quality.non_factual": (
             "Non-factual",
-            "Records that say what is not so. The paper has 15.1 for its smallest synthesizer and 1.8 for real text.",
+            "Records that say what is not so, by a judge. Healthy: near the line below; the paper has 15.1 for its "
+            "smallest synthesizer and 1.8 for real text.",
+        ),
+        "quality.anchors_non_factual": (
+            "Non-factual, anchors",
+            "What the same judge calls false among the real texts: how far to trust it. Far above 2, it is hard to "
+            "please, or knows too little.",
         ),
         "quality.pair_irrelevance": (
             "Pair-irrelevance",
-            "Records that have nothing to do with their anchor. The paper has 25.6 for its smallest synthesizer.",
+            "Records that have nothing to do with their anchor, by a judge. The paper has 25.6 for its smallest "
+            "synthesizer.",
         ),
         "quality.no_closer": (
             "No closer to the own anchor",

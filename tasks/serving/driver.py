@@ -1,15 +1,13 @@
-"""The one place that runs methods: every anchor steps on its own, and a rerun re-uses what landed."""
+"""The one place that runs methods and inquiries: every anchor steps on its own, and a rerun re-uses what landed."""
 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields
-from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 from schemas.identity import content_hash
 from schemas.recipe import Sampling
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request, Rounds
-from tasks.methods.method import Method
 from tasks.serving import Refused
 from tasks.serving.attempt import Tally
 from tasks.serving.pool import Pool
@@ -43,6 +41,12 @@ class Progress(Tally):
         return Progress(**summed, drops=drops, state=other.state or self.state)
 
 
+class Work(Protocol):
+    """What is asked about each anchor, and what comes of it: a recipe's pipeline, or a judge's inquiry."""
+
+    def rounds(self, anchor: Anchor, seed: int) -> Rounds: ...
+
+
 @dataclass
 class Driver:
     """Steps every anchor of a shard on its own and keeps the pool busy.
@@ -51,7 +55,7 @@ class Driver:
     that landed, sends only what is missing, and ends with the same records.
     """
 
-    method: Method
+    pipeline: Work
     pool: Pool
     sampling: Sampling
     seed: int
@@ -59,8 +63,10 @@ class Driver:
     on_progress: Callable[[Progress], None] = lambda _progress: None
     progress: Progress = field(default_factory=Progress)
     _sampling: dict[str, Any] = field(init=False)
+    _greedy: Sampling = field(init=False)
 
     def __post_init__(self) -> None:
+        self._greedy = self.sampling.model_copy(update={"temperature": 0.0})
         self._sampling = self.sampling.model_dump(mode="json")
 
     async def run(self, anchors: Iterable[Anchor]) -> dict[str, Outcome]:
@@ -85,7 +91,7 @@ class Driver:
 
     async def ask_first(self, anchors: list[Anchor]) -> list[tuple[Request, Answer]]:
         """Send the first request that the method has for each anchor, and keep the replies for the run."""
-        requests = [next(rounds_of(self.method, anchor, self.seed))[0] for anchor in anchors]
+        requests = [next(self.pipeline.rounds(anchor, self.seed))[0] for anchor in anchors]
         async with self.replies:
             answers = await asyncio.gather(*map(self._answer, anchors, requests))
         return list(zip(requests, answers, strict=True))
@@ -102,7 +108,7 @@ class Driver:
         self.on_progress(progress)
 
     async def _step(self, anchor: Anchor) -> Outcome:
-        rounds = rounds_of(self.method, anchor, self.seed)
+        rounds = self.pipeline.rounds(anchor, self.seed)
         try:
             requests = next(rounds)
             while True:
@@ -126,7 +132,8 @@ class Driver:
             self.progress.replies_reused += 1
             return landed
         try:
-            reply = await self.pool.complete(request_id, request, self.sampling, anchor.anchor_id, self.progress)
+            sampling = self._greedy if request.greedy else self.sampling
+            reply = await self.pool.complete(request_id, request, sampling, anchor.anchor_id, self.progress)
         except Refused as error:
             return Drop(anchor.anchor_id, request.facet, error.reason, request_id)
         await self.replies.land(reply, anchor.anchor_id, request.facet)
@@ -137,12 +144,9 @@ class Driver:
 
 def name_request(model: str, revision: str, request: Request, sampling: dict[str, Any], seed: int) -> str:
     """Return the request's id: the hash of everything that decides its reply; ``sampling`` as a dict."""
+    if request.greedy:
+        sampling = sampling | {"temperature": 0.0}
     return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed])
-
-
-def rounds_of(method: Method, anchor: Anchor, seed: int) -> Rounds:
-    """Return a method at work on one anchor; neither order nor limit changes a draw."""
-    return method.rounds(anchor, Random(f"{seed}/{anchor.anchor_id}"))  # noqa: S311
 
 
 def first_failure(failures: BaseExceptionGroup) -> BaseException:

@@ -5,8 +5,8 @@ from typing import Any
 
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, Drop, Message, Prompt, Reply, Request
-from tasks.methods import read_method
-from tasks.serving.driver import name_request, rounds_of
+from tasks.methods.pipeline import read_pipeline
+from tasks.serving.driver import name_request
 
 
 def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict[str, Request]:
@@ -17,7 +17,7 @@ def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict
     """
     sampling: dict[str, Any] = recipe.sampling.model_dump(mode="json")
     asked: dict[str, Request] = {}
-    rounds = rounds_of(read_method(recipe.method), anchor, recipe.seed)
+    rounds = read_pipeline(recipe).rounds(anchor, recipe.seed)
     try:
         requests = next(rounds)
         while True:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from schemas.errors import ServerError
 from schemas.recipe import Recipe
 from schemas.rows import Outcome
-from tasks.methods import read_method
+from tasks.methods.pipeline import read_pipeline
 from tasks.serving.driver import Driver, Progress, outcome_rows
 from tasks.serving.pool import Pool
 from tasks.store import Store
@@ -37,7 +37,7 @@ async def run_shard(
     if not anchors:
         return Progress()
     log = await asyncio.to_thread(ReplyLog.open, replies, span, [anchor.anchor_id for anchor in anchors])
-    driver = Driver(read_method(recipe.method), pool, recipe.sampling, recipe.seed, log, on_progress)
+    driver = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, on_progress)
     try:
         async with asyncio.timeout(pool.bounds.shard_seconds):
             outcomes = await driver.run(anchors)

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from filelock import FileLock, Timeout
 
-from schemas.errors import StoreError
+from schemas.errors import BadInput, StoreError
 from schemas.recipe import Recipe
 from schemas.rows import Anchor
 from tasks.store.duck import Store, now
@@ -30,6 +30,10 @@ YARDSTICK = "yardstick "
 
 SCORE = "score "
 """What a plan of scores is called among a batch's stages, before its id."""
+
+
+JUDGE = "judge "
+"""What a judging is called among a batch's stages, before its id."""
 
 
 def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
@@ -103,9 +107,35 @@ def latest_scores(store: Store, batch_id: str) -> dict[str, Any] | None:
     return _latest(store, batch_id, SCORE)
 
 
+def latest_judging(store: Store, batch_id: str) -> dict[str, Any] | None:
+    """Return what the judging that was completed last wrote down; None before the first."""
+    return _latest(store, batch_id, JUDGE)
+
+
 def latest_yardstick(store: Store, batch_id: str) -> dict[str, str]:
     """Return the start that scored the batch's anchors last, before anything was trained, and where; {} before any."""
     return _latest(store, batch_id, YARDSTICK) or {}
+
+
+def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[str, dict[str, Any]]:
+    """Return the summaries of ``generate`` and ``validate``, of ``score`` and ``judge`` if done, of ``train`` if given.
+
+    Raises:
+        BadInput: One of them is not complete.
+    """
+    stages = {"generate": "generate", "validate": "validate"} | (
+        {"train": training_stage(training_id)} if training_id else {}
+    )
+    found = {name: stage_summary(store, batch_id, stage) for name, stage in stages.items()}
+    missing = [name for name, summary in found.items() if summary is None]
+    if missing:
+        raise BadInput(
+            f"reporting on batch {batch_id}: {' and '.join(missing)} is not complete; a report needs "
+            f"{', '.join(found)}. Run the flow {missing[0]} on this batch first."
+        )
+    whole = {name: summary for name, summary in found.items() if summary is not None}
+    optional = {"score": latest_scores(store, batch_id), "judge": latest_judging(store, batch_id)}
+    return whole | {name: summary for name, summary in optional.items() if summary}
 
 
 def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:
@@ -152,7 +182,7 @@ def only_writer(folder: str, batch_id: str) -> Iterator[None]:
             lock.acquire(timeout=WRITER_SECONDS)
         except Timeout:
             raise StoreError(
-                f"generating batch {batch_id}: another process has been writing it for {WRITER_SECONDS:g} s; one at a "
+                f"writing batch {batch_id}: another process has been writing it for {WRITER_SECONDS:g} s; one at a "
                 "time may. Wait until it is done, or stop it, then run the same again: what landed is kept."
             ) from None
     try:

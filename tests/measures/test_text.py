@@ -5,9 +5,11 @@ from pathlib import Path
 
 from schemas.suites import LEAKS
 from tasks.measures.text import (
+    cites_source,
     copied_share,
     foreign_share,
     leaks,
+    least_on_subject,
     letter_share,
     longest_copy,
     opening,
@@ -92,6 +94,25 @@ def test_a_marker_that_the_anchor_has_itself_is_no_leak() -> None:
     assert not leaks(text, LEAKS, "Every turn begins with <|im_start|>, then the role.")
 
 
+def test_speaking_of_the_passage_is_told_from_the_passage_of_a_bill_and_from_an_anchor_that_does_so_itself() -> None:
+    assert cites_source("1. The passage highlights the role of rye.")
+    assert cites_source("Based on the given text, rye was dear.")
+    assert not cites_source("The passage of the bill took a year, and the text of it was long.")
+    assert not cites_source("He heard steps in the passage.")
+    assert not cites_source("The text says so.", "What the text says is in doubt.")
+
+
+def test_a_text_that_goes_on_to_something_else_is_off_its_subject_there() -> None:
+    anchor = " ".join(f"The miller of Ottery ground {grain} for the bakers of the valley." for grain in ("rye", "oats"))
+    faithful = " ".join(f"{n}. The miller ground grain for bakers of the valley at Ottery." for n in range(20))
+    astray = faithful + " Photosynthesis converts sunlight into chemical energy inside chloroplasts of plants." * 10
+
+    assert least_on_subject(anchor, anchor) == 1
+    assert least_on_subject(faithful, anchor) > 0.8
+    assert least_on_subject(astray, anchor) == 0
+    assert least_on_subject("\u6210\u5409\u601d\u6c57" * 200, anchor) == 1
+
+
 def test_an_opening_is_the_first_words_however_they_are_set() -> None:
     assert opening("**The** Harbour\nwas rebuilt", num_words=3) == opening("the harbour, was it lost?", num_words=3)
 
@@ -101,4 +122,4 @@ def test_real_prose_has_the_shares_that_thresholds_lean_on(shared_data: Path) ->
     assert min(printable_share(text) for text in passages) >= 0.99
     assert min(letter_share(text) for text in passages) > 0.6
     assert sum(repeated_share(text) > 0.15 for text in passages) <= 3
-    assert not any(refuses(text) or leaks(text, LEAKS) for text in passages)
+    assert not any(refuses(text) or leaks(text, LEAKS) or cites_source(text) for text in passages)

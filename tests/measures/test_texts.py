@@ -11,7 +11,7 @@ from schemas.figure import Figure
 from schemas.report import Diversity, Faithfulness, Quality
 from tasks.measures.batch import measure_batch
 from tasks.measures.evidence import Evidence
-from tasks.measures.quality import NOT_JUDGED
+from tasks.measures.judged import NOT_JUDGED
 from tasks.measures.texts import Texts, list_caveats_of_texts, measure_texts
 from tests.evidence import make_evidence, without_logprobs
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas.rows import Anchor, Answer, Drop, Outcome, Request
 from tasks.methods import EntiGraph
 from tasks.methods.entigraph import ask_entities, choose_groups, read_entities
-from tests.methods.test_registry import ANCHOR, ENTITIES, OTHER, make_reply, play, prompt
+from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
 
 values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(),
@@ -18,9 +18,12 @@ values = st.recursive(
 )
 
 
+ENTITIES = '{"summary": "On rye.", "entities": ["mill", "river", "rye", "town"]}'
+
+
 def listing(*entities: object, finish_reason: str = "stop") -> Any:
     """Return the rule that lists these entities, and then writes a text for each group."""
-    said = json.dumps({"entities": entities})
+    said = json.dumps({"summary": "On rye.", "entities": entities})
 
     def answer(request: Request, number: int) -> Answer:
         if request.json_schema:
@@ -44,7 +47,11 @@ def test_entities_come_first_then_one_text_per_pair_and_triple() -> None:
         "river | rye",
         "mill | river | rye",
     ]
-    assert [record.text for record in outcome.records] == [f"On {request.facet}." for request in asked[1:]]
+    assert [record.text for record in outcome.records] == [
+        "On rye.",
+        *(f"On {request.facet}." for request in asked[1:]),
+    ]
+    assert (outcome.records[0].facet, outcome.records[0].request_ids) == ("summary", ("q0",))
     assert "explain mill, river and rye one after the other" in prompt(asked[-1])
     assert outcome.drops == []
 
@@ -54,21 +61,28 @@ def test_entities_come_first_then_one_text_per_pair_and_triple() -> None:
     [
         (saying("Sure! Here are some: mill, rye"), "malformed"),
         (saying('["mill", "rye"]'), "malformed"),
-        (saying('{"entities": "mill"}'), "malformed"),
-        (saying('{"names": ["mill", "rye"]}'), "malformed"),
+        (saying('{"summary": "On rye.", "entities": "mill"}'), "malformed"),
+        (saying('{"summary": "", "entities": ["mill", "rye"]}'), "malformed"),
         (saying(ENTITIES[:20]), "malformed"),
         (saying(ENTITIES, "length"), "cut_off"),
         (saying(" \n"), "empty"),
-        (listing(), "no_pair"),
-        (listing("mill"), "no_pair"),
-        (listing("mill", " MILL ", 7, None, ""), "no_pair"),
+        (saying('{"entities": ["mill", "rye"]}'), "malformed"),
     ],
 )
-def test_a_list_that_gives_no_pair_is_one_drop_with_its_reason(reply: Any, reason: str) -> None:
+def test_a_list_that_cannot_be_read_is_one_drop_with_its_reason(reply: Any, reason: str) -> None:
     asked, outcome = play(EntiGraph(), answer=reply)
 
     assert len(asked) == 1
     assert outcome == Outcome(drops=[Drop(ANCHOR.anchor_id, "entities", reason, "q0")])
+
+
+@pytest.mark.parametrize("entities", [(), ("mill",), ("mill", " MILL ", 7, None, "", "The mill's")])
+def test_of_a_list_without_a_pair_the_summary_is_left(entities: tuple[object, ...]) -> None:
+    asked, outcome = play(EntiGraph(), answer=listing(*entities))
+
+    assert len(asked) == 1
+    assert [record.text for record in outcome.records] == ["On rye."]
+    assert outcome.drops == [Drop(ANCHOR.anchor_id, "entities", "no_pair", "q0")]
 
 
 def test_a_list_that_never_came_keeps_its_own_reason() -> None:
@@ -92,12 +106,21 @@ def test_no_more_entities_are_used_than_allowed_the_most_important_ones() -> Non
     assert {name for request in asked[1:] for name in request.facet.split(" | ")} == set("abc")
 
 
-def test_entities_that_differ_in_case_or_space_are_one() -> None:
-    assert read_entities(json.dumps({"entities": ["Ada  Lovelace", "ADA LOVELACE", "Straße", "STRASSE", "x"]})) == [
-        "Ada Lovelace",
-        "Straße",
+def test_entities_that_differ_in_case_space_article_or_possessive_are_one() -> None:
+    names = [
+        "Ada  Lovelace",
+        "ADA LOVELACE",
+        "the Straße",
+        "STRASSE",
+        "Ada's engine",
+        "an Ada engine",
+        "The",
         "x",
     ]
+    listed = read_entities(json.dumps({"summary": "On Ada.", "entities": names}))
+
+    assert listed
+    assert listed.entities == ["Ada Lovelace", "the Straße", "Ada's engine", "The", "x"]
 
 
 def test_what_is_drawn_depends_on_the_seed_and_the_anchor_alone() -> None:
@@ -121,12 +144,12 @@ def test_the_list_is_asked_for_by_a_schema_that_bounds_it() -> None:
 
 
 @settings(deadline=None, max_examples=50)
-@given(st.text() | values.map(json.dumps) | values.map(lambda value: json.dumps({"entities": value})))
+@given(st.text() | values.map(json.dumps) | values.map(lambda value: json.dumps({"summary": "x", "entities": value})))
 @example("[" * 100_000)
-@example('{"entities": ["\\ud800", "rye"]}')
-@example('{"entities": [' + "9" * 5000 + ', "rye"]}')
-@example('{"entities": [NaN, Infinity]}')
-@example('{"entities": ["{names}", "{0}"]}')
+@example('{"summary": "x", "entities": ["\\ud800", "rye"]}')
+@example('{"summary": "x", "entities": [' + "9" * 5000 + ', "rye"]}')
+@example('{"summary": "x", "entities": [NaN, Infinity]}')
+@example('{"summary": "x", "entities": ["{names}", "{0}"]}')
 def test_no_reply_raises(text: str) -> None:
     _, outcome = play(EntiGraph(), answer=saying(text))
 

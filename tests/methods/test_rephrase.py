@@ -4,7 +4,7 @@ from pydantic import ValidationError
 from schemas.rows import Drop, Outcome, Record
 from tasks.methods import Rephrase
 from tasks.methods.rephrase import WISHES
-from tests.methods.test_registry import ANCHOR, make_reply, play, prompt
+from tests.methods.playing import ANCHOR, make_reply, play, prompt
 
 
 def test_each_style_is_asked_for_once_by_its_own_wish() -> None:

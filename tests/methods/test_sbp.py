@@ -1,7 +1,7 @@
 from schemas.rows import Drop, Outcome, Record
 from tasks.methods import SBP
 from tasks.methods.sbp import RELATED, ask_related
-from tests.methods.test_registry import ANCHOR, make_reply, play
+from tests.methods.playing import ANCHOR, make_reply, play
 from tests.tiny_model import tiny_tokenizer
 
 

@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from schemas.identity import content_hash
 from schemas.recipe import Curation, Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
 
 RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s", model="m", revision="1")
@@ -35,7 +36,7 @@ def test_whatever_changes_a_record_changes_the_batch(change: dict[str, Any]) -> 
 
 def test_every_field_of_a_recipe_is_one_that_changes_a_record() -> None:
     assert Recipe.model_fields.keys() == {
-        *("method", "snapshot_id", "model", "revision", "sampling", "seed", "max_anchors")
+        *("method", "filters", "snapshot_id", "model", "revision", "sampling", "seed", "max_anchors")
     }
 
 
@@ -69,6 +70,14 @@ def test_the_parts_of_a_mixture_add_up_to_one() -> None:
 def test_parameters_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         Sampling().temperature = 0.5  # type: ignore[misc]
+
+
+def test_a_recipe_without_filters_keeps_the_id_it_had_before_there_were_any() -> None:
+    recipe = Recipe(method={"kind": "rephrase"}, snapshot_id="s", model="m")
+    judged = recipe.model_copy(update={"filters": ({"kind": "judge", "least": 3},)})
+
+    assert recipe.batch_id == content_hash("batch", recipe.model_dump(mode="json", exclude={"filters"}))
+    assert judged.batch_id != recipe.batch_id
 
 
 def test_near_duplicates_are_similar_by_half_at_least_or_not_asked_about() -> None:

@@ -7,6 +7,7 @@ add up to no distribution.
 
 import json
 import re
+from collections.abc import Callable
 from itertools import pairwise
 from random import Random
 from typing import Any
@@ -49,10 +50,16 @@ def score(asked: dict[str, Any], context_tokens: int) -> dict[str, Any]:
     return {"id": "stub", "model": asked["model"], "choices": choices[::-1], "usage": {"prompt_tokens": 0}}
 
 
-def answer(asked: dict[str, Any], num_words: int, context_tokens: int, processed: bool) -> dict[str, Any]:
+def answer(
+    asked: dict[str, Any],
+    num_words: int,
+    context_tokens: int,
+    processed: bool,
+    says: Callable[[str], str] | None = None,
+) -> dict[str, Any]:
     """Return the body of a completion or chat completion."""
     prompt = prompt_ids(asked)
-    written = _write(asked, num_words)
+    written = says(prompt_text(asked)) if says else _write(asked, num_words)
     tokens = [*tokenise(written), (END, "")]
     room = min(asked["max_tokens"], context_tokens - len(prompt))
     finish_reason = "stop" if len(tokens) <= room else "length"
@@ -85,6 +92,8 @@ def _write(asked: dict[str, Any], num_words: int) -> str:
 
 def _instance(schema: dict[str, Any], rng: Random) -> Any:
     """Return a value that a JSON schema allows, of the types that the project's methods ask for."""
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
     match schema["type"]:
         case "object":
             return {name: _instance(part, rng) for name, part in schema.get("properties", {}).items()}
@@ -95,7 +104,7 @@ def _instance(schema: dict[str, Any], rng: Random) -> Any:
             return rng.randint(schema.get("minimum", 0), schema.get("maximum", 9))
         case "boolean":
             return rng.random() < 0.5
-    return rng.choice(schema["enum"]) if "enum" in schema else f"{rng.choice(WORDS)} {rng.choice(WORDS)}"
+    return f"{rng.choice(WORDS)} {rng.choice(WORDS)}"
 
 
 def _likeliest(before: int, cooling: float) -> dict[str, float]:

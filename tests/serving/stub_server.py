@@ -9,7 +9,7 @@ import math
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +42,7 @@ class StubOptions:
 
     ``faults`` gives the share of requests that have each of ``FAULTS``. Whether a request has one
     depends on its body and on how often it came before: so a retry may succeed, and order plays no part.
+    ``says`` gives the reply to a prompt, in place of words drawn from a few.
     ``metrics`` is what /metrics says; a server without it has no such path.
     """
 
@@ -55,6 +56,7 @@ class StubOptions:
     api_key: str | None = None
     metrics: str = ""
     can_tokenize: bool = True
+    says: Callable[[str], str] | None = None
 
 
 class Stub:
@@ -157,7 +159,7 @@ class Stub:
         if "prompt_logprobs" in asked:
             body = score(asked, options.context_tokens)
         else:
-            body = answer(asked, options.reply_words, options.context_tokens, options.processed_logprobs)
+            body = answer(asked, options.reply_words, options.context_tokens, options.processed_logprobs, options.says)
         text = json.dumps(spoil(body, fault))
         return web.Response(text=text[:40] if fault == "malformed" else text, content_type="application/json")
 

@@ -15,6 +15,7 @@ from schemas.profile import Generation
 from schemas.recipe import Sampling
 from schemas.rows import Anchor, Drop, Message, Outcome, Reply, Request
 from tasks.methods import SBP, EntiGraph, Method, Rephrase
+from tasks.methods.pipeline import Pipeline
 from tasks.serving import Refused, TryAgain, Unreachable
 from tasks.serving.driver import Driver, Progress, name_request, outcome_rows
 from tasks.serving.pool import Pool
@@ -81,7 +82,7 @@ def make_reply(request_id: str, request: Request, text: str) -> Reply:
 
 def drive(method: Method, model: Model | Server, folder: Path, **bounds: Any) -> Driver:
     log = ReplyLog.open(str(folder), ALL, [anchor.anchor_id for anchor in ANCHORS])
-    return Driver(method, Pool([model], Generation(**bounds)), Sampling(max_tokens=64), 0, log)
+    return Driver(Pipeline(method), Pool([model], Generation(**bounds)), Sampling(max_tokens=64), 0, log)
 
 
 async def run(driver: Driver, anchors: list[Anchor] = ANCHORS) -> dict[str, Outcome]:
@@ -463,4 +464,6 @@ def test_rows_come_in_an_order_that_no_schedule_changes() -> None:
 
 
 def _entities(request: Request, name: str, _attempt: int) -> str:
-    return '{"entities": ["mill", "rye", "river", "town"]}' if request.json_schema else f"text {name}"
+    return (
+        '{"summary": "Rye.", "entities": ["mill", "rye", "river", "town"]}' if request.json_schema else f"text {name}"
+    )

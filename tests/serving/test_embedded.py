@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from schemas.recipe import Sampling
-from schemas.rows import Anchor, Message, Reply, Request
-from tasks.methods.entigraph import ask_entities
+from schemas.rows import Message, Reply, Request
+from tasks.asking.structured import list_of, object_of, text_of
 from tasks.models.loading import load_model, load_tokenizer
 from tasks.serving import Refused
 from tasks.serving.embedded import SLOTS, EmbeddedEngine
@@ -22,7 +22,7 @@ CONTEXT = PLAN.context_tokens
 SAMPLING = Sampling(max_tokens=24)
 CHAT = Request((Message("system", "Be brief."), Message("user", "Once")))
 REQUESTS = [Request(TEXTS[n % 24][: 4 + 3 * n], facet=str(n)) for n in range(40)] + [CHAT]
-SCHEMA = ask_entities(Anchor("x"), 3).json_schema
+SCHEMA = object_of(entities=list_of(text_of(60), 2, 3))
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from schemas.profile import Generation, Servers
 from schemas.recipe import Sampling
 from schemas.rows import Anchor
 from tasks.methods import Rephrase
+from tasks.methods.pipeline import Pipeline
 from tasks.serving.driver import Driver, Progress
 from tasks.serving.opening import connect_servers
 from tasks.serving.pool import Pool
@@ -50,7 +51,7 @@ async def pool_of(urls: list[str], **bounds: float) -> AsyncIterator[Pool]:
 async def run(folder: Path, *urls: str, told: Told = lambda _progress: None, **bounds: float) -> Run:
     async with pool_of(list(urls), **bounds) as pool:
         method, sampling = Rephrase(styles=("easy",)), Sampling(max_tokens=TOKENS)
-        driver = Driver(method, pool, sampling, 0, ReplyLog(str(folder)), told)
+        driver = Driver(Pipeline(method), pool, sampling, 0, ReplyLog(str(folder)), told)
         begun = time.monotonic()
         outcomes = await driver.run(ANCHORS)
     records = [record for outcome in outcomes.values() for record in outcome.records]

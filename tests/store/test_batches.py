@@ -136,7 +136,7 @@ def test_a_batch_that_another_process_writes_is_an_error_that_names_it(
     monkeypatch.setattr(batches, "WRITER_SECONDS", 0.2)
     with another_writer(tmp_path):
         with (
-            pytest.raises(StoreError, match=r"generating batch batch: another process has been writing it for 0\.2 s;"),
+            pytest.raises(StoreError, match=r"writing batch batch: another process has been writing it for 0\.2 s;"),
             only_writer(str(tmp_path), "batch"),
         ):
             raise AssertionError("both write")

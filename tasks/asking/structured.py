@@ -1,0 +1,102 @@
+"""Replies that are one JSON object: the schema a request asks for, and the reading of what came back.
+
+Reading is stricter than models are careful: a reply is the object alone, or the object in one code fence. An object
+in the middle of prose may as well be the example of a repeated prompt, so it is no reply.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+Schema = dict[str, Any]
+
+_FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
+
+
+def object_of(**fields: Schema) -> str:
+    """Return the JSON schema of an object with these fields, all required and no others.
+
+    >>> object_of(score=whole_number(1, 5))
+    '{"type": "object", "properties": {"score": {"type": "integer", "enum": [1, 2, 3, 4, 5]}}, \
+"required": ["score"], "additionalProperties": false}'
+    """
+    return json.dumps(object_schema(fields))
+
+
+def object_schema(fields: dict[str, Schema]) -> Schema:
+    """Return the schema of an object, to stand in another's field or list."""
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def text_of(most_chars: int) -> Schema:
+    """Return the schema of a string that is not empty; a bound keeps a list short enough for a reply."""
+    return {"type": "string", "minLength": 1, "maxLength": most_chars}
+
+
+def list_of(item: Schema, least: int, most: int) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": item, "minItems": least, "maxItems": most}
+
+
+def whole_number(least: int, most: int) -> Schema:
+    """Return the schema of a whole number between two, both included."""
+    return {"type": "integer", "enum": list(range(least, most + 1))}
+
+
+def one_of(*choices: str) -> Schema:
+    """Return the schema of a string that is one of some."""
+    return {"type": "string", "enum": list(choices)}
+
+
+def read_object(text: str) -> dict[str, Any] | None:
+    """Return the JSON object that a reply is; None if it is none.
+
+    >>> read_object('{"a": 1}'), read_object('```json\\n{"a": 1}\\n```')
+    ({'a': 1}, {'a': 1})
+    >>> read_object('Sure! {"a": 1}') is None, read_object('{"a": 1') is None, read_object('[1]') is None
+    (True, True, True)
+    """
+    text = text.strip()
+    if fenced := _FENCE.fullmatch(text):
+        text = fenced[1]
+    try:
+        found = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def read_text(value: object) -> str | None:
+    """Return a value's text without control characters and with single spaces; None if it is no text or has none.
+
+    >>> read_text(" The\\tmill\\x00 "), read_text(7) is None, read_text(" ") is None
+    ('The mill', True, True)
+    """
+    if not isinstance(value, str):
+        return None
+    # JSON may escape half a surrogate pair, which is no text: it is left out.
+    kept = "".join(one if one.isprintable() else " " for one in value.encode(errors="ignore").decode())
+    return " ".join(kept.split()) or None
+
+
+def read_texts(value: object, most: int) -> list[str] | None:
+    """Return the first distinct texts of a list, whatever their case; None if it is no list.
+
+    >>> read_texts(["Mill", " mill ", 7, ["rye"], "", "Rye", "River"], 2), read_texts("mill", 2) is None
+    (['Mill', 'Rye'], True)
+    """
+    if not isinstance(value, list):
+        return None
+    texts = [text for text in map(read_text, value) if text]
+    return distinct(texts)[:most]
+
+
+def read_number(value: object, least: int, most: int) -> int | None:
+    """Return a whole number between two; None for anything else, True and 3.5 among it."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most else None
+
+
+def distinct(texts: Sequence[str]) -> list[str]:
+    """Return texts that differ by more than case, each as it stands first."""
+    return list({text.casefold(): text for text in reversed(texts)}.values())[::-1]

@@ -1,0 +1,24 @@
+"""What is kept of a method's records: one module per filter, one line here per filter."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter
+
+from schemas.choice import by_kind, choice
+from tasks.filters.filter import Filter
+from tasks.filters.judge import Judge
+from tasks.filters.novelty import Novelty
+
+_Filters = Judge | Novelty
+
+FILTERS = by_kind(_Filters)
+
+AnyFilter = Annotated[_Filters, Field(discriminator="kind"), choice("filter", FILTERS, "tasks/filters/")]
+
+__all__ = ["FILTERS", "AnyFilter", "Filter", "Judge", "Novelty", "read_filters"]
+
+
+def read_filters(filters: Sequence[dict[str, Any]]) -> tuple[Filter, ...]:
+    """Return the filters that a recipe names, with their parameters, in their order."""
+    return tuple(TypeAdapter[Filter](AnyFilter).validate_python(one) for one in filters)

@@ -1,0 +1,205 @@
+"""Judging: a language model other than the generator says whether records are true and about their anchors."""
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from typing import Any, NamedTuple
+
+import polars as pl
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from schemas.errors import BadInput, ServerError
+from schemas.judging import SAMPLING, Judging
+from schemas.profile import Profile, Servers
+from schemas.recipe import Checkpoint
+from schemas.rows import Outcome
+from tasks.asking.verdicts import QUESTIONS_ID, UNREADABLE, Inquiry, Judged
+from tasks.progress import Bar
+from tasks.runner import slot
+from tasks.serving.driver import Driver, Progress
+from tasks.serving.engine import engine
+from tasks.serving.opening import served_revision
+from tasks.serving.pool import Pool
+from tasks.store import Store, open_store
+from tasks.store.batches import JUDGE, complete_stage, stage_summary, used_anchors
+from tasks.store.checkpoints import checkpoint_folder
+from tasks.store.judgements import judgements_folder, write_verdicts
+from tasks.store.records import read_records
+from tasks.store.replies import Span, compact_replies, read_replies
+from tasks.store.reply_log import ReplyLog
+from tasks.store.snapshots import read_texts
+from tasks.train import make_start
+
+logger = logging.getLogger("gainloop.judge")
+
+
+class FoundJudge(NamedTuple):
+    """A judge that is there: its name, what tells it from another, and its weights' folder if it is ours."""
+
+    model: str
+    revision: str
+    folder: str | None
+
+
+def resolve_judge(store: Store, place: Profile, model: str, revision: str = "") -> FoundJudge:
+    """Return the judge of that name: a model of the profile's servers; on any other profile a checkpoint.
+
+    Args:
+        model: A served name; or a folder, a hub id or a checkpoint id, which is copied into the store.
+
+    Raises:
+        BadInput: No name is given, or there is no such checkpoint.
+        ServerError: The servers do not have it, or are down.
+    """
+    is_served = isinstance(place.serving, Servers)
+    if not model:
+        wanted = "the name of a model that its servers have" if is_served else "a folder, a hub id or a checkpoint id"
+        raise BadInput(
+            f"looking for a judge on profile {place.name!r}: judge_model is empty; {wanted} is needed, of a model that "
+            "follows instructions. Set judge_model to one."
+        )
+    if is_served:
+        return FoundJudge(model, asyncio.run(served_revision(place, model, revision)), None)
+    found = make_start(store, place, "", Checkpoint(model=model, revision=revision), Bar("copy the judge", "steps"))
+    return FoundJudge("judge", found, checkpoint_folder(store, found))
+
+
+def plan_judging(judge: FoundJudge, sample: int, anchors: int) -> Judging:
+    """Return what a judge is asked to do, which has an id."""
+    return Judging(model=judge.model, revision=judge.revision, questions=QUESTIONS_ID, sample=sample, anchors=anchors)
+
+
+def draw_texts(store: Store, batch_id: str, judging: Judging) -> Inquiry:
+    """Return what is asked of a batch: about the first records and anchors by id, which is a hash, kept or not.
+
+    A larger sample only adds to a smaller one.
+
+    Raises:
+        BadInput: The batch is not generated, or has no record.
+    """
+    records = read_records(store, batch_id).head(judging.sample)
+    if stage_summary(store, batch_id, "generate") is None or records.is_empty():
+        found = "it has no record" if records.is_empty() else "it is not generated to its end"
+        raise BadInput(
+            f"judging batch {batch_id}: {found}; a complete batch with records is needed. Run the flow generate until "
+            "it is complete, or name another batch."
+        )
+    by_anchor: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for record_id, anchor_id, text in records.select("record_id", "anchor_id", "text").iter_rows():
+        by_anchor[anchor_id][text].append(record_id)
+    return Inquiry(by_anchor, frozenset(used_anchors(store, batch_id)["anchor_id"].head(judging.anchors)))
+
+
+def judge_texts(
+    store: Store, place: Profile, batch_id: str, judging: Judging, folder: str | None, bar: Bar
+) -> dict[str, Any]:
+    """Ask about what is not answered yet, write the verdicts down, mark the judging as complete; return its summary.
+
+    Returns:
+        Its ``judging model revision records anchors``, the number of each verdict by question, unreadable ones by
+        reason, tokens and what they cost, the seconds, and where the verdicts are (``url``).
+
+    Raises:
+        ServerError: The judge cannot be asked, or none of its verdicts can be read; replies that landed stay.
+        StoreError: They cannot be written down.
+    """
+    begun, inquiry = time.monotonic(), draw_texts(store, batch_id, judging)
+    place_of, anchor_ids = judgements_folder(place.folder, batch_id), sorted({*inquiry.records, *inquiry.alone})
+    anchors = read_texts(store, anchor_ids)
+    log = ReplyLog.open(f"{place_of}/replies", Span(), anchor_ids)
+
+    def show(progress: Progress) -> None:
+        done = f"{progress.requests_sent:,} requests sent, {progress.replies_reused:,} replies from before"
+        bar(progress.anchors_done, progress.anchors_total, done)
+
+    async def ask_all(pool: Pool) -> tuple[dict[str, Outcome], int]:
+        driver = Driver(inquiry, pool, SAMPLING, 0, log, show)
+        return await driver.run(anchors), driver.progress.requests_sent
+
+    with engine(place, judging.by, folder) as lent:
+        outcomes, num_sent = lent.run(ask_all)
+    compact_replies(f"{place_of}/replies")
+    found = [one for outcome in outcomes.values() if isinstance(outcome, Judged) for one in outcome.verdicts]
+    url = f"{place_of}/{judging.judging_id}.parquet"
+    verdicts = write_verdicts(url, found)
+    _require_readable(batch_id, judging, verdicts)
+    summary = {
+        "judging": judging.judging_id,
+        "model": judging.model,
+        "revision": judging.revision,
+        "records": sum(len(ids) for texts in inquiry.records.values() for ids in texts.values()),
+        "anchors": len(inquiry.alone),
+        "verdicts": _count(verdicts),
+        "unreadable": dict(Counter(verdicts.filter(verdict=UNREADABLE)["reason"])),
+        **_tokens(place, verdicts, f"{place_of}/replies", anchor_ids),
+        "requests_sent": num_sent,
+        "seconds": time.monotonic() - begun,
+        "url": url,
+    }
+    complete_stage(store, batch_id, f"{JUDGE}{judging.judging_id}", summary)
+    return summary
+
+
+def tell_judged(place: Profile, batch_id: str, judging: Judging) -> str:
+    """Return what a judging that is complete has found; nothing if it is not."""
+    found = stage_summary(open_store(place), batch_id, f"{JUDGE}{judging.judging_id}")
+    return "" if found is None else in_words(found)
+
+
+def in_words(summary: dict[str, Any]) -> str:
+    """Return what a judge found, and what it cost."""
+    told = "; ".join(
+        f"{question}: {', '.join(f'{count:,} {verdict}' for verdict, count in counts.items())}"
+        for question, counts in summary["verdicts"].items()
+    )
+    tokens = summary["prompt_tokens"] + summary["completion_tokens"]
+    price = f", {summary['cost']:,.2f} {summary['currency']}" if summary["cost"] else ""
+    return (
+        f"{summary['records']:,} records and {summary['anchors']:,} anchors judged by {summary['model']}: {told}. "
+        f"{tokens:,} tokens{price}."
+    )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="find judge {model}")
+def find_judge(place: Profile, model: str, revision: str = "") -> FoundJudge:
+    return resolve_judge(open_store(place), place, model, revision)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="judge {batch_id}")
+def ask_judge(place: Profile, batch_id: str, judging: Judging, folder: str | None) -> str:
+    with slot(place), Bar(f"judge {batch_id}", "anchors") as bar:
+        return in_words(judge_texts(open_store(place), place, batch_id, judging, folder, bar))
+
+
+def _require_readable(batch_id: str, judging: Judging, verdicts: pl.DataFrame) -> None:
+    unreadable = verdicts.filter(verdict=UNREADABLE)
+    if unreadable.height < verdicts.height:
+        return
+    told = ", ".join(f"{count} {reason}" for reason, count in Counter(unreadable["reason"]).most_common())
+    raise ServerError(
+        f"judging batch {batch_id} by {judging.model!r}: none of {verdicts.height} verdicts can be read ({told}); one "
+        "at least must. Choose a model that follows instructions, with a context that holds a source and a text, on a "
+        "server with structured outputs, as vLLM has."
+    )
+
+
+def _count(verdicts: pl.DataFrame) -> dict[str, dict[str, int]]:
+    counted = (
+        verdicts.group_by("question", "verdict")
+        .len()
+        .sort("question", "len", "verdict", descending=[False, True, False])
+    )
+    return {
+        str(question): dict(rows.select("verdict", "len").iter_rows())
+        for (question,), rows in counted.group_by("question", maintain_order=True)
+    }
+
+
+def _tokens(place: Profile, verdicts: pl.DataFrame, folder: str, anchor_ids: list[str]) -> dict[str, Any]:
+    """Return the tokens of this judging's own replies and their price, whichever run asked for them."""
+    columns = ["request_id", "anchor_id", "prompt_tokens", "completion_tokens"]
+    own = read_replies(folder, anchor_ids, columns=columns).join(verdicts, on="request_id", how="semi")
+    tokens = {name: int(own[name].sum()) for name in ("prompt_tokens", "completion_tokens")}
+    return tokens | {"cost": place.prices.cost(**tokens), "currency": place.prices.currency}

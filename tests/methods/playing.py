@@ -1,0 +1,74 @@
+"""A method played against a rule that answers, and replies of a well-behaved model to any request."""
+
+import json
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from schemas.rows import Anchor, Answer, Outcome, Reply, Request
+from tasks.methods import Method
+
+ANCHOR = Anchor("The mill by the river grinds rye.", "Mill")
+OTHER = Anchor("The lighthouse keeper counts ships.", "Lighthouse")
+
+
+def make_reply(request: Request, number: int, text: str = "", finish_reason: Any = "stop") -> Reply:
+    return Reply(f"q{number}", request.prompt_id, text, (1, 0), (-1.0, -0.5), finish_reason, 9, 2, 0.1, "list")
+
+
+def say(request: Request, number: int) -> Answer:
+    """Answer as a model that does what it is asked: its own text, or what the schema allows at its fullest."""
+    return make_reply(request, number, obey(request, number) if request.json_schema else f"\nText {number}. ")
+
+
+def obey(request: Request, number: int) -> str:
+    """Return a reply that the request's schema allows, with words of its own for every number."""
+    assert request.json_schema
+    return json.dumps(_fill(json.loads(request.json_schema), f"thing {number}"))
+
+
+def _fill(schema: dict[str, Any], name: str) -> Any:
+    """Return a value of a schema: lists as long as they may be, the last of every choice."""
+    if "enum" in schema:
+        return schema["enum"][-1]
+    match schema["type"]:
+        case "object":
+            return {key: _fill(field, f"{name} {key}") for key, field in schema["properties"].items()}
+        case "array":
+            return [_fill(schema["items"], f"{name} {n}") for n in range(schema["maxItems"])]
+        case "boolean":
+            return True
+        case "string":
+            return name
+    raise AssertionError(f"no value for {schema}")
+
+
+def play(method: Method, anchor: Anchor = ANCHOR, answer: Any = say, seed: int = 0) -> tuple[list[Request], Outcome]:
+    """Run a method against a rule that answers (request, its number); return what it asked and what came of it."""
+    rounds, outcome = play_rounds(method, anchor, answer, seed)
+    return [request for requests in rounds for request in requests], outcome
+
+
+def play_rounds(
+    method: Method, anchor: Anchor = ANCHOR, answer: Any = say, seed: int = 0
+) -> tuple[list[list[Request]], Outcome]:
+    """Do the same; return what it asked round by round."""
+    asked: list[list[Request]] = []
+    rounds = method.rounds(anchor, Random(f"{seed}/{anchor.anchor_id}"))
+    try:
+        requests = next(rounds)
+        while True:
+            first = sum(map(len, asked))
+            asked.append(requests)
+            requests = rounds.send([answer(request, first + n) for n, request in enumerate(requests)])
+    except StopIteration as end:
+        return asked, end.value
+
+
+def prompt(request: Request) -> str:
+    return request.prompt if isinstance(request.prompt, str) else request.prompt[-1].content
+
+
+def shared_start(texts: Sequence[str]) -> str:
+    first, last = min(texts), max(texts)
+    return next((first[:n] for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), first)
