@@ -67,7 +67,7 @@ def _batch(store: Store, folder: str, batch_id: str) -> KnownTexts:
 
 
 def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], list[RMinHash]]:
-    """Return ids and sketches of texts that never change, kept in a file: making them takes thirty times as long.
+    """Return ids and sketches of texts that never change, kept in a file: making them takes forty times as long.
 
     Sketches of another release of rensa, which it refuses, are made anew.
     """
