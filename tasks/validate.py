@@ -151,12 +151,23 @@ def judged_otherwise(summary: dict[str, Any], curation: Curation) -> str:
     >>> judged_otherwise({"corpus": {"curation": asked.model_dump(mode="json")}}, asked)
     ''
     """
-    asked, judged = curation.model_dump(mode="json"), summary.get("corpus", {}).get("curation", {})
+    asked, judged = (
+        _settings(curation.model_dump(mode="json")),
+        _settings(summary.get("corpus", {}).get("curation", {})),
+    )
     others = [f"{name} {judged.get(name)}, not {value}" for name, value in asked.items() if judged.get(name) != value]
     if not others:
         return ""
     stands = "what was decided stands. For other settings generate another batch, under another seed"
     return f"it was judged before with another curation ({'; '.join(others)}): {stands}"
+
+
+def _settings(curation: dict[str, Any]) -> dict[str, Any]:
+    """Return settings under their names, those of probes under dotted ones."""
+    probes = curation.get("probes", {})
+    return {name: value for name, value in curation.items() if name != "probes"} | {
+        f"probes.{name}": value for name, value in probes.items()
+    }
 
 
 def _about(corpus: Corpus, curation: Curation) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from schemas.errors import BadInput
 from schemas.recipe import Curation, Probes
 from schemas.rows import Anchor
-from tasks.judging.corpus import Corpus, look_across
+from tasks.judging.corpus import Corpus, examples, look_across
 from tasks.judging.probes import read_probes
 from tasks.judging.verdict import MATCHES, as_markdown, read_verdict
 from tasks.measures.ledger import count_rows
@@ -151,7 +151,7 @@ def test_a_second_run_changes_nothing_and_other_settings_are_told(batches: Batch
     assert judged_otherwise(batches.summary, world.curation) == ""
     strict = replace(world, curation=Curation(near_duplicates=0.6))
     assert strict.validate() == batches.summary
-    assert "near_duplicates 0.8, not 0.6; probes" in judged_otherwise(batches.summary, strict.curation)
+    assert "near_duplicates 0.8, not 0.6; probes.files" in judged_otherwise(batches.summary, strict.curation)
     assert "near_duplicates None, not 0.8" in judged_otherwise({"records": 3}, Curation())
 
 
@@ -219,6 +219,9 @@ def test_an_anchor_that_holds_a_probe_is_counted_as_it_is_trained_on_as_it_is(st
     world = make_world(store, str(tmp_path), good_texts(4), [*good_anchors(3), quoting])
     corpus = look(world, Curation(probes=Probes(files=[str(tmp_path / "quiz.json")])))
     assert corpus.compared["anchors that hold a probe"] == 1
+    (match,) = corpus.matches
+    assert (match["anchor_id"], match["item"]) == (quoting.anchor_id, "quiz.json row 1, question")
+    assert examples(corpus)[0].startswith(f"anchor holds a probe: anchor {quoting.anchor_id} has 'which of the seven")
     assert corpus.found["contaminated"] == set()
 
 

@@ -1,6 +1,7 @@
 """What a record is beside all others: near the same as another, or holding a probe. With the evidence."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -8,7 +9,7 @@ import numpy as np
 import polars as pl
 from rensa import RMinHash
 
-from schemas.recipe import Curation
+from schemas.recipe import Curation, Probes
 from tasks.judging.known_texts import KnownTexts, earlier_batches, known_anchors
 from tasks.judging.probes import read_probes
 from tasks.measures.contamination import find_probes
@@ -19,6 +20,9 @@ from tasks.store import Store
 from tasks.store.files import write_file
 
 CONTAMINATED: Final = "contaminated"
+ANCHOR_CONTAMINATED: Final = "anchor holds a probe"
+"""A reason to mend the source, and none to refuse a record."""
+
 OF_ANCHOR, OF_EARLIER, OF_BATCH = "near_duplicate_of_anchor", "near_duplicate_of_earlier_batch", "near_duplicate"
 
 KNOWN_AT_ONCE: Final = 50_000
@@ -35,7 +39,7 @@ class Corpus:
         records: record_id, text, in the order of record_id.
         hashed: Their words.
         found: Record ids under each reason that was asked about.
-        matches: The evidence: one row for each record and what it was found to repeat or to hold.
+        matches: The evidence: one row for each record, or anchor, and what it was found to repeat or to hold.
         compared: How many of what records were compared with.
     """
 
@@ -94,26 +98,40 @@ def write_matches(url: str, corpus: Corpus) -> None:
 
 def examples(corpus: Corpus) -> list[str]:
     """Return a few matches of each reason in words."""
-    some = (one for reason in corpus.found for one in [m for m in corpus.matches if m["reason"] == reason][:EXAMPLES])
-    return [_in_words(one) for one in some]
+    by_reason: dict[str, list[dict[str, Any]]] = {}
+    for one in corpus.matches:
+        by_reason.setdefault(one["reason"], []).append(one)
+    return [_in_words(one) for matches in by_reason.values() for one in matches[:EXAMPLES]]
 
 
 def _look_for_probes(corpus: Corpus, anchors: pl.DataFrame, curation: Curation) -> None:
-    """Find records that hold a probe; and count the anchors that do, since those are trained on as they are."""
+    """Find records that hold a probe, and the anchors that do, since those are trained on as they are."""
     rules = curation.probes
     probes = read_probes(rules)
     hashed = hash_texts(probes["text"])
     corpus.found[CONTAMINATED] = set()
-    for row in find_probes(corpus.hashed, hashed, rules).iter_rows(named=True):
-        shared = words(corpus.records["text"][row["text"]])[row["at"] : row["at"] + row["num_words"]]
-        about = {"item": probes["item"][row["probe"]], "shared": " ".join(shared), "overlap": row["overlap"]}
-        corpus.match(CONTAMINATED, row["text"], kind="probe", **about)
-    trained = hash_texts(anchors.filter(~pl.col("heldout"))["text"])
+    for row, about in _held(corpus.records["text"], corpus.hashed, probes, hashed, rules):
+        corpus.match(CONTAMINATED, row, **about)
+    trained = anchors.filter(~pl.col("heldout"))
+    held = list(_held(trained["text"], hash_texts(trained["text"]), probes, hashed, rules))
+    corpus.matches += [
+        {"reason": ANCHOR_CONTAMINATED, "anchor_id": trained["anchor_id"][row], **about} for row, about in held
+    ]
     corpus.compared |= {
         "probe texts": probes.height,
         "probe texts too short to be looked for": int((hashed.lengths < rules.least_words).sum()),
-        "anchors that hold a probe": find_probes(trained, hashed, rules)["text"].n_unique(),
+        "anchors that hold a probe": len({row for row, _ in held}),
     }
+
+
+def _held(
+    texts: pl.Series, hashed: HashedTexts, probes: pl.DataFrame, hashed_probes: HashedTexts, rules: Probes
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each text that holds a probe, and which one in which words."""
+    for found in find_probes(hashed, hashed_probes, rules).iter_rows(named=True):
+        shared = words(texts[found["text"]])[found["at"] : found["at"] + found["num_words"]]
+        about = {"item": probes["item"][found["probe"]], "shared": " ".join(shared), "overlap": found["overlap"]}
+        yield found["text"], {"kind": "probe", **about}
 
 
 def _look_for_near_duplicates(
@@ -182,7 +200,8 @@ def _in_words(match: dict[str, Any]) -> str:
     ...     "shared": "who was the last", "overlap": None})
     "contaminated: record a1 has 'who was the last' of q.jsonl row 3, question"
     """
-    begun = f"{match['reason']}: record {match['record_id']}"
+    text = f"record {match['record_id']}" if "record_id" in match else f"anchor {match['anchor_id']}"
+    begun = f"{match['reason']}: {text}"
     if match["kind"] == "probe":
         share = "" if match["overlap"] is None else f" and {match['overlap']:.2f} of its sequences"
         return f"{begun} has {match['shared']!r} of {match['item']}{share}"
