@@ -5,6 +5,8 @@ import inspect
 from typing import Any, get_args
 
 import docstring_parser
+from cyclopts.argument import Argument
+from cyclopts.field_info import FieldInfo
 from cyclopts.help import DefaultFormatter, HelpEntry, HelpPanel
 from docstring_parser import DocstringStyle
 from pydantic import BaseModel
@@ -30,6 +32,22 @@ def read_functions_alone(thing: Any, style: DocstringStyle = DocstringStyle.AUTO
 
 
 docstring_parser.parse_from_object = read_functions_alone  # type: ignore[assignment]
+
+
+_update_lookup = Argument._update_lookup
+
+
+def share_names(self: Argument, field_infos: dict[str, FieldInfo]) -> None:
+    """Take in the fields of one more kind. Of a field that an earlier kind has too, the earlier one stands for both.
+
+    cyclopts (seen in 5.4) takes none that differs, be it in its description alone. Words become values by the chosen
+    kind's own field all the same, and ``FlowHelp`` tells them apart.
+    """
+    kept = {key: self._lookup.get(key, info) if "kind" not in info.names else info for key, info in field_infos.items()}
+    _update_lookup(self, kept)
+
+
+Argument._update_lookup = share_names  # type: ignore[method-assign]
 
 
 class FlowHelp(DefaultFormatter):
@@ -72,6 +90,15 @@ def with_kinds(entry: HelpEntry, choices: Choices) -> HelpEntry:
         return entry.copy(default=default)
     field = path.split(".")[0].replace("-", "_")
     own = [kind for kind, model in kinds.items() if field in model.model_fields]
+    told = {kind: _told(kinds[kind], field) for kind in own}
+    if "." not in path and len(set(told.values())) > 1:
+        return entry.copy(default=None, description=Text("; ".join(f"{text} [{kind}]" for kind, text in told.items())))
     if len(own) < len(kinds):
         entry.description.append(Text(f"[{', '.join(own)}]"))
     return entry
+
+
+def _told(model: type[BaseModel], field: str) -> str:
+    """Return what a field says of itself, with its default."""
+    info = model.model_fields[field]
+    return f"{info.description or field}, by default {info.default}"

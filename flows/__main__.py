@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from flows.__help__ import FlowHelp
+from flows.__lists__ import as_lists
 from schemas.errors import GainloopError
 from schemas.invalid import in_words
 from schemas.profile import load_profile
@@ -82,7 +83,7 @@ def command_of(flow: "Flow[Any, Any]") -> Callable[..., None]:
         try:
             place = load_profile(given["profile"])
             if "served_model" in given:
-                require_generator(place, given["method"], given["served_model"])
+                require_generator(place, *(given[name] for name in ("method", "served_model", "critic", "filters")))
         except GainloopError as error:
             stop(str(error), 2)
         try:
@@ -101,8 +102,12 @@ def command_of(flow: "Flow[Any, Any]") -> Callable[..., None]:
             )
         last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {result}"))
 
-    options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in signature.parameters.values()]
+    options = [
+        option.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=as_lists(option.annotation))
+        for option in signature.parameters.values()
+    ]
     command.__signature__ = signature.replace(parameters=options, return_annotation=None)  # type: ignore[attr-defined]
+    command.__annotations__ = {option.name: option.annotation for option in options}
     return command
 
 

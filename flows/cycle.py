@@ -19,6 +19,7 @@ from tasks.gate import as_held, why_held
 from tasks.judge import find_judge
 from tasks.judging.probes import read_probes
 from tasks.methods import SBP, AnyMethod
+from tasks.methods.critic import Critic
 from tasks.report import show_report
 from tasks.serving.choosing import require_generator
 from tasks.sources import AnySource, PythonDocs
@@ -29,6 +30,7 @@ from tasks.train import prepare_start, require_trainable
 def cycle(
     source: AnySource = PythonDocs(),
     method: AnyMethod = SBP(),
+    critic: Critic | None = None,
     filters: tuple[AnyFilter, ...] = (),
     start: AnyStart = NewModel(),
     served_model: str = "",
@@ -49,6 +51,7 @@ def cycle(
     Args:
         source: Where the documents are.
         method: How text is made of them.
+        critic: By what each record is criticised and written anew, before filters see it; not at all if empty.
         filters: What each record must pass to be kept, one after the other; judges ask the generator itself.
         start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
         served_model: A model of the profile's servers that writes the text; empty: start itself does.
@@ -65,7 +68,7 @@ def cycle(
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     place = load_profile(profile)
-    require_generator(place, method, served_model)
+    require_generator(place, method, served_model, critic, filters)
     read_probes(curation.probes)  # told now what validation could not read
     if not dry_run:
         require_trainable(place)
@@ -74,6 +77,7 @@ def cycle(
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,
+        critic,
         filters,
         snapshot_id,
         start,

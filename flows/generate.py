@@ -14,6 +14,7 @@ from schemas.recipe import AnyStart, NewModel, Recipe, Sampling
 from tasks.filters import AnyFilter
 from tasks.generate import count_batch, find_revision, generate_shards, tell_complete
 from tasks.methods import SBP, AnyMethod
+from tasks.methods.critic import Critic
 from tasks.preflight import preflight
 from tasks.serving.choosing import require_generator
 from tasks.serving.opening import served
@@ -27,6 +28,7 @@ from tasks.train import prepare_start, prepare_synthesizer
 @flow(name="generate", flow_run_name="generate-{method.kind}")
 def generate(
     method: AnyMethod = SBP(),
+    critic: Critic | None = None,
     filters: tuple[AnyFilter, ...] = (),
     snapshot_id: str = "latest",
     start: AnyStart = NewModel(),
@@ -42,6 +44,7 @@ def generate(
 
     Args:
         method: How text is made.
+        critic: By what each record is criticised and written anew, before filters see it; not at all if empty.
         filters: What each record must pass to be kept, one after the other; judges ask the generator itself.
         snapshot_id: Which anchors: a snapshot, or latest for the newest.
         start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
@@ -54,13 +57,14 @@ def generate(
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     place = load_profile(profile)
-    require_generator(place, method, served_model)
+    require_generator(place, method, served_model, critic, filters)
     snapshot_id = str(read_snapshot(open_store(place), snapshot_id)["snapshot_id"])
     model, revision, folder = _generator(
         place, snapshot_id, method, start, served_model, served_revision, sampling, seed
     )
     recipe = Recipe(
         method=method.model_dump(mode="json"),
+        critic=critic and critic.model_dump(mode="json"),
         filters=tuple(one.model_dump(mode="json") for one in filters),
         snapshot_id=snapshot_id,
         model=model,

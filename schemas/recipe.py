@@ -23,9 +23,10 @@ class Sampling(Parameters):
 
 
 class Recipe(Parameters):
-    """Method and filters with their parameters, snapshot, generator, sampling, seed. Its hash names the batch."""
+    """Method, critic, filters with their parameters; snapshot, generator, sampling, seed. Its hash names the batch."""
 
     method: Annotated[dict[str, Any], Field(description="the method's name and parameters")]
+    critic: Annotated[dict[str, Any] | None, Field(description="who has records written anew; nobody if empty")] = None
     filters: Annotated[tuple[dict[str, Any], ...], Field(description="filters' names and parameters, in order")] = ()
     snapshot_id: str
     model: Annotated[str, Field(description="the generator: a served name or a checkpoint id")]
@@ -37,7 +38,8 @@ class Recipe(Parameters):
     @property
     def batch_id(self) -> str:
         # Without what it does not have: a recipe keeps its id when recipes learn to say more.
-        return content_hash("batch", self.model_dump(mode="json", exclude=None if self.filters else {"filters"}))
+        lacks = {name for name in ("critic", "filters") if not getattr(self, name)}
+        return content_hash("batch", self.model_dump(mode="json", exclude=lacks))
 
 
 class Scoring(Parameters):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from schemas.figure import Figure, Histogram, Part
 from schemas.information import Dependence, Paper, Trainee
 
-FORMAT = 6
+FORMAT = 7
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
@@ -88,6 +88,8 @@ class Diversity(Part):
     repetition: Figure
     common_opening: Figure
     opening: str
+    facet_opening: Figure
+    opening_in_facet: str
     collisions: Figure
     expected_collisions: Figure
     too_many_collisions: bool | None

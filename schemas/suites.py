@@ -105,6 +105,31 @@ LEAKS = (
     "retell the text above",
     "turn the text above into",
     "using only the text above",
+    "above stand a source and",
+    "above stands a passage",
+    "answer as json",
+    "a careful reader takes away from the text above",
+    "study the text above in one way only",
+    "write what the text above says anew",
+    "the text above as a chain of reasoning",
+    "go through what the text above claims",
+    "pose the question that the text above answers",
+    "make a mathematical word problem of the text above",
+    "put the facts of the text above into",
+    "its readers have never seen the text above",
+    "write a chapter of a textbook. topic:",
+    "write one exercise of a textbook, with its solution",
+    "here is the reformulated",
+    "here's the reformulated",
+    "here is a list of implications",
+    "here are the implications",
+    "based on the provided text",
+    "based on the provided passage",
+    "according to the provided text",
+    "certainly! here is",
+    "certainly! here's",
+    "sure! here is",
+    "sure! here's",
 )
 """Pieces of chat templates, of prompts, and of talk with whoever asked: none of it is a document's own text."""
 
@@ -143,6 +168,10 @@ BY_METHOD: dict[str, Suite] = {
     "implications": (
         at_most("repeated_share", 0.45, "repeats", mostly=0.5),
         at_least("least_on_subject", 0.07, "wanders_off", mostly=0.8),
+    ),
+    "backtranslate": (
+        at_most("copied_share", 1.0, "copies_anchor", mostly=0.5),  # the anchor is the answer, by intent
+        at_least("letter_share", 0.15, "not_prose", mostly=0.5),
     ),
     "sbp": (
         at_most("copied_share", 0.5, "copies_anchor", mostly=0.5),

@@ -5,7 +5,6 @@ import json
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -108,57 +107,6 @@ def make_evidence(
         "checkpoints": {"start": "c0ffee0000000001", "synthetic": "c0ffee0000000002", "baseline": "c0ffee0000000003"},
     }
     return Evidence(**facts | changes)
-
-
-def recorded_evidence(file: Path) -> Evidence:
-    """Return the replies that a real model gave to real passages, five each, as a batch whose every reply is kept.
-
-    Args:
-        file: JSON lines of title, context, prompt and completions; there are no log-probabilities.
-    """
-    rows = [json.loads(line) for line in file.read_text().splitlines()]
-    anchors = [
-        {"anchor_id": content_hash("anchor", row["context"]), "text": row["context"], "title": row["title"]}
-        | {"num_bytes": len(row["context"].encode())}
-        for row in rows
-    ]
-    replies = [
-        {
-            "request_id": content_hash("request", row["prompt"], draw),
-            "prompt_id": content_hash("prompt", row["prompt"]),
-            "anchor_id": anchor["anchor_id"],
-            "facet": f"draw {draw}",
-            "text": text,
-            "token_ids": [],
-            "token_logprobs": [],
-            "finish_reason": "stop",
-            "prompt_tokens": 0,
-            "completion_tokens": 0,
-            "seconds": 0.0,
-            "server": "recorded",
-            "attempt": 1,
-        }
-        for row, anchor in zip(rows, anchors, strict=True)
-        for draw, text in enumerate(row["completions"])
-    ]
-    generated = {"anchors": len(anchors), "requests": len(replies), "records": len(replies)}
-    generated |= {"prompt_tokens": 0, "completion_tokens": 0, "seconds": 0.0}
-    floats = pl.List(pl.Float64)
-    return replace(
-        make_evidence(),
-        batch_id=content_hash("recorded", file.name),
-        recipe=RECIPE | {"model": "Qwen2.5-7B, recorded", "sampling": {"temperature": 1.0, "top_p": 0.95}},
-        logprob_semantics="unknown",
-        replies=pl.DataFrame(replies).with_columns(pl.col("token_logprobs").cast(floats)),
-        records=pl.DataFrame([_record(reply) for reply in replies]).with_columns(kept=True),
-        quarantine=pl.DataFrame(schema={"record_id": pl.String, "reason": pl.String}),
-        drops=pl.DataFrame(schema=dict.fromkeys(("anchor_id", "facet", "request_id", "reason"), pl.String)),
-        anchors=pl.DataFrame(anchors),
-        scores={},
-        contrasts=None,
-        summaries={"generate": generated, "validate": {"seconds": 0.0}, "train": {"tokens": {}, "seconds": 0.0}},
-        checkpoints={},
-    )
 
 
 def save_evidence(store: Store, profile: Profile, evidence: Evidence) -> None:

@@ -1,9 +1,12 @@
 """Bad input gets one sentence that says what to do next, and leaves nothing half-written."""
 
 import asyncio
+import inspect
 import io
 import re
+import shlex
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,16 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from prefect.exceptions import ParameterTypeError
 from safetensors.numpy import save_file
 
 from flows.__main__ import RESULTS, explain, last_words, make_app
 from schemas.errors import GainloopError, StoreError
 from schemas.profile import Profile, Servers, load_profile
 from schemas.recipe import Checkpoint, FirstOptimiser, NewModel
-from tasks.methods import SBP
+from tasks.filters import FILTERS, Judge, Novelty
+from tasks.methods import SBP, Backtranslate
+from tasks.methods.critic import Critic
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
 from tasks.serving.opening import served_revision
@@ -34,6 +40,7 @@ from tests.whole_run import Ended, Place, start
 HOUSE_FORM = re.compile(r"(?P<attempted>[^;]+): (?P<found>.+)(; |: known are )(?P<allowed>.+)\. (?P<next>[A-Z].+)\.")
 """Every message, of whatever error."""
 
+FILTER_KINDS = ", ".join(sorted(FILTERS))
 GOOD = b"A text that is long enough for an anchor. " * 5
 DOWN = "http://127.0.0.1:9/v1"
 
@@ -146,13 +153,13 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --method.kind magic",
-            "method.kind 'magic' not found in tasks/methods/: known are entigraph, rephrase, sbp. "
+            "method.kind 'magic' not found in tasks/methods/: known are backtranslate, entigraph, rephrase, sbp. "
             "Set method.kind to one of them.",
         ),
         (
             "generate --method.kind rephrase --method.draws 2",
             "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. "
-            "Set one of them, or method.kind to sbp.",
+            "Set one of them, or method.kind to sbp or backtranslate.",
         ),
         (
             "generate --method.kind sbp --method.draws 0",
@@ -189,6 +196,7 @@ def test_a_command_line_that_cannot_be_read_is_one_sentence(words: str, expected
     ("words", "expected"),
     [
         ("generate --method.draws 2", {"method": SBP(draws=2)}),
+        ("generate --method.kind backtranslate --method.draws 2", {"method": Backtranslate(draws=2)}),
         ("refresh --source.max-chars 400", {"source": PythonDocs(max_chars=400)}),
         (
             "train --start.optimiser.batch-tokens 512",
@@ -203,6 +211,77 @@ def test_options_without_a_kind_change_the_default_one_and_leave_its_other_value
     assert given.arguments == expected
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--filters novelty", (Novelty(),)),
+        ("""--filters '{"kind": "judge", "least": 4}' --filters novelty""", (Judge(least=4), Novelty())),
+    ],
+)
+def test_filters_are_given_by_name_or_as_json_in_their_order(words: str, expected: tuple[Any, ...]) -> None:
+    _, given, _ = make_app().parse_args(["generate", *shlex.split(words)])
+    assert given.arguments == {"filters": expected}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (
+            "jugde",
+            rf"filter.kind 'jugde' not found in tasks/filters/: known are {FILTER_KINDS}\. Set filter.kind to one",
+        ),
+        ('{"least": 4}', rf"filter {{'least': 4}}: it has no kind; known are {FILTER_KINDS}\. Set filter.kind to one"),
+        (
+            '{"kind": "judge", "laest": 4}',
+            "filter 'judge': 'laest' is not a parameter; its parameters are kind, least, ",
+        ),
+        (
+            '{"kind": "judge", "least": 9}',
+            "filter 'judge': least is 9; input should be less than or equal to 5. Change",
+        ),
+        (
+            '{"kind": "judge"',
+            'invalid value for --filters: {"kind": "judge" is not JSON: .*; `python -m flows cycle --help`',
+        ),
+    ],
+)
+def test_a_filter_that_cannot_be_is_one_sentence_that_says_which_can(words: str, expected: str) -> None:
+    with pytest.raises(cyclopts.CycloptsError) as caught:
+        make_app()(["cycle", "--filters", words])
+    assert re.match(f"reading the options of `python -m flows cycle`: {expected}", said := explain(caught.value)), said
+    assert HOUSE_FORM.fullmatch(said), said
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("--critic.max-turns 3", Critic(max_turns=3)),
+        ("--critic '{}'", Critic()),
+        ("""--critic '{"enough": 5}'""", Critic(enough=5)),
+    ],
+)
+def test_a_critic_is_given_by_what_differs_from_its_defaults(words: str, expected: Critic) -> None:
+    _, given, _ = make_app().parse_args(["generate", *shlex.split(words)])
+    assert given.arguments == {"critic": expected}
+
+
+@pytest.mark.parametrize("name", ["generate", "cycle"])
+def test_a_deployments_form_takes_the_same_filters_and_critic_and_refuses_the_same(name: str) -> None:
+    flow = getattr(import_module(f"flows.{name}"), name)
+    defaults = {option.name: option.default for option in inspect.signature(flow.fn).parameters.values()}
+    form = {"filters": [{"kind": "judge", "least": 4}, {"kind": "novelty"}], "critic": {"max_turns": 3}}
+    given = flow.validate_parameters(defaults | form)
+
+    assert (given["filters"], given["critic"]) == ((Judge(least=4), Novelty()), Critic(max_turns=3))
+    assert set(flow.parameters.properties["filters"]["items"]["discriminator"]["mapping"]) == FILTERS.keys()
+    for wrong, found in (
+        ({"filters": [{"kind": "jugde"}]}, f"known are {FILTER_KINDS}"),
+        ({"critic": {"turns": 1}}, "turns"),
+    ):
+        with pytest.raises(ParameterTypeError, match=found):
+            flow.validate_parameters(defaults | wrong)
+
+
 @pytest.mark.parametrize("name", RESULTS)
 def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_belongs_to(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -214,7 +293,11 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
     assert "Return the" not in told
     if "--method.kind" in told:
         assert re.search(r"--method.kind CHOICE .*\[default: sbp\]", told)
-        assert re.search(r"--method.draws INT +documents sampled per anchor \[sbp\] \[default: 1\]", told)
+        assert re.search(
+            r"--method.max-pairs INT +texts on two entities, per anchor \[entigraph\] \[default: 16\]", told
+        )
+        assert re.search(r"--method.draws INT +documents sampled per anchor, by default 1 \[sbp\]; tasks sampled", told)
+        assert re.search(rf"--filters {FILTER_KINDS.replace(', ', '[|]')} or JSON +What each record must pass", told)
     # What a field says of itself begins small; what would fill in for it, its parameter's own text, does not.
     assert not re.search(r"--\w[\w-]*\.(?!kind)[\w.-]+( [A-Z.]+)? {2,}[A-Z]", told)
 
@@ -222,8 +305,15 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        ("generate --served-model x", r"generating by sbp with the served model 'x': .* are entigraph, rephrase\."),
-        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: entigraph, rephrase\."),
+        (
+            "generate --served-model x",
+            r"generating by sbp with the served model 'x': .* are backtranslate, entigraph, rephrase\.",
+        ),
+        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: backtranslate, entigraph, rephrase\."),
+        (
+            "generate --critic.max-turns 1 --filters judge --filters novelty",
+            r"generating by sbp with critic, judge: .*",
+        ),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
     ],
 )

@@ -14,7 +14,6 @@ from schemas.report import Cost, Money, Report
 from tasks.measures.batch import measure_batch
 from tasks.measures.headline import NOT_ASKED
 from tasks.pages.markdown import write_markdown
-from tasks.pages.page import list_figures
 from tasks.report import (
     find_report,
     gather_evidence,
@@ -24,7 +23,7 @@ from tasks.report import (
 )
 from tasks.store import Store
 from tasks.store.files import read_file
-from tests.evidence import make_evidence, recorded_evidence, save_evidence, save_training, without_logprobs
+from tests.evidence import make_evidence, save_evidence, save_training, without_logprobs
 
 
 def test_when_the_matched_baseline_wins_the_headline_says_so() -> None:
@@ -238,32 +237,6 @@ def test_a_batch_without_logprobs_comes_back_from_the_store_and_has_its_page(sto
     assert f"| Delta I, mean | {NOT_ASKED} |" in write_markdown(before)
     assert "![" not in write_markdown(before)
     assert load_after(store, profile, evidence.batch_id, evidence.training_id).gain.verdict == "baseline_wins"
-
-
-@pytest.mark.parametrize("file", ["base_val.jsonl", "iter1_val.jsonl"])
-def test_replies_of_a_real_model_have_a_report_with_a_figure_or_a_reason_in_every_line(
-    store: Store, profile: Profile, shared_data: Path, file: str
-) -> None:
-    path = shared_data / "recorded_replies" / file
-    if not path.is_file():
-        pytest.skip(f"no recorded replies in {path}; set GAINLOOP_TEST_DATA to a folder that has them")
-    evidence = recorded_evidence(path)
-    save_evidence(store, profile, evidence)
-    report = load_after(store, profile, evidence.batch_id, "")
-    lines = [line for section in list_figures(report).values() for line in section]
-    assert all((line.figure.value is None) == (line.figure.status != "ok") for line in lines)
-    assert all(line.figure.unit and line.figure.definition for line in lines)
-    assert report.counts.kept == report.counts.replies == 5 * report.counts.anchors
-    assert {line.name for line in lines if line.figure.status.startswith("not judged")} == {
-        "Non-factual",
-        "Non-factual, anchors",
-        "Pair-irrelevance",
-    }
-    # What such replies are: about their own passage, in other words, each one different.
-    assert report.quality.no_closer.high is not None
-    assert report.quality.no_closer.high < 5
-    assert 0.03 < report.faithfulness.copying.value < 0.5
-    assert report.diversity.vendi.value > 0.3 * report.diversity.vendi.n
 
 
 def test_a_second_report_measures_nothing_and_changes_nothing(store: Store, profile: Profile) -> None:

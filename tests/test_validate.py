@@ -15,6 +15,8 @@ from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Recipe
 from schemas.rows import Anchor, Record
 from schemas.suites import ANCHORS, BY_METHOD, CORPUS, KEPT, REASONS, at_most, records_suite
+from tasks.judging.columns import anchor_columns
+from tasks.judging.suite_run import open_judge
 from tasks.judging.verdict import as_markdown, read_verdict
 from tasks.store import Store
 from tasks.store.batches import begin_batch, complete_stage
@@ -288,6 +290,15 @@ def test_an_expectation_that_cannot_be_computed_has_not_held(
     monkeypatch.setattr("tasks.validate.records_suite", lambda method: (at_most("no_such_column", 1, "repeats", 0.5),))
     with pytest.raises(SuiteFailed, match=r"no_such_column at most 1: not computable where 0.5 is required"):
         world.validate()
+
+
+@pytest.mark.parametrize("name", ["4232076158282901", "20260131", "0000000000000000"])
+def test_a_batch_whose_id_looks_like_a_number_or_a_date_is_judged_like_any_other(folder: str, name: str) -> None:
+    rows = anchor_columns(pl.DataFrame([{"anchor_id": "a", "text": sentences("a")}]))
+    with open_judge(f"{folder}/{name}", name) as judge:
+        findings = judge.judge("anchors", rows, "anchor_id", ANCHORS)
+
+    assert all(one.held for one in findings)
 
 
 def test_a_batch_that_is_still_being_generated_is_not_judged(store: Store, folder: str) -> None:

@@ -6,21 +6,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jsonschema
+import polars as pl
 import pytest
 
 from schemas.profile import PROFILES, LocalVLLM, Profile, load_profile
 from schemas.recipe import FirstOptimiser, NewModel, Recipe, Sampling
+from schemas.rows import Request
+from tasks.filters import FILTERS, Judge
 from tasks.generate import finish_batch, generate_records, spans_of
-from tasks.methods import EntiGraph, Method, Rephrase
+from tasks.methods import METHODS, EntiGraph, Explain, Method, Rephrase
+from tasks.methods.critic import Critic
 from tasks.refresh import refresh_snapshot
 from tasks.serving.driver import Progress
 from tasks.serving.opening import served
+from tasks.serving.replay import replay
 from tasks.sources import Files
 from tasks.store import Store
 from tasks.store.batches import plan_batch, replies_folder
 from tasks.store.checkpoints import checkpoint_folder
 from tasks.store.records import read_records
 from tasks.store.replies import read_replies
+from tasks.store.reply_log import as_reply
+from tasks.store.snapshots import read_texts
 from tasks.train import make_start
 from tasks.under_way import Made
 
@@ -35,8 +43,17 @@ START = NewModel(
     budget_tokens=65_536,
     optimiser=FirstOptimiser(learning_rate=1e-2, batch_tokens=2048),
 )
-METHODS = (Rephrase(), EntiGraph(max_entities=4, max_pairs=3, max_triples=1))
-SAMPLING = Sampling(max_tokens=256)
+ON_EVERY_CORPUS: tuple[Method, ...] = (Rephrase(), EntiGraph(max_entities=4, max_pairs=3, max_triples=1))
+SMALLER: dict[str, dict[str, int]] = {
+    "entigraph": {"max_entities": 4, "max_pairs": 3, "max_triples": 1},
+    "active_reading": {"max_strategies": 3},
+    "reformulate": {"max_pairs": 2},
+    "textbook": {"max_chapters": 1, "max_exercises": 1},
+    "implications": {"draws": 2},
+}
+"""Less of what takes long on two cores."""
+
+SAMPLING = Sampling(max_tokens=400)
 
 
 def corpora(data: Path) -> dict[str, Files]:
@@ -75,19 +92,40 @@ def generate(store: Store, place: Profile, recipe: Recipe) -> tuple[dict[str, An
     return finish_batch(store, place, recipe, Made(total)), total.requests_sent
 
 
-def check(store: Store, place: Profile, recipe: Recipe, method: Method) -> None:
+def recipe_of(method: Method, snapshot_id: str, start_id: str, **more: Any) -> Recipe:
+    made = {"model": "start", "revision": start_id, "sampling": SAMPLING, "max_anchors": 8} | more
+    return Recipe(method=method.model_dump(mode="json"), snapshot_id=snapshot_id, **made)
+
+
+def check(store: Store, place: Profile, recipe: Recipe) -> pl.DataFrame:
+    """Run a recipe, hold what came of it to the ledger, run it again; return its replies."""
     summary, sent = generate(store, place, recipe)
     replies = read_replies(replies_folder(place.folder, recipe.batch_id))
     assert sent == summary["requests"] >= summary["anchors"] == recipe.max_anchors
     assert summary["records"] + summary["drops"] >= summary["anchors"]
     assert (replies["token_logprobs"].list.len() == replies["token_ids"].list.len()).all()
     assert (replies["token_logprobs"].list.max() <= 1e-6).all()
-    assert read_records(store, recipe.batch_id).height == summary["records"] > 0
-    if method.kind == "entigraph":
-        listed = replies.filter((replies["facet"] == "entities") & (replies["finish_reason"] == "stop"))
-        assert listed.height > 0
-        assert all(2 <= len(json.loads(text, strict=False)["entities"]) <= 4 for text in listed["text"])
+    assert read_records(store, recipe.batch_id).height == summary["records"]
     assert generate(store, place, recipe)[1] == 0
+    return replies
+
+
+def asked_for(store: Store, recipe: Recipe, replies: pl.DataFrame) -> dict[str, Request]:
+    """Return the requests that a batch's replies answer, by id, from its method and its replies alone."""
+    rows = {row["request_id"]: as_reply(row) for row in replies.iter_rows(named=True)}
+    anchors = read_texts(store, replies["anchor_id"].unique().to_list())
+    return {name: one for anchor in anchors for name, one in replay(recipe, anchor, rows).items()}
+
+
+def check_structured(store: Store, recipe: Recipe, replies: pl.DataFrame) -> int:
+    """Hold every finished structured reply to the schema that was asked for; return how many there are."""
+    asked, found = asked_for(store, recipe, replies), 0
+    assert set(replies["request_id"]) <= asked.keys()
+    for row in replies.filter(finish_reason="stop").iter_rows(named=True):
+        if schema := asked[row["request_id"]].json_schema:
+            jsonschema.validate(json.loads(row["text"], strict=False), json.loads(schema))
+            found += 1
+    return found
 
 
 def test_real_corpora_go_through_a_real_vllm_server_by_every_chat_method(
@@ -96,15 +134,21 @@ def test_real_corpora_go_through_a_real_vllm_server_by_every_chat_method(
     snapshots = {
         name: refresh_snapshot(store, source, 0.05).snapshot_id for name, source in corpora(shared_data).items()
     }
+    others = [made.model_validate(SMALLER.get(kind, {})) for kind, made in METHODS.items() if not made.tunes_generator]
+    structured: dict[str, int] = {}
     with running(store, profile, snapshots["wikipedia"]) as (reached, start_id, _folder):
-        for snapshot_id in snapshots.values():
-            for method in METHODS:
-                recipe = Recipe(
-                    method=method.model_dump(mode="json"),
-                    snapshot_id=snapshot_id,
-                    model="start",
-                    revision=start_id,
-                    sampling=SAMPLING,
-                    max_anchors=12,
-                )
-                check(store, reached, recipe, method)
+        for name in ("quality", "squality"):
+            for method in ON_EVERY_CORPUS:
+                check(store, reached, recipe_of(method, snapshots[name], start_id))
+        for method in others:
+            recipe = recipe_of(method, snapshots["wikipedia"], start_id)
+            structured[method.kind] = check_structured(store, recipe, check(store, reached, recipe))
+        for one in FILTERS.values():
+            filters = (one().model_dump(mode="json"),)
+            critic = Critic(max_turns=1).model_dump(mode="json") if one is Judge else None
+            recipe = recipe_of(Explain(), snapshots["wikipedia"], start_id, filters=filters, critic=critic)
+            structured[one().kind] = check_structured(store, recipe, check(store, reached, recipe))
+    plans = {"entigraph", "active_reading", "reformulate", "textbook", "backtranslate", "judge", "vote"}
+    assert all(structured[kind] > 0 for kind in plans), structured
+    without = {"rephrase", "explain", "formats", "implications", "novelty"}
+    assert not any(structured[kind] for kind in without), structured

@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from schemas.identity import content_hash
 from schemas.rows import Anchor, Answer, Drop, Message, Reply, Request
 
 T = TypeVar("T")
@@ -75,6 +76,11 @@ def side_by_side(conversations: Sequence[Conversation[T]]) -> Conversation[list[
 def after(text: str, wish: str, title: str = "") -> tuple[Message, ...]:
     """Return a prompt of a text and what is wished of it; the text comes first, so that servers cache it."""
     return (Message("user", "\n\n".join(part for part in (title, text, wish) if part)),)
+
+
+def own_draw(anchor: Anchor, number: int) -> int:
+    """Return the draw of a request that does not hold the document: another anchor may ask the same, for itself."""
+    return int(content_hash("draw", anchor.anchor_id, number)[:8], 16)
 
 
 def _echoes(request: Request, text: str) -> bool:

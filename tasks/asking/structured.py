@@ -80,15 +80,20 @@ def read_text(value: object) -> str | None:
     return " ".join(kept.split()) or None
 
 
-def read_texts(value: object, most: int) -> list[str] | None:
+def read_texts(value: object, most: int | None = None, most_chars: int | None = None) -> list[str] | None:
     """Return the first distinct texts of a list, whatever their case; None if it is no list.
 
-    >>> read_texts(["Mill", " mill ", 7, ["rye"], "", "Rye", "River"], 2), read_texts("mill", 2) is None
+    Args:
+        most_chars: Longer ones are left out: a server that does not hold a model to its schema may send anything.
+
+    >>> read_texts(["Mill", " mill ", 7, ["rye"], "", "Rye", "River"], 2), read_texts("mill") is None
     (['Mill', 'Rye'], True)
+    >>> read_texts(["Mill", "Waterwheel"], most_chars=4)
+    ['Mill']
     """
     if not isinstance(value, list):
         return None
-    texts = [text for text in map(read_text, value) if text]
+    texts = [text for text in map(read_text, value) if text and len(text) <= (most_chars or len(text))]
     return distinct(texts)[:most]
 
 

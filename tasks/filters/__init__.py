@@ -6,17 +6,19 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter
 
 from schemas.choice import by_kind, choice
+from tasks.filters.consistency import Consistency
 from tasks.filters.filter import Filter
 from tasks.filters.judge import Judge
 from tasks.filters.novelty import Novelty
+from tasks.filters.vote import Vote
 
-_Filters = Judge | Novelty
+_Filters = Judge | Novelty | Vote | Consistency
 
 FILTERS = by_kind(_Filters)
 
 AnyFilter = Annotated[_Filters, Field(discriminator="kind"), choice("filter", FILTERS, "tasks/filters/")]
 
-__all__ = ["FILTERS", "AnyFilter", "Filter", "Judge", "Novelty", "read_filters"]
+__all__ = ["FILTERS", "AnyFilter", "Consistency", "Filter", "Judge", "Novelty", "Vote", "read_filters"]
 
 
 def read_filters(filters: Sequence[dict[str, Any]]) -> tuple[Filter, ...]:

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,8 @@ class Judge:
         result = self.context.validation_definitions.add(definition).run(
             batch_parameters={"dataframe": frame.to_pandas()},
             result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [id_column]},
-            run_id=RunIdentifier(run_name=self.name),
+            # With a time of its own: without, a name that is all digits is read as one.
+            run_id=RunIdentifier(run_name=self.name, run_time=datetime.now(UTC)),
         )
         content: Any = result.to_json_dict()  # type: ignore[no-untyped-call]
         write_file(f"{self.folder}/results/{table}.json", json.dumps(content, indent=1).encode())

@@ -15,6 +15,9 @@ from tasks.measures.hashed import CHUNK_TEXTS, Flags, HashedTexts, distinct
 VENDI_TEXTS: Final = 1000
 """The eigenvalues of so many texts take half a second; time grows with the cube."""
 
+FACET_TEXTS: Final = 20
+"""Of fewer texts two that begin alike by chance would be more than a tenth."""
+
 GZIP: Final = 31
 """zlib's name for its gzip format with a window of 32 KiB."""
 
@@ -85,6 +88,28 @@ def common_opening(texts: pl.Series, num_words: int = 4) -> tuple[Estimate, str]
     # Of equally common ones the first in the alphabet, so that the order of texts changes nothing.
     opening, count = min(openings.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
     return _plain(count, len(texts), len(texts), "share"), opening
+
+
+def facet_opening(texts: pl.Series, facets: pl.Series, num_words: int = 4) -> tuple[Estimate, str]:
+    """Return the largest share of one facet's texts that begin alike, and which facet and words those are.
+
+    A template that each of four facets has for itself is a quarter over all texts, and 1 here. Facets are one up to
+    their first ``": "``; those with fewer than ``FACET_TEXTS`` texts, of which a pair that begins alike would be much,
+    are looked at together. It is the largest of several shares, so somewhat above what one facet has: no interval.
+
+    Args:
+        texts, facets: [n] Each text and what it was asked for as.
+
+    Source: FinePhrase 2026, arXiv:2604.13977, "most common start": 115 in 1,000 with one generator, 3 with another.
+    """
+    rows = pl.DataFrame({"text": texts, "facet": facets.cast(pl.String).str.split(": ").list.first()})
+    rows = rows.with_columns(facet=pl.when(pl.len().over("facet") >= FACET_TEXTS).then("facet").otherwise(pl.lit("")))
+    enough = rows.filter(pl.len().over("facet") >= FACET_TEXTS)
+    found = [(str(name), *common_opening(part["text"], num_words)) for (name,), part in enough.group_by("facet")]
+    if not found:
+        return _plain(0, 0, len(texts), "share"), ""
+    facet, estimate, opening = min(found, key=lambda one: (-(one[1].value or 0), one[0]))
+    return estimate, f"{facet}: {opening}" if facet else opening
 
 
 def duplicate_share(texts: pl.Series) -> Estimate:

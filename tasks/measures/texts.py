@@ -7,11 +7,13 @@ import numpy as np
 from schemas.report import Diversity, Faithfulness, Quality
 from tasks.measures.collisions import collisions_of
 from tasks.measures.diversity import (
+    FACET_TEXTS,
     VENDI_TEXTS,
     common_opening,
     compression_ratio,
     distinct_ngrams,
     duplicate_share,
+    facet_opening,
     vendi_score,
 )
 from tasks.measures.duplication import SHINGLE_WORDS
@@ -64,6 +66,7 @@ def list_caveats_of_texts(diversity: Diversity) -> list[str]:
 def measure_diversity(evidence: Evidence, read: Read, near: Flags) -> Diversity:
     kept, anchors = evidence.kept["text"], evidence.anchors.sort("anchor_id")["text"]
     opening_share, opening = common_opening(kept)
+    facet_share, opening_in_facet = facet_opening(kept, evidence.kept["facet"])
     in_order = np.argsort(read.rows["record_id"].to_numpy()[read.kept], kind="stable")
     sample = read.texts.take(np.flatnonzero(read.kept)[in_order[:VENDI_TEXTS]])
     gzip = "bytes before gzip by bytes after, of {} one after the other by id, up to 32 MiB"
@@ -97,6 +100,12 @@ def measure_diversity(evidence: Evidence, read: Read, near: Flags) -> Diversity:
         ),
         common_opening=as_figure(opening_share, "kept records that begin with the most common four words"),
         opening=opening,
+        facet_opening=as_figure(
+            facet_share,
+            "kept records of one facet that begin with its most common four words, the largest such share; facets of "
+            f"fewer than {FACET_TEXTS} are looked at together",
+        ),
+        opening_in_facet=opening_in_facet,
         collisions=as_figure(collisions, "pairs of replies to one prompt that are the same to the letter, kept or not"),
         expected_collisions=as_figure(
             expected,

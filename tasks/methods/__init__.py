@@ -5,18 +5,52 @@ from typing import Annotated
 from pydantic import Field, TypeAdapter
 
 from schemas.choice import by_kind, choice
+from tasks.methods.active_reading import ActiveReading
+from tasks.methods.backtranslate import Backtranslate
 from tasks.methods.entigraph import EntiGraph
+from tasks.methods.explain import Explain
+from tasks.methods.formats import Formats
+from tasks.methods.implications import Implications
 from tasks.methods.method import Method
+from tasks.methods.reformulate import Reformulate
 from tasks.methods.rephrase import Rephrase
 from tasks.methods.sbp import SBP
+from tasks.methods.textbook import Textbook
 
-_Methods = SBP | Rephrase | EntiGraph  # the form of the UI opens at the first: the default of the flows
+# The form of the UI opens at the first: the default of the flows.
+_Methods = (
+    SBP
+    | Rephrase
+    | EntiGraph
+    | ActiveReading
+    | Reformulate
+    | Textbook
+    | Explain
+    | Backtranslate
+    | Formats
+    | Implications
+)
 
 METHODS = by_kind(_Methods)
 
 AnyMethod = Annotated[_Methods, Field(discriminator="kind"), choice("method", METHODS, "tasks/methods/", "sbp")]
 
-__all__ = ["METHODS", "SBP", "AnyMethod", "EntiGraph", "Method", "Rephrase", "read_method"]
+__all__ = [
+    "METHODS",
+    "SBP",
+    "ActiveReading",
+    "AnyMethod",
+    "Backtranslate",
+    "EntiGraph",
+    "Explain",
+    "Formats",
+    "Implications",
+    "Method",
+    "Reformulate",
+    "Rephrase",
+    "Textbook",
+    "read_method",
+]
 
 
 def read_method(parameters: dict[str, object]) -> Method:

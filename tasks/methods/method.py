@@ -70,3 +70,14 @@ def keep_finished(
             outcome.records.append(Record(anchor.anchor_id, method.kind, request.facet, text, (answer.request_id,)))
         texts.add(text)
     return outcome
+
+
+def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of which each must stand once; a validator of parameters.
+
+    >>> each_once(("faq", "math"))
+    ('faq', 'math')
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} is named twice; each may be named once")
+    return names

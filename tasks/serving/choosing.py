@@ -1,15 +1,26 @@
 """Whether a method and a profile go together with a served model, told before anything slow begins."""
 
+from collections.abc import Sequence
+
 from schemas.errors import BadInput
 from schemas.profile import Profile, Servers
+from tasks.filters import FILTERS, Filter
 from tasks.methods import METHODS, Method
+from tasks.methods.critic import Critic
 
 
-def require_generator(place: Profile, method: Method, served_model: str) -> None:
+def require_generator(
+    place: Profile,
+    method: Method,
+    served_model: str,
+    critic: Critic | None = None,
+    filters: Sequence[Filter] = (),
+) -> None:
     """Refuse a generator that cannot be.
 
     Raises:
-        BadInput: The profile's servers need the name of a model, or the method cannot use one.
+        BadInput: The profile's servers need the name of a model, the method cannot use one, or its own generator, which
+            only continues documents, would have to judge.
     """
     fitting = ", ".join(sorted(kind for kind, known in METHODS.items() if not getattr(known, "tunes_generator", False)))
     if served_model and method.tunes_generator:
@@ -17,6 +28,14 @@ def require_generator(place: Profile, method: Method, served_model: str) -> None
             f"generating by {method.kind} with the served model {served_model!r}: {method.kind} tunes a generator of "
             f"its own from start; methods that a served model can write for are {fitting}. Set method.kind to one of "
             "them, or leave served_model empty."
+        )
+    asking = [*(["critic"] if critic else []), *(one.kind for one in filters if one.max_requests)]
+    if method.tunes_generator and asking:
+        silent = ", ".join(sorted(kind for kind, known in FILTERS.items() if not getattr(known(), "max_requests", 0)))
+        raise BadInput(
+            f"generating by {method.kind} with {', '.join(asking)}: the generator that {method.kind} tunes continues "
+            f"documents and follows no instruction, so it is no judge; filters that ask nothing are {silent}, methods "
+            f"with a generator that can judge {fitting}. Leave {' and '.join(asking)} out, or set method.kind to one."
         )
     if isinstance(place.serving, Servers) and not served_model:
         raise BadInput(

@@ -93,7 +93,7 @@ class Driver:
         """Send the first request that the method has for each anchor, and keep the replies for the run."""
         requests = [next(self.pipeline.rounds(anchor, self.seed))[0] for anchor in anchors]
         async with self.replies:
-            answers = await asyncio.gather(*map(self._answer, anchors, requests))
+            answers = await asyncio.gather(*map(self._answer, anchors, requests, map(self._name, requests)))
         return list(zip(requests, answers, strict=True))
 
     async def _work(self, anchor: Anchor, outcomes: dict[str, Outcome]) -> None:
@@ -120,14 +120,21 @@ class Driver:
 
     async def _answer_all(self, anchor: Anchor, requests: list[Request]) -> list[Answer]:
         if len(requests) == 1:
-            return [await self._answer(anchor, requests[0])]
+            return [await self._answer(anchor, requests[0], self._name(requests[0]))]
+        names = [self._name(request) for request in requests]
+        # Two records may lead to one and the same question: it is asked once.
         async with asyncio.TaskGroup() as round_:
-            asked = [round_.create_task(self._answer(anchor, request)) for request in requests]
-        return [answer.result() for answer in asked]
+            asked = {
+                name: round_.create_task(self._answer(anchor, request, name))
+                for name, request in dict(zip(names, requests, strict=True)).items()
+            }
+        return [asked[name].result() for name in names]
 
-    async def _answer(self, anchor: Anchor, request: Request) -> Answer:
+    def _name(self, request: Request) -> str:
+        return name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)
+
+    async def _answer(self, anchor: Anchor, request: Request, request_id: str) -> Answer:
         """Return the reply, which is on disk, or the drop that stands for it."""
-        request_id = name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)
         if landed := self.replies.take(request_id):
             self.progress.replies_reused += 1
             return landed

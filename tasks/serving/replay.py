@@ -21,10 +21,11 @@ def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict
     try:
         requests = next(rounds)
         while True:
-            named = {name_request(recipe.model, recipe.revision, one, sampling, recipe.seed): one for one in requests}
+            keys = [name_request(recipe.model, recipe.revision, one, sampling, recipe.seed) for one in requests]
+            named = list(zip(keys, requests, strict=True))
             asked |= named
             requests = rounds.send(
-                [replies.get(key) or Drop(anchor.anchor_id, one.facet, "unanswered", key) for key, one in named.items()]
+                [replies.get(key) or Drop(anchor.anchor_id, one.facet, "unanswered", key) for key, one in named]
             )
     except StopIteration:
         return asked

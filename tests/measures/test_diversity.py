@@ -8,6 +8,7 @@ from tasks.measures.diversity import (
     compression_ratio,
     distinct_ngrams,
     duplicate_share,
+    facet_opening,
     vendi_score,
 )
 from tasks.measures.hashed import HashedTexts, hash_texts
@@ -64,6 +65,25 @@ def test_the_most_common_opening_is_found_with_its_share() -> None:
     assert common_opening(series(*texts[::-1])) == common_opening(series(*texts))
 
 
+def test_a_template_of_one_facet_is_found_though_it_is_rare_in_the_batch() -> None:
+    facets = ["faq", "table", "math", "tutorial"] * 25
+    texts = [
+        f"In this {facet} you learn {n}" if facet == "table" else f"{n} {facet} x y" for n, facet in enumerate(facets)
+    ]
+    assert common_opening(series(*texts))[0].value == 0.25
+    found, opening = facet_opening(series(*texts), series(*facets))
+    assert (found.value, found.n, opening) == (1, 25, "table: In this table you")
+    assert facet_opening(series(*texts[::-1]), series(*facets[::-1])) == (found, opening)
+
+
+def test_what_stands_after_a_facets_name_is_no_facet_and_rare_facets_are_looked_at_together() -> None:
+    texts = [f"{n} a b c" for n in range(30)] + ["Once upon a time"] * 10
+    found, opening = facet_opening(series(*texts), series(*[f"chapter: topic {n}" for n in range(40)]))
+    assert (found.value, opening) == (0.25, "chapter: Once upon a time")
+    assert facet_opening(series(*texts), series(*map(str, range(40)))) == (found, "Once upon a time")
+    assert facet_opening(series(*texts[:19]), series(*["faq"] * 19))[0].value is None
+
+
 def test_duplicates_differ_only_in_case_and_spaces() -> None:
     assert duplicate_share(series("One two", "one  TWO", "one two three")).value == pytest.approx(1 / 3)
     assert duplicate_share(series("a", "b")).value == 0
@@ -76,6 +96,7 @@ def test_nothing_to_measure_says_why() -> None:
         compression_ratio(series()),
         compression_ratio(series("", "")),
         common_opening(series())[0],
+        facet_opening(series(), series())[0],
         duplicate_share(series()),
         vendi_score(hashed()),
         vendi_score(hashed("one", "")),

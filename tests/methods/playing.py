@@ -3,10 +3,13 @@
 import json
 from collections.abc import Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from schemas.rows import Anchor, Answer, Outcome, Reply, Request
+from tasks.asking.conversation import Conversation
 from tasks.methods import Method
+
+T = TypeVar("T")
 
 ANCHOR = Anchor("The mill by the river grinds rye.", "Mill")
 OTHER = Anchor("The lighthouse keeper counts ships.", "Lighthouse")
@@ -53,8 +56,12 @@ def play_rounds(
     method: Method, anchor: Anchor = ANCHOR, answer: Any = say, seed: int = 0
 ) -> tuple[list[list[Request]], Outcome]:
     """Do the same; return what it asked round by round."""
+    return hold(method.rounds(anchor, Random(f"{seed}/{anchor.anchor_id}")), answer)
+
+
+def hold(rounds: Conversation[T], answer: Any = say) -> tuple[list[list[Request]], T]:
+    """Hold any conversation by a rule that answers; return what it asked round by round, and what it came to."""
     asked: list[list[Request]] = []
-    rounds = method.rounds(anchor, Random(f"{seed}/{anchor.anchor_id}"))
     try:
         requests = next(rounds)
         while True:

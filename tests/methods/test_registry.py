@@ -11,7 +11,22 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.rows import Anchor, Answer, Drop, Request
-from tasks.methods import METHODS, SBP, EntiGraph, Method, Rephrase, read_method
+from tasks.methods import (
+    METHODS,
+    SBP,
+    ActiveReading,
+    EntiGraph,
+    Explain,
+    Formats,
+    Implications,
+    Method,
+    Reformulate,
+    Rephrase,
+    Textbook,
+    read_method,
+)
+from tasks.methods.explain import WISHES as WAYS
+from tasks.methods.formats import WISHES as FORMATS
 from tasks.methods.rephrase import WISHES
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, play_rounds, prompt, say, shared_start
@@ -21,8 +36,15 @@ every_method = pytest.mark.parametrize("method", EVERY, ids=lambda method: metho
 
 STYLES = sorted(WISHES)
 
-FROM_SCRATCH: dict[str, str] = {}
-"""Methods with prompts that do not hold the document, and which those are, by the beginning of their facets."""
+FROM_SCRATCH: dict[str, str | tuple[str, ...]] = {
+    "backtranslate": "answer",
+    "textbook": ("chapter: ", "exercise: "),
+}
+"""Methods with prompts that do not hold the document, and which those are, by the beginnings of their facets."""
+
+
+def some(names: Any) -> st.SearchStrategy[tuple[str, ...]]:
+    return st.lists(st.sampled_from(sorted(names)), min_size=1, unique=True).map(tuple)
 
 
 @every_method
@@ -143,11 +165,17 @@ def test_no_malformed_reply_raises_or_makes_a_wrong_record_and_all_are_counted(m
 @settings(max_examples=40, deadline=None)
 @given(
     method=st.one_of(
-        st.builds(Rephrase, styles=st.lists(st.sampled_from(STYLES), min_size=1, unique=True).map(tuple)),
+        st.builds(Rephrase, styles=some(STYLES)),
         st.builds(
             EntiGraph, max_entities=st.integers(2, 14), max_pairs=st.integers(0, 30), max_triples=st.integers(0, 30)
         ),
         st.builds(SBP, draws=st.integers(1, 30)),
+        st.builds(ActiveReading, max_strategies=st.integers(1, 32), probe=st.sampled_from(["", "On dates."])),
+        st.builds(Reformulate, max_pairs=st.integers(1, 32), least_consistency=st.integers(1, 5)),
+        st.builds(Textbook, max_chapters=st.integers(1, 16), max_exercises=st.integers(1, 8)),
+        st.builds(Explain, ways=some(WAYS)),
+        st.builds(Formats, formats=some(FORMATS)),
+        st.builds(Implications, draws=st.integers(1, 30)),
     ),
     seed=st.integers(),
 )

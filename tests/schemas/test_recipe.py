@@ -28,6 +28,8 @@ def test_the_same_recipe_is_the_same_batch_on_every_machine() -> None:
         {"sampling": Sampling(max_tokens=10)},
         {"seed": 1},
         {"max_anchors": 10},
+        {"critic": {"max_turns": 1}},
+        {"filters": ({"kind": "judge"},)},
     ],
 )
 def test_whatever_changes_a_record_changes_the_batch(change: dict[str, Any]) -> None:
@@ -36,7 +38,7 @@ def test_whatever_changes_a_record_changes_the_batch(change: dict[str, Any]) -> 
 
 def test_every_field_of_a_recipe_is_one_that_changes_a_record() -> None:
     assert Recipe.model_fields.keys() == {
-        *("method", "filters", "snapshot_id", "model", "revision", "sampling", "seed", "max_anchors")
+        *("method", "critic", "filters", "snapshot_id", "model", "revision", "sampling", "seed", "max_anchors")
     }
 
 
@@ -72,11 +74,12 @@ def test_parameters_are_frozen() -> None:
         Sampling().temperature = 0.5  # type: ignore[misc]
 
 
-def test_a_recipe_without_filters_keeps_the_id_it_had_before_there_were_any() -> None:
+def test_a_recipe_without_critic_and_filters_keeps_the_id_it_had_before_there_were_any() -> None:
     recipe = Recipe(method={"kind": "rephrase"}, snapshot_id="s", model="m")
     judged = recipe.model_copy(update={"filters": ({"kind": "judge", "least": 3},)})
 
-    assert recipe.batch_id == content_hash("batch", recipe.model_dump(mode="json", exclude={"filters"}))
+    before = recipe.model_dump(mode="json", exclude={"filters", "critic"})
+    assert recipe.batch_id == content_hash("batch", before)
     assert judged.batch_id != recipe.batch_id
 
 

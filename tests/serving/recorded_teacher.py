@@ -16,7 +16,7 @@ class RecordedTeacher(Stub):
     """Answers a prompt that holds a recorded passage with the completions recorded for it, one per seed, in turn.
 
     There are no log-probabilities, as of any server that does not give them. A passage with fewer completions than it
-    is asked for begins again with its first; a prompt of no recorded passage is refused.
+    is asked for begins again with its first. Any other prompt, as a check sends, is answered by the stub's rule.
     """
 
     def __init__(self, completions: dict[str, list[str]]) -> None:
@@ -24,11 +24,11 @@ class RecordedTeacher(Stub):
         self._seeds: dict[str, list[int]] = {passage: [] for passage in completions}
         super().__init__(StubOptions(models={"recorded": "Qwen2.5-7B"}))
 
-    async def _answer(self, _request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, asked: dict[str, Any]) -> web.StreamResponse:
         prompt = prompt_text(asked)
         passage = next((text for text in self.completions if text in prompt), None)
         if passage is None:
-            return web.json_response({"error": {"message": "no such passage was recorded", "code": 400}}, status=400)
+            return await super()._answer(request, asked)
         seeds, texts = self._seeds[passage], self.completions[passage]
         if asked["seed"] not in seeds:
             seeds.append(asked["seed"])

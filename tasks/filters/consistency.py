@@ -1,0 +1,120 @@
+"""Self-consistency: whether the generator, asked a record's own question several times, gives the record's answer."""
+
+import re
+import unicodedata
+from random import Random
+from typing import Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+
+from schemas.rows import Anchor, Answer, Record, Reply, Request
+from tasks.asking.conversation import Conversation, after, own_draw, reason_to_drop
+from tasks.asking.structured import object_of, read_object, read_text, text_of
+from tasks.filters.filter import Filter
+from tasks.filters.vote import require_in_order, settle
+
+FROM_SOURCE = (
+    "Answer this question by the text above: {question}\n"
+    'Answer as JSON: {{"answer": "..."}}, as shortly as can be: a name, a number, a few words.'
+)
+FROM_MEMORY = (
+    "Answer this question: {question}\n"
+    'Answer as JSON: {{"answer": "..."}}, as shortly as can be: a name, a number, a few words.'
+)
+
+_LABEL = re.compile(r"[\W\d_]*(question|answer|q|a)[*_ \d]*:[*_\s]*(.*)", re.IGNORECASE)
+
+
+class Pair(NamedTuple):
+    """A question of a record, and the record's answer to it."""
+
+    question: str
+    answer: str
+
+
+class Consistency(Filter):
+    """Keeps records whose first question at least a share ``least`` of sampled replies answers as they do.
+
+    Answers agree if they are the same but for case, punctuation, articles and space: it is meant for short ones.
+
+    Source: Wang et al. 2022, arXiv:2203.11171, for agreement of samples; phi-4, arXiv:2412.08905, for leaving out
+    questions that all answers agree on (``most`` below 1 with ``open_book`` false) or none. Differs: the answer that
+    samples are held against is the record's, not their majority.
+    """
+
+    kind: Literal["consistency"] = "consistency"
+    voters: Annotated[int, Field(ge=2, le=64, description="answers sampled to each question")] = 5
+    least: Annotated[float, Field(gt=0, le=1, description="the smallest share of agreeing answers kept")] = 0.6
+    most: Annotated[float, Field(gt=0, le=1, description="the largest share of agreeing answers kept")] = 1.0
+    open_book: Annotated[bool, Field(description="whether the generator sees the anchor when it answers")] = True
+
+    def model_post_init(self, _context: Any) -> None:
+        require_in_order(self.least, self.most)
+
+    @property
+    def max_requests(self) -> int:
+        return self.voters
+
+    def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
+        pair = first_pair(record.text)
+        if pair is None:
+            return "no_question"
+        requests = [ask_answer(anchor, record, pair, self.open_book, voter) for voter in range(self.voters)]
+        answers = yield requests
+        votes = [agrees(anchor, pair, *asked) for asked in zip(requests, answers, strict=True)]
+        return settle(votes, self.least, self.most, "inconsistent")
+
+
+def first_pair(text: str) -> Pair | None:
+    """Return the first question of a text with its answer, each begun on a line of its own; None if there is none.
+
+    >>> first_pair("Question: What is ground?\\nAnswer: Rye.\\nQuestion: Where?\\nAnswer: By the river.")
+    Pair(question='What is ground?', answer='Rye.')
+    >>> first_pair("**Q:** 3 + 4?\\n\\n**A:** 7")
+    Pair(question='3 + 4?', answer='7')
+    >>> first_pair("The answer: rye.") is None
+    True
+    """
+    parts: dict[str, list[str]] = {"q": [], "a": []}
+    part = ""
+    for line in text.splitlines():
+        label = _LABEL.match(line)
+        said = label[1][0].lower() if label else part
+        if parts["a"] and label and said == "q":
+            break
+        if said == "a" and not parts["q"]:
+            continue
+        part = said
+        if part:
+            parts[part].append(label[2] if label else line)
+    question, answer = (" ".join(" ".join(parts[part]).split()) for part in "qa")
+    return Pair(question, answer) if question and answer else None
+
+
+def ask_answer(anchor: Anchor, record: Record, pair: Pair, open_book: bool, voter: int) -> Request:
+    """Ask a question anew, without the answer; voters differ in their draw alone."""
+    wish = (FROM_SOURCE if open_book else FROM_MEMORY).format(question=pair.question)
+    prompt = after(anchor.text, wish, anchor.title) if open_book else after("", wish)
+    draw = voter if open_book else own_draw(anchor, voter)
+    schema = object_of(answer=text_of(200))
+    return Request(prompt, facet=f"answer {voter} {record.facet}", json_schema=schema, draw=draw)
+
+
+def agrees(anchor: Anchor, pair: Pair, request: Request, answer: Answer) -> bool | None:
+    """Return whether a reply gives the pair's answer; None if it gives none that can be read."""
+    if not isinstance(answer, Reply) or reason_to_drop(anchor, request, answer):
+        return None
+    said = read_text((read_object(answer.text) or {}).get("answer"))
+    return None if said is None else normalised(said) == normalised(pair.answer)
+
+
+def normalised(answer: str) -> str:
+    """Return what two wordings of one short answer have in common.
+
+    >>> normalised("The  Mill."), normalised("**1,200**"), normalised("-7.50 kg"), normalised("a = 3")
+    ('mill', '1200', '-7.50 kg', 'a = 3')
+    """
+    text = unicodedata.normalize("NFKC", answer).casefold().strip()
+    text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
+    text = re.sub(r"^(?:the|an?)\s+(?=\w)", "", text.strip("*_`\"'.!?:; \n\t"))
+    return " ".join(text.split())

@@ -1,0 +1,156 @@
+"""From an artefact to the task that it solves; kept if the task alone leads the generator back to the artefact."""
+
+from random import Random
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.rows import Anchor, Drop, Message, Outcome, Record, Request, Rounds
+from tasks.asking.conversation import Conversation, Heard, after, ask, own_draw, side_by_side
+from tasks.asking.structured import object_of, one_of, read_object, read_text, text_of
+from tasks.measures.text import copied_share
+from tasks.methods.artefact import Kind, code_likeness, kind_of, table_likeness, unfenced
+from tasks.methods.method import Method
+
+INSTRUCT: dict[Kind, str] = {
+    "code": "Above stands a program. Write the task that it solves, for a skilled programmer who has not seen it: what "
+    "goes in, what comes out, which names its callers use, and every rule and special case that it keeps.",
+    "table": "Above stands a table. Write the task that it answers, for someone who has not seen it: what it is about, "
+    "which columns and rows it has, in which units, and what its values follow from.",
+    "passage": "Above stands a passage. Write the task that it answers, for an expert who has not seen it: a demanding "
+    "question or assignment, so exact that a good answer has to say what the passage says.",
+}
+ALONE = (
+    " The task must be hard, must be understood by itself, and must not quote the solution. "
+    'Answer as JSON: {"task": "..."}.'
+)
+SOLVE: dict[Kind, str] = {
+    "code": "Answer with the finished program alone, in one code block, without a word before or after it.",
+    "table": "Answer with the finished table alone, as Markdown, without a word before or after it.",
+    "passage": "Answer with the finished text alone, without a word about the task before or after it.",
+}
+COMPARE = (
+    'Above stand a passage and another answer to the same task. Compare what they say, not how: "same" if the answer '
+    'says all that matters in the passage and contradicts none of it, "partly" if something that matters is missing, '
+    '"different" if it contradicts the passage or is about something else.\n'
+    'Answer as JSON: {"reason": "...", "verdict": "different"}, the reason in one sentence.'
+)
+MOST_QUOTED = 0.2
+"""The share of an artefact's words, in runs of eight, that its task may hold; else the answer is a copy."""
+
+
+class Backtranslate(Method):
+    """The task that an anchor solves, and the anchor as its answer, if the generator solves the task alike unaided.
+
+    Source: phi-4, arXiv:2412.08905, instruction reversal: from code to an instruction, kept if code regenerated from it
+    is like the first. Differs: tables and passages too; the paper gives neither prompts nor the measure of likeness.
+    """
+
+    kind: Literal["backtranslate"] = "backtranslate"
+    artefact: Annotated[
+        Kind | Literal["auto"], Field(description="what anchors are; auto tells each by simple rules")
+    ] = "auto"
+    draws: Annotated[int, Field(ge=1, le=16, description="tasks sampled per anchor; each that passes is a record")] = 1
+    attempts: Annotated[int, Field(ge=1, le=16, description="how often a task is tried until one answer passes")] = 2
+    least: Annotated[
+        float, Field(gt=0, le=1, description="likeness from which an answer passes, of code and tables")
+    ] = 0.7
+
+    @property
+    def max_requests(self) -> int:
+        return self.draws * (1 + self.attempts * (1 if self.artefact in ("code", "table") else 2))
+
+    @property
+    def max_records(self) -> int:
+        return self.draws
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        kind = kind_of(anchor.text) if self.artefact == "auto" else self.artefact
+        heard = yield from side_by_side(
+            [ask(anchor, ask_task(anchor, kind, draw), read_task) for draw in range(self.draws)]
+        )
+        tasks, drops = tell_apart(anchor, heard)
+        tried = yield from side_by_side([self.solve(anchor, kind, number, task) for number, task in enumerate(tasks)])
+        return Outcome(
+            [record for outcome in tried for record in outcome.records],
+            drops + [drop for outcome in tried for drop in outcome.drops],
+        )
+
+    def solve(self, anchor: Anchor, kind: Kind, number: int, task: Heard[str]) -> Conversation[Outcome]:
+        """Return the record of a task that leads back to its artefact, and what became of each answer."""
+        drops: list[Drop] = []
+        for attempt in range(self.attempts):
+            asked = ask_answer(anchor, kind, task.value, f"answer {number}.{attempt}", attempt)
+            answer = yield from ask(anchor, asked, unfenced)
+            if isinstance(answer, Drop):
+                drops.append(answer)
+                continue
+            reason = yield from self.compare(anchor, kind, answer.value, f"compare {number}.{attempt}")
+            if not reason:
+                text = f"{task.value}\n\n{anchor.text}"
+                return Outcome(
+                    [Record(anchor.anchor_id, self.kind, kind, text, (task.request_id, answer.request_id))], drops
+                )
+            drops.append(Drop(anchor.anchor_id, asked.facet, reason, answer.request_id))
+        return Outcome(drops=[*drops, Drop(anchor.anchor_id, f"task {number}", "unsolved", task.request_id)])
+
+    def compare(self, anchor: Anchor, kind: Kind, answer: str, facet: str) -> Conversation[str]:
+        """Return nothing if an answer is like the artefact, else the reason why it does not pass."""
+        if kind != "passage":
+            likeness = code_likeness if kind == "code" else table_likeness
+            return "" if likeness(anchor.text, answer) >= self.least else "differs"
+        verdict = yield from ask(anchor, ask_verdict(anchor, answer, facet), read_verdict)
+        if isinstance(verdict, Drop):
+            return "unjudged"
+        return "" if verdict.value == "same" else "differs"
+
+
+def tell_apart(anchor: Anchor, heard: list[Heard[str] | Drop]) -> tuple[list[Heard[str]], list[Drop]]:
+    """Return the distinct tasks that do not quote their solution, and drops for the others."""
+    tasks: dict[str, Heard[str]] = {}
+    drops: list[Drop] = []
+    for draw, task in enumerate(heard):
+        if isinstance(task, Drop):
+            drops.append(task)
+        elif copied_share(anchor.text, task.value) > MOST_QUOTED or " ".join(anchor.text.split()) in task.value:
+            drops.append(Drop(anchor.anchor_id, f"task {draw}", "gives_away", task.request_id))
+        elif tasks.setdefault(task.value, task) is not task:
+            drops.append(Drop(anchor.anchor_id, f"task {draw}", "repeat", task.request_id))
+    return list(tasks.values()), drops
+
+
+def ask_task(anchor: Anchor, kind: Kind, draw: int) -> Request:
+    """Ask for the task that an artefact solves."""
+    prompt = after(anchor.text, INSTRUCT[kind] + ALONE, anchor.title)
+    return Request(prompt, facet=f"task {draw}", json_schema=object_of(task=text_of(1500)), draw=draw)
+
+
+def ask_answer(anchor: Anchor, kind: Kind, task: str, facet: str, attempt: int) -> Request:
+    """Give the task alone, without the document."""
+    return Request((Message("user", f"{task}\n\n{SOLVE[kind]}"),), facet=facet, draw=own_draw(anchor, attempt))
+
+
+def ask_verdict(anchor: Anchor, answer: str, facet: str) -> Request:
+    """Ask whether an answer says what the passage says."""
+    prompt = after(f"{anchor.text}\n\n---\n\n{answer}", COMPARE, anchor.title)
+    schema = object_of(reason=text_of(200), verdict=one_of("different", "partly", "same"))
+    return Request(prompt, facet=facet, json_schema=schema, greedy=True)
+
+
+def read_task(text: str) -> str | None:
+    """Return the task of a reply; None if it holds none.
+
+    >>> read_task('{"task": "Add two  numbers."}'), read_task("Add two numbers.") is None
+    ('Add two numbers.', True)
+    """
+    return read_text((read_object(text) or {}).get("task"))
+
+
+def read_verdict(text: str) -> str | None:
+    """Return the verdict of a reply; None if it gives none.
+
+    >>> read_verdict('{"reason": "It is so.", "verdict": "same"}'), read_verdict('{"verdict": "alike"}') is None
+    ('same', True)
+    """
+    verdict = (read_object(text) or {}).get("verdict")
+    return verdict if verdict in ("different", "partly", "same") else None

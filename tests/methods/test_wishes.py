@@ -1,0 +1,66 @@
+"""Methods that send one request for each of some named wishes, and what all new prompts have in common."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.rows import Request
+from schemas.suites import LEAKS
+from tasks.asking.wording import ALONE
+from tasks.measures.text import leaks
+from tasks.methods import ActiveReading, Explain, Formats, Implications, Method, Reformulate, Textbook, read_method
+from tasks.methods.explain import RIGOUR
+from tasks.methods.explain import WISHES as WAYS
+from tasks.methods.formats import OWN_START
+from tasks.methods.formats import WISHES as FORMATS
+from tests.methods.playing import ANCHOR, play, prompt
+
+WRITTEN = [
+    request
+    for method in (ActiveReading(), Explain(), Formats(), Implications(), Reformulate(), Textbook())
+    for request in play(method)[0]
+    if not request.json_schema
+]
+
+
+@pytest.mark.parametrize(
+    ("method", "wishes", "end"),
+    [(Explain(), WAYS, RIGOUR), (Formats(), FORMATS, OWN_START)],
+    ids=["explain", "formats"],
+)
+def test_each_wish_is_asked_for_once_in_its_own_words(method: Method, wishes: dict[str, str], end: str) -> None:
+    asked, _ = play(method)
+
+    assert [request.facet for request in asked] == list(wishes)
+    for request in asked:
+        expected = f"{ANCHOR.title}\n\n{ANCHOR.text}\n\n{wishes[request.facet]} {end} {ALONE}"
+        assert prompt(request) == expected
+
+
+def test_only_the_wishes_that_were_chosen_are_asked_for_in_their_order() -> None:
+    assert [request.facet for request in play(Formats(formats=("table", "faq")))[0]] == ["table", "faq"]
+    assert [request.facet for request in play(Explain(ways=("solve",)))[0]] == ["solve"]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "message"),
+    [
+        ({"kind": "formats", "formats": ["faq", "math", "faq"]}, "faq is named twice; each may be named once"),
+        ({"kind": "explain", "ways": ["solve", "solve"]}, "solve is named twice; each may be named once"),
+        ({"kind": "formats", "formats": []}, "at least 1"),
+        ({"kind": "explain", "ways": ["guess"]}, "'derive', 'justify' or 'solve'"),
+    ],
+)
+def test_a_wish_that_is_named_twice_or_unknown_and_none_at_all_are_refused(
+    chosen: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        read_method(chosen)
+
+
+@pytest.mark.parametrize("request_", WRITTEN, ids=lambda one: one.facet)
+def test_a_reply_that_repeats_the_wish_is_seen_as_a_leak(request_: Request) -> None:
+    wish = prompt(request_).rpartition("\n\n")[2]
+
+    assert leaks(f"The mill grinds rye. {wish}", LEAKS, ANCHOR.text)
