@@ -32,7 +32,7 @@ SECTIONS = {
         "measure_faithfulness",
         "measure_quality",
     ),
-    "tasks.measures.reading": ("hash_texts", "repeated_words", "take_from_anchors", "signatures_of"),
+    "tasks.measures.reading": ("hash_texts", "repeated_words", "take_from_anchors"),
 }
 """What is timed, by the module that calls it. ``measure_texts`` and ``read_texts`` hold the time of their parts."""
 

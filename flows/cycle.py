@@ -13,10 +13,11 @@ from flows.score import score
 from flows.train import train
 from flows.validate import validate
 from schemas.profile import load_profile
-from schemas.recipe import AnyStart, NewModel, Sampling, Scoring, TrainingPlan
+from schemas.recipe import AnyStart, Curation, NewModel, Sampling, Scoring, TrainingPlan
 from tasks.filters import AnyFilter
 from tasks.gate import as_held, why_held
 from tasks.judge import find_judge
+from tasks.judging.probes import read_probes
 from tasks.methods import SBP, AnyMethod
 from tasks.methods.critic import Critic
 from tasks.report import show_report
@@ -37,6 +38,7 @@ def cycle(
     sampling: Sampling = Sampling(),
     seed: int = 0,
     max_anchors: Annotated[int | None, Field(ge=1)] = 400,
+    curation: Curation = Curation(),
     scoring: Scoring = Scoring(),
     judge_model: str = "",
     plan: TrainingPlan = TrainingPlan(),
@@ -57,6 +59,7 @@ def cycle(
         sampling: How replies are drawn.
         seed: Another seed, other anchors and other draws.
         max_anchors: How many anchors text is made from; all if empty.
+        curation: Near duplicates and probes that records are held against.
         scoring: How much may be spent on finding out what the text tells of its prompts.
         judge_model: Who says which records are false or not about their anchors, see the flow judge; nobody if empty.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
@@ -66,6 +69,7 @@ def cycle(
     """
     place = load_profile(profile)
     require_generator(place, method, served_model, critic, filters)
+    read_probes(curation.probes)  # told now what validation could not read
     if not dry_run:
         require_trainable(place)
     if judge_model:
@@ -87,7 +91,7 @@ def cycle(
     )
     if dry_run:
         return batch_id
-    validate(batch_id, profile)
+    validate(batch_id, curation, profile)
     score(batch_id, scoring, profile)
     if judge_model:
         judge(batch_id, judge_model, profile=profile)

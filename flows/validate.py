@@ -3,6 +3,7 @@
 from prefect import flow
 
 from schemas.profile import load_profile
+from schemas.recipe import Curation
 from tasks.store import open_store
 from tasks.store.records import read_recipe, resolve_batch
 from tasks.validate import in_words, judge_anchors, judge_records
@@ -11,16 +12,18 @@ from tasks.validate import in_words, judge_anchors, judge_records
 @flow(name="validate", flow_run_name="validate-{batch_id}")
 def validate(
     batch_id: str = "latest",
+    curation: Curation = Curation(),
     profile: str = "embedded",
 ) -> str:
     """Return what became of a batch's records: those that fail its suites are quarantined with their reasons.
 
     Args:
         batch_id: A batch, or latest for the one begun most recently.
+        curation: Near duplicates and probes that records are held against; a batch is judged once.
         profile: Where to run: a name in profiles/, or a YAML file.
     """
     place = load_profile(profile)
     store = open_store(place)
     batch_id = resolve_batch(store, batch_id)
     judge_anchors(place, read_recipe(store, batch_id).snapshot_id)
-    return in_words(judge_records(place, batch_id))
+    return in_words(judge_records(place, batch_id, curation))

@@ -125,3 +125,44 @@ class TrainingPlan(Parameters):
     ] = 0.05
     optimiser: Optimiser = Optimiser()
     seed: Annotated[int, Field(description="another seed, another order of texts")] = 0
+
+
+Compared = Literal["batch", "earlier_batches", "anchors"]
+
+
+class Probes(Parameters):
+    """What a model is to be tested on, so that no record that holds it is trained on."""
+
+    files: Annotated[
+        list[str], Field(description=".jsonl, .json, .csv or .parquet: paths, globs or any fsspec url; none: not asked")
+    ] = []
+    fields: Annotated[
+        list[str],
+        Field(min_length=1, description="fields whose texts are looked for; questions.answer is one within another"),
+    ] = ["question"]
+    words_in_a_row: Annotated[int, Field(ge=5, description="refuse a record that shares so many words in a row")] = 13
+    least_words: Annotated[
+        int, Field(ge=3, description="a text shorter than words_in_a_row is looked for whole, if it has so many")
+    ] = 6
+    overlap_words: Annotated[int, Field(ge=3, description="length of the sequences whose overlap is counted")] = 8
+    overlap: Annotated[
+        float, Field(ge=0, le=1, description="refuse a record that has this share of them; 0: not asked")
+    ] = 0.7
+
+
+class Curation(Parameters):
+    """What every record is held against besides its own anchor: other records, anchors, probes."""
+
+    near_duplicates: Annotated[
+        float, Field(ge=0, le=1, description="refuse a record of this Jaccard similarity of word 5-grams; 0: not asked")
+    ] = 0.8
+    among: Annotated[list[Compared], Field(description="what records are compared with for it")] = [
+        "batch",
+        "earlier_batches",
+        "anchors",
+    ]
+    probes: Probes = Probes()
+
+    def model_post_init(self, _context: Any) -> None:
+        if 0 < self.near_duplicates < 0.5:
+            raise ValueError(f"near_duplicates is {self.near_duplicates:g}; it must be from 0.5 to 1, or 0 for none")

@@ -184,6 +184,14 @@ BY_METHOD: dict[str, Suite] = {
 }
 """What a method's records must meet besides; an expectation here replaces the general one of its column."""
 
+CORPUS: Suite = (
+    always("contaminated", False, "contaminated", mostly=0.5),
+    always("near_duplicate_of_anchor", False, "near_duplicate_of_anchor", mostly=0.5),
+    always("near_duplicate_of_earlier_batch", False, "near_duplicate_of_earlier_batch", mostly=0.5),
+    always("near_duplicate", False, "near_duplicate", mostly=0.5),
+)
+"""What the records that passed must meet beside all others; only what ``Curation`` asks about is judged."""
+
 KEPT: Suite = (always("kept", True, "too_few_kept", mostly=0.3),)
 """Asked once every record has been judged: enough is left to train on."""
 
@@ -210,6 +218,14 @@ REASONS: dict[str, str] = {
     "of 2,400 web pages, articles and passages none.",
     "wanders_off": "Somewhere 60 words in a row have nothing to do with the anchor or the record's own beginning: the "
     "generator has gone on to something else. Of 846 long recorded replies 2 % have, and talk to nobody.",
+    "contaminated": "What a model is tested on must not be trained on. 13 words in a row of a question, or 0.7 of its "
+    "8-grams: of 2,250 real replies 18 have that of a question of SQuAD about their passage, of 985 web texts none.",
+    "near_duplicate_of_anchor": "Four fifths of the wording of an anchor, held-out ones among them: training has that "
+    "text already, or must not have it.",
+    "near_duplicate_of_earlier_batch": "Four fifths of the wording of a record that was kept before. If that is most "
+    "of a batch, change method or seed, or leave earlier_batches out of curation.among.",
+    "near_duplicate": "Four fifths of the wording of another record; of those the one with the lowest id stays. Real "
+    "replies have none.",
     "too_few_kept": "Where curation refuses more than 70 %, it shapes what is left: change the recipe instead.",
 }
 """Why each expectation is there, with the numbers behind its threshold. Data Docs show it."""

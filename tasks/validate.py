@@ -11,10 +11,13 @@ from prefect.cache_policies import NO_CACHE
 
 from schemas.errors import BadInput
 from schemas.profile import Profile
-from schemas.suites import ANCHORS, KEPT, records_suite
+from schemas.recipe import Curation
+from schemas.suites import ANCHORS, CORPUS, KEPT, records_suite
 from tasks.judging.columns import anchor_columns, record_columns
+from tasks.judging.corpus import Corpus, examples, look_across, write_matches
+from tasks.judging.probes import read_probes
 from tasks.judging.suite_run import Finding, open_judge
-from tasks.judging.verdict import as_markdown, reach_verdict, read_verdict, require_success
+from tasks.judging.verdict import MATCHES, as_markdown, reach_verdict, read_verdict, require_success
 from tasks.store import Store, open_store
 from tasks.store.batches import stage_summary
 from tasks.store.duck import now
@@ -56,31 +59,43 @@ def validate_anchors(store: Store, folder: str, snapshot_id: str) -> dict[str, A
     return verdict.summary
 
 
-def validate_batch(store: Store, folder: str, batch_id: str) -> dict[str, Any]:
+def validate_batch(store: Store, folder: str, batch_id: str, curation: Curation) -> dict[str, Any]:
     """Judge the records of a batch, quarantine those that fail, and mark the batch validated.
 
-    A batch that is marked is not judged again. If the suite fails, nothing goes into the store, so
-    that no reason outlives the threshold it came from; verdict and Data Docs lie in the batch's folder.
+    First each record beside its anchor, then those that passed beside all others, as ``curation`` says; what was found
+    there lies in ``matches.jsonl`` beside the verdict. A batch that is marked is not judged again. If the suite fails,
+    nothing goes into the store, so that no reason outlives the threshold it came from; verdict and Data Docs lie in the
+    batch's folder.
 
     Returns:
-        {"records", "kept", "quarantined", "reasons": {reason: records}, "success", "expectations"}.
+        {"records", "kept", "quarantined", "reasons": {reason: records}, "corpus", "success", "expectations"}; corpus
+        holds the settings of curation, what records were compared with, and examples of what was found.
 
     Raises:
-        BadInput: The batch is not in the store, or its generation is not complete.
+        BadInput: The batch is not in the store, its generation is not complete, or the probes cannot be read.
         SuiteFailed: An expectation does not hold for the batch as a whole.
     """
     if done := stage_summary(store, batch_id, "validate"):
         return done
     _require_generated(store, batch_id)
+    read_probes(curation.probes)  # what cannot be read is told before minutes of judging
     recipe = read_recipe(store, batch_id)
-    rows = record_columns(read_records(store, batch_id), read_anchors(store, recipe.snapshot_id))
+    records, anchors = read_records(store, batch_id), read_anchors(store, recipe.snapshot_id)
+    rows = record_columns(records, anchors)
     place = records_folder(folder, batch_id)
     with open_judge(place, batch_id) as judge:
         findings = judge.judge("records", rows, "record_id", records_suite(recipe.method["kind"]))
+        refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
+        passed = records.filter(~pl.col("record_id").is_in(refused))
+        corpus = look_across(store, folder, batch_id, passed, anchors, curation)
+        if asked := tuple(one for one in CORPUS if one.reason in corpus.found):
+            findings += judge.judge("corpus", corpus.columns, "record_id", asked)
+        write_matches(f"{place}/{MATCHES}", corpus)
         quarantine = _quarantine_rows(batch_id, findings)
         kept = rows.select("record_id", kept=~pl.col("record_id").is_in(quarantine["record_id"].to_list()))
         findings += judge.judge("kept", kept, "record_id", KEPT)
-    verdict = reach_verdict(place, _counts(kept, quarantine), findings)
+    counts = _counts(kept, quarantine) | {"corpus": _about(corpus, curation)}
+    verdict = reach_verdict(place, counts, findings)
     require_success(verdict, f"{rows.height} records of batch {batch_id}")
     done_row = {"batch_id": batch_id, "stage": "validate", "summary": verdict.summary, "completed_at": now()}
     store.insert(quarantine=quarantine, completions=[done_row])
@@ -97,9 +112,12 @@ def judge_anchors(place: Profile, snapshot_id: str) -> dict[str, Any]:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="judge records of {batch_id}")
-def judge_records(place: Profile, batch_id: str) -> dict[str, Any]:
+def judge_records(place: Profile, batch_id: str, curation: Curation) -> dict[str, Any]:
     try:
-        return validate_batch(open_store(place), place.folder, batch_id)
+        summary = validate_batch(open_store(place), place.folder, batch_id, curation)
+        if told := judged_otherwise(summary, curation):
+            log.warning("Batch %s: %s", batch_id, told)
+        return summary
     finally:
         show_verdict(records_folder(place.folder, batch_id), batch_id)
 
@@ -122,6 +140,44 @@ def in_words(summary: dict[str, Any]) -> str:
     told = f"{summary['kept']:,} of {summary['records']:,} records kept, {summary['quarantined']:,} quarantined"
     reasons = sorted(summary["reasons"].items(), key=lambda one: -one[1])
     return told + (f" ({', '.join(f'{count:,} {reason}' for reason, count in reasons)})" if reasons else "")
+
+
+def judged_otherwise(summary: dict[str, Any], curation: Curation) -> str:
+    """Return what is to be said if a batch was validated with other settings of curation than these; "" if not.
+
+    >>> asked = Curation(near_duplicates=0.9)
+    >>> judged_otherwise({"corpus": {"curation": Curation().model_dump(mode="json")}}, asked)[:77]
+    'it was judged before with another curation (near_duplicates 0.8, not 0.9): wh'
+    >>> judged_otherwise({"corpus": {"curation": asked.model_dump(mode="json")}}, asked)
+    ''
+    """
+    asked, judged = (
+        _settings(curation.model_dump(mode="json")),
+        _settings(summary.get("corpus", {}).get("curation", {})),
+    )
+    others = [f"{name} {judged.get(name)}, not {value}" for name, value in asked.items() if judged.get(name) != value]
+    if not others:
+        return ""
+    stands = "what was decided stands. For other settings generate another batch, under another seed"
+    return f"it was judged before with another curation ({'; '.join(others)}): {stands}"
+
+
+def _settings(curation: dict[str, Any]) -> dict[str, Any]:
+    """Return settings under their names, those of probes under dotted ones."""
+    probes = curation.get("probes", {})
+    return {name: value for name, value in curation.items() if name != "probes"} | {
+        f"probes.{name}": value for name, value in probes.items()
+    }
+
+
+def _about(corpus: Corpus, curation: Curation) -> dict[str, Any]:
+    """Return what is told of a look across the corpus."""
+    return {
+        "curation": curation.model_dump(mode="json"),
+        "compared": corpus.compared,
+        "matches": len(corpus.matches),
+        "examples": examples(corpus),
+    }
 
 
 def _require_generated(store: Store, batch_id: str) -> None:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.duplicates import measure
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -23,3 +25,10 @@ def test_pairing_is_timed_beside_exact_search_with_its_recall() -> None:
     assert (told["recall"]["value"], told["recall"]["n"]) == (1, 500)  # so few are searched exactly
     assert told["counts"]["pairs"] > 0
     assert told["search_seconds"] < told["seconds"]
+
+
+def test_planted_near_duplicates_and_probes_are_found_and_timed(tmp_path: Path) -> None:
+    told = measure(2000, 120, 500, str(tmp_path))
+    assert told["planted_found"] == told["planted"] > 0
+    assert (told["probes_found"], told["probes_wrong"]) == (told["probes_planted"], 0)
+    assert told["precision"] == told["recall"] == 1

@@ -12,9 +12,9 @@ import polars as pl
 import pytest
 
 from schemas.errors import BadInput, SuiteFailed
-from schemas.recipe import Recipe
+from schemas.recipe import Curation, Recipe
 from schemas.rows import Anchor, Record
-from schemas.suites import ANCHORS, BY_METHOD, KEPT, REASONS, at_most, records_suite
+from schemas.suites import ANCHORS, BY_METHOD, CORPUS, KEPT, REASONS, at_most, records_suite
 from tasks.judging.columns import anchor_columns
 from tasks.judging.suite_run import open_judge
 from tasks.judging.verdict import as_markdown, read_verdict
@@ -49,9 +49,10 @@ class World:
     records: dict[str, Record]
     batch_id: str
     anchors: list[Anchor] = field(default_factory=list)
+    curation: Curation = field(default_factory=Curation)
 
     def validate(self) -> dict[str, Any]:
-        return validate_batch(self.store, self.folder, self.batch_id)
+        return validate_batch(self.store, self.folder, self.batch_id, self.curation)
 
     def reasons(self) -> dict[str, set[str]]:
         """Return the reasons of every quarantined record, under the names the test gave."""
@@ -64,9 +65,18 @@ class World:
 
 
 def make_world(
-    store: Store, folder: str, texts: dict[str, str], anchors: list[Anchor], method: str = "rephrase", heldout: int = 0
+    store: Store,
+    folder: str,
+    texts: dict[str, str],
+    anchors: list[Anchor],
+    method: str = "rephrase",
+    heldout: int = 0,
+    seed: int = 0,
 ) -> World:
-    """Fill a store: text number i is made from anchor number i, the first ``heldout`` anchors are held out."""
+    """Fill a store: text number i is made from anchor number i, the first ``heldout`` anchors are held out.
+
+    Another seed is another batch of the same snapshot.
+    """
     parts = {"source_id": "s", "part": "p", "fingerprint": "f"}
     rows = [
         {name: getattr(anchor, name) for name in ("anchor_id", "text", "title", "uri", "licence", "revision")}
@@ -75,7 +85,7 @@ def make_world(
     ]
     snapshot = {"snapshot_id": "snap", "source_id": "s", "source": "{}", "heldout_fraction": 0.1, "created_at": now()}
     counts = {"num_anchors": len(rows), "num_heldout": heldout, "num_bytes": 1}
-    recipe = Recipe(method={"kind": method}, snapshot_id="snap", model="m")
+    recipe = Recipe(method={"kind": method}, snapshot_id="snap", model="m", seed=seed)
     records = {
         name: Record(anchors[number % len(anchors)].anchor_id, method, str(number), text, (f"q{number}",))
         for number, (name, text) in enumerate(texts.items())
@@ -157,7 +167,7 @@ def test_kept_and_quarantined_records_add_up_to_all(judged: World) -> None:
 
 
 def test_every_reason_is_explained() -> None:
-    suites = [ANCHORS, KEPT, *map(records_suite, (*BY_METHOD, "another"))]
+    suites = [ANCHORS, CORPUS, KEPT, *map(records_suite, (*BY_METHOD, "another"))]
     assert {one.reason for suite in suites for one in suite} == set(REASONS)
 
 
@@ -180,15 +190,17 @@ def test_results_and_data_docs_lie_in_the_batch_folder(judged: World) -> None:
     assert judged.records["too_short"].record_id in page.read_text()
     results = json.loads((place / "results/records.json").read_text())
     assert results["success"]
-    assert len(results["results"]) == judged.validate()["expectations"] - len(KEPT)
+    unasked = 1  # no probes are named
+    assert len(results["results"]) == judged.validate()["expectations"] - len(KEPT) - (len(CORPUS) - unasked)
 
 
 def test_a_second_run_changes_nothing_and_does_not_import_great_expectations(judged: World) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in Path(judged.folder).rglob("*")}
     again = (
-        "import sys; from tasks.store import Store; from tasks.validate import validate_anchors, validate_batch; "
+        "import sys; from schemas.recipe import Curation; from tasks.store import Store; "
+        "from tasks.validate import validate_anchors, validate_batch; "
         f"store = Store({judged.store.path!r}); validate_anchors(store, {judged.folder!r}, 'snap'); "
-        f"assert validate_batch(store, {judged.folder!r}, {judged.batch_id!r}) == {judged.validate()!r}; "
+        f"assert validate_batch(store, {judged.folder!r}, {judged.batch_id!r}, Curation()) == {judged.validate()!r}; "
         "assert 'great_expectations' not in sys.modules"
     )
     tables = [judged.store.query(f"select * from {table}").rows() for table in ("quarantine", "completions")]
@@ -267,7 +279,7 @@ def test_a_record_from_outside_the_snapshot_stops_the_batch(store: Store, folder
     world = make_world(store, folder, good_texts(), good_anchors())
     stray = Record("0" * 16, "rephrase", "", sentences("stray"), ("q",))
     store.insert(records=[as_row(world.batch_id, stray)])
-    with pytest.raises(SuiteFailed, match=r"1 of 15 expectations do not hold, unknown_anchor"):
+    with pytest.raises(SuiteFailed, match=r"1 of 18 expectations do not hold, unknown_anchor"):
         world.validate()
 
 
@@ -293,7 +305,7 @@ def test_a_batch_that_is_still_being_generated_is_not_judged(store: Store, folde
     recipe = Recipe(method={"kind": "rephrase"}, snapshot_id="snap", model="m")
     begin_batch(store, recipe, "processed")
     with pytest.raises(BadInput, match="generation is not complete"):
-        validate_batch(store, folder, recipe.batch_id)
+        validate_batch(store, folder, recipe.batch_id, Curation())
 
 
 def test_latest_is_the_batch_begun_most_recently_and_others_must_be_known(store: Store, folder: str) -> None:

@@ -9,6 +9,9 @@ from schemas.errors import SuiteFailed
 from tasks.judging.suite_run import Finding
 from tasks.store.files import exists, read_file, write_file
 
+MATCHES = "matches.jsonl"
+"""Beside the verdict of a batch: each record that repeats another text or holds a probe, and which."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -63,7 +66,19 @@ def as_markdown(verdict: Verdict) -> str:
     broken = [f"- **{one['reason']}**: {_observed(one)}" for one in verdict.findings if not one["held"]]
     reasons = [f"| {reason} | {count:,} |" for reason, count in verdict.summary.get("reasons", {}).items()]
     table = ["| reason | records refused |", "|---|---:|", *reasons] if reasons else []
-    return "\n".join([f"## {heading}", counts, *broken, "", *table, "", f"Data Docs: `{verdict.folder}/index.html`"])
+    docs = f"Data Docs: `{verdict.folder}/index.html`"
+    return "\n".join([f"## {heading}", counts, *broken, "", *table, "", *_across(verdict), docs])
+
+
+def _across(verdict: Verdict) -> list[str]:
+    """Return what came of the look across the corpus; nothing of anchors, which are not compared."""
+    if not (corpus := verdict.summary.get("corpus")):
+        return []
+    beside = ", ".join(f"{number:,} {what}" for what, number in corpus["compared"].items()) or "nothing was asked"
+    found = f"Across the corpus ({beside}): {corpus['matches']:,} matches"
+    if not corpus["matches"]:
+        return [found, ""]
+    return [f"{found}, all in `{verdict.folder}/{MATCHES}`. Some:", *(f"- {one}" for one in corpus["examples"]), ""]
 
 
 def _observed(finding: dict[str, Any]) -> str:

@@ -45,8 +45,8 @@ def measure_quality(read: Read, near: Flags, evidence: Evidence) -> Quality:
         duplicates_1m=as_figure(
             per_cent(again, sampled & has_shingle, read),
             of_all.format(
-                "with a Jaccard similarity of word 5-grams of 0.8 or more to an earlier one; among the first million "
-                "by id, or all if they are fewer: it rises with their number"
+                "with a Jaccard similarity of word 5-grams of 0.8 or more to an earlier one that is itself none of "
+                "these; among the first million by id, or all if they are fewer: it rises with their number"
             ),
         ),
         non_factual=judged_rate(evidence, FACTUALITY),

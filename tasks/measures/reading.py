@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from tasks.measures.duplication import Signatures, near_duplicates, signatures_of
+from tasks.measures.duplication import near_duplicates
 from tasks.measures.estimate import Estimate, mean_of, ratio_of_sums
 from tasks.measures.evidence import Evidence
 from tasks.measures.faithfulness import Taken, take_from_anchors
@@ -24,7 +24,6 @@ class Read:
         own: The number of each record's anchor, -1 where it is not known.
         repeated: Words of each record that lie in a 5-gram it has had before.
         taken: What each takes from anchors.
-        signatures: By which near duplicates are found.
     """
 
     rows: pl.DataFrame
@@ -33,7 +32,6 @@ class Read:
     own: Rows
     repeated: Rows
     taken: Taken
-    signatures: Signatures
 
     @property
     def kept(self) -> Flags:
@@ -69,7 +67,6 @@ def read_texts(evidence: Evidence) -> Read:
         own=own,
         repeated=repeated_words(texts, REPEAT_WORDS),
         taken=take_from_anchors(texts, hashed, own),
-        signatures=signatures_of(texts),
     )
 
 
@@ -77,7 +74,7 @@ def near_duplicates_of(read: Read, chosen: Flags) -> Flags:
     """Return which of the chosen records repeat an earlier one of them, in the order of record ids."""
     places = read.in_order(chosen)
     found = np.zeros(len(chosen), dtype=bool)
-    found[places] = near_duplicates(read.texts, read.signatures, places)
+    found[places] = near_duplicates(read.texts, places)
     return found
 
 

@@ -90,8 +90,8 @@ def measure_diversity(evidence: Evidence, read: Read, near: Flags) -> Diversity:
         near_duplicates=as_figure(
             share_of(near, read.kept & (read.texts.lengths >= SHINGLE_WORDS), read),
             "kept records whose word 5-grams have a Jaccard similarity of 0.8 or more to those of an earlier kept one "
-            "by id, found by MinHash in 14 bands of 4 and verified; records of fewer than five words are left out; "
-            "interval over anchors",
+            "by id that is itself none of these, found by MinHash and verified; records of fewer than five words are "
+            "left out; interval over anchors",
         ),
         repetition=as_figure(
             over_words(read.repeated, read, read.kept),

@@ -93,7 +93,7 @@ def read_parquet(file: IO[bytes], fields: list[str], where: str) -> Rows:
     try:
         table = pq.ParquetFile(file)
         require_fields(fields, table.schema_arrow.names, where)
-        batches = table.iter_batches(batch_size=1024, columns=fields)
+        batches = table.iter_batches(batch_size=1024, columns=fields or None)
         yield from enumerate((row for batch in batches for row in batch.to_pylist()), 1)
     except pa.ArrowInvalid as error:
         raise BadInput(

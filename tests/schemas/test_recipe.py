@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.identity import content_hash
-from schemas.recipe import Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
+from schemas.recipe import Curation, Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
 
 RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s", model="m", revision="1")
 
@@ -81,3 +81,9 @@ def test_a_recipe_without_critic_and_filters_keeps_the_id_it_had_before_there_we
     before = recipe.model_dump(mode="json", exclude={"filters", "critic"})
     assert recipe.batch_id == content_hash("batch", before)
     assert judged.batch_id != recipe.batch_id
+
+
+def test_near_duplicates_are_similar_by_half_at_least_or_not_asked_about() -> None:
+    assert Curation(near_duplicates=0).near_duplicates == 0
+    with pytest.raises(ValidationError, match=r"near_duplicates is 0.3; it must be from 0.5 to 1, or 0 for none"):
+        Curation(near_duplicates=0.3)
