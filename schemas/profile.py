@@ -56,6 +56,33 @@ AnyServing = Annotated[
 ]
 
 
+class LocalEmbedding(Parameters):
+    """An embedding model in this process, for methods that name one."""
+
+    kind: Literal["local"] = "local"
+    device: Annotated[str, Field(description="a torch device")] = "cpu"
+    texts_at_once: Annotated[int, Field(ge=1, description="texts in one forward pass")] = 32
+
+
+class EmbeddingServers(Parameters):
+    """OpenAI-compatible servers of an embedding model, for methods that name one."""
+
+    kind: Literal["servers"] = "servers"
+    urls: Annotated[list[str], Field(min_length=1, description="one url per server, each ending in /v1")]
+    api_key_variable: Annotated[str, Field(description="environment variable that holds the key")] = "OPENAI_API_KEY"
+    texts_per_request: Annotated[int, Field(ge=1, description="texts in one request")] = 32
+    max_in_flight: Annotated[int, Field(ge=1, description="open requests over all servers, at most")] = 16
+    attempts: Annotated[int, Field(ge=1, description="per request, where retrying can help")] = 4
+    deadline_seconds: Annotated[float, Field(gt=0, description="per request, all attempts together")] = 600
+
+
+_Embeddings = LocalEmbedding | EmbeddingServers
+
+AnyEmbedding = Annotated[
+    _Embeddings, Field(discriminator="kind"), choice("embedding", by_kind(_Embeddings), "schemas/profile.py")
+]
+
+
 class Generation(Parameters):
     """How much is under way at once, and how long a request may take."""
 
@@ -150,6 +177,7 @@ class Profile(Parameters):
     generation: Generation = Generation()
     runner: AnyRunner = Threads()
     prices: Prices = Prices()
+    embedding: AnyEmbedding = LocalEmbedding()
     training: Training = Training()
     gate: Gate = Gate()
 

@@ -15,7 +15,7 @@ from schemas.judging import SAMPLING, Judging
 from schemas.profile import Profile, Servers
 from schemas.recipe import Checkpoint
 from schemas.rows import Outcome
-from tasks.asking.verdicts import QUESTIONS_ID, UNREADABLE, Inquiry, Judged
+from tasks.asking.verdicts import QUESTIONS_ID, UNREADABLE, VERDICTS, Inquiry, Judged
 from tasks.progress import Bar
 from tasks.runner import slot
 from tasks.serving.driver import Driver, Progress
@@ -186,15 +186,9 @@ def _require_readable(batch_id: str, judging: Judging, verdicts: pl.DataFrame) -
 
 
 def _count(verdicts: pl.DataFrame) -> dict[str, dict[str, int]]:
-    counted = (
-        verdicts.group_by("question", "verdict")
-        .len()
-        .sort("question", "len", "verdict", descending=[False, True, False])
-    )
-    return {
-        str(question): dict(rows.select("verdict", "len").iter_rows())
-        for (question,), rows in counted.group_by("question", maintain_order=True)
-    }
+    """Return how often each verdict was given, by question, the most common first."""
+    counts = {question: Counter(verdicts.filter(question=question)["verdict"]) for question in VERDICTS}
+    return {question: dict(counted.most_common()) for question, counted in counts.items() if counted}
 
 
 def _tokens(place: Profile, verdicts: pl.DataFrame, folder: str, anchor_ids: list[str]) -> dict[str, Any]:

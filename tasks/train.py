@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from contextlib import AbstractContextManager
 from typing import Any
 
 import polars as pl
@@ -43,15 +44,29 @@ def make_start(store: Store, place: Profile, snapshot_id: str, start: AnyStart, 
 
 
 def tune_synthesizer(
-    store: Store, place: Profile, snapshot_id: str, start_id: str, method: SBP, max_tokens: int, seed: int, bar: Bar
+    store: Store,
+    place: Profile,
+    snapshot_id: str,
+    start_id: str,
+    method: SBP,
+    max_tokens: int,
+    seed: int,
+    pairing: AbstractContextManager[Bar],
+    bar: Bar,
 ) -> str:
-    """Return the checkpoint that continues the start on pairs of related anchors."""
+    """Return the checkpoint that continues the start on pairs of related anchors.
+
+    Args:
+        pairing: Its bar shows how far pairing is, ``bar`` how far tuning.
+    """
 
     def make(folder: str) -> dict[str, Any]:
         from tasks.models import pretraining
 
         texts, start = _training_texts(store, snapshot_id), checkpoint_folder(store, start_id)
-        return pretraining.tune_synthesizer(texts, start, method, max_tokens, place.training, folder, seed, bar)
+        with pairing as on_text:
+            pairs = pretraining.pair_texts(texts, method, place.embedding, on_text)
+        return pretraining.tune_synthesizer(texts, pairs, start, method, max_tokens, place.training, folder, seed, bar)
 
     tuning = method.model_dump(mode="json", exclude={"draws"})
     plan = {"snapshot_id": snapshot_id, "method": tuning, "max_tokens": max_tokens, "seed": seed}
@@ -136,7 +151,8 @@ def prepare_synthesizer(
     place: Profile, snapshot_id: str, start_id: str, method: SBP, max_tokens: int, seed: int
 ) -> str:
     with Bar("tune the synthesizer", "steps") as bar:
-        return tune_synthesizer(open_store(place), place, snapshot_id, start_id, method, max_tokens, seed, bar)
+        store, pairing = open_store(place), Bar("pair the anchors", "anchors embedded and paired")
+        return tune_synthesizer(store, place, snapshot_id, start_id, method, max_tokens, seed, pairing, bar)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="train {role}")

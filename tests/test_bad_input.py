@@ -24,7 +24,7 @@ from schemas.errors import GainloopError, StoreError
 from schemas.profile import Profile, Servers, load_profile
 from schemas.recipe import Checkpoint, FirstOptimiser, NewModel
 from tasks.filters import FILTERS, Judge, Novelty
-from tasks.methods import SBP, Backtranslate
+from tasks.methods import METHODS, SBP, Backtranslate
 from tasks.methods.critic import Critic
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
@@ -41,6 +41,9 @@ HOUSE_FORM = re.compile(r"(?P<attempted>[^;]+): (?P<found>.+)(; |: known are )(?
 """Every message, of whatever error."""
 
 FILTER_KINDS = ", ".join(sorted(FILTERS))
+METHOD_KINDS = ", ".join(sorted(METHODS))
+FOR_SERVERS = ", ".join(sorted(kind for kind, made in METHODS.items() if not getattr(made, "tunes_generator", False)))
+WITH_DRAWS = " or ".join(kind for kind, made in METHODS.items() if "draws" in made.model_fields)
 GOOD = b"A text that is long enough for an anchor. " * 5
 DOWN = "http://127.0.0.1:9/v1"
 
@@ -153,13 +156,13 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --method.kind magic",
-            "method.kind 'magic' not found in tasks/methods/: known are backtranslate, entigraph, rephrase, sbp. "
+            f"method.kind 'magic' not found in tasks/methods/: known are {METHOD_KINDS}. "
             "Set method.kind to one of them.",
         ),
         (
             "generate --method.kind rephrase --method.draws 2",
             "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. "
-            "Set one of them, or method.kind to sbp or backtranslate.",
+            f"Set one of them, or method.kind to {WITH_DRAWS}.",
         ),
         (
             "generate --method.kind sbp --method.draws 0",
@@ -294,7 +297,7 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
     if "--method.kind" in told:
         assert re.search(r"--method.kind CHOICE .*\[default: sbp\]", told)
         assert re.search(
-            r"--method.max-pairs INT +texts on two entities, per anchor \[entigraph\] \[default: 16\]", told
+            r"--method.max-triples INT +texts on three entities, per anchor \[entigraph\] \[default: 4\]", told
         )
         assert re.search(r"--method.draws INT +documents sampled per anchor, by default 1 \[sbp\]; tasks sampled", told)
         assert re.search(rf"--filters {FILTER_KINDS.replace(', ', '[|]')} or JSON +What each record must pass", told)
@@ -307,9 +310,9 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
     [
         (
             "generate --served-model x",
-            r"generating by sbp with the served model 'x': .* are backtranslate, entigraph, rephrase\.",
+            rf"generating by sbp with the served model 'x': .* are {FOR_SERVERS}\.",
         ),
-        ("cycle --profile vllm", r"generating on profile 'vllm': .* write for: backtranslate, entigraph, rephrase\."),
+        ("cycle --profile vllm", rf"generating on profile 'vllm': .* write for: {FOR_SERVERS}\."),
         (
             "generate --critic.max-turns 1 --filters judge --filters novelty",
             r"generating by sbp with critic, judge: .*",

@@ -18,6 +18,15 @@ def test_measures_of_a_made_up_batch_are_timed_with_their_memory() -> None:
     assert 0 < told["seconds"] < told["peak_rss_mb"]
 
 
+def test_pairing_is_timed_beside_exact_search_with_its_recall() -> None:
+    command = [sys.executable, "-m", "benchmarks.pairing", "--rows", "500", "--only", "clustered"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert (told["recall"]["value"], told["recall"]["n"]) == (1, 500)  # so few are searched exactly
+    assert told["counts"]["pairs"] > 0
+    assert told["search_seconds"] < told["seconds"]
+
+
 def test_planted_near_duplicates_and_probes_are_found_and_timed(tmp_path: Path) -> None:
     told = measure(2000, 120, 500, str(tmp_path))
     assert told["planted_found"] == told["planted"] > 0

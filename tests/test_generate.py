@@ -26,7 +26,7 @@ from tests.store.test_snapshots import make_snapshot, write_part
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model
 
 METHODS = {
-    "rephrase": {"kind": "rephrase", "styles": ["easy", "hard"]},
+    "rephrase": {"kind": "rephrase", "styles": ["easy", "hard"], "max_chunks": 1},
     "entigraph": {"kind": "entigraph", "max_pairs": 3, "max_triples": 1},
     "sbp": {"kind": "sbp", "draws": 2},
 }

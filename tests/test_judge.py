@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,19 @@ import pytest
 
 from schemas.errors import BadInput, ServerError, StoreError
 from schemas.identity import unit_draw
-from schemas.judging import Judging
+from schemas.judging import Judging, Verdict
 from schemas.profile import Gate, Prices, Profile, Servers
 from schemas.report import Report
 from tasks.asking.verdicts import UNREADABLE, VERDICTS, Inquiry, Judged, ask_about, reader_of
-from tasks.judge import in_words, judge_texts, plan_judging, resolve_judge, tell_judged
+from tasks.judge import FoundJudge, in_words, judge_texts, plan_judging, resolve_judge, tell_judged
 from tasks.measures.estimate import mean_of
-from tasks.measures.judged import NO_ANCHOR_JUDGED, NOT_JUDGED
+from tasks.measures.judged import NO_ANCHOR_JUDGED, NOT_JUDGED, judged_rate
 from tasks.progress import Bar
 from tasks.report import decide_on, gather_evidence, measure_once, page_of, save_report
 from tasks.store import Store, group_commit
 from tasks.store.batches import complete_stage, latest_judging
 from tasks.store.files import read_file
-from tasks.store.judgements import judgements_folder, read_verdicts
+from tasks.store.judgements import as_frame, judgements_folder, read_verdicts
 from tasks.store.replies import read_replies
 from tests.evidence import make_evidence, save_evidence
 from tests.methods import malformed
@@ -118,6 +119,7 @@ def test_the_report_says_what_was_planted_with_intervals_over_anchors(store: Sto
         assert "judged by stub (/models/stub)" in figure.definition
         for verdict, count in Counter(verdict for verdict, _ in verdicts).items():
             assert f"{count} {verdict}" in figure.definition
+    assert "the generator itself" not in report.quality.non_factual.definition
     assert (summary["records"], summary["anchors"], summary["requests_sent"]) == (40, 10, 90)
     assert len(summary["verdicts"]) == 3
 
@@ -347,3 +349,12 @@ def test_a_checkpoint_judges_in_this_process(store: Store, profile: Profile, tmp
     assert sum(sum(counts.values()) for counts in summary["verdicts"].values()) == 2
     verdicts = read_verdicts(summary["url"]).filter(pl.col("verdict") != UNREADABLE)
     assert all(row["verdict"] in VERDICTS[row["question"]] for row in verdicts.iter_rows(named=True))
+
+
+def test_a_generator_that_judges_its_own_text_is_named_as_such() -> None:
+    judge = FoundJudge("judge", EVIDENCE.recipe["revision"], None)  # of a checkpoint, the id is the revision
+    verdicts = as_frame([Verdict("r", "a", "relevance", "related", "", "q")])
+    evidence = replace(EVIDENCE, verdicts=verdicts, summaries=EVIDENCE.summaries | {"judge": judge._asdict()})
+    figure = judged_rate(evidence, "relevance")
+    assert "judged by judge (c0ffee0000000000), the generator itself; " in figure.definition
+    assert (figure.value, figure.low, figure.n) == (0, None, 1)

@@ -16,6 +16,7 @@ from prefect import Flow
 from schemas.profile import load_profile
 from tasks.filters import FILTERS, Filter
 from tasks.methods import METHODS, Method
+from tasks.methods.critic import Critic
 from tasks.sources import SOURCES
 from tests.conftest import ROOT
 
@@ -157,6 +158,15 @@ def test_the_page_of_methods_says_what_each_costs_as_it_is(made: Method | Filter
     an_anchor = f"at most {made.max_requests} requests and {getattr(made, 'max_records', 0)} records an anchor"
 
     assert (an_anchor if isinstance(made, Method) else a_record) in " ".join(section.split())
+
+
+def test_the_page_of_methods_says_what_the_critic_costs_as_it_is() -> None:
+    (section,) = re.findall(
+        r"^## Critic\n(.*?)(?=^##)", (ROOT / "docs/methods.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+
+    assert f"at most {Critic().max_requests} requests a record" in " ".join(section.split())
+    assert f"{Critic().enough} is enough" in section
 
 
 def test_every_measure_in_the_documents_is_a_module_or_function_of_the_measures() -> None:

@@ -1,5 +1,6 @@
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -200,10 +201,14 @@ def test_a_synthesizer_learns_from_pairs_and_is_named_by_what_it_learned_from(ru
     method = SBP(min_similarity=0.0, budget_tokens=1024)
 
     def tune(method: SBP, max_tokens: int = 400) -> str:
-        return tune_synthesizer(run.store, run.place, run.snapshot_id, start_id, method, max_tokens, 0, QUIET)
+        pairing = nullcontext(QUIET)
+        return tune_synthesizer(run.store, run.place, run.snapshot_id, start_id, method, max_tokens, 0, pairing, QUIET)
 
     synthesizer = tune(method)
-    assert checkpoint_metrics(run.store, synthesizer)["num_pairs"] > 0
+    metrics = checkpoint_metrics(run.store, synthesizer)
+    counted = metrics["pairing"]
+    assert counted["pairs"] == metrics["num_pairs"] + counted["too_long"] > 0
+    assert metrics["search"]["kind"] == "exact"
     assert tune(method.model_copy(update={"draws": 3})) == synthesizer
     with pytest.raises(BadInput, match=r"no pair has a similarity of at least 0.99 .* Lower method.min_similarity"):
         tune(SBP(min_similarity=0.99))

@@ -7,18 +7,19 @@ from pydantic import Field, TypeAdapter
 
 from schemas.choice import by_kind, choice
 from tasks.filters.consistency import Consistency
+from tasks.filters.fidelity import Fidelity
 from tasks.filters.filter import Filter
 from tasks.filters.judge import Judge
 from tasks.filters.novelty import Novelty
 from tasks.filters.vote import Vote
 
-_Filters = Judge | Novelty | Vote | Consistency
+_Filters = Judge | Novelty | Vote | Consistency | Fidelity
 
 FILTERS = by_kind(_Filters)
 
 AnyFilter = Annotated[_Filters, Field(discriminator="kind"), choice("filter", FILTERS, "tasks/filters/")]
 
-__all__ = ["FILTERS", "AnyFilter", "Consistency", "Filter", "Judge", "Novelty", "Vote", "read_filters"]
+__all__ = ["FILTERS", "AnyFilter", "Consistency", "Fidelity", "Filter", "Judge", "Novelty", "Vote", "read_filters"]
 
 
 def read_filters(filters: Sequence[dict[str, Any]]) -> tuple[Filter, ...]:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -45,7 +45,7 @@ def judged_rate(evidence: Evidence, question: str) -> Figure:
     if evidence.verdicts is None:
         return as_figure(Estimate(None, None, None, 0, "%", NOT_JUDGED), definition)
     verdicts = evidence.verdicts.filter(question=question)
-    return as_figure(_rate(verdicts, counted), f"{definition}; {_who(evidence.summaries['judge'], verdicts)}")
+    return as_figure(_rate(verdicts, counted), f"{definition}; {_who(evidence, verdicts)}")
 
 
 def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:
@@ -66,11 +66,13 @@ def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:
     return replace(found, num_dropped=unreadable)
 
 
-def _who(judge: dict[str, Any], verdicts: pl.DataFrame) -> str:
+def _who(evidence: Evidence, verdicts: pl.DataFrame) -> str:
     """Return who judged how many, and what it said in how many cases."""
-    revision = f" ({judge['revision']})" if judge["revision"] else ""
+    judge, recipe = evidence.summaries["judge"], evidence.recipe
+    name = judge["model"] + (f" ({judge['revision']})" if judge["revision"] else "")
+    if (judge["revision"] or judge["model"]) == (recipe["revision"] or recipe["model"]):
+        name += ", the generator itself"
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in Counter(verdicts["verdict"]).most_common())
     return (
-        f"of {verdicts.height:,}, kept or not, drawn by id: {counts or 'none'}; judged by {judge['model']}{revision}; "
-        "interval over anchors"
+        f"of {verdicts.height:,}, kept or not, drawn by id: {counts or 'none'}; judged by {name}; interval over anchors"
     )

@@ -11,6 +11,7 @@ from tasks.methods.entigraph import EntiGraph
 from tasks.methods.explain import Explain
 from tasks.methods.formats import Formats
 from tasks.methods.implications import Implications
+from tasks.methods.k2_rephrase import K2Rephrase
 from tasks.methods.method import Method
 from tasks.methods.reformulate import Reformulate
 from tasks.methods.rephrase import Rephrase
@@ -24,6 +25,7 @@ _Methods = (
     | EntiGraph
     | ActiveReading
     | Reformulate
+    | K2Rephrase
     | Textbook
     | Explain
     | Backtranslate
@@ -45,6 +47,7 @@ __all__ = [
     "Explain",
     "Formats",
     "Implications",
+    "K2Rephrase",
     "Method",
     "Reformulate",
     "Rephrase",

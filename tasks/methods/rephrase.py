@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.rows import Anchor, Request, Rounds
+from schemas.rows import Anchor, Outcome, Request, Rounds
+from tasks.asking.chunks import Chunk, ChunkTokens, MaxChunks, cut_anchor
 from tasks.asking.conversation import after
 from tasks.methods.method import Method, keep_finished
 
@@ -21,19 +22,21 @@ WISHES: dict[Style, str] = {
 
 
 class Rephrase(Method):
-    """One rewrite of the anchor per style.
+    """One rewrite per style of each chunk of the anchor: longer texts lose more when they are rewritten.
 
-    Source: Maini et al. 2024 (WRAP), arXiv:2401.16380. Differs: the paper cuts texts to 300 tokens
-    here; our anchors are cut when the corpus is read.
+    Source: Maini et al. 2024 (WRAP), arXiv:2401.16380, chunks of at most 300 tokens. Differs: prompts are our own,
+    and tokens are estimated.
     """
 
     kind: Literal["rephrase"] = "rephrase"
-    styles: Annotated[tuple[Style, ...], Field(min_length=1, description="one record per style at most")] = (
+    styles: Annotated[tuple[Style, ...], Field(min_length=1, description="one record per style and chunk at most")] = (
         "easy",
         "medium",
         "hard",
         "qa",
     )
+    chunk_tokens: ChunkTokens = 300
+    max_chunks: MaxChunks = 4
 
     def model_post_init(self, _context: Any) -> None:
         if len(set(self.styles)) < len(self.styles):
@@ -41,18 +44,20 @@ class Rephrase(Method):
 
     @property
     def max_requests(self) -> int:
-        return len(self.styles)
+        return len(self.styles) * self.max_chunks
 
     @property
     def max_records(self) -> int:
         return self.max_requests
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        requests = [ask_rewrite(anchor, style) for style in self.styles]
+        chunks, over = cut_anchor(anchor, self.chunk_tokens, self.max_chunks)
+        requests = [ask_rewrite(anchor, chunk, style) for chunk in chunks for style in self.styles]
         answers = yield requests
-        return keep_finished(self, anchor, requests, answers)
+        outcome = keep_finished(self, anchor, requests, answers)
+        return Outcome(outcome.records, outcome.drops + over)
 
 
-def ask_rewrite(anchor: Anchor, style: Style) -> Request:
-    """Ask for one rewrite; the text comes first, so that the styles share a cached prefix."""
-    return Request(after(anchor.text, WISHES[style], anchor.title), facet=style)
+def ask_rewrite(anchor: Anchor, chunk: Chunk, style: Style) -> Request:
+    """Ask for one rewrite of a chunk; the text comes first, so that the styles share a cached prefix."""
+    return Request(after(chunk.text, WISHES[style], anchor.title), facet=style + chunk.part, draw=chunk.number)

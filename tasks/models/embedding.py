@@ -1,88 +1,115 @@
-"""Which texts of a corpus belong together."""
+"""Texts as vectors that lie close together where the texts are about the same."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from schemas.errors import BadInput
+from schemas.profile import AnyEmbedding, EmbeddingServers, LocalEmbedding
+from tasks.methods.sbp import TFIDF
 
-SHINGLE_WORDS = 5
-BLOCK_ROWS = 1024
+LEARNED_TEXTS = 20_000
+"""A projection is learned from no more texts than these, evenly spaced: their word pairs take a gigabyte."""
 
-Vectors = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+BLOCK_TEXTS = 1024
+WIDTH = 128
+
+Vectors = NDArray[np.float32]
+OnText = Callable[[int, int], None]
 
 
-def embed(texts: Sequence[str], dimensions: int = 128) -> Vectors:
-    """Return one unit vector per text: TF-IDF over words and word pairs, projected by SVD (latent semantic analysis).
+def embed(
+    texts: Sequence[str],
+    model: str = TFIDF,
+    revision: str = "",
+    place: AnyEmbedding = LocalEmbedding(),  # noqa: B008
+    on_text: OnText = lambda _done, _total: None,
+) -> Vectors:
+    """Return one unit vector per text.
 
-    It needs no model and no network, and is the same on every machine.
+    Args:
+        model: ``tfidf``, or the name of an embedding model: of the hub, a folder, or as servers have it.
+        revision: Of a hub model that runs in this process.
+        place: Where the model runs. The same model gives the same vectors up to rounding wherever that is.
+        on_text: Told how many texts have a vector, and of how many.
 
     Returns:
-        [len(texts), at most dimensions], float32.
+        [len(texts), dimensions], float32.
 
     Raises:
-        BadInput: No text has a word.
+        BadInput: No text has a word, or there is no such model.
+        ServerError: The servers do not answer.
     """
+    if not texts:
+        return np.zeros((0, 0), dtype=np.float32)
+    if model == TFIDF:
+        return embed_words(texts, on_text)
+    if isinstance(place, EmbeddingServers):
+        from tasks.serving.embeddings import embed_at_servers
+
+        return _unit(embed_at_servers(texts, model, place, on_text))
+    return _embed_here(texts, model, revision, place, on_text)
+
+
+def embed_words(texts: Sequence[str], on_text: OnText, dimensions: int = WIDTH) -> Vectors:
+    """Return TF-IDF over words and word pairs, projected by SVD (latent semantic analysis).
+
+    It needs no model and no network, and is the same on every machine.
+    """
+    learned = texts
+    if len(texts) > LEARNED_TEXTS:
+        learned = [texts[at] for at in np.linspace(0, len(texts) - 1, LEARNED_TEXTS).astype(int)]
+    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000)
     try:
-        counts = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000).fit_transform(texts)
+        counts = words.fit_transform(learned)
     except ValueError as error:
         raise BadInput(
             f"embedding {len(texts):,} texts: {error}; words of two letters or more are needed. "
             "Choose a source that has some, or another method."
         ) from error
-    width = max(1, min(dimensions, counts.shape[1] - 1, counts.shape[0] - 1))
-    projected = TruncatedSVD(width, random_state=0).fit_transform(counts)
-    vectors: Vectors = normalize(projected).astype(np.float32)
-    return vectors
+    projection = TruncatedSVD(max(1, min(dimensions, counts.shape[1] - 1, counts.shape[0] - 1)), random_state=0)
+    projection.fit(counts)
+    return _by_block(texts, lambda block: _unit(projection.transform(words.transform(block))), on_text)
 
 
-def related_pairs(
-    texts: Sequence[str], vectors: Vectors, min_similarity: float, max_overlap: float, max_partners: int
-) -> list[tuple[int, int]]:
-    """Return ordered pairs (first, second) of texts that are similar and not nearly the same.
+def _embed_here(texts: Sequence[str], model: str, revision: str, place: LocalEmbedding, on_text: OnText) -> Vectors:
+    """Return the vectors of a sentence-transformers model in this process."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError:
+        raise BadInput(
+            f"loading the embedding model {model!r}: the package sentence-transformers is not installed; it, or "
+            f"servers of the model, are needed. Run `pip install -e '.[embeddings]'`, or set embedding.kind of the "
+            f"profile to servers, or method.embedder to {TFIDF}."
+        ) from None
+    try:
+        loaded = SentenceTransformer(model, revision=revision or None, device=place.device)
+    except (OSError, ValueError, RuntimeError, AssertionError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise BadInput(
+            f"loading the embedding model {model!r} on {place.device}: {first}; {TFIDF}, a folder, or a hub model that "
+            "this machine can reach and hold is needed. Set method.embedder to one, or embedding of the profile to "
+            "servers that have it."
+        ) from error
 
-    Args:
-        texts: The texts.
-        vectors: Unit vectors, [len(texts), dimensions].
-        min_similarity: Least cosine.
-        max_overlap: Largest Jaccard overlap of word 5-grams; above it two texts are near duplicates.
-        max_partners: Most seconds per first, most similar first.
-    """
-    shingled = [shingles(text) for text in texts]
-    pairs = []
-    for first, candidates in _nearest(vectors, min_similarity, 4 * max_partners):
-        distinct = (second for second in candidates if overlap(shingled[first], shingled[second]) <= max_overlap)
-        pairs += [(first, second) for second, _ in zip(distinct, range(max_partners), strict=False)]
-    return pairs
+    def encode(block: Sequence[str]) -> Vectors:
+        return _unit(loaded.encode(list(block), batch_size=place.texts_at_once, show_progress_bar=False))
 
-
-def shingles(text: str) -> set[tuple[str, ...]]:
-    """Return a text's word 5-grams; a shorter text is one shingle.
-
-    >>> len(shingles("a b c d e f"))
-    2
-    """
-    words = text.casefold().split()
-    return {tuple(words[at : at + SHINGLE_WORDS]) for at in range(max(1, len(words) - SHINGLE_WORDS + 1))}
+    return _by_block(texts, encode, on_text)
 
 
-def overlap(one: set[tuple[str, ...]], other: set[tuple[str, ...]]) -> float:
-    """Return the Jaccard overlap of two sets, 0 to 1.
+def _by_block(texts: Sequence[str], encode: Callable[[Sequence[str]], Vectors], on_text: OnText) -> Vectors:
+    blocks = []
+    for start in range(0, len(texts), BLOCK_TEXTS):
+        blocks.append(encode(texts[start : start + BLOCK_TEXTS]))
+        on_text(min(start + BLOCK_TEXTS, len(texts)), len(texts))
+    return np.concatenate(blocks)
 
-    >>> overlap({("a",), ("b",)}, {("b",), ("c",)})
-    0.3333333333333333
-    """
-    return len(one & other) / max(1, len(one | other))
 
-
-def _nearest(vectors: Vectors, min_similarity: float, most: int) -> Iterator[tuple[int, list[int]]]:
-    """Yield each row with its most similar other rows, best first, ties in row order; exact, block by block."""
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        similarities = vectors[start : start + BLOCK_ROWS] @ vectors.T
-        for offset, row in enumerate(similarities):
-            row[start + offset] = -2
-            best = np.argsort(-row, kind="stable")[:most]
-            yield start + offset, [int(other) for other in best if row[other] >= min_similarity]
+def _unit(vectors: NDArray[np.floating]) -> Vectors:
+    unit: Vectors = normalize(vectors).astype(np.float32, copy=False)
+    return unit

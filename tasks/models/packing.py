@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from schemas.errors import BadInput
 
 Row = dict[str, list[int]]
+
+TEXTS_AT_ONCE = 1000
 
 IGNORED = -100
 """The label that the loss leaves out."""
@@ -94,22 +98,49 @@ def _share_out(parts: Sequence[Part], budget: int, context: int) -> list[tuple[P
     return shared
 
 
-def pair_rows(
-    pairs: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerBase, context: int, max_tokens: int
-) -> list[Row]:
-    """Return one row per (prompt, text) with the loss on the text and its end token alone.
+class PairRows(Sequence[Row]):
+    """One row per pair of a prompt and a text, with the loss on the text and its end token alone.
 
-    Left out are pairs longer than ``context`` tokens and those whose text is longer than ``max_tokens``.
+    Left out are pairs longer than ``context`` tokens and those whose text is longer than ``max_tokens``. A row is made
+    when it is asked for; what is kept is every prompt and text once, as 4 bytes a token.
+
+    Args:
+        pairs: [number of pairs, 2] Which prompt, and which text.
     """
-    if not pairs:
-        return []
-    prompts = tokenizer([prompt for prompt, _ in pairs], add_special_tokens=False)["input_ids"]
-    texts = encode(tokenizer, [text for _, text in pairs])
-    rows = []
-    for prompt, text in zip(prompts, texts, strict=True):
-        if len(text) <= max_tokens and len(prompt) + len(text) <= context:
-            rows.append({"input_ids": prompt + text, "labels": [IGNORED] * len(prompt) + text})
-    return rows
+
+    def __init__(
+        self,
+        pairs: NDArray[np.int64],
+        prompts: Sequence[str],
+        texts: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        context: int,
+        max_tokens: int,
+    ) -> None:
+        self._prompts, self._texts = _encoded(tokenizer, prompts), _encoded(tokenizer, texts, ends=True)
+        before, after = (np.array([*map(len, ids)], dtype=int) for ids in (self._prompts, self._texts))
+        first, second = pairs[:, 0], pairs[:, 1]
+        self._pairs = pairs[(after[second] <= max_tokens) & (before[first] + after[second] <= context)]
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __getitem__(self, number: Any) -> Any:
+        first, second = self._pairs[number]
+        prompt, text = self._prompts[first].tolist(), self._texts[second].tolist()
+        return {"input_ids": prompt + text, "labels": [IGNORED] * len(prompt) + text}
+
+
+def _encoded(
+    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, ends: bool = False
+) -> list[NDArray[np.int32]]:
+    """Return each text's tokens, some texts at a time: as Python's numbers they take ten times the memory."""
+    end = [tokenizer.eos_token_id] if ends else []
+    found: list[NDArray[np.int32]] = []
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        some = tokenizer(list(texts[start : start + TEXTS_AT_ONCE]), add_special_tokens=False)["input_ids"]
+        found += [np.array([*ids, *end], dtype=np.int32) for ids in some]
+    return found
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:

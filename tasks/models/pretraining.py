@@ -1,22 +1,25 @@
 """The three trainings of a run: a model from nothing, a synthesizer of related texts, a model continued."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from schemas.errors import BadInput
-from schemas.profile import Training
+from schemas.profile import AnyEmbedding, Training
 from schemas.recipe import NewModel, TrainingPlan
 from tasks.methods.sbp import SBP, ask_related
-from tasks.models.embedding import embed, related_pairs
+from tasks.models.embedding import embed
 from tasks.models.loading import load_model, load_tokenizer
 from tasks.models.online import Online, what_was_learned
-from tasks.models.packing import Part, Row, pack, pair_rows
+from tasks.models.packing import PairRows, Part, Row, pack
+from tasks.models.pairing import Pairing, related_pairs
 from tasks.models.start import make_model, make_tokenizer
 from tasks.models.trainer import OnStep, train
 
 Metrics = dict[str, Any]
+logger = logging.getLogger("gainloop.pretraining")
 
 LEARNED = "learned.parquet"
 """What a continued checkpoint's rows cost before and after: see ``what_was_learned``."""
@@ -32,8 +35,35 @@ def pretrain(texts: Sequence[str], plan: NewModel, place: Training, folder: str,
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions, "num_parameters": num_parameters}
 
 
+def pair_texts(texts: Sequence[str], method: SBP, place: AnyEmbedding, on_text: OnStep) -> Pairing:
+    """Return which texts belong together.
+
+    Args:
+        on_text: Told how many texts have a vector, and then how many have partners too, of twice as many.
+
+    Raises:
+        BadInput: No text has a word, or there is no such embedding model.
+        ServerError: The servers that embed do not answer.
+    """
+    num_texts = len(texts)
+    vectors = embed(
+        texts, method.embedder, method.embedder_revision, place, lambda done, _: on_text(done, 2 * num_texts)
+    )
+    pairing = related_pairs(
+        texts,
+        vectors,
+        method.min_similarity,
+        method.max_overlap,
+        method.max_partners,
+        lambda done, _: on_text(num_texts + done, 2 * num_texts),
+    )
+    logger.info("%s.", pairing)
+    return pairing
+
+
 def tune_synthesizer(
     texts: Sequence[str],
+    pairing: Pairing,
     start: str,
     method: SBP,
     max_tokens: int,
@@ -47,14 +77,14 @@ def tune_synthesizer(
     Args:
         max_tokens: Longest second text, end token included: longer ones would teach it never to end
             within a reply.
+        pairing: Of the texts; see ``pair_texts``.
 
     Raises:
-        BadInput: No two texts are similar enough.
+        BadInput: No pair is short enough, or there is none.
     """
     model, tokenizer = load_model(start), load_tokenizer(start)
-    pairs = related_pairs(texts, embed(texts), method.min_similarity, method.max_overlap, method.max_partners)
-    prompted = [(ask_related(texts[first]), texts[second]) for first, second in pairs]
-    rows = pair_rows(prompted, tokenizer, model.config.max_position_embeddings, max_tokens)
+    prompts = [ask_related(text) for text in texts]
+    rows = PairRows(pairing.pairs, prompts, texts, tokenizer, model.config.max_position_embeddings, max_tokens)
     if not rows:
         raise BadInput(
             f"pairing {len(texts):,} anchors for the synthesizer: no pair has a similarity of at least "
@@ -63,7 +93,8 @@ def tune_synthesizer(
         )
     chosen = _within_budget(rows, method.budget_tokens, seed)
     metrics = train(model, tokenizer, chosen, method.optimiser, place, folder, seed, on_step)
-    return metrics | {"num_pairs": len(rows), "num_rows": len(chosen)}
+    about = {"pairing": pairing.counts | {"too_long": len(pairing.pairs) - len(rows)}, "search": pairing.search}
+    return metrics | {"num_pairs": len(rows), "num_rows": len(chosen)} | about
 
 
 def continue_pretraining(
@@ -82,14 +113,15 @@ def continue_pretraining(
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions}
 
 
-def _within_budget(rows: list[Row], budget_tokens: int, seed: int) -> list[Row]:
+def _within_budget(rows: Sequence[Row], budget_tokens: int, seed: int) -> list[Row]:
     """Go through the rows in random orders, as often as it takes to fill the budget."""
     generator = torch.Generator().manual_seed(seed)
     chosen: list[Row] = []
     spent = 0
     while True:
         for index in torch.randperm(len(rows), generator=generator).tolist():
-            spent += len(rows[index]["input_ids"])
+            row = rows[index]
+            spent += len(row["input_ids"])
             if spent > budget_tokens and chosen:
                 return chosen
-            chosen.append(rows[index])
+            chosen.append(row)

@@ -38,10 +38,14 @@ logger = logging.getLogger("gainloop.endpoint")
 
 
 class Endpoint:
-    """One url: what is asked of it, below it and beside it."""
+    """One url: what is asked of it, below it and beside it.
 
-    def __init__(self, url: str, api_key: str) -> None:
-        self.url = url
+    Args:
+        setting: What the profile calls the place.
+    """
+
+    def __init__(self, url: str, api_key: str, setting: str = "serving") -> None:
+        self.url, self._setting = url, setting
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._connections: Connections | None = None
         self._rejected = False
@@ -106,7 +110,7 @@ class Endpoint:
         if status in (401, 403):
             return ServerError(
                 f"asking {self.url}: it refuses the key ({status}); a key it knows is needed. "
-                "Put it into the environment variable that serving.api_key_variable of the profile names."
+                f"Put it into the environment variable that {self._setting}.api_key_variable of the profile names."
             )
         if status == 404:
             return ServerError(

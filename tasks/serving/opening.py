@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from schemas.errors import BadInput
-from schemas.profile import Embedded, Generation, LocalVLLM, Profile, Servers
+from schemas.profile import Embedded, EmbeddingServers, Generation, LocalVLLM, Profile, Servers
 from schemas.recipe import Recipe
 from tasks.serving.pool import Pool
 from tasks.serving.server import Server
@@ -82,14 +82,24 @@ def connect_servers(place: Servers, bounds: Generation, model: str, revision: st
 
 
 def _servers(place: Servers, model: str, revision: str = "") -> list[Server]:
-    """Return a profile's servers, with the key from the environment variable it names."""
+    """Return a profile's servers."""
+    key = read_key(place)
+    return [Server(url, model, revision, key, place.logprobs) for url in place.urls]
+
+
+def read_key(place: Servers | EmbeddingServers) -> str:
+    """Return the key from the environment variable that a place names; "none" if it is not set.
+
+    Raises:
+        BadInput: No header can carry it.
+    """
     key = os.environ.get(place.api_key_variable, "").strip() or "none"
     if not (key.isascii() and key.isprintable()):
         raise BadInput(
             f"reading the key of {', '.join(place.urls)} from {place.api_key_variable}: it has characters that no "
             "HTTP header may have; printable ASCII is allowed. Set the variable to the key alone."
         )
-    return [Server(url, model, revision, key, place.logprobs) for url in place.urls]
+    return key
 
 
 async def count_cached(place: Servers, model: str) -> tuple[float, float] | None:

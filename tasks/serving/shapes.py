@@ -71,11 +71,22 @@ class Tokens(Struct):
     tokens: list[int]
 
 
+class Embedding(Struct):
+    index: int
+    embedding: list[float]
+
+
+class Embeddings(Struct):
+    model: str
+    data: list[Embedding]
+
+
 # msgspec reads 200 log-probabilities in 60 us and skips what is not asked for; pydantic takes 215 us, json 350.
 COMPLETION = msgspec.json.Decoder(Completion)
 SCORED = msgspec.json.Decoder(Scored)
 MODELS = msgspec.json.Decoder(Models)
 TOKENS = msgspec.json.Decoder(Tokens)
+EMBEDDINGS = msgspec.json.Decoder(Embeddings)
 
 Shape = TypeVar("Shape")
 

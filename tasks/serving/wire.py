@@ -22,7 +22,7 @@ import msgspec
 from schemas.recipe import Sampling
 from schemas.rows import FinishReason, Message, Prompt, Request
 from tasks.serving import Refused, TryAgain
-from tasks.serving.shapes import COMPLETION, MODELS, SCORED, TOKENS, Token, read
+from tasks.serving.shapes import COMPLETION, EMBEDDINGS, MODELS, SCORED, TOKENS, Token, read
 
 NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
 
@@ -122,6 +122,20 @@ def read_models(body: bytes) -> dict[str, str]:
 def read_tokens(body: bytes) -> list[int]:
     """Return the token ids of a text."""
     return read(TOKENS, body).tokens
+
+
+def read_embeddings(body: bytes, num_texts: int) -> tuple[str, list[list[float]]]:
+    """Return the model that answers, and the vector of each text in the order asked.
+
+    Raises:
+        TryAgain: ``malformed``: a text has no vector, or vectors differ in length.
+    """
+    said = read(EMBEDDINGS, body)
+    vectors = {one.index: one.embedding for one in said.data}
+    widths = {len(vector) for vector in vectors.values()}
+    if vectors.keys() != set(range(num_texts)) or len(widths) != 1 or widths == {0}:
+        raise TryAgain("malformed")
+    return said.model, [vectors[number] for number in range(num_texts)]
 
 
 def read_scores(

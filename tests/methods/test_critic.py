@@ -13,7 +13,7 @@ from tests.methods import malformed
 from tests.methods.playing import ANCHOR, hold, make_reply, prompt, say
 from tests.methods.playing import play as play_method
 
-EASY = Rephrase(styles=("easy",))
+EASY = Rephrase(styles=("easy",), max_chunks=1)
 BOTH = Rephrase(styles=("easy", "hard"))
 
 

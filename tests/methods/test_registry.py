@@ -19,6 +19,7 @@ from tasks.methods import (
     Explain,
     Formats,
     Implications,
+    K2Rephrase,
     Method,
     Reformulate,
     Rephrase,
@@ -165,7 +166,8 @@ def test_no_malformed_reply_raises_or_makes_a_wrong_record_and_all_are_counted(m
 @settings(max_examples=40, deadline=None)
 @given(
     method=st.one_of(
-        st.builds(Rephrase, styles=some(STYLES)),
+        st.builds(Rephrase, styles=some(STYLES), max_chunks=st.just(1)),
+        st.builds(K2Rephrase, rewrites=st.integers(1, 8), max_chunks=st.just(1), verify=st.booleans()),
         st.builds(
             EntiGraph, max_entities=st.integers(2, 14), max_pairs=st.integers(0, 30), max_triples=st.integers(0, 30)
         ),

@@ -1,44 +1,30 @@
+import sys
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 
 from schemas.errors import BadInput
-from tasks.models.embedding import embed, related_pairs
-
-MILL = "The water mill at the river bend ground rye for the bakers of seven towns until the great flood."
-COPY = MILL.replace("seven", "eight")
-BAKERS = "Bakers of the towns carried their rye to the mill by the river, and paid the miller in loaves."
-SHIPS = "A lighthouse keeper counts passing ships at night and writes each one down in a leather book."
-STARS = "Astronomers measured how far distant stars are from parallax between January and July."
-TEXTS = [MILL, COPY, BAKERS, SHIPS, STARS]
+from schemas.profile import EmbeddingServers, LocalEmbedding
+from tasks.methods import SBP
+from tasks.models.embedding import embed
+from tests.models.test_pairing import TEXTS
+from tests.serving.embedding_stub import embedding_stub, vector_of
+from tests.tiny_model import tiny_tokenizer
 
 
-def pairs(
-    texts: list[str] = TEXTS, similarity: float = 0.2, overlap: float = 0.3, partners: int = 4
-) -> set[tuple[int, int]]:
-    found = related_pairs(texts, embed(texts), similarity, overlap, partners)
-    assert len(found) == len(set(found))
-    return set(found)
+@pytest.fixture(scope="module")
+def sentence_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The folder of a sentence-transformers model of a few random numbers for each of 320 tokens."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-
-def test_related_texts_pair_both_ways_and_others_do_not() -> None:
-    assert pairs() == {(0, 2), (2, 0), (1, 2), (2, 1)}
-
-
-def test_near_duplicates_do_not_pair_unless_they_may() -> None:
-    assert pairs(overlap=1.0) == pairs() | {(0, 1), (1, 0)}
-
-
-def test_no_text_pairs_with_itself_or_its_copies() -> None:
-    assert pairs([MILL, MILL, MILL], overlap=0.99) == set()
-    assert pairs([MILL, MILL], overlap=1.0) == {(0, 1), (1, 0)}
-
-
-def test_the_nearest_partners_come_first_and_no_more_than_allowed() -> None:
-    vectors = np.array([[1, 0], [0.8, 0.6], [0.96, 0.28], [0, 1]], np.float32)
-    texts = [f"text number {n} is not like any other" for n in range(4)]
-
-    assert related_pairs(texts, vectors, 0.5, 1.0, 2)[:2] == [(0, 2), (0, 1)]
-    assert related_pairs(texts, vectors, 0.5, 1.0, 1)[:2] == [(0, 2), (1, 2)]
+    weights = np.random.default_rng(0).standard_normal((320, 16)).astype(np.float32)
+    folder = tmp_path_factory.mktemp("sentences") / "model"
+    module = StaticEmbedding(tiny_tokenizer().backend_tokenizer, embedding_weights=weights)
+    SentenceTransformer(modules=[module], device="cpu").save(str(folder))
+    return str(folder)
 
 
 def test_vectors_have_length_one_and_are_the_same_every_time() -> None:
@@ -49,18 +35,58 @@ def test_vectors_have_length_one_and_are_the_same_every_time() -> None:
     assert np.array_equal(vectors, embed(TEXTS))
 
 
-def test_blocks_change_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    texts = [f"{text} {n}" for n in range(6) for text in TEXTS]
-    whole = pairs(texts)
-    monkeypatch.setattr("tasks.models.embedding.BLOCK_ROWS", 7)
+def test_a_projection_learned_from_some_texts_still_tells_related_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{text} {n}" for n in range(8) for text in TEXTS]
+    monkeypatch.setattr("tasks.models.embedding.LEARNED_TEXTS", 15)
+    monkeypatch.setattr("tasks.models.embedding.BLOCK_TEXTS", 7)
+    told: list[tuple[int, int]] = []
+    vectors = embed(texts, on_text=lambda done, total: told.append((done, total)))
 
-    assert pairs(texts) == whole
-
-
-def test_a_single_text_has_no_pair() -> None:
-    assert pairs([MILL]) == set()
+    assert vectors.shape[0] == len(texts)
+    assert told == [(7, 40), (14, 40), (21, 40), (28, 40), (35, 40), (40, 40)]
+    likeness = vectors[0] @ vectors.T
+    assert likeness[np.arange(40) % 5 == 0].min() > likeness[np.arange(40) % 5 > 2].max()
 
 
 def test_a_corpus_without_words_is_refused_in_plain_words() -> None:
     with pytest.raises(BadInput, match=r"embedding 2 texts: .*words of two letters or more are needed"):
         embed(["+ -", "* /"])
+
+
+def test_a_sentence_transformers_model_embeds_in_this_process(sentence_model: str) -> None:
+    vectors = embed(TEXTS, sentence_model, place=LocalEmbedding(texts_at_once=2))
+
+    assert vectors.shape == (5, 16)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    assert vectors == pytest.approx(embed(TEXTS, sentence_model), abs=1e-6)
+    assert vectors[0] @ vectors[1] > 0.95 > max(vectors[2:] @ vectors[0])  # all words but one
+
+
+def test_a_model_that_is_not_there_is_an_error_that_says_what_may_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(BadInput, match=r"loading the embedding model '.*none' on cpu: .*; tfidf, a folder, or a hub"):
+        embed(TEXTS, str(tmp_path / "none"))
+
+
+def test_without_its_package_a_model_is_an_error_that_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(BadInput, match=r"sentence-transformers is not installed; .*pip install -e '\.\[embeddings\]'"):
+        embed(TEXTS, "some/model")
+
+
+def test_servers_embed_to_unit_vectors_in_the_order_of_texts() -> None:
+    with embedding_stub() as stub:
+        vectors = embed(TEXTS, "stub", place=EmbeddingServers(urls=[stub.url], texts_per_request=2))
+
+    expected = np.array([vector_of(text) for text in TEXTS])
+    assert vectors.dtype == np.float32
+    assert vectors == pytest.approx(expected / np.linalg.norm(expected, axis=1, keepdims=True), abs=1e-6)
+
+
+@pytest.mark.parametrize("named", [{}, {"embedder": "tfidf"}, {"embedder": "tfidf", "embedder_revision": ""}])
+def test_the_default_embedder_is_no_part_of_a_recipe_and_another_one_is(named: dict[str, Any]) -> None:
+    assert not {"embedder", "embedder_revision"} & SBP(**named).model_dump(mode="json").keys()
+    other = SBP(embedder="some/model", embedder_revision="abc")
+    assert SBP.model_validate(other.model_dump(mode="json")) == other

@@ -1,13 +1,14 @@
 import signal
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.errors import BadInput
 from schemas.recipe import Mixture
-from tasks.models.packing import IGNORED, Packed, Part, encode, pack, pair_rows
+from tasks.models.packing import IGNORED, Packed, PairRows, Part, encode, pack
 from tests.tiny_model import TEXTS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
@@ -105,7 +106,7 @@ def test_any_texts_fill_any_budget(texts: list[str], num_rows: int, context: int
 
 
 def test_pairs_carry_loss_on_the_second_text_and_its_end_alone() -> None:
-    (row,) = pair_rows([("one two", "three")], TOKENIZER, CONTEXT, CONTEXT)
+    (row,) = PairRows(np.array([[0, 1]]), ["one two", "x"], ["y", "three"], TOKENIZER, CONTEXT, CONTEXT)
     prompt, text = TOKENIZER.encode("one two"), TOKENIZER.encode("three")
 
     assert row["input_ids"] == [*prompt, *text, END]
@@ -118,8 +119,11 @@ def test_pairs_that_are_too_long_are_left_out(context: int, max_tokens: int, kep
     lengths = [(len(TOKENIZER.encode(one)), len(TOKENIZER.encode(other)) + 1) for one, other in pairs]
     fitting = [two for two in lengths if sum(two) <= context and two[1] <= max_tokens]
 
-    assert len(pair_rows(pairs, TOKENIZER, context, max_tokens)) == len(fitting) == kept
-    assert pair_rows([], TOKENIZER, context, max_tokens) == []
+    prompts, texts = [one for one, _ in pairs], [other for _, other in pairs]
+    rows = PairRows(np.array([[0, 0], [1, 1], [2, 2]]), prompts, texts, TOKENIZER, context, max_tokens)
+    assert len(rows) == len(fitting) == kept
+    assert [len(row["input_ids"]) for row in rows] == [sum(two) for two in fitting]
+    assert len(PairRows(np.zeros((0, 2), int), [], [], TOKENIZER, context, max_tokens)) == 0
 
 
 def test_a_budget_that_fills_no_row_is_an_error() -> None:

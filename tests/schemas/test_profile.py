@@ -3,7 +3,17 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import BadInput
-from schemas.profile import PROFILES, Embedded, Generation, LocalVLLM, Profile, Servers, load_profile
+from schemas.profile import (
+    PROFILES,
+    Embedded,
+    EmbeddingServers,
+    Generation,
+    LocalEmbedding,
+    LocalVLLM,
+    Profile,
+    Servers,
+    load_profile,
+)
 
 
 def write(folder: Path, text: str) -> str:
@@ -30,6 +40,13 @@ def test_a_file_of_ones_own_is_a_profile(tmp_path: Path) -> None:
     assert profile.generation == Generation(attempts=2)
 
 
+def test_where_an_embedding_model_runs_is_a_setting_of_the_profile(tmp_path: Path) -> None:
+    path = write(tmp_path, "embedding: {kind: servers, urls: [http://a/v1], max_in_flight: 4}")
+
+    assert load_profile(path).embedding == EmbeddingServers(urls=["http://a/v1"], max_in_flight=4)
+    assert load_profile("embedded").embedding == LocalEmbedding()
+
+
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     assert load_profile(write(tmp_path, "")) == Profile(name="mine")
 
@@ -53,6 +70,9 @@ def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> N
         ("generation: {max_in_flight: 0}", "max_in_flight"),
         ("serving: {kind: servers, urls: []}", "urls"),
         ("serving: {kind: gpu}", "gpu"),
+        ("embedding: {kind: servers, urls: []}", "urls"),
+        ("embedding: {kind: local, urls: [http://a/v1]}", "Set one of them, or embedding.kind to servers"),
+        ("embedding: {kind: gpu}", "known are local, servers"),
         ("store: {lock_seconds: soon}", "lock_seconds"),
         ("folder: [", "mine.yaml"),
         ("- folder", "mine.yaml"),

@@ -21,6 +21,7 @@ from schemas.errors import ServerError
 from schemas.profile import PROFILES, LocalVLLM, load_profile
 from schemas.recipe import NewModel, Sampling
 from schemas.rows import Message, Reply, Request
+from tasks.asking.verdicts import VERDICTS, ask_about, reader_of
 from tasks.measures.information import conditional_entropy, mutual_information
 from tasks.serving import Refused
 from tasks.serving.server import Server
@@ -264,6 +265,16 @@ async def test_vllm_keeps_to_a_json_schema(generator: Server) -> None:
         reply = await ask(generator, 5, Request(prompt, json_schema=schema))
         assert set(json.loads(reply.text)["wares"]) <= set(WARES)
         assert len(reply.token_logprobs) == len(reply.token_ids)
+
+
+@pytest.mark.vllm
+async def test_a_judge_behind_vllm_gives_a_verdict_of_the_question_whatever_it_knows(generator: Server) -> None:
+    for number, question in enumerate(VERDICTS):
+        schema = ask_about(question, "Bell sells rye.").json_schema
+        request = Request("Bell sells", json_schema=schema, greedy=True)
+        reply = await generator.complete(f"{number:08x}00000000", request, Sampling(temperature=0, max_tokens=240))
+        assert reply.finish_reason == "stop"
+        assert reader_of(question)(reply.text)
 
 
 @pytest.mark.vllm
