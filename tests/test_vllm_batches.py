@@ -39,7 +39,7 @@ START = NewModel(
     hidden_size=96,
     layers=2,
     head_size=32,
-    context_tokens=1024,
+    context_tokens=2048,
     budget_tokens=65_536,
     optimiser=FirstOptimiser(learning_rate=1e-2, batch_tokens=2048),
 )
@@ -103,7 +103,8 @@ def check(store: Store, place: Profile, recipe: Recipe) -> pl.DataFrame:
     """Run a recipe, hold what came of it to the ledger, run it again; return its replies."""
     summary, sent = generate(store, place, recipe)
     replies = read_replies(replies_folder(place.folder, recipe.batch_id))
-    assert sent == summary["requests"] >= summary["anchors"] == recipe.max_anchors
+    # A judge that never answers leaves its record undecided: a drop of the record, and no request of the batch's.
+    assert sent >= summary["requests"] >= summary["anchors"] == recipe.max_anchors
     assert summary["records"] + summary["drops"] >= summary["anchors"]
     assert (replies["token_logprobs"].list.len() == replies["token_ids"].list.len()).all()
     assert (replies["token_logprobs"].list.max() <= 1e-6).all()
