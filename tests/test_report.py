@@ -239,6 +239,19 @@ def test_a_batch_without_logprobs_comes_back_from_the_store_and_has_its_page(sto
     assert load_after(store, profile, evidence.batch_id, evidence.training_id).gain.verdict == "baseline_wins"
 
 
+def test_records_of_several_replies_have_a_caveat_that_says_what_a_nat_is_of() -> None:
+    evidence = make_evidence()
+    single = pl.col("request_ids")
+    doubled = evidence.records.with_columns(request_ids=pl.concat_list(single, single.list.eval(pl.element() + "x")))
+    said = [one for one in measure_batch(replace(evidence, records=doubled)).caveats if "made of" in one]
+
+    assert said == [
+        "A record is made of 2 replies on average. Delta I and I(p; Y) count replies: nats a record are about 2 times "
+        "as many, bits per byte are the same."
+    ]
+    assert not [one for one in measure_batch(evidence).caveats if "made of" in one]
+
+
 def test_a_second_report_measures_nothing_and_changes_nothing(store: Store, profile: Profile) -> None:
     evidence = make_evidence()
     save_evidence(store, profile, evidence)

@@ -39,6 +39,12 @@ def write_headline(delta_i: DeltaI, gain: Gain) -> str:
 def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
     """Return what a reader must know before leaning on the figures."""
     found = list_caveats_of_delta_i(evidence, delta_i)
+    parts = evidence.records["request_ids"].list.len().mean() if evidence.records.height else None
+    if isinstance(parts, float) and parts > 1:
+        found.append(
+            f"A record is made of {parts:.3g} replies on average. Delta I and I(p; Y) count replies: nats a record are "
+            f"about {parts:.3g} times as many, bits per byte are the same."
+        )
     if evidence.summaries.get("train", {}).get("tokens", {}).get("start"):
         found.append(
             "The start model was pretrained on the anchors: their bits per byte are lower than those of unseen text, "
