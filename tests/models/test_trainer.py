@@ -3,13 +3,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from schemas.profile import Training
 from schemas.recipe import Optimiser
 from tasks.models.loading import load_model, load_tokenizer
-from tasks.models.packing import IGNORED, Part, Row, pack, pair_rows
+from tasks.models.packing import IGNORED, PairRows, Part, Row, pack
 from tasks.models.start import make_model
 from tasks.models.trainer import train
 from tests.tiny_model import PLAN, TEXTS, tiny_tokenizer
@@ -116,7 +117,7 @@ def test_the_rows_in_memory_at_once_change_no_result(undisturbed: Path, tmp_path
 
 
 def test_tokens_without_a_label_carry_no_loss(tmp_path: Path) -> None:
-    (row,) = pair_rows([(TEXTS[0][:60], TEXTS[0][60:90])], TOKENIZER, 128, 128)
+    (row,) = PairRows(np.array([[0, 0]]), [TEXTS[0][:60]], [TEXTS[0][60:90]], TOKENIZER, 128, 128)
     with torch.inference_mode():
         logits = make_model(PLAN, TOKENIZER)(torch.tensor([row["input_ids"]])).logits[0, :-1]
     losses = torch.nn.functional.cross_entropy(logits, torch.tensor(row["labels"])[1:], reduction="none")
