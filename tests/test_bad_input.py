@@ -161,7 +161,8 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --method.kind rephrase --method.draws 2",
-            "method 'rephrase': 'draws' is not a parameter; its parameters are kind, styles. "
+            "method 'rephrase': 'draws' is not a parameter; its parameters are chunk_tokens, kind, "
+            "max_chunks, styles. "
             f"Set one of them, or method.kind to {WITH_DRAWS}.",
         ),
         (

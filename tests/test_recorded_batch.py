@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from schemas.profile import Generation, Profile, Servers
-from schemas.recipe import Recipe, Sampling
+from schemas.recipe import Curation, Recipe, Sampling
 from tasks.generate import finish_batch, generate_records
 from tasks.methods import Implications
 from tasks.pages.page import list_figures
@@ -57,7 +57,8 @@ def batch(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterat
         for span in spans_of(plan_batch(store, recipe), place.generation.shard_anchors):
             total = total.add(generate_records(store, place, recipe, None, span, {}))
         generated = finish_batch(store, place, recipe, Made(total))
-        yield Batch(store, place, recipe, teacher, generated, validate_batch(store, str(folder), recipe.batch_id))
+        judged = validate_batch(store, str(folder), recipe.batch_id, Curation())
+        yield Batch(store, place, recipe, teacher, generated, judged)
 
 
 def test_a_real_models_text_makes_a_batch_of_more_than_two_thousand_records(batch: Batch) -> None:

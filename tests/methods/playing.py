@@ -24,21 +24,26 @@ def say(request: Request, number: int) -> Answer:
     return make_reply(request, number, obey(request, number) if request.json_schema else f"\nText {number}. ")
 
 
-def obey(request: Request, number: int) -> str:
+def say_no(request: Request, number: int) -> Answer:
+    """Do the same, but choose the first of every choice: the lowest score, the verdict that refuses."""
+    return make_reply(request, number, obey(request, number, 0)) if request.json_schema else say(request, number)
+
+
+def obey(request: Request, number: int, choice: int = -1) -> str:
     """Return a reply that the request's schema allows, with words of its own for every number."""
     assert request.json_schema
-    return json.dumps(_fill(json.loads(request.json_schema), f"thing {number}"))
+    return json.dumps(_fill(json.loads(request.json_schema), f"thing {number}", choice))
 
 
-def _fill(schema: dict[str, Any], name: str) -> Any:
-    """Return a value of a schema: lists as long as they may be, the last of every choice."""
+def _fill(schema: dict[str, Any], name: str, choice: int) -> Any:
+    """Return a value of a schema: lists as long as they may be, and of every choice the same."""
     if "enum" in schema:
-        return schema["enum"][-1]
+        return schema["enum"][choice]
     match schema["type"]:
         case "object":
-            return {key: _fill(field, f"{name} {key}") for key, field in schema["properties"].items()}
+            return {key: _fill(field, f"{name} {key}", choice) for key, field in schema["properties"].items()}
         case "array":
-            return [_fill(schema["items"], f"{name} {n}") for n in range(schema["maxItems"])]
+            return [_fill(schema["items"], f"{name} {n}", choice) for n in range(schema["maxItems"])]
         case "boolean":
             return True
         case "string":

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from schemas.rows import Anchor, Answer, Drop, Request
+from schemas.suites import LEAKS
+from tasks.measures.text import leaks
 from tasks.methods import (
     METHODS,
     SBP,
@@ -30,7 +32,7 @@ from tasks.methods.explain import WISHES as WAYS
 from tasks.methods.formats import WISHES as FORMATS
 from tasks.methods.rephrase import WISHES
 from tests.methods import malformed
-from tests.methods.playing import ANCHOR, OTHER, make_reply, play, play_rounds, prompt, say, shared_start
+from tests.methods.playing import ANCHOR, OTHER, make_reply, play, play_rounds, prompt, say, say_no, shared_start
 
 EVERY = [method() for method in METHODS.values()]
 every_method = pytest.mark.parametrize("method", EVERY, ids=lambda method: method.kind)
@@ -42,6 +44,9 @@ FROM_SCRATCH: dict[str, str | tuple[str, ...]] = {
     "textbook": ("chapter: ", "exercise: "),
 }
 """Methods with prompts that do not hold the document, and which those are, by the beginnings of their facets."""
+
+
+LONG = Anchor("\n\n".join(f"Paragraph {n} tells of the mill, of rye and of the river at length." for n in range(2000)))
 
 
 def some(names: Any) -> st.SearchStrategy[tuple[str, ...]]:
@@ -163,6 +168,23 @@ def test_no_malformed_reply_raises_or_makes_a_wrong_record_and_all_are_counted(m
             assert misbehave.bad - verdicts <= dropped
 
 
+@every_method
+def test_a_method_says_exactly_how_much_it_may_ask_and_make(method: Method) -> None:
+    """Its bounds are reached by a short or a long document, and a model that passes every check or none."""
+    played = [play(method, anchor, answer) for anchor in (ANCHOR, LONG) for answer in (say, say_no)]
+
+    assert max(len(asked) for asked, _ in played) == method.max_requests
+    assert max(len(outcome.records) for _, outcome in played) == method.max_records
+
+
+@every_method
+def test_a_reply_that_repeats_its_wish_amid_other_words_is_seen_as_a_leak(method: Method) -> None:
+    for request in play(method)[0]:
+        if not request.json_schema and isinstance(request.prompt, tuple):
+            wish = prompt(request).rpartition("\n\n")[2]
+            assert leaks(f"The mill grinds rye. {wish}", LEAKS, ANCHOR.text), wish
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     method=st.one_of(
@@ -186,17 +208,6 @@ def test_an_obedient_model_is_asked_as_often_as_the_method_says(method: Method, 
 
     assert len(asked) == method.max_requests
     assert len(outcome.records) == method.max_records
-
-
-@every_method
-def test_no_anchor_leads_to_more_than_its_method_says(method: Method) -> None:
-    long = Anchor(
-        "\n\n".join(f"Paragraph {n} tells of the mill, of rye and of the river at length." for n in range(2000))
-    )
-    for anchor in (ANCHOR, long):
-        asked, outcome = play(method, anchor)
-        assert 0 < len(asked) <= method.max_requests
-        assert 0 < len(outcome.records) <= method.max_records
 
 
 @every_method

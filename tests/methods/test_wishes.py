@@ -1,27 +1,17 @@
-"""Methods that send one request for each of some named wishes, and what all new prompts have in common."""
+"""Methods that send one request for each of some named wishes."""
 
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from schemas.rows import Request
-from schemas.suites import LEAKS
 from tasks.asking.wording import ALONE
-from tasks.measures.text import leaks
-from tasks.methods import ActiveReading, Explain, Formats, Implications, Method, Reformulate, Textbook, read_method
+from tasks.methods import Explain, Formats, Method, read_method
 from tasks.methods.explain import RIGOUR
 from tasks.methods.explain import WISHES as WAYS
 from tasks.methods.formats import OWN_START
 from tasks.methods.formats import WISHES as FORMATS
 from tests.methods.playing import ANCHOR, play, prompt
-
-WRITTEN = [
-    request
-    for method in (ActiveReading(), Explain(), Formats(), Implications(), Reformulate(), Textbook())
-    for request in play(method)[0]
-    if not request.json_schema
-]
 
 
 @pytest.mark.parametrize(
@@ -57,10 +47,3 @@ def test_a_wish_that_is_named_twice_or_unknown_and_none_at_all_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=message):
         read_method(chosen)
-
-
-@pytest.mark.parametrize("request_", WRITTEN, ids=lambda one: one.facet)
-def test_a_reply_that_repeats_the_wish_is_seen_as_a_leak(request_: Request) -> None:
-    wish = prompt(request_).rpartition("\n\n")[2]
-
-    assert leaks(f"The mill grinds rye. {wish}", LEAKS, ANCHOR.text)
