@@ -1,4 +1,4 @@
-"""How text is made: one module per method, one line here per method."""
+"""How text is made: one module per method, and here the registry of them."""
 
 from typing import Annotated
 
