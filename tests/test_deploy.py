@@ -107,10 +107,10 @@ def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site
     with open_page(f"{site.url}/v2/deployments/deployment/{deployment['id']}/run") as page:
         page.route("**/create_flow_run", lambda route: route.abort())
         page.get_by_text("Rephrase", exact=True).click()
-        require_text(page, "one record per style at most", "cycle-form")
+        require_text(page, "one record per style and chunk at most", "cycle-form")
         with page.expect_request("**/create_flow_run") as sent:
             page.get_by_role("button", name="Submit").click()
-        assert sent.value.post_data_json["parameters"]["method"].keys() == {"kind", "styles"}
+        assert sent.value.post_data_json["parameters"]["method"].keys() == set(Rephrase.model_fields)
 
 
 def test_a_run_with_an_unknown_profile_fails_and_its_page_says_which_there_are(site: Site) -> None:

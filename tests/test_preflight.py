@@ -229,7 +229,7 @@ def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
 
     assert dry.returncode == 0, dry.stderr
     assert re.search(
-        r"12 anchors, about 48 requests \(at most 48\), .*, about [\d.]+ EUR \(at most [\d.]+\): estimated from 2 "
+        r"12 anchors, about 48 requests \(at most 192\), .*, about [\d.]+ EUR \(at most [\d.]+\): estimated from 2 "
         r"whole anchors; server up; .* raw; 8 of 8",
         dry.stderr,
     )

@@ -49,7 +49,7 @@ def make_batch(folder: Path, urls: list[str], max_in_flight: int) -> tuple[pl.Da
         snapshot_id=make_snapshot(store, {"a": "1"}, heldout_fraction=0),
         model="tiny",
         revision="the same everywhere",
-        sampling=Sampling(max_tokens=256),
+        sampling=Sampling(max_tokens=600),
     )
     before = cached_tokens(place, recipe)
     for span in spans_of(plan_batch(store, recipe), place.generation.shard_anchors):

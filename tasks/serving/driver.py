@@ -109,26 +109,28 @@ class Driver:
 
     async def _step(self, anchor: Anchor) -> Outcome:
         rounds = self.pipeline.rounds(anchor, self.seed)
+        heard: dict[str, Answer] = {}
         try:
             requests = next(rounds)
             while True:
-                requests = rounds.send(await self._answer_all(anchor, requests))
+                names = [self._name(request) for request in requests]
+                await self._ask(anchor, dict(zip(names, requests, strict=True)), heard)
+                requests = rounds.send([heard[name] for name in names])
         except StopIteration as end:
             outcome = end.value
             assert isinstance(outcome, Outcome)
             return outcome
 
-    async def _answer_all(self, anchor: Anchor, requests: list[Request]) -> list[Answer]:
-        if len(requests) == 1:
-            return [await self._answer(anchor, requests[0], self._name(requests[0]))]
-        names = [self._name(request) for request in requests]
-        # Two records may lead to one and the same question: it is asked once.
+    async def _ask(self, anchor: Anchor, named: dict[str, Request], heard: dict[str, Answer]) -> None:
+        """Ask what was not asked before: two records, or two rounds, may lead to one and the same question."""
+        new = {name: request for name, request in named.items() if name not in heard}
+        if len(new) == 1:
+            ((name, request),) = new.items()
+            heard[name] = await self._answer(anchor, request, name)
+            return
         async with asyncio.TaskGroup() as round_:
-            asked = {
-                name: round_.create_task(self._answer(anchor, request, name))
-                for name, request in dict(zip(names, requests, strict=True)).items()
-            }
-        return [asked[name].result() for name in names]
+            asked = {name: round_.create_task(self._answer(anchor, request, name)) for name, request in new.items()}
+        heard |= {name: task.result() for name, task in asked.items()}
 
     def _name(self, request: Request) -> str:
         return name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)

@@ -10,8 +10,8 @@ import pytest
 
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Request
-from tasks.filters import Consistency, Filter, Judge, Novelty, Vote
-from tasks.methods import Backtranslate, EntiGraph, Method, Rephrase
+from tasks.filters import Consistency, Fidelity, Filter, Judge, Novelty, Vote
+from tasks.methods import Backtranslate, EntiGraph, K2Rephrase, Method, Rephrase
 from tasks.methods.critic import Critic
 from tasks.methods.pipeline import Pipeline
 from tasks.serving.driver import Driver, outcome_rows
@@ -202,3 +202,22 @@ async def test_records_with_one_question_have_it_asked_once(tmp_path: Path) -> N
     assert {len(outcome.records) for outcome in outcomes.values()} == {2}
     assert len(model.attempts) == model.attempts.total() == len(ANCHORS) * (2 + 2 + 3)
     assert replayed(driver, landed(tmp_path)).keys() == model.attempts.keys()
+
+
+async def test_a_question_that_comes_up_again_in_a_later_round_is_asked_once_and_a_rerun_asks_nothing(
+    tmp_path: Path,
+) -> None:
+    pipeline = Pipeline(K2Rephrase(rewrites=1), (Fidelity(), Fidelity()))  # the method has asked the same before
+    counts = []
+    for _ in range(2):
+        model = Model(lambda request, name, _attempt: faithful(request, name))
+        log = ReplyLog.open(str(tmp_path), ALL, [anchor.anchor_id for anchor in ANCHORS])
+        driver = Driver(pipeline, Pool([model], Generation()), Sampling(max_tokens=64), 0, log)
+        outcomes = await run(driver)
+        assert all(len(outcome.records) == 1 for outcome in outcomes.values())
+        counts.append(model.attempts.total())
+    assert counts == [2 * len(ANCHORS), 0]
+
+
+def faithful(request: Request, name: str) -> str:
+    return '{"statements": [], "meaning": "kept"}' if request.json_schema else f"Of rye and the mill: {name}."
