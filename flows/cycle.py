@@ -41,6 +41,7 @@ def cycle(
     curation: Curation = Curation(),
     scoring: Scoring = Scoring(),
     judge_model: str = "",
+    judge_revision: str = "",
     plan: TrainingPlan = TrainingPlan(),
     dry_run: bool = False,
     release: str = "",
@@ -62,6 +63,7 @@ def cycle(
         curation: Near duplicates and probes that records are held against.
         scoring: How much may be spent on finding out what the text tells of its prompts.
         judge_model: Who says which records are false or not about their anchors, see the flow judge; nobody if empty.
+        judge_revision: What tells that judge from another of its name.
         plan: How the model is trained on the text, and on as many tokens of anchors beside it.
         dry_run: Stop after generate's pre-flight. A model of our own is made before it: start, and sbp's synthesizer.
         release: Why a batch that the gate holds is trained on all the same; it is recorded, and holds for that batch.
@@ -73,7 +75,7 @@ def cycle(
     if not dry_run:
         require_trainable(place)
     if judge_model:
-        find_judge(place, judge_model)  # before anything costs time
+        find_judge(place, judge_model, judge_revision)  # before anything costs time
     snapshot_id = refresh(source, profile=profile)
     batch_id = generate(
         method,
@@ -94,7 +96,7 @@ def cycle(
     validate(batch_id, curation, profile)
     score(batch_id, scoring, profile)
     if judge_model:
-        judge(batch_id, judge_model, profile=profile)
+        judge(batch_id, judge_model, judge_revision, profile=profile)
     start_id = prepare_start(place, snapshot_id, start)
     if held := why_held(place, batch_id, start_id, release):  # train asks too, but on a page of its own
         return as_held(held)

@@ -8,7 +8,7 @@ class Budget:
     """What a batch will take, estimated from the first anchors, and what it can take at most.
 
     ``cost`` is that of the estimate, ``max_cost`` that of as many requests as the method allows with replies that are
-    all as long as they may be.
+    all as long as they may be, and prompts as long as the estimated ones.
     """
 
     batch_id: str
@@ -24,6 +24,8 @@ class Budget:
     num_usable: int
     num_probes: int
     num_whole: int
+    whole_records: int
+    whole_drops: int
     logprob_semantics: str
     state: str
 
@@ -33,15 +35,17 @@ class Budget:
             f"Batch {self.batch_id}: {self.num_anchors:,} anchors, about {self.requests:,} requests (at most "
             f"{self.max_requests:,}), {self.prompt_tokens:,} prompt tokens and {self.completion_tokens:,} completion "
             f"tokens (at most {self.max_completion_tokens:,}), {self.price}: estimated from {self.num_whole} whole "
-            f"anchors; {self.state}; log-probabilities are {self.logprob_semantics}; {self.num_usable} of "
-            f"{self.num_probes} first replies can be used"
+            f"anchors ({self.whole_records:,} records, {self.whole_drops:,} drops); {self.state}; log-probabilities "
+            f"are {self.logprob_semantics}; {self.num_usable} of {self.num_probes} first replies can be used"
         )
 
     @property
     def price(self) -> str:
         if not self.max_cost:
             return "no price set"
-        return f"about {self.cost:,.2f} {self.currency} (at most {self.max_cost:,.2f})"
+        return (
+            f"about {self.cost:,.2f} {self.currency} (some {self.max_cost:,.2f} if all is asked and replies are long)"
+        )
 
     def as_markdown(self) -> str:
         """Return it as the table that the run's page shows."""
@@ -54,6 +58,7 @@ class Budget:
             "completion tokens, at most": f"{self.max_completion_tokens:,}",
             "cost": self.price,
             "estimated from whole anchors": f"{self.num_whole}",
+            "their records and drops": f"{self.whole_records:,} and {self.whole_drops:,}",
             "servers": self.state,
             "log-probabilities": self.logprob_semantics,
             "first replies that can be used": f"{self.num_usable} of {self.num_probes}",

@@ -149,6 +149,12 @@ class Probes(Parameters):
         float, Field(ge=0, le=1, description="refuse a record that has this share of them; 0: not asked")
     ] = 0.7
 
+    def model_post_init(self, _context: Any) -> None:
+        if self.least_words > self.words_in_a_row:
+            raise ValueError(
+                f"least_words is {self.least_words}, words_in_a_row {self.words_in_a_row}; least_words must not be more"
+            )
+
 
 class Curation(Parameters):
     """What every record is held against besides its own anchor: other records, anchors, probes."""

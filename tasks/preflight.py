@@ -1,6 +1,5 @@
 """Pre-flight: what can be known of a batch before it costs anything: does it work, and how much will it be?"""
 
-import json
 import logging
 from collections import Counter
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from schemas.budget import Budget
-from schemas.errors import ServerError
+from schemas.errors import BadInput, ServerError
 from schemas.profile import Profile
 from schemas.recipe import Recipe
-from schemas.rows import Anchor, Answer, Reply, Request
+from schemas.rows import Anchor, Answer, Outcome, Reply, Request
 from tasks.asking.conversation import reason_to_drop
+from tasks.asking.structured import read_object
 from tasks.methods.pipeline import read_pipeline
 from tasks.runner import slot
 from tasks.serving.driver import Driver
@@ -33,10 +33,16 @@ PROBES = 8
 WHOLE = 2
 """Anchors among them that are worked on to their end: what later rounds ask and get is known from nothing else."""
 
+UNFINISHED = ("unjudged", "unfinished", "rejected", "malformed", "cut_off", "empty", "echo", "deadline")
+"""Reasons of drops that are no judgement of a text: the generator did not do what a later round asks."""
+
 ADVICE = {
     "cut_off": "Raise sampling.max_tokens, or choose a model that comes to an end",
     "rejected": "Lower sampling.max_tokens or the source's max_chars, or serve the model with a longer context",
     "malformed": "Serve the model with structured outputs, as vLLM does",
+    "echo": "Choose an instruction-tuned model, or another method",
+    "refusal": "Choose another model or other anchors",
+    "deadline": "Raise generation.deadline_seconds, or lower generation.max_in_flight",
     "empty": "Choose an instruction-tuned model, or another method",
 }
 
@@ -56,6 +62,11 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
     """
     drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors)
     anchors = read_texts(store, drawn["anchor_id"].head(PROBES).to_list())
+    if not anchors:
+        raise BadInput(
+            f"trying out {recipe.method['kind']}: snapshot {recipe.snapshot_id} has no anchor to generate from, all "
+            "are held out; one at least is needed. Refresh with a smaller heldout_fraction or a larger source."
+        )
     replies = replies_folder(place.folder, recipe.batch_id)
 
     def driver(pool: Pool) -> Driver:
@@ -70,21 +81,34 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
         semantics = lent.logprob_semantics
         faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, asked, strict=True)]
         _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
-        usable = [anchor for anchor, fault in zip(anchors, faults, strict=True) if not fault]
-        lent.run(lambda pool: driver(pool).run(usable[:WHOLE]))
+        whole = [anchor for anchor, fault in zip(anchors, faults, strict=True) if not fault][:WHOLE]
+        outcomes = lent.run(lambda pool: driver(pool).run(whole))
+    _require_records(recipe, list(outcomes.values()))
     first = {answer.request_id for _, answer in asked if isinstance(answer, Reply)}
+    at_once = [len(next(read_pipeline(recipe).rounds(anchor, recipe.seed))) for anchor in anchors]
     taken = read_replies(replies, [anchor.anchor_id for anchor in anchors])
-    return _estimate(place, recipe, drawn, _Sample(anchors, usable[:WHOLE], first, taken), faults, semantics, state)
+    sample = _Sample(anchors, whole, first, sum(at_once) / len(at_once), outcomes, taken)
+    return _estimate(place, recipe, drawn, sample, faults, semantics, state)
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """Replies to the first requests of some anchors, and to all further ones of those that were worked on whole."""
+    """Replies to the first requests of some anchors, and to all further ones of those that were worked on whole.
+
+    ``at_once`` is how many requests an anchor's first round has: they are asked whether its first reply is good or not.
+    """
 
     anchors: list[Anchor]
     whole: list[Anchor]
     first: set[str]
+    at_once: float
+    outcomes: dict[str, Outcome]
     replies: pl.DataFrame
+
+    def further(self, go_on: float) -> float:
+        """Return the part of a whole anchor's further requests that any anchor has, if only so many go on."""
+        later = self.further_requests
+        return (self.at_once - 1 + go_on * (later - self.at_once + 1)) / later if later else 0.0
 
     def per_anchor(self, column: str) -> tuple[float, float]:
         """Return the mean of a column over first replies, and its sum over the further replies of a whole anchor."""
@@ -117,13 +141,13 @@ def _num_bytes(anchors: list[Anchor]) -> int:
 def _estimate(
     place: Profile, recipe: Recipe, drawn: pl.DataFrame, sample: _Sample, faults: list[str], semantics: str, state: str
 ) -> Budget:
-    go_on = faults.count("") / len(faults)
+    further = sample.further(faults.count("") / len(faults))
     num_anchors, num_bytes = drawn.height, int(drawn["num_bytes"].sum())
-    requests = num_anchors * (1 + go_on * sample.further_requests)
+    requests = num_anchors * (1 + further * sample.further_requests)
     prompt, later_prompt = sample.per_byte("prompt_tokens")
     completion, later_completion = sample.per_anchor("completion_tokens")
-    prompt_tokens = round(num_bytes * (prompt + go_on * later_prompt))
-    completion_tokens = round(num_anchors * (completion + go_on * later_completion))
+    prompt_tokens = round(num_bytes * (prompt + further * later_prompt))
+    completion_tokens = round(num_anchors * (completion + further * later_completion))
     max_requests = num_anchors * read_pipeline(recipe).max_requests
     max_completion_tokens = max_requests * recipe.sampling.max_tokens
     return Budget(
@@ -140,6 +164,8 @@ def _estimate(
         num_usable=faults.count(""),
         num_probes=len(faults),
         num_whole=len(sample.whole),
+        whole_records=sum(len(outcome.records) for outcome in sample.outcomes.values()),
+        whole_drops=sum(len(outcome.drops) for outcome in sample.outcomes.values()),
         logprob_semantics=semantics,
         state=state.rpartition(",")[0],
     )
@@ -158,12 +184,23 @@ def reason_not_usable(anchor: Anchor, request: Request, answer: Answer) -> str:
     """Return why a first reply leads no further: the reason of its drop, or malformed; nothing if it does."""
     if drop := reason_to_drop(anchor, request, answer):
         return drop.reason
-    if request.json_schema and isinstance(answer, Reply):
-        try:
-            json.loads(answer.text, strict=False)
-        except ValueError:
-            return "malformed"
+    if request.json_schema and isinstance(answer, Reply) and read_object(answer.text) is None:
+        return "malformed"
     return ""
+
+
+def _require_records(recipe: Recipe, outcomes: list[Outcome]) -> None:
+    """Refuse a recipe whose whole anchors gave no record, and not because of what was written: nobody can judge."""
+    drops = Counter(drop.reason for outcome in outcomes for drop in outcome.drops)
+    if any(outcome.records for outcome in outcomes) or 2 * sum(drops[one] for one in UNFINISHED) < drops.total():
+        return
+    told = ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
+    raise ServerError(
+        f"trying out {recipe.method['kind']} on {recipe.model!r}: {len(outcomes)} anchors worked on to their end gave "
+        f"no record ({told}); one at least must. Choose a model that follows instructions, on a server with structured "
+        "outputs as vLLM has and a context that holds a document and two texts, or leave out the critic and the "
+        "filters that ask; raise sampling.max_tokens if replies are cut off."
+    )
 
 
 def _require_usable(recipe: Recipe, faults: Counter[str], num_probes: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from schemas.errors import BadInput
 from schemas.recipe import Curation, Probes
@@ -124,6 +125,25 @@ def test_the_evidence_says_which_other_text_how_similar_and_which_probe_item(bat
     assert found["with short"]["shared"] == "who drowned in the old canal"
     (stays,) = {row["item"] for name, row in found.items() if name.startswith("twin")}
     assert stays in set(kept_records(batches.second.store, batches.second.batch_id)["record_id"])
+
+
+def test_a_record_that_two_batches_made_of_the_same_replies_is_no_duplicate_of_itself(
+    store: Store, tmp_path: Path
+) -> None:
+    folder, anchors = str(tmp_path / "data"), good_anchors()
+    make_world(store, folder, good_texts(), anchors).validate()
+    more = make_world(
+        store, folder, good_texts() | {"near": changed(next(iter(good_texts().values())))}, anchors, seed=1
+    )
+
+    assert set(more.records) == {*good_texts(), "near"}
+    assert more.validate()["success"]
+    assert more.reasons() == {"near": {"near_duplicate_of_earlier_batch"}}
+
+
+def test_rules_that_would_look_for_nothing_are_refused() -> None:
+    with pytest.raises(ValidationError, match="least_words is 6, words_in_a_row 5; least_words must not be more"):
+        Probes(words_in_a_row=5)
 
 
 def test_the_verdict_tells_what_was_compared_and_names_the_evidence(batches: Batches) -> None:

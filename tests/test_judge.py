@@ -354,7 +354,9 @@ def test_a_checkpoint_judges_in_this_process(store: Store, profile: Profile, tmp
 def test_a_generator_that_judges_its_own_text_is_named_as_such() -> None:
     judge = FoundJudge("judge", EVIDENCE.recipe["revision"], None)  # of a checkpoint, the id is the revision
     verdicts = as_frame([Verdict("r", "a", "relevance", "related", "", "q")])
-    evidence = replace(EVIDENCE, verdicts=verdicts, summaries=EVIDENCE.summaries | {"judge": judge._asdict()})
-    figure = judged_rate(evidence, "relevance")
+    told = replace(EVIDENCE, verdicts=verdicts, summaries=EVIDENCE.summaries | {"judge": judge._asdict()})
+    figure = judged_rate(replace(told, recipe=EVIDENCE.recipe | {"model": "start"}), "relevance")
     assert "judged by judge (c0ffee0000000000), the generator itself; " in figure.definition
     assert (figure.value, figure.low, figure.n) == (0, None, 1)
+    other = replace(told, recipe=EVIDENCE.recipe | {"model": "Small-1B"})  # two models, each at its own "main"
+    assert "the generator itself" not in judged_rate(other, "relevance").definition

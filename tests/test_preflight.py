@@ -12,8 +12,9 @@ from schemas.budget import Budget
 from schemas.errors import ServerError
 from schemas.profile import Prices, Profile
 from schemas.recipe import Recipe, Sampling
+from schemas.rows import Anchor, Reply, Request
 from tasks.methods import read_method
-from tasks.preflight import PROBES, WHOLE, try_out
+from tasks.preflight import PROBES, WHOLE, reason_not_usable, try_out
 from tasks.refresh import refresh_snapshot
 from tasks.sources import Files
 from tasks.store import Store
@@ -98,16 +99,16 @@ def max_requests(recipe: Recipe) -> int:
 
 
 def test_a_budget_says_what_it_costs_on_a_line_and_in_a_table() -> None:
-    budget = Budget("b1", 1200, 4500, 4800, 960_000, 500_000, 921_600, 4.42, 6.528, "EUR", 7, 8, 2, "raw", "2 up")
+    budget = Budget("b1", 1200, 4500, 4800, 960_000, 500_000, 921_600, 4.42, 6.528, "EUR", 7, 8, 2, 9, 1, "raw", "2 up")
 
     assert budget.summary == (
         "Batch b1: 1,200 anchors, about 4,500 requests (at most 4,800), 960,000 prompt tokens and 500,000 completion "
-        "tokens (at most 921,600), about 4.42 EUR (at most 6.53): estimated from 2 whole anchors; 2 up; "
-        "log-probabilities are raw; 7 of 8 first replies can be used"
+        "tokens (at most 921,600), about 4.42 EUR (some 6.53 if all is asked and replies are long): estimated from 2 "
+        "whole anchors (9 records, 1 drops); 2 up; log-probabilities are raw; 7 of 8 first replies can be used"
     )
     rows = dict(re.findall(r"^\| (.+) \| (.+) \|$", budget.as_markdown(), re.MULTILINE))
     assert rows["requests, at most"] == "4,800"
-    assert rows["cost"] == "about 4.42 EUR (at most 6.53)"
+    assert rows["cost"] == "about 4.42 EUR (some 6.53 if all is asked and replies are long)"
     assert rows["first replies that can be used"] == "7 of 8"
 
 
@@ -196,6 +197,37 @@ def test_lists_that_are_no_json_are_found_out_before_a_corpus_is_turned_into_dro
     assert try_out(store, place, recipe_on(snapshot_id, "rephrase"), None).num_usable == PROBES
 
 
+def test_verdicts_that_nobody_can_read_are_found_out_before_every_record_is_refused_for_them(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stub_model, "_instance", lambda _schema, _rng: "not an object")
+    recipe = recipe_on(snapshot_id, filters=({"kind": "judge"},))
+    message = refusal(store, on_servers(profile, stub), recipe)
+
+    assert "2 anchors worked on to their end gave no record (4 unjudged); one at least must" in message
+    assert begun(store) == 0
+
+
+def test_first_replies_that_fail_do_not_make_the_rest_of_their_round_cheaper(
+    profile: Profile, store: Store, snapshot_id: str
+) -> None:
+    recipe = recipe_on(snapshot_id)
+    with stub_server(StubOptions(faults={"empty": 0.5})) as stub:
+        budget = try_out(store, on_servers(profile, stub), recipe, None)
+
+    assert budget.num_usable < PROBES
+    assert budget.requests == budget.max_requests == 2 * budget.num_anchors
+
+
+def test_a_fenced_object_can_be_read_and_a_list_cannot(profile: Profile) -> None:
+    anchor, request = Anchor("A mill."), Request("List them.", json_schema="{}")
+    said = [
+        Reply("q", "p", text, (), (), "stop", 1, 1, 0.1, "s") for text in ('```json\n{"a": 1}\n```', "[1]", '{"a": 1}')
+    ]
+
+    assert [reason_not_usable(anchor, request, reply) for reply in said] == ["", "malformed", ""]
+
+
 def test_one_first_reply_that_can_be_used_is_enough(profile: Profile, store: Store, snapshot_id: str) -> None:
     recipe = recipe_on(snapshot_id)
     with stub_server(StubOptions(faults={"empty": 0.3, "filtered": 0.2}, context_tokens=88)) as stub:
@@ -229,8 +261,8 @@ def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
 
     assert dry.returncode == 0, dry.stderr
     assert re.search(
-        r"12 anchors, about 48 requests \(at most 192\), .*, about [\d.]+ EUR \(at most [\d.]+\): estimated from 2 "
-        r"whole anchors; server up; .* raw; 8 of 8",
+        r"12 anchors, about 48 requests \(at most 192\), .*, about [\d.]+ EUR \(some [\d.]+ if .*\): estimated from 2 "
+        r"whole anchors \(8 records, 0 drops\); server up; .* raw; 8 of 8",
         dry.stderr,
     )
     assert dry.stdout == f"batch: {place.batch.name}\n"

@@ -144,9 +144,11 @@ def _look_for_near_duplicates(
         _compare_with(corpus, OF_ANCHOR, "anchor", known, sketches, least)
     if "earlier_batches" in curation.among:
         corpus.compared["earlier batches"] = 0
+        own = set(corpus.records["record_id"])
         for known in earlier_batches(store, folder, batch_id):
             corpus.compared["earlier batches"] += 1
-            _compare_with(corpus, OF_EARLIER, "earlier record", known, sketches, least)
+            # The same replies make the same record: a recipe with more anchors or a filter has it again, as itself.
+            _compare_with(corpus, OF_EARLIER, "earlier record", known.without(own), sketches, least)
         corpus.found.setdefault(OF_EARLIER, set())
     if "batch" in curation.among:
         corpus.compared["records of the batch"] = len(corpus.open_rows)

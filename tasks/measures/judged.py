@@ -70,7 +70,9 @@ def _who(evidence: Evidence, verdicts: pl.DataFrame) -> str:
     """Return who judged how many, and what it said in how many cases."""
     judge, recipe = evidence.summaries["judge"], evidence.recipe
     name = judge["model"] + (f" ({judge['revision']})" if judge["revision"] else "")
-    if (judge["revision"] or judge["model"]) == (recipe["revision"] or recipe["model"]):
+    # Checkpoints of ours go by their ids, whatever they are called; a served model by its name and revision.
+    is_ours = judge["model"] == "judge" and recipe["model"] in ("start", "synthesizer")
+    if judge["revision"] == recipe["revision"] and (is_ours or judge["model"] == recipe["model"]):
         name += ", the generator itself"
     counts = ", ".join(f"{count:,} {verdict}" for verdict, count in Counter(verdicts["verdict"]).most_common())
     return (

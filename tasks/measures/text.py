@@ -28,15 +28,17 @@ _WRITE = (
 _MODEL = r"as an? (?:ai|(?:ai |large )?language model|ai (?:assistant|model)),? (?:i|we)\b"
 _REFUSAL = re.compile(rf"\W*(?:{_SORRY})?(?:{_CANNOT} (?:\w+ ){{0,2}}{_WRITE}|{_MODEL})")
 
-_CALLED = "(?:given |above |following )?(?:passage|excerpt|paragraph|text)"
+_CALLED = "(?:(?:given |above |following )?(?:passage|excerpt|paragraph)|(?:given |above )text|text above)"
 _SAYS = (
     "(?:states|says|describes|mentions|suggests|implies|highlights|indicates|provides|discusses|sheds|emphasi[sz]es|"
     "explains|shows|notes|presents|refers|clarifies|hints|reveals|tells|gives|explores|concludes|demonstrates|"
     "showcases|lists|supports|does not|doesn't)"
 )
 _FROM = "(?:according to|based on|mentioned in|stated in|described in|derived from|inferred from|context of)"
+_TELLS = "(?:states|says|describes|mentions|suggests|implies|highlights|indicates|discusses|emphasi[sz]es|clarifies)"
+_ALSO = "(?:also |only |further |then |itself )?"
 _SOURCE = re.compile(
-    rf"\b(?:the|this) {_CALLED}(?: above)? (?:also |only |further |then |itself )?{_SAYS}\b"
+    rf"\b(?:the|this) {_CALLED}(?: above)? {_ALSO}{_SAYS}\b|\b(?:the|this) text {_ALSO}{_TELLS}\b"
     rf"|\b{_FROM} (?:the|this) {_CALLED}\b"
 )
 

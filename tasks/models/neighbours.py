@@ -25,6 +25,9 @@ MOST_PROBED = 1 / 16
 DIGITS = 5
 """Similarities are rounded to so many places, so that no order of sums, and so no number of threads, decides a tie."""
 
+SPARE = 16
+"""Neighbours beyond those wanted that take part in settling ties: more copies of one text than this may be cut anyhow."""
+
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
 
@@ -50,7 +53,8 @@ class Neighbours:
     Above ``EXACT_ROWS`` rows it reads only the inverted lists nearest to a row: 2 to 4 times sqrt(rows) of them are
     made by k-means, and as many are read, doubling from ``FIRST_PROBES``, as it takes for the lower end of the recall
     of ``SAMPLE_ROWS`` rows, held against exact search, to be ``LEAST_RECALL``. Where reading ``MOST_PROBED`` of them is
-    not enough, as with vectors that have no clusters, search is exact. Neither draws nor threads change a result. A
+    not enough, as with vectors that have no clusters, search is exact. Neither draws nor threads change a result, but for
+    rows with more than ``SPARE`` equal neighbours at the cut. A
     graph (HNSW) would read less, but one that several threads build differs each time.
 
     Args:
@@ -102,12 +106,13 @@ class Neighbours:
         self.recall = Estimate(None, None, None, 0, "share", "not measured: search is exact, as lists find too few")
 
     def _search(self, asked: Vectors, *, exactly: bool) -> tuple[Vectors, Rows]:
-        """Return one neighbour more than wanted: a row finds itself."""
+        """Return some neighbours more than asked for: a row finds itself, and ties are settled after rounding."""
+        wanted = min(self.count + 1 + SPARE, len(self.vectors))
         if exactly:
-            found = faiss.knn(asked, self.vectors, self.count + 1, metric=faiss.METRIC_INNER_PRODUCT)
+            found = faiss.knn(asked, self.vectors, wanted, metric=faiss.METRIC_INNER_PRODUCT)
         else:
             assert self._index is not None
-            found = self._index.search(asked, self.count + 1)
+            found = self._index.search(asked, wanted)
         similarities, others = found
         return similarities, others
 

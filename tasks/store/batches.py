@@ -108,8 +108,18 @@ def latest_scores(store: Store, batch_id: str) -> dict[str, Any] | None:
 
 
 def latest_judging(store: Store, batch_id: str) -> dict[str, Any] | None:
-    """Return what the judging that was completed last wrote down; None before the first."""
-    return _latest(store, batch_id, JUDGE)
+    """Return what the judge that finished last wrote down, of its judgings the one of most records; None before any."""
+    last = _latest(store, batch_id, JUDGE)
+    if last is None:
+        return None
+    found = store.query(
+        "select summary from completions where batch_id = ? and starts_with(stage, ?) order by completed_at, stage",
+        batch_id,
+        JUDGE,
+    )
+    own: list[dict[str, Any]] = [json.loads(one) for one in found["summary"]]
+    own = [one for one in own if (one["model"], one["revision"]) == (last["model"], last["revision"])]
+    return max(own, key=lambda one: (one["records"], one["anchors"]))
 
 
 def latest_yardstick(store: Store, batch_id: str) -> dict[str, str]:

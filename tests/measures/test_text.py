@@ -99,6 +99,8 @@ def test_speaking_of_the_passage_is_told_from_the_passage_of_a_bill_and_from_an_
     assert cites_source("Based on the given text, rye was dear.")
     assert not cites_source("The passage of the bill took a year, and the text of it was long.")
     assert not cites_source("He heard steps in the passage.")
+    assert not cites_source("When the text does not fit, a scroll bar appears; if the text supports bold, it is bold.")
+    assert cites_source("The text mentions rye, and the above text does not say why.")
     assert not cites_source("The text says so.", "What the text says is in doubt.")
 
 

@@ -183,6 +183,8 @@ def test_vectors_without_clusters_are_searched_exactly() -> None:
 @pytest.mark.usefixtures("lists")
 def test_neither_threads_nor_blocks_change_what_lists_find(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = clustered(2000)
+    vectors[1500:1600] = vectors[:100]  # copies, and what is nearly one: ties where lists end
+    vectors[1600:1650] = unit(vectors[:50] + np.float32(1e-6))
     once = whole(Neighbours(vectors, 10))
     threads = faiss.omp_get_max_threads()
     try:
