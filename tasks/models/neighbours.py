@@ -26,7 +26,7 @@ DIGITS = 5
 """Similarities are rounded to so many places, so that no order of sums, and so no number of threads, decides a tie."""
 
 SPARE = 16
-"""Neighbours beyond those wanted that take part in settling ties: more copies of one text than this may be cut anyhow."""
+"""Neighbours beyond those wanted that take part in settling ties: of more copies of one text any may be cut off."""
 
 Vectors = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -53,9 +53,9 @@ class Neighbours:
     Above ``EXACT_ROWS`` rows it reads only the inverted lists nearest to a row: 2 to 4 times sqrt(rows) of them are
     made by k-means, and as many are read, doubling from ``FIRST_PROBES``, as it takes for the lower end of the recall
     of ``SAMPLE_ROWS`` rows, held against exact search, to be ``LEAST_RECALL``. Where reading ``MOST_PROBED`` of them is
-    not enough, as with vectors that have no clusters, search is exact. Neither draws nor threads change a result, but for
-    rows with more than ``SPARE`` equal neighbours at the cut. A
-    graph (HNSW) would read less, but one that several threads build differs each time.
+    not enough, as with vectors that have no clusters, search is exact. Neither draws nor threads change a result, but
+    for rows with more than ``SPARE`` equal neighbours at the cut. A graph (HNSW) would read less, but one that several
+    threads build differs each time.
 
     Args:
         vectors: [rows, dimensions] Of length 1.
