@@ -86,7 +86,7 @@ class Reformulate(Method):
 
 
 def ask_pairs(anchor: Anchor, most: int) -> Request:
-    """Ask for pairs as JSON; the schema bounds them: the default takes some 220 tokens."""
+    """Ask for pairs as JSON; the schema bounds them: 240 tokens at most by default."""
     pair = object_schema({"genre": text_of(PART_CHARS), "audience": text_of(PART_CHARS)})
     wish = PLAN.format(most=most)
     schema = object_of(pairs=list_of(pair, 1, most))

@@ -79,7 +79,7 @@ class Textbook(Method):
 
 
 def ask_chapters(anchor: Anchor, most: int, skills: int) -> Request:
-    """Ask for topics, audiences and skills as JSON; the schema bounds them: the default takes some 250 tokens."""
+    """Ask for topics, audiences and skills as JSON; the schema bounds them: 280 tokens at most by default."""
     skill, short = text_of(TOPIC_CHARS), text_of(TOPIC_CHARS)
     chapter = object_schema({"topic": short, "audience": short, "skills": list_of(skill, 1, skills)})
     schema = object_of(chapters=list_of(chapter, 1, most))
