@@ -318,6 +318,10 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
             "generate --critic.max-turns 1 --filters judge --filters novelty",
             r"generating by sbp with critic, judge: .*",
         ),
+        (
+            "generate --method.kind backtranslate --critic.max-turns 1",
+            r"generating by backtranslate with critic: the records of backtranslate hold the anchor as it is",
+        ),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
     ],
 )

@@ -70,7 +70,7 @@ def cut_anchor(anchor: Anchor, chunk_tokens: int, max_chunks: int) -> tuple[list
     if len(texts) == 1:
         return [Chunk(anchor.text)], []
     chunks = [
-        Chunk(text.rstrip(), text[len(text.rstrip()) :], number, f" {number + 1}/{len(texts)}")
+        Chunk(text.rstrip(), text[len(text.rstrip()) :], number, f": {number + 1}/{len(texts)}")
         for number, text in enumerate(texts)
     ]
     over = [Drop(anchor.anchor_id, "rest of the document", "over_limit")] if len(texts) > max_chunks else []
@@ -94,7 +94,8 @@ def split_text(text: str, max_tokens: int) -> list[str]:
     is.
 
     Args:
-        max_tokens: The most estimated tokens of a chunk, at least 3, which is what one character can count.
+        max_tokens: The most estimated tokens of a chunk, at least 4, which is what one character and the space around
+            it can count.
 
     >>> split_text("One mill.\n\nTwo mills. Three mills.", 9)
     ['One mill.\n\n', 'Two mills. Three mills.']
@@ -133,8 +134,10 @@ def _next_cut(places: list[_Place], last: int, aim: float, max_tokens: int) -> i
     """Return which place to cut at: the best near ``aim`` tokens after the last cut, leaving enough for the rest."""
     done, total = places[last].tokens, places[-1].tokens
     low = bisect_left(places, done + aim / 2, key=lambda place: place.tokens)
-    high = bisect_right(places, min(done + max_tokens, total - aim / 2), key=lambda place: place.tokens)
-    near = range(max(low, last + 1), max(high, low + 1, last + 2))
+    high = bisect_right(places, total - aim / 2, key=lambda place: place.tokens)
+    too_far = bisect_right(places, done + max_tokens, key=lambda place: place.tokens)
+    first = max(min(low, too_far - 1), last + 1)
+    near = range(first, max(min(high, too_far), first + 1))
     return max(near, key=lambda n: (places[n].border, -abs(places[n].tokens - done - aim)))
 
 

@@ -78,6 +78,11 @@ def after(text: str, wish: str, title: str = "") -> tuple[Message, ...]:
     return (Message("user", "\n\n".join(part for part in (title, text, wish) if part)),)
 
 
+def beside(anchor: Anchor, text: str, wish: str) -> tuple[Message, ...]:
+    """Return a prompt of an anchor, a text about it below a line, and what is wished of the two."""
+    return after(f"{anchor.text}\n\n---\n\n{text}", wish, anchor.title)
+
+
 def own_draw(anchor: Anchor, number: int) -> int:
     """Return the draw of a request that does not hold the document: another anchor may ask the same, for itself."""
     return int(content_hash("draw", anchor.anchor_id, number)[:8], 16)

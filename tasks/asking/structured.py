@@ -6,10 +6,14 @@ in the middle of prose may as well be the example of a repeated prompt, so it is
 
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 Schema = dict[str, Any]
+
+_JOINERS = "\u200c\u200d"
+"""Part of how words are spelt: without them Persian words fall together, and Indic ones read otherwise."""
 
 _FENCE = re.compile(r"```(?:json)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
 
@@ -68,16 +72,35 @@ def read_object(text: str) -> dict[str, Any] | None:
 
 
 def read_text(value: object) -> str | None:
-    """Return a value's text without control characters and with single spaces; None if it is no text or has none.
+    """Return a value's text on one line, for a name or a short answer; None if it is no text or has none.
 
-    >>> read_text(" The\\tmill\\x00 "), read_text(7) is None, read_text(" ") is None
+    Control characters are spaces, and what only directs a display (soft hyphens, marks of direction) is left out.
+
+    >>> read_text(" The\\tmi\\u00adll\\x00 "), read_text(7) is None, read_text(" ") is None
     ('The mill', True, True)
+    """
+    return (passage := read_passage(value)) and " ".join(passage.split())
+
+
+def read_passage(value: object) -> str | None:
+    r"""Return a value's text in the lines that it came in, for a text to be kept; None if it is no text or has none.
+
+    >>> read_passage("Add up:\r\n\n    def total(rye):\n\treturn\x00 7 \n")
+    'Add up:\n\n    def total(rye):\n\treturn  7'
     """
     if not isinstance(value, str):
         return None
     # JSON may escape half a surrogate pair, which is no text: it is left out.
-    kept = "".join(one if one.isprintable() else " " for one in value.encode(errors="ignore").decode())
-    return " ".join(kept.split()) or None
+    lines = value.encode(errors="ignore").decode().splitlines()
+    passage = "\n".join("".join(map(_shown, line)).rstrip() for line in lines).strip()
+    return passage if passage.strip(_JOINERS) else None
+
+
+def _shown(character: str) -> str:
+    """Return a character that a text may hold, or what stands for one that it may not."""
+    if character.isprintable() or character == "\t" or character in _JOINERS:
+        return character
+    return "" if unicodedata.category(character) == "Cf" else " "
 
 
 def read_texts(value: object, most: int | None = None, most_chars: int | None = None) -> list[str] | None:

@@ -22,7 +22,13 @@ FROM_MEMORY = (
     'Answer as JSON: {{"answer": "..."}}, as shortly as can be: a name, a number, a few words.'
 )
 
-_LABEL = re.compile(r"[\W\d_]*(question|answer|q|a)[*_ \d]*:[*_\s]*(.*)", re.IGNORECASE)
+# "Q:", "**Question 1:**", "A1.", "Answer 2)"
+_LABEL = re.compile(
+    r"[\W\d_]*(question|answer|q|a)(?:[*_ \d]*:|(?:(?<=\w\w) )?\d+[.)](?=[*_\s]|$))[*_\s]*(.*)", re.IGNORECASE
+)
+_MINUS = "\u2212"
+_AROUND = "*_`\"'!?:; \n\t"
+"""What stands around an answer and is no part of it; a full stop only after it, since .5 begins with one."""
 
 
 class Pair(NamedTuple):
@@ -72,13 +78,19 @@ def first_pair(text: str) -> Pair | None:
     Pair(question='What is ground?', answer='Rye.')
     >>> first_pair("**Q:** 3 + 4?\\n\\n**A:** 7")
     Pair(question='3 + 4?', answer='7')
+    >>> first_pair("Question: Who? Choose one.\\nA: Ada\\nB: Bob\\nAnswer: Bob")
+    Pair(question='Who? Choose one. A: Ada B: Bob', answer='Bob')
     >>> first_pair("The answer: rye.") is None
     True
     """
+    labels = [_LABEL.match(line) for line in text.splitlines()]
+    # Where an answer is called that, "A:" is the first choice of several.
+    spelt_out = any(label and label[1].lower() == "answer" for label in labels)
     parts: dict[str, list[str]] = {"q": [], "a": []}
     part = ""
-    for line in text.splitlines():
-        label = _LABEL.match(line)
+    for line, label in zip(text.splitlines(), labels, strict=True):
+        if label and label[1] in "Aa" and spelt_out:
+            label = None
         said = label[1][0].lower() if label else part
         if parts["a"] and label and said == "q":
             break
@@ -111,10 +123,10 @@ def agrees(anchor: Anchor, pair: Pair, request: Request, answer: Answer) -> bool
 def normalised(answer: str) -> str:
     """Return what two wordings of one short answer have in common.
 
-    >>> normalised("The  Mill."), normalised("**1,200**"), normalised("-7.50 kg"), normalised("a = 3")
-    ('mill', '1200', '-7.50 kg', 'a = 3')
+    >>> normalised("The  Mill."), normalised("**1,200**"), normalised("\\u22127.50 kg"), normalised("a = .3")
+    ('mill', '1200', '-7.50 kg', 'a = .3')
     """
-    text = unicodedata.normalize("NFKC", answer).casefold().strip()
+    text = unicodedata.normalize("NFKC", answer).casefold().replace(_MINUS, "-")
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-    text = re.sub(r"^(?:the|an?)\s+(?=\w)", "", text.strip("*_`\"'.!?:; \n\t"))
+    text = re.sub(r"^(?:the|an?)\s+(?=\w)", "", text.lstrip(_AROUND).rstrip(_AROUND + "."))
     return " ".join(text.split())

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from schemas.rows import Anchor, Drop, Record, Request
-from tasks.asking.conversation import Conversation, after, ask
+from tasks.asking.conversation import Conversation, ask, beside
 from tasks.asking.structured import list_of, object_of, object_schema, one_of, read_object, read_text, text_of
 from tasks.filters.filter import KEEP, Filter
 
@@ -57,7 +57,7 @@ def ask_comparison(anchor: Anchor, record: Record, most: int) -> Request:
     """Ask which of a record's statements its anchor does not bear out; no more of them than decide and fit a reply."""
     statement = object_schema({"statement": text_of(120), "verdict": one_of(*VERDICTS)})
     schema = object_of(statements=list_of(statement, 0, most), meaning=one_of(*MEANINGS))
-    prompt = after(f"{anchor.text}\n\n---\n\n{record.text}", COMPARE.format(most=most), anchor.title)
+    prompt = beside(anchor, record.text, COMPARE.format(most=most))
     return Request(prompt, facet=f"fidelity {record.facet}", json_schema=schema, greedy=True)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.rows import Anchor, Drop, Record, Request
-from tasks.asking.conversation import Conversation, after, ask
+from tasks.asking.conversation import Conversation, ask, beside
 from tasks.asking.structured import object_of, read_number, read_object, text_of, whole_number
 from tasks.filters.filter import KEEP, Filter
 
@@ -41,9 +41,9 @@ class Judge(Filter):
 
 def ask_score(anchor: Anchor, record: Record, rubric: str) -> Request:
     """Ask for a score of a record beside its source; the source comes first, as in the prompts it was made by."""
-    source = after(f"{anchor.text}\n\n---\n\n{record.text}", JUDGE.format(rubric=rubric), anchor.title)
+    prompt = beside(anchor, record.text, JUDGE.format(rubric=rubric))
     schema = object_of(reason=text_of(200), score=whole_number(1, 5))
-    return Request(source, facet=f"judge {record.facet}", json_schema=schema, greedy=True)
+    return Request(prompt, facet=f"judge {record.facet}", json_schema=schema, greedy=True)
 
 
 def read_score(text: str) -> int | None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.rows import Anchor, Answer, Record, Reply, Request
-from tasks.asking.conversation import Conversation, after, reason_to_drop
+from tasks.asking.conversation import Conversation, beside, reason_to_drop
 from tasks.asking.structured import object_of, one_of, read_object, text_of
 from tasks.filters.filter import KEEP, Filter
 
@@ -73,9 +73,9 @@ def settle(votes: list[bool | None], least: float, most: float, too_few: str) ->
 
 def ask_vote(anchor: Anchor, record: Record, question: str, voter: int) -> Request:
     """Ask one voter; voters differ in their draw alone."""
-    source = after(f"{anchor.text}\n\n---\n\n{record.text}", VOTE.format(question=question), anchor.title)
+    prompt = beside(anchor, record.text, VOTE.format(question=question))
     schema = object_of(reason=text_of(200), answer=one_of("no", "yes"))
-    return Request(source, facet=f"vote {voter} {record.facet}", json_schema=schema, draw=voter)
+    return Request(prompt, facet=f"vote {voter} {record.facet}", json_schema=schema, draw=voter)
 
 
 def read(anchor: Anchor, request: Request, answer: Answer) -> bool | None:

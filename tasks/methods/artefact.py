@@ -6,13 +6,14 @@ import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable
 from itertools import pairwise
+from types import CodeType
 from typing import Literal
 
 Kind = Literal["code", "table", "passage"]
 
 _CODE_LINE = re.compile(
     r"^\s*(?:[@#}]|//|/\*|(?:def|class|import|from|return|if|for|while|elif|else|try|fn|func|function|let|const|var|"
-    r"public|private|static|void|int|use|package)\b)|[;{}]\s*$"
+    r"public|private|static|void|int|use|package)\b)|[{}]\s*$|[=()\[\]<>+*][^=()\[\]<>+*]*;\s*$"
 )
 _CELLS = re.compile(r"\s*[|\t]\s*")
 _RULE = re.compile(r"[\s|:+=-]*")
@@ -51,17 +52,21 @@ def unfenced(reply: str) -> str:
 
 
 def code_likeness(one: str, other: str) -> float:
-    """Return how like two programs are, from 0 to 1: 1 if they parse as the same Python, whatever docstrings say, else
-    the share of neighbouring tokens that they have in common.
+    """Return how like a program another is, from 0 to 1: whether it was written again, not whether it is right.
 
-    >>> code_likeness("def f(x):\\n    return x+1", "def f(x):\\n  'Add.'\\n  return (x + 1)  # one more")
+    Of Python it is 1 if both compile to the same but for docstrings, annotations of functions and names of local
+    variables, else 0; so it is 0 for a right program of another form. Of other languages it is the share of
+    neighbouring tokens in common, which one wrong sign in a long program hardly lowers.
+
+    >>> code_likeness("def f(x):\\n    y = x+1\\n    return y", "def f(x: int):\\n  'Add.'\\n  z = (x+1)\\n  return z")
     1.0
+    >>> code_likeness("def f(x):\\n    return x+1", "def f(x):\\n    return x-1")
+    0.0
     >>> round(code_likeness("int f(int a) { return a; }", "int f(int b) { return b; }"), 2)
     0.6
     """
-    trees = _without_docstrings(one), _without_docstrings(other)
-    if trees[0] and trees[0] == trees[1]:
-        return 1.0
+    if compiled := _compiled(one):
+        return float(compiled == _compiled(other))
     return _common(pairwise(_TOKEN.findall(one)), pairwise(_TOKEN.findall(other)))
 
 
@@ -108,18 +113,43 @@ def _calls(expression: ast.Expr) -> bool:
     return isinstance(expression.value, ast.Call)
 
 
-def _without_docstrings(text: str) -> str:
-    """Return a Python module as its parse tree says it; empty for what does not parse or holds nothing."""
+def _compiled(text: str) -> CodeType | None:
+    """Return what equal Python modules compile to alike; None for what does not compile or does nothing."""
     tree = _parsed(text)
-    if tree is None or not tree.body:
-        return ""
+    if tree is None or all(map(_says_only, tree.body)):
+        return None
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            node.body = [one for one in node.body if not _says_only(one)]
+            node.body = [one for one in node.body if not _says_only(one)] or [ast.copy_location(ast.Pass(), node)]
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
     try:
-        return ast.dump(tree)
-    except RecursionError:
-        return ""
+        with warnings.catch_warnings(action="ignore"):
+            return _with_locals_numbered(compile(tree, "", "exec", dont_inherit=True))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _with_locals_numbered(code: CodeType) -> CodeType:
+    """Return code without lines, columns and its locals' names. Parameters keep theirs, which callers may use, but for
+    those of a lambda: nobody names them."""
+    # Variables that functions share are sorted by name: they count as the same only if their order is.
+    num_parameters = code.co_argcount + code.co_kwonlyargcount
+    kept = () if code.co_name == "<lambda>" else code.co_varnames[:num_parameters]
+    names = dict.fromkeys(code.co_varnames + code.co_cellvars + code.co_freevars)
+    new = {name: name if name in kept else str(number) for number, name in enumerate(names)}
+    return code.replace(
+        co_name="",
+        co_qualname="",
+        co_firstlineno=0,
+        co_linetable=b"",
+        co_varnames=tuple(map(new.__getitem__, code.co_varnames)),
+        co_cellvars=tuple(map(new.__getitem__, code.co_cellvars)),
+        co_freevars=tuple(map(new.__getitem__, code.co_freevars)),
+        co_consts=tuple(_with_locals_numbered(one) if isinstance(one, CodeType) else one for one in code.co_consts),
+    )
 
 
 def _says_only(node: ast.stmt) -> bool:

@@ -1,13 +1,13 @@
 """From an artefact to the task that it solves; kept if the task alone leads the generator back to the artefact."""
 
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from schemas.rows import Anchor, Drop, Message, Outcome, Record, Request, Rounds
-from tasks.asking.conversation import Conversation, Heard, after, ask, own_draw, side_by_side
-from tasks.asking.structured import object_of, one_of, read_object, read_text, text_of
+from tasks.asking.conversation import Conversation, Heard, after, ask, beside, own_draw, side_by_side
+from tasks.asking.structured import object_of, one_of, read_object, read_passage, text_of
 from tasks.measures.text import copied_share
 from tasks.methods.artefact import Kind, code_likeness, kind_of, table_likeness, unfenced
 from tasks.methods.method import Method
@@ -20,7 +20,7 @@ INSTRUCT: dict[Kind, str] = {
     "passage": "Above stands a passage. Write the task that it answers, for an expert who has not seen it: a demanding "
     "question or assignment, so exact that a good answer has to say what the passage says.",
 }
-ALONE = (
+UNAIDED = (
     " The task must be hard, must be understood by itself, and must not quote the solution. "
     'Answer as JSON: {"task": "..."}.'
 )
@@ -44,17 +44,20 @@ class Backtranslate(Method):
 
     Source: phi-4, arXiv:2412.08905, instruction reversal: from code to an instruction, kept if code regenerated from it
     is like the first. Differs: tables and passages too; the paper gives neither prompts nor the measure of likeness.
+    Ours tells whether the artefact was written again (``code_likeness``); nothing is run, so it cannot tell what is
+    right.
     """
 
     kind: Literal["backtranslate"] = "backtranslate"
+    holds_anchor: ClassVar[bool] = True
     artefact: Annotated[
         Kind | Literal["auto"], Field(description="what anchors are; auto tells each by simple rules")
     ] = "auto"
     draws: Annotated[int, Field(ge=1, le=16, description="tasks sampled per anchor; each that passes is a record")] = 1
     attempts: Annotated[int, Field(ge=1, le=16, description="how often a task is tried until one answer passes")] = 2
     least: Annotated[
-        float, Field(gt=0, le=1, description="likeness from which an answer passes, of code and tables")
-    ] = 0.7
+        float, Field(gt=0, le=1, description="likeness from which an answer passes, of tables and code but Python")
+    ] = 0.9
 
     @property
     def max_requests(self) -> int:
@@ -112,16 +115,26 @@ def tell_apart(anchor: Anchor, heard: list[Heard[str] | Drop]) -> tuple[list[Hea
     for draw, task in enumerate(heard):
         if isinstance(task, Drop):
             drops.append(task)
-        elif copied_share(anchor.text, task.value) > MOST_QUOTED or " ".join(anchor.text.split()) in task.value:
+        elif quotes(task.value, anchor.text):
             drops.append(Drop(anchor.anchor_id, f"task {draw}", "gives_away", task.request_id))
         elif tasks.setdefault(task.value, task) is not task:
             drops.append(Drop(anchor.anchor_id, f"task {draw}", "repeat", task.request_id))
     return list(tasks.values()), drops
 
 
+def quotes(task: str, solution: str) -> bool:
+    """Tell whether a task holds all of its solution, or too much of it; white space makes no difference.
+
+    >>> quotes("Write this:\\n  x = 1", "x =  1"), quotes("Bind x to one.", "x = 1")
+    (True, False)
+    """
+    whole = " ".join(solution.split()) in " ".join(task.split())
+    return whole or copied_share(solution, task) > MOST_QUOTED
+
+
 def ask_task(anchor: Anchor, kind: Kind, draw: int) -> Request:
     """Ask for the task that an artefact solves."""
-    prompt = after(anchor.text, INSTRUCT[kind] + ALONE, anchor.title)
+    prompt = after(anchor.text, INSTRUCT[kind] + UNAIDED, anchor.title)
     return Request(prompt, facet=f"task {draw}", json_schema=object_of(task=text_of(1500)), draw=draw)
 
 
@@ -132,7 +145,7 @@ def ask_answer(anchor: Anchor, kind: Kind, task: str, facet: str, attempt: int) 
 
 def ask_verdict(anchor: Anchor, answer: str, facet: str) -> Request:
     """Ask whether an answer says what the passage says."""
-    prompt = after(f"{anchor.text}\n\n---\n\n{answer}", COMPARE, anchor.title)
+    prompt = beside(anchor, answer, COMPARE)
     schema = object_of(reason=text_of(200), verdict=one_of("different", "partly", "same"))
     return Request(prompt, facet=facet, json_schema=schema, greedy=True)
 
@@ -140,10 +153,10 @@ def ask_verdict(anchor: Anchor, answer: str, facet: str) -> Request:
 def read_task(text: str) -> str | None:
     """Return the task of a reply; None if it holds none.
 
-    >>> read_task('{"task": "Add two  numbers."}'), read_task("Add two numbers.") is None
+    >>> read_task('{"task": "Add two numbers. "}'), read_task("Add two numbers.") is None
     ('Add two numbers.', True)
     """
-    return read_text((read_object(text) or {}).get("task"))
+    return read_passage((read_object(text) or {}).get("task"))
 
 
 def read_verdict(text: str) -> str | None:

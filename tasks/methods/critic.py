@@ -6,8 +6,9 @@ from pydantic import Field
 
 from schemas.recipe import Parameters
 from schemas.rows import Anchor, Drop, Outcome, Record, Request
-from tasks.asking.conversation import Conversation, after, ask, side_by_side
+from tasks.asking.conversation import Conversation, ask, beside, side_by_side
 from tasks.asking.structured import list_of, object_of, read_number, read_object, read_texts, text_of, whole_number
+from tasks.methods.method import without_repeats
 
 RUBRIC = (
     "5: correct by the source, clear, complete and worth reading by itself; "
@@ -81,18 +82,13 @@ class Critic(Parameters):
 def revise_all(anchor: Anchor, outcome: Outcome, critic: Critic) -> Conversation[Outcome]:
     """Return an anchor's outcome with its records revised, side by side; those that become one text are one record."""
     revised = yield from side_by_side([critic.revise(anchor, record) for record in outcome.records])
-    kept: dict[str, Record] = {}
-    drops = list(outcome.drops)
-    for record, lost in revised:
-        drops += lost
-        if kept.setdefault(record.text, record) is not record:
-            drops += [Drop(anchor.anchor_id, record.facet, "repeat", reply) for reply in record.request_ids]
-    return Outcome(list(kept.values()), drops)
+    drops = outcome.drops + [drop for _, lost in revised for drop in lost]
+    return without_repeats(Outcome([record for record, _ in revised], drops))
 
 
 def ask_critique(anchor: Anchor, draft: Record, rubric: str, turn: int) -> Request:
     """Ask what is wrong with a draft."""
-    prompt = after(f"{anchor.text}\n\n---\n\n{draft.text}", CRITICISE.format(rubric=rubric), anchor.title)
+    prompt = beside(anchor, draft.text, CRITICISE.format(rubric=rubric))
     schema = object_of(problems=list_of(text_of(200), 0, MAX_PROBLEMS), score=whole_number(1, 5))
     return Request(prompt, facet=f"critique {turn} {draft.facet}", json_schema=schema, greedy=True)
 
@@ -100,7 +96,7 @@ def ask_critique(anchor: Anchor, draft: Record, rubric: str, turn: int) -> Reque
 def ask_revision(anchor: Anchor, draft: Record, problems: list[str], turn: int) -> Request:
     """Ask for a draft without some problems."""
     listed = "\n".join(f"- {problem}" for problem in problems)
-    prompt = after(f"{anchor.text}\n\n---\n\n{draft.text}", REVISE.format(problems=listed), anchor.title)
+    prompt = beside(anchor, draft.text, REVISE.format(problems=listed))
     return Request(prompt, facet=f"revision {turn} {draft.facet}")
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 from tasks.asking.conversation import after, ask
-from tasks.asking.structured import list_of, object_of, read_object, read_text, text_of
+from tasks.asking.structured import list_of, object_of, read_object, read_passage, read_texts, text_of
 from tasks.methods.method import Method, keep_finished
 
 LIST_ENTITIES = (
@@ -21,6 +21,8 @@ RELATE = (
     "Using only the text above, explain {names} one after the other as it presents them, "
     "then discuss how they bear on each other there."
 )
+
+SUMMARY_CHARS, ENTITY_CHARS = 600, 60
 
 _ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\S)")
 _POSSESSIVE = re.compile(r"['\u2019](?:s\b)?(?=\s|$)")
@@ -71,7 +73,7 @@ class EntiGraph(Method):
 
 def ask_entities(anchor: Anchor, max_entities: int) -> Request:
     """Ask for summary and entities as JSON; the schema bounds them, so that they fit into a reply."""
-    schema = object_of(summary=text_of(1000), entities=list_of(text_of(60), 2, max_entities))
+    schema = object_of(summary=text_of(SUMMARY_CHARS), entities=list_of(text_of(ENTITY_CHARS), 2, max_entities))
     return Request(after(anchor.text, LIST_ENTITIES, anchor.title), facet="entities", json_schema=schema)
 
 
@@ -92,10 +94,10 @@ def read_entities(text: str) -> Listed | None:
     True
     """
     found = read_object(text) or {}
-    summary, listed = read_text(found.get("summary")), found.get("entities")
-    if summary is None or not isinstance(listed, list):
+    summary, listed = read_passage(found.get("summary")), read_texts(found.get("entities"), most_chars=4 * ENTITY_CHARS)
+    if summary is None or listed is None:
         return None
-    names = [name for name in map(read_text, listed) if name and "|" not in name]
+    names = [name for name in listed if "|" not in name]
     return Listed(summary, list({_same(name): name for name in reversed(names)}.values())[::-1])
 
 

@@ -12,7 +12,7 @@ from tasks.asking.chunks import Chunk, ChunkTokens, MaxChunks, cut_anchor, last_
 from tasks.asking.conversation import Conversation, after, ask, side_by_side
 from tasks.filters.fidelity import Fidelity
 from tasks.filters.filter import sift
-from tasks.methods.method import Method
+from tasks.methods.method import Method, without_repeats
 from tasks.methods.stitching import stitch
 
 STYLES = {
@@ -89,8 +89,8 @@ class K2Rephrase(Method):
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         chunks, over = cut_anchor(anchor, self.chunk_tokens, self.max_chunks)
         told = yield from side_by_side([self._tell(anchor, chunks, voice) for voice in draw_voices(self.rewrites, rng)])
-        outcome = _without_repeats(anchor, told)
-        outcome.drops.extend(over)
+        drops = [drop for one in told for drop in one.drops]
+        outcome = without_repeats(Outcome([record for one in told for record in one.records], drops + over))
         if not self.verify:
             return outcome
         used = "".join(chunk.text + chunk.space for chunk in chunks).removesuffix(chunks[-1].space)
@@ -136,13 +136,3 @@ def ask_version(anchor: Anchor, chunk: Chunk, voice: Voice, seen: str = "") -> R
 def _unfinished(anchor: Anchor, voice: Voice, replies: Sequence[str]) -> list[Drop]:
     """Return the drops of replies whose version came to no end."""
     return [Drop(anchor.anchor_id, voice.facet, "unfinished", reply) for reply in replies]
-
-
-def _without_repeats(anchor: Anchor, told: Sequence[Outcome]) -> Outcome:
-    """Return what came of all versions; one that says what another has said is dropped as a ``repeat``."""
-    records: dict[str, Record] = {}
-    drops = [drop for one in told for drop in one.drops]
-    for record in (record for one in told for record in one.records):
-        if records.setdefault(record.text, record) is not record:
-            drops += [Drop(anchor.anchor_id, record.facet, "repeat", reply) for reply in record.request_ids]
-    return Outcome(list(records.values()), drops)

@@ -17,10 +17,12 @@ class Method(Parameters):
     Attributes:
         kind: The tag it has in recipes, in the registry and in the README.
         tunes_generator: True if it trains its own generator from the start checkpoint first.
+        holds_anchor: True if its records hold the anchor itself, which nobody is to write anew.
     """
 
     kind: str
     tunes_generator: ClassVar[bool] = False
+    holds_anchor: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -70,6 +72,20 @@ def keep_finished(
             outcome.records.append(Record(anchor.anchor_id, method.kind, request.facet, text, (answer.request_id,)))
         texts.add(text)
     return outcome
+
+
+def without_repeats(outcome: Outcome) -> Outcome:
+    """Return what came of an anchor with each text once; the replies of a record that says it again are ``repeat``.
+
+    Records that one and the same reply has made alike are one, and nothing is dropped.
+    """
+    records: dict[str, Record] = {}
+    drops = list(outcome.drops)
+    for record in outcome.records:
+        kept = records.setdefault(record.text, record)
+        again = [reply for reply in record.request_ids if reply not in kept.request_ids]
+        drops += [Drop(record.anchor_id, record.facet, "repeat", reply) for reply in again]
+    return Outcome(list(records.values()), drops)
 
 
 def each_once(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -50,10 +50,10 @@ class Reformulate(Method):
     """Pairs of genre and audience for this anchor first, one reformulation each, and a judge of what has been kept.
 
     Source: Hao et al. 2025 (MGA), arXiv:2502.04235, with its "limited consistency": variation is wanted, losing the
-    core or contradicting it is not. The paper keeps 3 of 5 and more, having found that stricter judging costs
-    diversity and that with laxer judging training collapses. Differs: one generator does all three steps, where the
-    paper tunes small models for them; the judge is the filter ``judge`` with a rubric of our own. A pair that differs
-    from another in case alone is the same.
+    core or contradicting it is not. The paper keeps 3 of 5 and more throughout; what it varies is the prompt that
+    reformulates: a strict one costs diversity, and with a relaxed one training collapses. Differs: one generator does
+    all three steps, where the paper tunes small models for them; the judge is the filter ``judge`` with a rubric of our
+    own. A pair that differs from another in case alone is the same.
     """
 
     kind: Literal["reformulate"] = "reformulate"
@@ -86,7 +86,7 @@ class Reformulate(Method):
 
 
 def ask_pairs(anchor: Anchor, most: int) -> Request:
-    """Ask for pairs as JSON; the schema bounds them: the default takes some 220 tokens."""
+    """Ask for pairs as JSON; the schema bounds them: 240 tokens at most by default."""
     pair = object_schema({"genre": text_of(PART_CHARS), "audience": text_of(PART_CHARS)})
     wish = PLAN.format(most=most)
     schema = object_of(pairs=list_of(pair, 1, most))

@@ -1,14 +1,14 @@
 """The same content in other styles."""
 
 from random import Random
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from schemas.rows import Anchor, Outcome, Request, Rounds
 from tasks.asking.chunks import Chunk, ChunkTokens, MaxChunks, cut_anchor
 from tasks.asking.conversation import after
-from tasks.methods.method import Method, keep_finished
+from tasks.methods.method import Method, each_once, keep_finished
 
 Style = Literal["easy", "medium", "hard", "qa"]
 
@@ -29,18 +29,13 @@ class Rephrase(Method):
     """
 
     kind: Literal["rephrase"] = "rephrase"
-    styles: Annotated[tuple[Style, ...], Field(min_length=1, description="one record per style and chunk at most")] = (
-        "easy",
-        "medium",
-        "hard",
-        "qa",
-    )
+    styles: Annotated[
+        tuple[Style, ...],
+        Field(min_length=1, description="one record per style and chunk at most"),
+        AfterValidator(each_once),
+    ] = ("easy", "medium", "hard", "qa")
     chunk_tokens: ChunkTokens = 300
     max_chunks: MaxChunks = 4
-
-    def model_post_init(self, _context: Any) -> None:
-        if len(set(self.styles)) < len(self.styles):
-            raise ValueError("styles name one twice; each may be named once")
 
     @property
     def max_requests(self) -> int:

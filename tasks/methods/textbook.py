@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from schemas.rows import Anchor, Drop, Message, Outcome, Request, Rounds
-from tasks.asking.conversation import after, ask
+from tasks.asking.conversation import after, ask, own_draw
 from tasks.asking.structured import list_of, object_of, object_schema, read_object, read_text, read_texts, text_of
 from tasks.methods.method import Method, keep_finished
 
@@ -34,7 +34,6 @@ EXERCISE = (
 )
 
 TOPIC_CHARS = 80
-DRAWS = 2**31
 
 
 class Chapter(NamedTuple):
@@ -74,13 +73,13 @@ class Textbook(Method):
         if isinstance(listed, Drop):
             return Outcome(drops=[listed])
         chapters = [one._replace(skills=one.skills[: self.max_exercises]) for one in listed.value[: self.max_chapters]]
-        asked = [request for chapter in chapters for request in ask_to_teach(chapter, rng)]
+        asked = [request for chapter in chapters for request in ask_to_teach(anchor, chapter)]
         answers = yield asked
         return keep_finished(self, anchor, asked, answers)
 
 
 def ask_chapters(anchor: Anchor, most: int, skills: int) -> Request:
-    """Ask for topics, audiences and skills as JSON; the schema bounds them: the default takes some 250 tokens."""
+    """Ask for topics, audiences and skills as JSON; the schema bounds them: 280 tokens at most by default."""
     skill, short = text_of(TOPIC_CHARS), text_of(TOPIC_CHARS)
     chapter = object_schema({"topic": short, "audience": short, "skills": list_of(skill, 1, skills)})
     schema = object_of(chapters=list_of(chapter, 1, most))
@@ -88,10 +87,10 @@ def ask_chapters(anchor: Anchor, most: int, skills: int) -> Request:
     return Request(after(anchor.text, wish, anchor.title), facet="chapters", json_schema=schema)
 
 
-def ask_to_teach(chapter: Chapter, rng: Random) -> list[Request]:
-    """Ask for a chapter and its exercises; two documents may lead to one prompt, and draws tell their replies apart."""
-    exercises = [ask_exercise(chapter, skill, rng.randrange(DRAWS)) for skill in chapter.skills]
-    return [ask_chapter(chapter, rng.randrange(DRAWS)), *exercises]
+def ask_to_teach(anchor: Anchor, chapter: Chapter) -> list[Request]:
+    """Ask for a chapter and its exercises; no two prompts of an anchor are alike, so one draw of its own will do."""
+    draw = own_draw(anchor, 0)
+    return [ask_chapter(chapter, draw), *(ask_exercise(chapter, skill, draw) for skill in chapter.skills)]
 
 
 def ask_chapter(chapter: Chapter, draw: int) -> Request:

@@ -19,8 +19,8 @@ def require_generator(
     """Refuse a generator that cannot be.
 
     Raises:
-        BadInput: The profile's servers need the name of a model, the method cannot use one, or its own generator, which
-            only continues documents, would have to judge.
+        BadInput: The profile's servers need the name of a model, the method cannot use one, its own generator, which
+            only continues documents, would have to judge, or a critic would write the anchors anew.
     """
     fitting = ", ".join(sorted(kind for kind, known in METHODS.items() if not getattr(known, "tunes_generator", False)))
     if served_model and method.tunes_generator:
@@ -36,6 +36,12 @@ def require_generator(
             f"generating by {method.kind} with {', '.join(asking)}: the generator that {method.kind} tunes continues "
             f"documents and follows no instruction, so it is no judge; filters that ask nothing are {silent}, methods "
             f"with a generator that can judge {fitting}. Leave {' and '.join(asking)} out, or set method.kind to one."
+        )
+    if method.holds_anchor and critic:
+        raise BadInput(
+            f"generating by {method.kind} with critic: the records of {method.kind} hold the anchor as it is, and a "
+            "critic would write it anew; filters, which only keep or drop, are allowed. Leave critic out, or set "
+            "method.kind to another method."
         )
     if isinstance(place.serving, Servers) and not served_model:
         raise BadInput(

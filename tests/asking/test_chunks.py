@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from schemas.rows import Anchor, Drop
@@ -10,11 +10,12 @@ from tasks.asking.chunks import cut_anchor, estimate_tokens, last_tokens, split_
 from tasks.models.start import make_tokenizer
 
 texts = st.text() | st.text(alphabet='aB c.\n!"\u3002\u6210\u00e91', max_size=120)
-sizes = st.integers(3, 40)
+sizes = st.integers(4, 40)
 
 
 @settings(deadline=None, max_examples=200)
 @given(texts, sizes)
+@example("1\n \u6210\n\n\u6210\u6210", 5)
 def test_chunks_cover_a_text_once_in_order_and_none_is_too_long_or_blank(text: str, max_tokens: int) -> None:
     chunks = split_text(text, max_tokens)
 

@@ -79,6 +79,10 @@ def test_a_record_without_a_question_is_refused_at_no_cost() -> None:
         ("Intro.\nQuestion: What\nis it?\nAnswer: A mill\nby a river.", ("What is it?", "A mill by a river.")),
         ("Q: 2 + 2?\nA: 4\nQ: 3 + 3?\nA: 6", ("2 + 2?", "4")),
         ("1. **Question:** Who?\n   **Answer:** Ada.", ("Who?", "Ada.")),
+        ("Question: Capital?\nA: Paris\nB: Rome\nAnswer: Rome", ("Capital? A: Paris B: Rome", "Rome")),
+        ("Q1. Who?\nA1. Ada.\nQ2. Where?\nA2. Ulm.", ("Who?", "Ada.")),
+        ("**Question 1.** How long?\n**Answer 1)** a 5.5 km walk", ("How long?", "a 5.5 km walk")),
+        ("Q: How long?\nA:\na 5.5 km walk", ("How long?", "a 5.5 km walk")),
     ],
 )
 def test_the_first_question_and_its_answer_are_found(text: str, pair: tuple[str, str]) -> None:
@@ -94,7 +98,8 @@ def test_whatever_a_text_is_both_parts_of_what_is_found_say_something(text: str)
 
 
 def test_different_numbers_do_not_agree() -> None:
-    assert len({normalised(text) for text in ("4", "14", "-4", "0.4", "4 kg", "1,200", "1.200")}) == 7
+    assert len({normalised(text) for text in ("4", "14", "-4", ".4", "0.4", "4 kg", "1,200", "1.200")}) == 8
+    assert normalised("\u22124") == normalised("**-4.**")
 
 
 @pytest.mark.parametrize("spoil", [malformed.broken, malformed.spoiled])

@@ -3,6 +3,8 @@ import gzip
 import polars as pl
 import pytest
 
+from schemas.rows import Anchor
+from tasks.asking.chunks import cut_anchor
 from tasks.measures.diversity import (
     common_opening,
     compression_ratio,
@@ -82,6 +84,14 @@ def test_what_stands_after_a_facets_name_is_no_facet_and_rare_facets_are_looked_
     assert (found.value, opening) == (0.25, "chapter: Once upon a time")
     assert facet_opening(series(*texts), series(*map(str, range(40)))) == (found, "Once upon a time")
     assert facet_opening(series(*texts[:19]), series(*["faq"] * 19))[0].value is None
+
+
+def test_the_chunks_of_a_style_are_one_facet() -> None:
+    chunks = [f"easy{chunk.part}" for chunk in cut_anchor(Anchor("The mill grinds rye. " * 2000), 80, 1000)[0]]
+    texts = ["Once upon a time"] * len(chunks)
+
+    assert len(set(chunks)) == len(chunks) > 20
+    assert facet_opening(series(*texts), series(*chunks))[1] == "easy: Once upon a time"
 
 
 def test_duplicates_differ_only_in_case_and_spaces() -> None:

@@ -112,6 +112,8 @@ def test_tables_are_the_same_whatever_their_layout() -> None:
         (ANCHOR.text, "passage"),
         ("If it rains, the mill stands still.\nFor rye it is too wet.\nNobody comes.", "passage"),
         ("# The mill\n\nIt grinds rye.\n\nIt stands by the river.", "passage"),
+        ("There the mill stood;\nnobody came to it;\nrye was not sown;\nthe river ran dry.", "passage"),
+        ("x = 1;\ny[0] = f(x);\ng(x, y);", "code"),
         ("", "passage"),
     ],
 )
@@ -120,12 +122,72 @@ def test_kinds_are_told_by_simple_rules(text: str, kind: str) -> None:
 
 
 def test_likeness_falls_with_what_differs() -> None:
-    renamed = CODE.text.replace("rye", "sacks")
+    java = "static int total(int[] sacks) {\n  return Arrays.stream(sacks).sum();\n}"
 
-    assert code_likeness(CODE.text, CODE.text) == 1
-    assert 0 < code_likeness(CODE.text, renamed) < 1
+    assert code_likeness(java, java) == 1
+    assert 0.5 < code_likeness(java, java.replace("sacks", "rye")) < 0.9
     assert code_likeness(CODE.text, "") == code_likeness("", "") == table_likeness("", "") == 0
     assert table_likeness(TABLE.text, TABLE.text.replace("7", "8")) == pytest.approx(2 / 3)
+
+
+LOOP = """def total(rye, least=0):
+    found = 0
+    for town, sacks in rye.items():
+        if len(sacks) - 1 > least:
+            found += sum(one for one in sacks)
+    return found
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("found", "result"),
+        ("town, sacks in", "_, sacks in"),
+        ("one", "n"),
+        ("(rye, least=0)", "(rye: dict, least: int = 0) -> int"),
+        ("    found = 0\n", '    """Sum up."""\n    found = (0)  # none yet\n'),
+    ],
+)
+def test_python_is_the_same_whatever_its_docstrings_annotations_layout_and_names_of_locals(old: str, new: str) -> None:
+    assert code_likeness(LOOP, LOOP.replace(old, new)) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("found +=", "found -="),
+        ("len(sacks) - 1", "len(sacks)"),
+        ("found = 0", "found = 0.0"),
+        ("least=0", "least=True"),
+        ("(rye, least", "(oats, least"),
+        ("def total", "def add"),
+        ("rye.items", "rye.values"),
+        ("    return found", "    return least"),
+        ("(one for one in sacks)", "(town for one in sacks)"),
+        (LOOP, ""),
+        (LOOP, f"Here it is:\n{LOOP}"),
+    ],
+)
+def test_python_that_does_anything_else_or_is_called_otherwise_is_not_the_same(old: str, new: str) -> None:
+    assert code_likeness(LOOP, LOOP.replace(old, new)) == 0
+
+
+def test_locals_of_nested_functions_and_lambdas_may_have_other_names_but_not_each_others() -> None:
+    nested = "def f(a):\n  B = a\n  def g(c):\n    return lambda D: B + c - D\n  return g"
+
+    assert code_likeness(nested, nested.replace("D", "day").replace("B", "A").replace("g", "inner")) == 1
+    assert code_likeness(nested, nested.replace("B + c", "c + B")) == 0
+    assert code_likeness(nested, nested.replace("- D", "- a")) == 0
+
+
+def test_a_task_keeps_its_lines_and_one_that_quotes_its_solution_in_other_lines_gives_it_away() -> None:
+    example = "Write total(rye).\n\n    >>> total({})\n    0"
+    assert play(Backtranslate(), CODE, saying(CODE.text, task=example))[1].records[0].text.startswith(f"{example}\n\n")
+
+    quoting = "Write this:\n" + CODE.text.replace("    ", "\t")
+    (drop,) = play(Backtranslate(), CODE, saying(task=quoting))[1].drops
+    assert drop.reason == "gives_away"
 
 
 @pytest.mark.parametrize(

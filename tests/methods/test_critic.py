@@ -8,6 +8,7 @@ from schemas.rows import Answer, Drop, Outcome, Record, Request
 from tasks.filters import Judge
 from tasks.methods import METHODS, Method, Rephrase
 from tasks.methods.critic import Critic, ask_critique, read_critique
+from tasks.methods.method import without_repeats
 from tasks.methods.pipeline import Pipeline, read_pipeline
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, hold, make_reply, prompt, say
@@ -126,6 +127,12 @@ def test_records_that_become_the_same_text_are_one() -> None:
     assert outcome.drops == [Drop(ANCHOR.anchor_id, "hard", "repeat", "q5")]
 
 
+def test_a_reply_that_made_two_records_alike_is_in_one_and_no_drop() -> None:
+    one, other = (Record(ANCHOR.anchor_id, "rephrase", facet, "The same.", ("q5",)) for facet in ("easy", "hard"))
+
+    assert without_repeats(Outcome([one, other])) == Outcome([one])
+
+
 def test_filters_see_what_the_critic_left() -> None:
     pipeline = Pipeline(EASY, (Judge(least=5),), Critic())
 
@@ -146,7 +153,7 @@ def test_around_any_method_no_malformed_reply_raises_and_no_draft_is_lost_to_the
     method: Method, spoil: Any
 ) -> None:
     drafts = {record.facet for record in play_method(method)[1].records}
-    for variant in range(malformed.NUMBER if method.kind == "sbp" else 8):
+    for variant in range(24):
 
         def answer(request: Request, number: int, variant: int = variant) -> Answer:
             if request.facet.startswith(("critique", "revision")):

@@ -123,6 +123,13 @@ def test_entities_that_differ_in_case_space_article_or_possessive_are_one() -> N
     assert listed.entities == ["Ada Lovelace", "the Straße", "Ada's engine", "The", "x"]
 
 
+def test_a_summary_keeps_its_lines_and_an_entity_of_thousands_of_characters_is_none() -> None:
+    found = {"summary": "On:\n- Ada\n- rye", "entities": ["Ada", "x" * 5000, "rye"]}
+    listed = read_entities(json.dumps(found))
+
+    assert listed == ("On:\n- Ada\n- rye", ["Ada", "rye"])
+
+
 def test_what_is_drawn_depends_on_the_seed_and_the_anchor_alone() -> None:
     method, many = EntiGraph(), listing(*"abcdefghijkl")
 

@@ -142,13 +142,13 @@ def test_a_chunk_whose_reply_cannot_be_used_ends_its_version_and_no_other(
 
     asked, outcome = play(plain(rewrites=2, chunk_tokens=80), LONG, failing)
     chunks = len(play(plain(chunk_tokens=80), LONG, copying)[0])
-    first, second = (request.facet.removesuffix(f" 1/{chunks}") for request in asked[:2])
+    first, second = (request.facet.removesuffix(f": 1/{chunks}") for request in asked[:2])
 
     assert len(asked) == chunks + 3
     assert [record.facet for record in outcome.records] == [second]
     assert len(outcome.records[0].request_ids) == chunks
     assert outcome.drops == [
-        Drop(LONG.anchor_id, f"{first} 3/{chunks}", reason, "q4"),
+        Drop(LONG.anchor_id, f"{first}: 3/{chunks}", reason, "q4"),
         Drop(LONG.anchor_id, first, "unfinished", "q0"),
         Drop(LONG.anchor_id, first, "unfinished", "q2"),
     ]

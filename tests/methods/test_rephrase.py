@@ -44,7 +44,7 @@ def test_a_style_that_is_not_known_or_no_style_is_refused() -> None:
 
 
 def test_a_style_that_is_named_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="styles name one twice; each may be named once"):
+    with pytest.raises(ValidationError, match="easy is named twice; each may be named once"):
         Rephrase(styles=("easy", "hard", "easy"))
 
 
@@ -55,7 +55,7 @@ def test_a_longer_text_is_rewritten_chunk_by_chunk_each_in_every_style() -> None
 
     assert chunks > 5
     assert "\n\n".join(texts) == LONG.text
-    facets = [f"{style} {number}/{chunks}" for number in (1, 2) for style in ("easy", "qa")]
+    facets = [f"{style}: {number}/{chunks}" for number in (1, 2) for style in ("easy", "qa")]
     assert [request.facet for request in asked[:4]] == facets
     assert [record.facet for record in outcome.records] == [request.facet for request in asked]
     assert outcome.drops == []
