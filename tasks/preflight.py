@@ -33,8 +33,8 @@ PROBES = 8
 WHOLE = 2
 """Anchors among them that are worked on to their end: what later rounds ask and get is known from nothing else."""
 
-UNFINISHED = ("unjudged", "unfinished", "rejected", "malformed", "cut_off", "empty", "echo", "deadline")
-"""Reasons of drops that are no judgement of a text: the generator did not do what a later round asks."""
+FOLLOWING = {"repeat", "unfinished", "unsolved", "over_limit"}
+"""Reasons of drops that only follow from another drop, or say nothing of the generator."""
 
 ADVICE = {
     "cut_off": "Raise sampling.max_tokens, or choose a model that comes to an end",
@@ -190,9 +190,10 @@ def reason_not_usable(anchor: Anchor, request: Request, answer: Answer) -> str:
 
 
 def _require_records(recipe: Recipe, outcomes: list[Outcome]) -> None:
-    """Refuse a recipe whose whole anchors gave no record, and not because of what was written: nobody can judge."""
+    """Refuse a recipe whose whole anchors gave no record, not one reply of them for what it says: nobody can judge."""
     drops = Counter(drop.reason for outcome in outcomes for drop in outcome.drops)
-    if any(outcome.records for outcome in outcomes) or 2 * sum(drops[one] for one in UNFINISHED) < drops.total():
+    failures = {"unjudged", "no_critique", *ADVICE}
+    if any(outcome.records for outcome in outcomes) or drops.keys() - failures - FOLLOWING:
         return
     told = ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
     raise ServerError(

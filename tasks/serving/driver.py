@@ -1,7 +1,7 @@
 """The one place that runs methods and inquiries: every anchor steps on its own, and a rerun re-uses what landed."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Protocol
 
@@ -119,6 +119,7 @@ class Driver:
         except StopIteration as end:
             outcome = end.value
             assert isinstance(outcome, Outcome)
+            outcome.drops.extend(untold(outcome, heard))
             return outcome
 
     async def _ask(self, anchor: Anchor, named: dict[str, Request], heard: dict[str, Answer]) -> None:
@@ -156,6 +157,16 @@ def name_request(model: str, revision: str, request: Request, sampling: dict[str
     if request.greedy:
         sampling = sampling | {"temperature": 0.0}
     return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed])
+
+
+def untold(outcome: Outcome, heard: Mapping[str, Answer]) -> list[Drop]:
+    """Return the requests that got no reply and are in no drop of an outcome: a lost verdict, say, beside ``unjudged``.
+
+    Args:
+        heard: An anchor's answers, by request id.
+    """
+    told = {drop.request_id for drop in outcome.drops}
+    return [one for name, one in heard.items() if isinstance(one, Drop) and name not in told]
 
 
 def first_failure(failures: BaseExceptionGroup) -> BaseException:

@@ -23,7 +23,7 @@ def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict
         while True:
             keys = [name_request(recipe.model, recipe.revision, one, sampling, recipe.seed) for one in requests]
             named = list(zip(keys, requests, strict=True))
-            asked |= named
+            asked = dict(named) | asked  # a request that recurs was sent as what it was first
             requests = rounds.send(
                 [replies.get(key) or Drop(anchor.anchor_id, one.facet, "unanswered", key) for key, one in named]
             )

@@ -14,6 +14,7 @@ from tasks.filters import Consistency, Fidelity, Filter, Judge, Novelty, Vote
 from tasks.methods import Backtranslate, EntiGraph, K2Rephrase, Method, Rephrase
 from tasks.methods.critic import Critic
 from tasks.methods.pipeline import Pipeline
+from tasks.serving import Refused
 from tasks.serving.driver import Driver, outcome_rows
 from tasks.serving.pool import Pool
 from tasks.serving.replay import replay
@@ -217,6 +218,27 @@ async def test_a_question_that_comes_up_again_in_a_later_round_is_asked_once_and
         assert all(len(outcome.records) == 1 for outcome in outcomes.values())
         counts.append(model.attempts.total())
     assert counts == [2 * len(ANCHORS), 0]
+
+
+@pytest.mark.parametrize(
+    ("filters", "lost"), [((Judge(),), ["judge easy"]), ((Vote(voters=2),), ["vote 0 easy", "vote 1 easy"])]
+)
+async def test_a_verdict_that_never_came_says_why_beside_the_record_that_it_refused(
+    filters: tuple[Filter, ...], lost: list[str], tmp_path: Path
+) -> None:
+    def silent(request: Request, name: str, _attempt: int) -> str:
+        if request.facet in lost:
+            raise Refused("rejected")
+        return '{"problems": [], "score": 5}' if request.greedy else name
+
+    model = Model(silent)
+    outcomes = await run(drive(Rephrase(styles=("easy",)), filters, model, tmp_path))
+
+    for outcome in outcomes.values():
+        told = [(drop.facet, drop.reason) for drop in outcome.drops]
+        assert (outcome.records, told) == ([], [("easy", "unjudged"), *((facet, "rejected") for facet in lost)])
+    dropped = {drop.request_id for outcome in outcomes.values() for drop in outcome.drops}
+    assert dropped | landed(tmp_path).keys() == model.attempts.keys(), "every request is a reply, or a drop without"
 
 
 def faithful(request: Request, name: str) -> str:
