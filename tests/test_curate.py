@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from schemas.errors import BadInput
+from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Probes
 from schemas.rows import Anchor
 from tasks.judging.corpus import Corpus, examples, look_across
@@ -132,12 +132,28 @@ def test_a_record_that_two_batches_made_of_the_same_replies_is_no_duplicate_of_i
 ) -> None:
     folder, anchors = str(tmp_path / "data"), good_anchors()
     make_world(store, folder, good_texts(), anchors).validate()
-    near = changed(next(iter(good_texts().values())))
-    more = make_world(store, folder, good_texts() | {"near": near}, anchors, seed=1)
+    near = {f"near {word}": changed(good_texts()[f"good {word}"]) for word in range(6)}
+    more = make_world(store, folder, good_texts() | near, anchors, seed=1)
+    ids = {name: record.record_id for name, record in more.records.items()}
 
-    assert set(more.records) == {*good_texts(), "near"}
-    assert more.validate()["success"]
-    assert more.reasons() == {"near": {"near_duplicate"}}  # of its own batch's record, which the earlier one has too
+    assert any(ids[f"near {word}"] < ids[f"good {word}"] for word in range(6)), "of a batch the lowest id would stay"
+    summary = more.validate()
+    assert summary["corpus"]["compared"]["records that an earlier batch kept too"] == 24
+    assert more.reasons() == {name: {"near_duplicate_of_earlier_batch"} for name in near}
+
+
+def test_a_batch_of_near_earlier_records_fails_and_the_error_says_what_lets_it_pass(
+    store: Store, tmp_path: Path
+) -> None:
+    folder, anchors = str(tmp_path / "data"), good_anchors()
+    make_world(store, folder, good_texts(), anchors).validate()
+    again = make_world(store, folder, {name: changed(text) for name, text in good_texts().items()}, anchors, seed=1)
+    with pytest.raises(SuiteFailed, match="near_duplicate_of_earlier_batch") as failure:
+        again.validate()
+    assert HOUSE_FORM.fullmatch(str(failure.value))
+    assert "if the rows are good, curation.among, to leave earlier_batches out" in str(failure.value)
+    again.curation = Curation(among=["batch", "anchors"])
+    assert again.validate()["kept"] == 24
 
 
 def test_rules_that_would_look_for_nothing_are_refused() -> None:
@@ -153,6 +169,7 @@ def test_the_verdict_tells_what_was_compared_and_names_the_evidence(batches: Bat
         "anchors that hold a probe": 0,
         "anchors": 25,
         "earlier batches": 1,
+        "records that an earlier batch kept too": 0,
         "earlier records": 25,
         "records of the batch": 24,
     }
