@@ -87,7 +87,8 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Batches:
 def look(world: World, curation: Curation, folder: str | None = None) -> Corpus:
     records = read_records(world.store, world.batch_id)
     anchors = read_anchors(world.store, "snap")
-    return look_across(world.store, folder or world.folder, world.batch_id, records, anchors, curation)
+    probes = read_probes(curation.probes)
+    return look_across(world.store, folder or world.folder, world.batch_id, records, anchors, probes, curation)
 
 
 def test_each_record_that_repeats_another_or_holds_a_probe_has_its_reason_and_no_other_record_has(
@@ -220,8 +221,9 @@ def test_what_is_not_asked_about_is_not_judged(batches: Batches) -> None:
 def test_the_order_of_records_changes_nothing(batches: Batches) -> None:
     world = batches.second
     records, anchors = read_records(world.store, world.batch_id), read_anchors(world.store, "snap")
+    probes = read_probes(world.curation.probes)
     looks = [
-        look_across(world.store, world.folder, world.batch_id, some, anchors, world.curation)
+        look_across(world.store, world.folder, world.batch_id, some, anchors, probes, world.curation)
         for some in (records, records.reverse(), records.sample(fraction=1, shuffle=True, seed=0))
     ]
     assert looks[0].matches == looks[1].matches == looks[2].matches
@@ -305,10 +307,12 @@ def test_probes_that_cannot_be_read_say_which_and_what_to_do(
     assert name in message
 
 
-def test_a_probe_file_that_is_missing_leaves_the_batch_unjudged(batches: Batches, tmp_path: Path) -> None:
-    unread = Curation(probes=Probes(files=[str(tmp_path / "none.jsonl")]))
+def test_a_probe_file_that_is_missing_is_told_before_anything_is_judged(store: Store, tmp_path: Path) -> None:
+    world = make_world(store, str(tmp_path), good_texts(4), good_anchors(4))
+    world.curation = Curation(probes=Probes(files=[str(tmp_path / "none.jsonl")]))
     with pytest.raises(BadInput, match=r"none\.jsonl"):
-        look(batches.second, unread)
+        world.validate()
+    assert not Path(records_folder(world.folder, world.batch_id)).exists()
 
 
 def test_real_replies_hold_few_questions_about_their_passage_and_never_repeat_each_other(

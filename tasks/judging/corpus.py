@@ -11,7 +11,6 @@ from rensa import RMinHash
 
 from schemas.recipe import Curation, Probes
 from tasks.judging.known_texts import KnownTexts, earlier_batches, known_anchors
-from tasks.judging.probes import read_probes
 from tasks.measures.contamination import find_probes
 from tasks.measures.duplication import Matches, candidates, confirm, repeats, sketch
 from tasks.measures.hashed import HashedTexts, hash_texts
@@ -68,7 +67,13 @@ class Corpus:
 
 
 def look_across(
-    store: Store, folder: str, batch_id: str, records: pl.DataFrame, anchors: pl.DataFrame, curation: Curation
+    store: Store,
+    folder: str,
+    batch_id: str,
+    records: pl.DataFrame,
+    anchors: pl.DataFrame,
+    probes: pl.DataFrame,
+    curation: Curation,
 ) -> Corpus:
     """Return which records hold a probe or are nearly the same as an anchor, an earlier record or one of their batch.
 
@@ -78,14 +83,12 @@ def look_across(
     Args:
         records: Those that have passed all else: record_id, text.
         anchors: All of the snapshot: anchor_id, text, heldout.
-
-    Raises:
-        BadInput: The probes cannot be read.
+        probes: As ``read_probes`` returns them; with no row nothing is looked for in them.
     """
     records = records.select("record_id", "text").sort("record_id")
     corpus = Corpus(records, hash_texts(records["text"]))
-    if curation.probes.files:
-        _look_for_probes(corpus, anchors, curation)
+    if probes.height:
+        _look_for_probes(corpus, anchors, probes, curation.probes)
     if curation.near_duplicates:
         _look_for_near_duplicates(store, folder, batch_id, corpus, anchors, curation)
     return corpus
@@ -104,10 +107,8 @@ def examples(corpus: Corpus) -> list[str]:
     return [_in_words(one) for matches in by_reason.values() for one in matches[:EXAMPLES]]
 
 
-def _look_for_probes(corpus: Corpus, anchors: pl.DataFrame, curation: Curation) -> None:
+def _look_for_probes(corpus: Corpus, anchors: pl.DataFrame, probes: pl.DataFrame, rules: Probes) -> None:
     """Find records that hold a probe, and the anchors that do, since those are trained on as they are."""
-    rules = curation.probes
-    probes = read_probes(rules)
     hashed = hash_texts(probes["text"])
     corpus.found[CONTAMINATED] = set()
     for row, about in _held(corpus.records["text"], corpus.hashed, probes, hashed, rules):
