@@ -196,6 +196,11 @@ CORPUS: Suite = (
 KEPT: Suite = (always("kept", True, "too_few_kept", mostly=0.3),)
 """Asked once every record has been judged: enough is left to train on."""
 
+THRESHOLDS = "the thresholds in schemas/suites.py"
+
+SET_BY = {"near_duplicate_of_earlier_batch": "curation.among, to leave earlier_batches out"}
+"""What else than ``THRESHOLDS`` lets a table pass under a reason, as an error advises it."""
+
 REASONS: dict[str, str] = {
     "no_rows": "There is nothing to judge in an empty table.",
     "unknown_anchor": "A record is made from an anchor of the batch's snapshot.",

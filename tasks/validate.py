@@ -78,7 +78,7 @@ def validate_batch(store: Store, folder: str, batch_id: str, curation: Curation)
     if done := stage_summary(store, batch_id, "validate"):
         return done
     _require_generated(store, batch_id)
-    read_probes(curation.probes)  # what cannot be read is told before minutes of judging
+    probes = read_probes(curation.probes)  # what cannot be read is told before minutes of judging
     recipe = read_recipe(store, batch_id)
     records, anchors = read_records(store, batch_id), read_anchors(store, recipe.snapshot_id)
     rows = record_columns(records, anchors)
@@ -87,7 +87,7 @@ def validate_batch(store: Store, folder: str, batch_id: str, curation: Curation)
         findings = judge.judge("records", rows, "record_id", records_suite(recipe.method["kind"]))
         refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
         passed = records.filter(~pl.col("record_id").is_in(refused))
-        corpus = look_across(store, folder, batch_id, passed, anchors, curation)
+        corpus = look_across(store, folder, batch_id, passed, anchors, probes, curation)
         if asked := tuple(one for one in CORPUS if one.reason in corpus.found):
             findings += judge.judge("corpus", corpus.columns, "record_id", asked)
         write_matches(f"{place}/{MATCHES}", corpus)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from schemas.errors import BadInput
+from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Probes
 from schemas.rows import Anchor
 from tasks.judging.corpus import Corpus, examples, look_across
@@ -87,7 +87,8 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Batches:
 def look(world: World, curation: Curation, folder: str | None = None) -> Corpus:
     records = read_records(world.store, world.batch_id)
     anchors = read_anchors(world.store, "snap")
-    return look_across(world.store, folder or world.folder, world.batch_id, records, anchors, curation)
+    probes = read_probes(curation.probes)
+    return look_across(world.store, folder or world.folder, world.batch_id, records, anchors, probes, curation)
 
 
 def test_each_record_that_repeats_another_or_holds_a_probe_has_its_reason_and_no_other_record_has(
@@ -132,12 +133,28 @@ def test_a_record_that_two_batches_made_of_the_same_replies_is_no_duplicate_of_i
 ) -> None:
     folder, anchors = str(tmp_path / "data"), good_anchors()
     make_world(store, folder, good_texts(), anchors).validate()
-    near = changed(next(iter(good_texts().values())))
-    more = make_world(store, folder, good_texts() | {"near": near}, anchors, seed=1)
+    near = {f"near {word}": changed(good_texts()[f"good {word}"]) for word in range(6)}
+    more = make_world(store, folder, good_texts() | near, anchors, seed=1)
+    ids = {name: record.record_id for name, record in more.records.items()}
 
-    assert set(more.records) == {*good_texts(), "near"}
-    assert more.validate()["success"]
-    assert more.reasons() == {"near": {"near_duplicate"}}  # of its own batch's record, which the earlier one has too
+    assert any(ids[f"near {word}"] < ids[f"good {word}"] for word in range(6)), "of a batch the lowest id would stay"
+    summary = more.validate()
+    assert summary["corpus"]["compared"]["records that an earlier batch kept too"] == 24
+    assert more.reasons() == {name: {"near_duplicate_of_earlier_batch"} for name in near}
+
+
+def test_a_batch_of_near_earlier_records_fails_and_the_error_says_what_lets_it_pass(
+    store: Store, tmp_path: Path
+) -> None:
+    folder, anchors = str(tmp_path / "data"), good_anchors()
+    make_world(store, folder, good_texts(), anchors).validate()
+    again = make_world(store, folder, {name: changed(text) for name, text in good_texts().items()}, anchors, seed=1)
+    with pytest.raises(SuiteFailed, match="near_duplicate_of_earlier_batch") as failure:
+        again.validate()
+    assert HOUSE_FORM.fullmatch(str(failure.value))
+    assert "if the rows are good, curation.among, to leave earlier_batches out" in str(failure.value)
+    again.curation = Curation(among=["batch", "anchors"])
+    assert again.validate()["kept"] == 24
 
 
 def test_rules_that_would_look_for_nothing_are_refused() -> None:
@@ -153,6 +170,7 @@ def test_the_verdict_tells_what_was_compared_and_names_the_evidence(batches: Bat
         "anchors that hold a probe": 0,
         "anchors": 25,
         "earlier batches": 1,
+        "records that an earlier batch kept too": 0,
         "earlier records": 25,
         "records of the batch": 24,
     }
@@ -203,8 +221,9 @@ def test_what_is_not_asked_about_is_not_judged(batches: Batches) -> None:
 def test_the_order_of_records_changes_nothing(batches: Batches) -> None:
     world = batches.second
     records, anchors = read_records(world.store, world.batch_id), read_anchors(world.store, "snap")
+    probes = read_probes(world.curation.probes)
     looks = [
-        look_across(world.store, world.folder, world.batch_id, some, anchors, world.curation)
+        look_across(world.store, world.folder, world.batch_id, some, anchors, probes, world.curation)
         for some in (records, records.reverse(), records.sample(fraction=1, shuffle=True, seed=0))
     ]
     assert looks[0].matches == looks[1].matches == looks[2].matches
@@ -288,10 +307,12 @@ def test_probes_that_cannot_be_read_say_which_and_what_to_do(
     assert name in message
 
 
-def test_a_probe_file_that_is_missing_leaves_the_batch_unjudged(batches: Batches, tmp_path: Path) -> None:
-    unread = Curation(probes=Probes(files=[str(tmp_path / "none.jsonl")]))
+def test_a_probe_file_that_is_missing_is_told_before_anything_is_judged(store: Store, tmp_path: Path) -> None:
+    world = make_world(store, str(tmp_path), good_texts(4), good_anchors(4))
+    world.curation = Curation(probes=Probes(files=[str(tmp_path / "none.jsonl")]))
     with pytest.raises(BadInput, match=r"none\.jsonl"):
-        look(batches.second, unread)
+        world.validate()
+    assert not Path(records_folder(world.folder, world.batch_id)).exists()
 
 
 def test_real_replies_hold_few_questions_about_their_passage_and_never_repeat_each_other(

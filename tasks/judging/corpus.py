@@ -1,7 +1,7 @@
 """What a record is beside all others: near the same as another, or holding a probe. With the evidence."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,7 +11,6 @@ from rensa import RMinHash
 
 from schemas.recipe import Curation, Probes
 from tasks.judging.known_texts import KnownTexts, earlier_batches, known_anchors
-from tasks.judging.probes import read_probes
 from tasks.measures.contamination import find_probes
 from tasks.measures.duplication import Matches, candidates, confirm, repeats, sketch
 from tasks.measures.hashed import HashedTexts, hash_texts
@@ -68,7 +67,13 @@ class Corpus:
 
 
 def look_across(
-    store: Store, folder: str, batch_id: str, records: pl.DataFrame, anchors: pl.DataFrame, curation: Curation
+    store: Store,
+    folder: str,
+    batch_id: str,
+    records: pl.DataFrame,
+    anchors: pl.DataFrame,
+    probes: pl.DataFrame,
+    curation: Curation,
 ) -> Corpus:
     """Return which records hold a probe or are nearly the same as an anchor, an earlier record or one of their batch.
 
@@ -78,14 +83,12 @@ def look_across(
     Args:
         records: Those that have passed all else: record_id, text.
         anchors: All of the snapshot: anchor_id, text, heldout.
-
-    Raises:
-        BadInput: The probes cannot be read.
+        probes: As ``read_probes`` returns them; with no row nothing is looked for in them.
     """
     records = records.select("record_id", "text").sort("record_id")
     corpus = Corpus(records, hash_texts(records["text"]))
-    if curation.probes.files:
-        _look_for_probes(corpus, anchors, curation)
+    if probes.height:
+        _look_for_probes(corpus, anchors, probes, curation.probes)
     if curation.near_duplicates:
         _look_for_near_duplicates(store, folder, batch_id, corpus, anchors, curation)
     return corpus
@@ -104,10 +107,8 @@ def examples(corpus: Corpus) -> list[str]:
     return [_in_words(one) for matches in by_reason.values() for one in matches[:EXAMPLES]]
 
 
-def _look_for_probes(corpus: Corpus, anchors: pl.DataFrame, curation: Curation) -> None:
+def _look_for_probes(corpus: Corpus, anchors: pl.DataFrame, probes: pl.DataFrame, rules: Probes) -> None:
     """Find records that hold a probe, and the anchors that do, since those are trained on as they are."""
-    rules = curation.probes
-    probes = read_probes(rules)
     hashed = hash_texts(probes["text"])
     corpus.found[CONTAMINATED] = set()
     for row, about in _held(corpus.records["text"], corpus.hashed, probes, hashed, rules):
@@ -143,13 +144,7 @@ def _look_for_near_duplicates(
         known = known_anchors(folder, snapshot_id, anchors)
         _compare_with(corpus, OF_ANCHOR, "anchor", known, sketches, least)
     if "earlier_batches" in curation.among:
-        corpus.compared["earlier batches"] = 0
-        own = set(corpus.records["record_id"])
-        for known in earlier_batches(store, folder, batch_id):
-            corpus.compared["earlier batches"] += 1
-            # The same replies make the same record: a recipe with more anchors or a filter has it again, as itself.
-            _compare_with(corpus, OF_EARLIER, "earlier record", known.without(own), sketches, least)
-        corpus.found.setdefault(OF_EARLIER, set())
+        _compare_with_earlier(corpus, earlier_batches(store, folder, batch_id), sketches, least)
     if "batch" in curation.among:
         corpus.compared["records of the batch"] = len(corpus.open_rows)
         found = repeats(corpus.hashed, corpus.open_rows, sketches, least)
@@ -162,15 +157,44 @@ def _snapshot_of(store: Store, batch_id: str) -> str:
     return str(store.query("select snapshot_id from batches where batch_id = ?", batch_id).item())
 
 
-def _compare_with(
-    corpus: Corpus, reason: str, kind: str, known: KnownTexts, sketches: list[RMinHash], least: float
+def _compare_with_earlier(
+    corpus: Corpus, batches: Iterator[KnownTexts], sketches: list[RMinHash], least: float
 ) -> None:
-    """Match the records that are nearly the same as a known text, with the most similar of a part of them."""
+    """Match the records that are nearly the same as one of an earlier batch, but for those that an earlier one kept.
+
+    The same replies make the same record, so a recipe with more anchors or a filter has it again, as itself. Others are
+    compared with it all the same: were it left out there, a near copy with a lower id could take its place.
+    """
+    ids, kept_before = corpus.records["record_id"].to_list(), set[str]()
+    corpus.found[OF_EARLIER], corpus.compared["earlier batches"] = set(), 0
+    for known in batches:
+        corpus.compared["earlier batches"] += 1
+        kept_before |= set(known.ids).intersection(ids)
+        same = {row for row, record_id in enumerate(ids) if record_id in kept_before}
+        _compare_with(corpus, OF_EARLIER, "earlier record", known, sketches, least, same)
+    corpus.compared["records that an earlier batch kept too"] = len(kept_before)
+
+
+def _compare_with(
+    corpus: Corpus,
+    reason: str,
+    kind: str,
+    known: KnownTexts,
+    sketches: list[RMinHash],
+    least: float,
+    left_out: Set[int] = frozenset(),
+) -> None:
+    """Match the records that are nearly the same as a known text, with the most similar of a part of them.
+
+    Args:
+        left_out: Rows that are not compared.
+    """
     corpus.found.setdefault(reason, set())
     corpus.compared[f"{kind}s"] = corpus.compared.get(f"{kind}s", 0) + len(known.ids)
     for begin in range(0, len(known.ids), KNOWN_AT_ONCE):
         some = slice(begin, begin + KNOWN_AT_ONCE)
-        asked = candidates(corpus.hashed, corpus.open_rows, sketches, known.sketches[some], least)
+        rows = [row for row in corpus.open_rows if row not in left_out]
+        asked = candidates(corpus.hashed, rows, sketches, known.sketches[some], least)
         for row, (other, similarity) in _confirmed(corpus.hashed, known, known.ids[some], asked, least).items():
             _match_text(corpus, reason, row, kind, known.name, other, similarity)
 

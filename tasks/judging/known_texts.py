@@ -1,7 +1,7 @@
 """The texts that records must not repeat, anchors and earlier batches, with sketches that are made once."""
 
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import polars as pl
 from rensa import RMinHash
@@ -28,11 +28,6 @@ class KnownTexts:
     ids: list[str]
     sketches: list[RMinHash]
     read: Callable[[list[str]], pl.DataFrame]
-
-    def without(self, ids: Collection[str]) -> "KnownTexts":
-        """Return the same but for some texts."""
-        kept = [number for number, text_id in enumerate(self.ids) if text_id not in ids]
-        return replace(self, ids=[self.ids[one] for one in kept], sketches=[self.sketches[one] for one in kept])
 
 
 def known_anchors(folder: str, snapshot_id: str, anchors: pl.DataFrame) -> KnownTexts:

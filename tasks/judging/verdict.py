@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.errors import SuiteFailed
+from schemas.suites import SET_BY, THRESHOLDS
 from tasks.judging.suite_run import Finding
 from tasks.store.files import exists, read_file, write_file
 
@@ -49,13 +50,15 @@ def require_success(verdict: Verdict, what: str) -> None:
     Raises:
         SuiteFailed: It names every expectation that does not hold, with what was observed.
     """
-    broken = [f"{one['reason']} ({_observed(one)})" for one in verdict.findings if not one["held"]]
+    failed = [one for one in verdict.findings if not one["held"]]
+    broken = [f"{one['reason']} ({_observed(one)})" for one in failed]
     if broken:
+        settings = dict.fromkeys(SET_BY.get(one["reason"], THRESHOLDS) for one in failed)
         raise SuiteFailed(
             f"validating {what}: {len(broken)} of {len(verdict.findings)} expectations do not hold, "
             f"{', '.join(broken)}; all must hold before anything is trained on. "
             f"Read {verdict.folder}/index.html, then change what the text is made from or, if the rows are good, "
-            "the thresholds in schemas/suites.py, and run the same again."
+            f"{' and '.join(settings)}, and run the same again."
         )
 
 

@@ -7,9 +7,9 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
+from tasks.measures.duplication import SHINGLE_WORDS
 from tasks.measures.hashed import HashedTexts, Rows, hash_texts, mix
 
-SHINGLE_WORDS = 5
 TEXTS_AT_ONCE = 20_000
 PAIRS_AT_ONCE = 20_000
 HASH_BITS = 30
@@ -19,7 +19,8 @@ HASH_BITS = 30
 class Shingles:
     """The different word 5-grams of texts, 5 bytes each; a shorter text is one shingle, and a text of no word has none.
 
-    Words are those of ``text.words``: case and punctuation make no difference.
+    Words are those of ``text.words``: case and punctuation make no difference. Made once, it answers millions of pairs
+    of any length; ``duplication.jaccard`` is of few pairs of many texts, which it hashes anew, to all 64 bits.
     """
 
     def __init__(self, texts: Sequence[str]) -> None:

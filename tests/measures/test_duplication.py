@@ -17,6 +17,7 @@ from tasks.measures.duplication import (
     sketch,
 )
 from tasks.measures.hashed import HashedTexts, hash_texts
+from tasks.measures.shingles import Shingles
 from tasks.measures.text import words
 
 Text = list[str]
@@ -135,3 +136,14 @@ def test_in_a_crowd_of_texts_that_are_only_alike_copies_of_the_first_are_still_f
 def test_short_and_empty_texts_are_never_duplicates() -> None:
     assert not found_in(read([[], [], ["a", "b"], ["a", "b"]])).any()
     assert found_in(read([])).size == 0
+
+
+def test_both_ways_to_compare_two_texts_agree_but_for_texts_of_fewer_than_five_words() -> None:
+    rng = Random(0)
+    texts = [" ".join(rng.choices("abc", k=rng.randint(5, 40))) for _ in range(30)]
+    first, second = np.array(list(combinations(range(30), 2))).T
+
+    assert np.array_equal(Shingles(texts).overlaps(first, second), jaccard(hash_texts(pl.Series(texts)), first, second))
+    one, other, short = np.array([0]), np.array([1]), ["a b c"] * 2
+    assert Shingles(short).overlaps(one, other) == 1
+    assert jaccard(hash_texts(pl.Series(short)), one, other) == 0

@@ -94,6 +94,12 @@ def test_a_marker_that_the_anchor_has_itself_is_no_leak() -> None:
     assert not leaks(text, LEAKS, "Every turn begins with <|im_start|>, then the role.")
 
 
+def test_a_letter_may_hope_to_help_and_only_an_assistant_offers_more_of_it() -> None:
+    letter = "Dear Ann, the ferry leaves at noon. I hope this helps. Please let me know if you come. Now, please rest."
+    assert not leaks(letter, LEAKS, ANCHOR)
+    assert leaks("The ferry leaves at noon. Please let me know if you need further assistance.", LEAKS, ANCHOR)
+
+
 def test_speaking_of_the_passage_is_told_from_the_passage_of_a_bill_and_from_an_anchor_that_does_so_itself() -> None:
     assert cites_source("1. The passage highlights the role of rye.")
     assert cites_source("Based on the given text, rye was dear.")
