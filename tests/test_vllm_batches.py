@@ -95,7 +95,7 @@ def generate(store: Store, place: Profile, recipe: Recipe) -> tuple[dict[str, An
 
 
 def recipe_of(method: Method, snapshot_id: str, start_id: str, **more: Any) -> Recipe:
-    made = {"model": "start", "revision": start_id, "sampling": SAMPLING, "max_anchors": 8} | more
+    made = {"model": "start", "revision": start_id, "sampling": SAMPLING, "max_anchors": 5} | more
     return Recipe(method=method.model_dump(mode="json"), snapshot_id=snapshot_id, **made)
 
 
@@ -154,4 +154,5 @@ def test_real_corpora_go_through_a_real_vllm_server_by_every_chat_method(
         asked = play(method)[0]
         assert structured[method.kind] > 0 or not asked[0].json_schema, f"{method.kind} asks for JSON first"
         assert not structured[method.kind] or any(request.json_schema for request in asked)
-    assert {kind: structured[kind] > 0 for kind in FILTERS} == {kind: kind != "novelty" for kind in FILTERS}
+    assert all(structured[kind] > 0 for kind in ("judge", "fidelity", "vote")), structured
+    assert structured["novelty"] == 0  # consistency asks only about texts with a question, which babble seldom has

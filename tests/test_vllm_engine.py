@@ -43,7 +43,7 @@ def make_batch(folder: Path, urls: list[str], max_in_flight: int) -> tuple[pl.Da
         generation=Generation(max_in_flight=max_in_flight, shard_anchors=8),
     )
     store = open_store(place)
-    write_part(store, "a", "1", TEXTS[:8])
+    write_part(store, "a", "1", TEXTS[:14])
     recipe = Recipe(
         method=METHOD.model_dump(mode="json"),
         snapshot_id=make_snapshot(store, {"a": "1"}, heldout_fraction=0),
