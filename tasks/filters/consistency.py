@@ -7,11 +7,11 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from schemas.rows import Anchor, Answer, Record, Reply, Request
-from tasks.asking.conversation import Conversation, after, own_draw, reason_to_drop
+from schemas.rows import Anchor, Record, Request
+from tasks.asking.conversation import Conversation, after, own_draw
 from tasks.asking.structured import object_of, read_object, read_text, text_of
 from tasks.filters.filter import Filter
-from tasks.filters.vote import require_in_order, settle
+from tasks.filters.vote import ask_all, require_in_order, settle
 
 FROM_SOURCE = (
     "Answer this question by the text above: {question}\n"
@@ -66,8 +66,7 @@ class Consistency(Filter):
         if pair is None:
             return "no_question"
         requests = [ask_answer(anchor, record, pair, self.open_book, voter) for voter in range(self.voters)]
-        answers = yield requests
-        votes = [agrees(anchor, pair, *asked) for asked in zip(requests, answers, strict=True)]
+        votes = yield from ask_all(anchor, requests, lambda text: agrees(pair, text))
         return settle(votes, self.least, self.most, "inconsistent")
 
 
@@ -112,11 +111,9 @@ def ask_answer(anchor: Anchor, record: Record, pair: Pair, open_book: bool, vote
     return Request(prompt, facet=f"answer {voter} {record.facet}", json_schema=schema, draw=draw)
 
 
-def agrees(anchor: Anchor, pair: Pair, request: Request, answer: Answer) -> bool | None:
+def agrees(pair: Pair, reply: str) -> bool | None:
     """Return whether a reply gives the pair's answer; None if it gives none that can be read."""
-    if not isinstance(answer, Reply) or reason_to_drop(anchor, request, answer):
-        return None
-    said = read_text((read_object(answer.text) or {}).get("answer"))
+    said = read_text((read_object(reply) or {}).get("answer"))
     return None if said is None else normalised(said) == normalised(pair.answer)
 
 

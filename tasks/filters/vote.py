@@ -1,12 +1,13 @@
 """A majority of sampled verdicts: how many of several voters say yes to a question about a record."""
 
+from collections.abc import Callable
 from random import Random
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.rows import Anchor, Answer, Record, Reply, Request
-from tasks.asking.conversation import Conversation, beside, reason_to_drop
+from schemas.rows import Anchor, Drop, Record, Request
+from tasks.asking.conversation import Conversation, ask, beside, side_by_side
 from tasks.asking.structured import object_of, one_of, read_object, text_of
 from tasks.filters.filter import KEEP, Filter
 
@@ -15,6 +16,8 @@ VOTE = (
     "Above stand a source and a text that was written from it. {question}\n"
     'Answer as JSON: {{"reason": "...", "answer": "yes"}}, the reason in one sentence, the answer yes or no.'
 )
+
+Votes = list[bool | None]
 
 
 class Vote(Filter):
@@ -40,8 +43,7 @@ class Vote(Filter):
 
     def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
         requests = [ask_vote(anchor, record, self.question, voter) for voter in range(self.voters)]
-        answers = yield requests
-        votes = [read(anchor, *asked) for asked in zip(requests, answers, strict=True)]
+        votes = yield from ask_all(anchor, requests, read_vote)
         return settle(votes, self.least, self.most, "outvoted")
 
 
@@ -51,7 +53,7 @@ def require_in_order(least: float, most: float) -> None:
         raise ValueError(f"least is {least:g} and most {most:g}; least must not be above most")
 
 
-def settle(votes: list[bool | None], least: float, most: float, too_few: str) -> str:
+def settle(votes: Votes, least: float, most: float, too_few: str) -> str:
     """Return ``KEEP``, or why a record is refused: for too few of the votes that count, or too many.
 
     Args:
@@ -78,9 +80,10 @@ def ask_vote(anchor: Anchor, record: Record, question: str, voter: int) -> Reque
     return Request(prompt, facet=f"vote {voter} {record.facet}", json_schema=schema, draw=voter)
 
 
-def read(anchor: Anchor, request: Request, answer: Answer) -> bool | None:
-    """Return a voter's verdict; None if none came that can be read."""
-    return None if not isinstance(answer, Reply) or reason_to_drop(anchor, request, answer) else read_vote(answer.text)
+def ask_all(anchor: Anchor, requests: list[Request], read: Callable[[str], bool | None]) -> Conversation[Votes]:
+    """Return what each of several voters says; None for one whose reply never came or cannot be read."""
+    heard = yield from side_by_side([ask(anchor, request, read) for request in requests])
+    return [None if isinstance(one, Drop) else one.value for one in heard]
 
 
 def read_vote(text: str) -> bool | None:

@@ -53,10 +53,6 @@ class EntiGraph(Method):
         pairs, triples = comb(self.max_entities, 2), comb(self.max_entities, 3)
         return 1 + min(self.max_pairs, pairs) + min(self.max_triples, triples)
 
-    @property
-    def max_records(self) -> int:
-        return self.max_requests  # the summary is one
-
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         listed = yield from ask(anchor, ask_entities(anchor, self.max_entities), read_entities)
         if isinstance(listed, Drop):

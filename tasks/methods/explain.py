@@ -54,10 +54,6 @@ class Explain(Method):
     def max_requests(self) -> int:
         return len(self.ways)
 
-    @property
-    def max_records(self) -> int:
-        return self.max_requests
-
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         requests = [ask_explanation(anchor, way) for way in self.ways]
         answers = yield requests

@@ -56,10 +56,6 @@ class Formats(Method):
     def max_requests(self) -> int:
         return len(self.formats)
 
-    @property
-    def max_records(self) -> int:
-        return self.max_requests
-
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         requests = [ask_format(anchor, one) for one in self.formats]
         answers = yield requests

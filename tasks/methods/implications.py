@@ -33,10 +33,6 @@ class Implications(Method):
     def max_requests(self) -> int:
         return self.draws
 
-    @property
-    def max_records(self) -> int:
-        return self.max_requests
-
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         requests = [ask_implications(anchor, draw) for draw in range(self.draws)]
         answers = yield requests

@@ -30,9 +30,9 @@ class Method(Parameters):
         """How many requests one anchor can lead to, in all rounds together."""
 
     @property
-    @abstractmethod
     def max_records(self) -> int:
-        """How many records one anchor can lead to."""
+        """How many records one anchor can lead to: one a request, where a method does not say otherwise."""
+        return self.max_requests
 
     @abstractmethod
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:

@@ -41,10 +41,6 @@ class Rephrase(Method):
     def max_requests(self) -> int:
         return len(self.styles) * self.max_chunks
 
-    @property
-    def max_records(self) -> int:
-        return self.max_requests
-
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         chunks, over = cut_anchor(anchor, self.chunk_tokens, self.max_chunks)
         requests = [ask_rewrite(anchor, chunk, style) for chunk in chunks for style in self.styles]

@@ -56,10 +56,6 @@ class SBP(Method):
     def max_requests(self) -> int:
         return self.draws
 
-    @property
-    def max_records(self) -> int:
-        return self.max_requests
-
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         requests = [Request(ask_related(anchor.text), facet=f"draw {draw}", draw=draw) for draw in range(self.draws)]
         answers = yield requests
