@@ -22,11 +22,11 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.measured import peak_rss_mb, rss_mb
 from benchmarks.measures import VOCABULARY, _word
+from gainloop.curation.corpus import sketched
+from gainloop.measures.contamination import find_probes
+from gainloop.measures.duplication import LEAST_SIMILAR, NUM_HASHES, SHINGLE_WORDS, jaccard, repeats, sketch
+from gainloop.measures.ngrams import HashedTexts, hash_texts
 from schemas.recipe import Probes
-from tasks.judging.known_texts import sketched
-from tasks.measures.contamination import find_probes
-from tasks.measures.duplication import LEAST_SIMILAR, NUM_HASHES, SHINGLE_WORDS, jaccard, repeats, sketch
-from tasks.measures.hashed import HashedTexts, hash_texts
 
 PROBES, PROBE_WORDS = 10_000, 20
 PEER_BANDS = (25, 5)

@@ -24,15 +24,15 @@ PER_ANCHOR = 5
 VOCABULARY = 100_000
 TOKENS = 250
 SECTIONS = {
-    "tasks.measures.batch": ("count_rows", "measure_texts", "measure_delta_i", "measure_curation", "measure_cost"),
-    "tasks.measures.texts": (
+    "gainloop.reports.batch": ("count_rows", "measure_texts", "measure_delta_i", "measure_curation", "measure_cost"),
+    "gainloop.reports.texts": (
         "read_texts",
         "near_duplicates_of",
         "measure_diversity",
         "measure_faithfulness",
         "measure_quality",
     ),
-    "tasks.measures.reading": ("hash_texts", "repeated_words", "take_from_anchors"),
+    "gainloop.reports.evidence": ("hash_texts", "repeated_words", "take_from_anchors"),
 }
 """What is timed, by the module that calls it. ``measure_texts`` and ``read_texts`` hold the time of their parts."""
 
@@ -107,8 +107,8 @@ def measure(folder: Path) -> dict[str, Any]:
     """Measure the batch in a folder, in this process; return seconds of each section, and memory in MB."""
     import polars as pl
 
-    from tasks.measures import batch
-    from tasks.measures.evidence import Evidence
+    from gainloop.reports import batch
+    from gainloop.reports.evidence import Evidence
 
     frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
     num_records = frames["records"].height

@@ -33,7 +33,7 @@ WINDOW_WORDS = 120
 
 def make_vectors(kind: str, num_rows: int, texts: list[str]) -> Any:
     """Return [num_rows, 256] unit vectors."""
-    from tasks.models.embedding import embed_words
+    from gainloop.models.embedding import embed_words
 
     if kind == "text":
         return embed_words(texts, lambda _done, _total: None, WIDTH)
@@ -80,8 +80,8 @@ def measure(kind: str, num_rows: int) -> dict[str, Any]:
     """Pair made-up texts or windows of real ones, in this process; return seconds, recall and memory in MB."""
     import faiss
 
-    from tasks.models import pairing
-    from tasks.models.neighbours import Found, Neighbours, ordered, recall_of
+    from gainloop.models import pairing
+    from gainloop.models.pairing import Found, Neighbours, ordered, recall_of
 
     texts = read_windows(num_rows) if kind == "text" else make_texts(num_rows)
     vectors = make_vectors(kind, num_rows, texts)

@@ -10,18 +10,16 @@ from multiprocessing import get_context
 from statistics import median
 
 from benchmarks.measured import TEXT, Measured, peak_rss_mb, read_flags, rss_mb, show
+from gainloop.methods import Rephrase
+from gainloop.serving.driver import Progress, run_shard
+from gainloop.serving.engine import engine
+from gainloop.store import open_store
+from gainloop.store.batches import plan_batch, replies_folder
+from gainloop.store.replies import compact_replies, read_replies, spans_of
+from gainloop.store.snapshots import PartWriter, insert_snapshot
 from schemas.profile import Generation, Profile, Servers, StorePlace
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor
-from tasks.methods import Rephrase
-from tasks.serving.driver import Progress
-from tasks.serving.engine import engine
-from tasks.serving.shard import run_shard
-from tasks.store import open_store
-from tasks.store.batches import plan_batch, replies_folder
-from tasks.store.parts import PartWriter
-from tasks.store.replies import compact_replies, read_replies, spans_of
-from tasks.store.snapshots import insert_snapshot
 
 PROMPT_CHARACTERS = 300
 SNAPSHOT = "benchmark"

@@ -20,15 +20,15 @@ from random import Random
 from statistics import median
 from typing import Any
 
+from gainloop.methods.entigraph import ask_relation, choose_groups
+from gainloop.models.start import make_model, make_tokenizer
+from gainloop.serving.driver import name_request
+from gainloop.serving.opening import connect_servers, count_cached
+from gainloop.serving.pool import Pool
+from gainloop.serving.vllm import serve_vllm
 from schemas.profile import PROFILES, Generation, LocalVLLM, Servers, load_profile
 from schemas.recipe import NewModel, Sampling
 from schemas.rows import Anchor, Message, Request
-from tasks.methods.entigraph import ask_relation, choose_groups
-from tasks.models.start import make_model, make_tokenizer
-from tasks.serving.driver import name_request
-from tasks.serving.opening import connect_servers, count_cached
-from tasks.serving.pool import Pool
-from tasks.serving.vllm import serve_vllm
 
 ROOT = PROFILES.parent
 NAME = "tiny"

@@ -19,10 +19,10 @@ from rich.console import Console
 
 from flows.__help__ import FlowHelp
 from flows.__lists__ import as_lists
+from gainloop.serving.opening import require_generator
+from schemas.choice import in_words
 from schemas.errors import GainloopError
-from schemas.invalid import in_words
 from schemas.profile import load_profile
-from tasks.serving.choosing import require_generator
 from tasks.stopping import Stop, start_server
 
 if TYPE_CHECKING:  # Prefect takes two seconds, a flow one more: each is imported when it is asked for

@@ -12,17 +12,16 @@ from flows.report import report
 from flows.score import score
 from flows.train import train
 from flows.validate import validate
+from gainloop.curation.probes import read_probes
+from gainloop.filters import AnyFilter
+from gainloop.methods import SBP, AnyMethod
+from gainloop.methods.critic import Critic
+from gainloop.serving.opening import require_generator
+from gainloop.sources import AnySource, PythonDocs
 from schemas.profile import load_profile
 from schemas.recipe import AnyStart, Curation, NewModel, Sampling, Scoring, TrainingPlan
-from tasks.filters import AnyFilter
-from tasks.gate import as_held, why_held
 from tasks.judge import find_judge
-from tasks.judging.probes import read_probes
-from tasks.methods import SBP, AnyMethod
-from tasks.methods.critic import Critic
-from tasks.report import show_report
-from tasks.serving.choosing import require_generator
-from tasks.sources import AnySource, PythonDocs
+from tasks.report import as_held, show_report, why_held
 from tasks.train import prepare_start, require_trainable
 
 

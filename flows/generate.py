@@ -9,19 +9,18 @@ from typing import Annotated
 from prefect import flow, get_run_logger
 from pydantic import Field
 
+from gainloop.filters import AnyFilter
+from gainloop.methods import SBP, AnyMethod
+from gainloop.methods.critic import Critic
+from gainloop.serving.opening import require_generator, served
+from gainloop.store import open_store
+from gainloop.store.batches import only_writer
+from gainloop.store.checkpoints import checkpoint_folder
+from gainloop.store.snapshots import read_snapshot
 from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyStart, NewModel, Recipe, Sampling
-from tasks.filters import AnyFilter
 from tasks.generate import count_batch, find_revision, generate_shards, tell_complete
-from tasks.methods import SBP, AnyMethod
-from tasks.methods.critic import Critic
 from tasks.preflight import preflight
-from tasks.serving.choosing import require_generator
-from tasks.serving.opening import served
-from tasks.store import open_store
-from tasks.store.batches import only_writer
-from tasks.store.checkpoints import checkpoint_folder
-from tasks.store.snapshots import read_snapshot
 from tasks.train import prepare_start, prepare_synthesizer
 
 

@@ -5,12 +5,11 @@ from typing import Annotated
 from prefect import flow, get_run_logger
 from pydantic import Field
 
+from gainloop.serving.opening import served
+from gainloop.store import open_store
+from gainloop.store.batches import only_writer, resolve_batch
 from schemas.profile import load_profile
 from tasks.judge import ask_judge, find_judge, plan_judging, tell_judged
-from tasks.serving.opening import served
-from tasks.store import open_store
-from tasks.store.batches import only_writer
-from tasks.store.records import resolve_batch
 
 
 @flow(name="judge", flow_run_name="judge-{batch_id}")

@@ -5,9 +5,9 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
+from gainloop.sources import AnySource, PythonDocs
 from schemas.profile import load_profile
 from tasks.refresh import read_source
-from tasks.sources import AnySource, PythonDocs
 
 
 @flow(name="refresh", flow_run_name="refresh-{source.kind}")

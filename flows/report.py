@@ -2,10 +2,10 @@
 
 from prefect import flow, get_run_logger
 
+from gainloop.store import open_store
+from gainloop.store.batches import resolve_batch
 from schemas.profile import load_profile
 from tasks.report import make_report, resolve_training, show_report
-from tasks.store import open_store
-from tasks.store.records import resolve_batch
 
 
 @flow(name="report", flow_run_name="report-{batch_id}")

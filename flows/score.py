@@ -2,13 +2,13 @@
 
 from prefect import flow, get_run_logger
 
+from gainloop.serving.opening import served
+from gainloop.store import open_store
+from gainloop.store.batches import read_recipe, resolve_batch
+from gainloop.store.checkpoints import find_weights
 from schemas.profile import load_profile
 from schemas.recipe import Scoring
 from tasks.score import plan_batch_scores, score_plan, why_not_scored
-from tasks.serving.opening import served
-from tasks.store import open_store
-from tasks.store.checkpoints import find_weights
-from tasks.store.records import read_recipe, resolve_batch
 
 
 @flow(name="score", flow_run_name="score-{batch_id}")

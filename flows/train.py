@@ -4,11 +4,11 @@ import time
 
 from prefect import flow
 
+from gainloop.store import open_store
+from gainloop.store.batches import read_recipe, resolve_batch
 from schemas.profile import load_profile
 from schemas.recipe import AnyStart, NewModel, TrainingPlan
-from tasks.gate import as_held, why_held
-from tasks.store import open_store
-from tasks.store.records import read_recipe, resolve_batch
+from tasks.report import as_held, why_held
 from tasks.train import is_trained, name_training, prepare_start, score_checkpoints, train_checkpoint
 
 

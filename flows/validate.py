@@ -2,10 +2,10 @@
 
 from prefect import flow
 
+from gainloop.store import open_store
+from gainloop.store.batches import read_recipe, resolve_batch
 from schemas.profile import load_profile
 from schemas.recipe import Curation
-from tasks.store import open_store
-from tasks.store.records import read_recipe, resolve_batch
 from tasks.validate import in_words, judge_anchors, judge_records
 
 

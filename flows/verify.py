@@ -3,7 +3,7 @@
 from prefect import flow, get_run_logger
 
 from schemas.profile import load_profile
-from schemas.verification import AnySubject, InventedWorld
+from schemas.studies import AnySubject, InventedWorld
 from tasks.verify import verify_predictors
 
 

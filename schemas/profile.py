@@ -6,9 +6,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from schemas.choice import by_kind, choice
+from schemas.choice import by_kind, choice, in_words
 from schemas.errors import BadInput, require_known
-from schemas.invalid import in_words
 from schemas.recipe import Parameters
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"

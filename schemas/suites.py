@@ -1,7 +1,7 @@
 """What Great Expectations asks of every table: the row that is refused, and the share of rows that must pass.
 
 Expectations are plain data here, since importing Great Expectations costs seconds of CPU. Columns are
-those that ``tasks/judging/columns.py`` computes. The thresholds were set on replies recorded from
+those that ``gainloop/curation/suite.py`` computes. The thresholds were set on replies recorded from
 Qwen2.5-7B, on wiki, web and book text, on Python's documentation, and on text of a 2.5 M parameter
 model trained for three minutes, which babbles but does not repeat itself.
 """

@@ -2,33 +2,80 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.serving.driver import Progress, run_shard
+from gainloop.serving.engine import Stopped, engine
+from gainloop.serving.opening import count_cached, served_revision
+from gainloop.store import Store, open_store
+from gainloop.store.batches import begin_batch, complete_stage, count_settled, plan_batch, replies_folder, stage_summary
+from gainloop.store.replies import Span, compact_replies, read_replies, spans_of
 from schemas.errors import LedgerError
 from schemas.profile import Profile, Ray, Servers
 from schemas.recipe import Recipe
-from tasks import under_way
-from tasks.progress import Bar
+from tasks.progress import Bar, Told
 from tasks.runner import run_all, slot
-from tasks.serving.driver import Progress
-from tasks.serving.engine import Stopped, engine
-from tasks.serving.opening import count_cached, served_revision
-from tasks.serving.shard import run_shard
-from tasks.store import Store, open_store
-from tasks.store.batches import (
-    begin_batch,
-    complete_stage,
-    count_settled,
-    plan_batch,
-    replies_folder,
-    stage_summary,
-)
-from tasks.store.replies import Span, compact_replies, read_replies, spans_of
-from tasks.under_way import Made
+
+
+@dataclass
+class RunTotals:
+    """What one run has done for a batch: ``progress`` of complete shards, ``live`` of those under way here.
+
+    ``state`` tells how the servers do while it runs; ``is_stopped``, that no further shard may begin.
+    """
+
+    progress: Progress = field(default_factory=Progress)
+    seconds: float = 0.0
+    cache_hit_rate: float | None = None
+    live: dict[Span, Progress] = field(default_factory=dict)
+    is_stopped: bool = False
+    state: Callable[[], str] | None = None
+
+    def told(self, settled: int, num_anchors: int) -> Told:
+        """Return how far the batch is, for a bar.
+
+        Args:
+            settled: Anchors that had an outcome before.
+        """
+        done = self.progress
+        for progress in list(self.live.values()):
+            done = done.add(progress)
+        num_drops = sum(done.drops.values())
+        note = f"{done.records:,} records, {num_drops:,} drops"
+        if num_drops:
+            note += f" ({', '.join(f'{count:,} {reason}' for reason, count in sorted(done.drops.items()))})"
+        note += f", {done.requests_sent:,} requests sent"
+        others = {"replies from before": done.replies_reused, "retries": done.retries, "refused": done.refusals}
+        note += "".join(f", {count:,} {name}" for name, count in others.items() if count)
+        num_done = settled + done.anchors_done
+        state = self.state() if self.state else done.state
+        if state and num_done < num_anchors:
+            note += f", {state}"
+        return num_done, num_anchors, note
+
+
+_TOTALS: dict[str, RunTotals] = {}
+
+
+def begin_totals(batch_id: str) -> RunTotals:
+    """Return where the shards of this process put what they do for a batch, until ``end``."""
+    _TOTALS[batch_id] = RunTotals()
+    return _TOTALS[batch_id]
+
+
+def find_totals(batch_id: str) -> RunTotals | None:
+    """Return that of a batch whose flow runs in this process; None in the process of a worker."""
+    return _TOTALS.get(batch_id)
+
+
+def end_totals(batch_id: str) -> None:
+    _TOTALS.pop(batch_id, None)
+
 
 Cached = tuple[float, float] | None
 """Prompt tokens found in the servers' prefix caches, and those looked for; None where servers do not tell."""
@@ -52,7 +99,7 @@ def generate_records(
         )
 
 
-def finish_batch(store: Store, place: Profile, recipe: Recipe, made: Made) -> dict[str, Any]:
+def finish_batch(store: Store, place: Profile, recipe: Recipe, made: RunTotals) -> dict[str, Any]:
     """Compact the replies, count what came of the batch, and mark it complete.
 
     Returns:
@@ -107,7 +154,7 @@ def tell_complete(place: Profile, recipe: Recipe) -> str:
     )
 
 
-def generate_shards(place: Profile, recipe: Recipe, folder: str | None) -> Made:
+def generate_shards(place: Profile, recipe: Recipe, folder: str | None) -> RunTotals:
     """Run every shard of a batch on the profile's runner, and show how far they are together.
 
     Raises:
@@ -119,7 +166,7 @@ def generate_shards(place: Profile, recipe: Recipe, folder: str | None) -> Made:
     _, settled = count_settled(store, batch_id)
     spans = spans_of(num_anchors, place.generation.shard_anchors)
     asked = [{"place": _part_of(place), "recipe": recipe, "folder": folder, "span": span} for span in spans]
-    made, before = under_way.begin(batch_id), cached_tokens(place, recipe)
+    made, before = begin_totals(batch_id), cached_tokens(place, recipe)
     try:
         with Bar(f"generate {batch_id}", "anchors", lambda: made.told(settled, num_anchors)) as bar:
             for number, progress in run_all(place, generate_shard, asked, _held(place, recipe, folder, made)):
@@ -127,7 +174,7 @@ def generate_shards(place: Profile, recipe: Recipe, folder: str | None) -> Made:
                 made.progress = made.progress.add(progress)
             made.seconds = bar.seconds
     finally:
-        under_way.end(batch_id)
+        end_totals(batch_id)
     made.cache_hit_rate = _hit_rate(before, cached_tokens(place, recipe))
     return made
 
@@ -141,8 +188,8 @@ def find_revision(place: Profile, model: str, revision: str) -> str:
 @task(cache_policy=NO_CACHE, task_run_name="generate anchors {span.begin} to {span.end}", tags=["generation"])
 def generate_shard(place: Profile, recipe: Recipe, folder: str | None, span: Span) -> Progress:
     """Return what was done for one shard; in a process without the flow, with a bar of its own."""
-    shared = under_way.find(recipe.batch_id)
-    made = shared or Made()
+    shared = find_totals(recipe.batch_id)
+    made = shared or RunTotals()
     bar = Bar(f"anchors {span.begin} to {span.end}", "anchors", lambda: made.told(0, span.end - span.begin))
     with slot(place), contextlib.nullcontext() if shared else bar:
         if made.is_stopped:
@@ -151,7 +198,7 @@ def generate_shard(place: Profile, recipe: Recipe, folder: str | None, span: Spa
 
 
 @task(cache_policy=NO_CACHE, task_run_name="count batch")
-def count_batch(place: Profile, recipe: Recipe, made: Made) -> dict[str, Any]:
+def count_batch(place: Profile, recipe: Recipe, made: RunTotals) -> dict[str, Any]:
     return finish_batch(open_store(place), place, recipe, made)
 
 
@@ -167,7 +214,7 @@ def _hit_rate(before: Cached, after: Cached) -> float | None:
 
 
 @contextlib.contextmanager
-def _held(place: Profile, recipe: Recipe, folder: str | None, made: Made) -> Iterator[None]:
+def _held(place: Profile, recipe: Recipe, folder: str | None, made: RunTotals) -> Iterator[None]:
     """Hold the engine of this process while threads run shards; when one fails, all that is asked ends at once."""
     if isinstance(place.runner, Ray):
         yield

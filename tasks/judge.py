@@ -10,26 +10,24 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.evaluation.judge import QUESTIONS_ID, UNREADABLE, VERDICTS, Inquiry, Judged
+from gainloop.serving.driver import Driver, Progress
+from gainloop.serving.engine import engine
+from gainloop.serving.opening import served_revision
+from gainloop.serving.pool import Pool
+from gainloop.store import Store, open_store
+from gainloop.store.batches import JUDGE, complete_stage, read_records, stage_summary, used_anchors
+from gainloop.store.checkpoints import checkpoint_folder
+from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
+from gainloop.store.scores import judgements_folder, write_verdicts
+from gainloop.store.snapshots import read_texts
 from schemas.errors import BadInput, ServerError
 from schemas.judging import SAMPLING, Judging
 from schemas.profile import Profile, Servers
 from schemas.recipe import Checkpoint
 from schemas.rows import Outcome
-from tasks.asking.verdicts import QUESTIONS_ID, UNREADABLE, VERDICTS, Inquiry, Judged
 from tasks.progress import Bar
 from tasks.runner import slot
-from tasks.serving.driver import Driver, Progress
-from tasks.serving.engine import engine
-from tasks.serving.opening import served_revision
-from tasks.serving.pool import Pool
-from tasks.store import Store, open_store
-from tasks.store.batches import JUDGE, complete_stage, stage_summary, used_anchors
-from tasks.store.checkpoints import checkpoint_folder
-from tasks.store.judgements import judgements_folder, write_verdicts
-from tasks.store.records import read_records
-from tasks.store.replies import Span, compact_replies, read_replies
-from tasks.store.reply_log import ReplyLog
-from tasks.store.snapshots import read_texts
 from tasks.train import make_start
 
 logger = logging.getLogger("gainloop.judge")

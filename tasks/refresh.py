@@ -10,15 +10,14 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.sources import Part, Source
+from gainloop.sources.pieces import split_document
+from gainloop.store import Store, open_store
+from gainloop.store.snapshots import Corpus, PartWriter, count_corpus, insert_snapshot, read_versions
 from schemas.errors import BadInput
 from schemas.profile import Profile
 from schemas.rows import Anchor
 from tasks.progress import Bar
-from tasks.sources import Part, Source
-from tasks.sources.pieces import split_document
-from tasks.store import Store, open_store
-from tasks.store.parts import PartWriter, read_versions
-from tasks.store.snapshots import Corpus, count_corpus, insert_snapshot
 
 logger = logging.getLogger("gainloop.refresh")
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from typing import cast
 
 import polars as pl
 from prefect import task
@@ -12,30 +13,32 @@ from prefect.artifacts import (
     create_table_artifact,
 )
 from prefect.cache_policies import NO_CACHE
+from prefect.states import Failed
 
-from schemas.decision import Decision
-from schemas.errors import BadInput, StoreError
-from schemas.identity import content_hash
-from schemas.profile import Profile
-from schemas.report import FORMAT, Report
-from tasks.judging.decision import as_markdown, decide_once
-from tasks.measures.evidence import Evidence
-from tasks.overview import save_overview
-from tasks.store import Store, open_store
-from tasks.store.batches import (
+from gainloop.evaluation.likelihoods import score_yardstick
+from gainloop.reports.evidence import Evidence
+from gainloop.reports.overview import save_overview
+from gainloop.steering.gate import as_markdown, decide_once, require_not_held
+from gainloop.store import Store, open_store
+from gainloop.store.batches import (
     TRAIN,
+    kept_records,
     latest_judging,
     latest_scores,
     latest_yardstick,
+    read_records,
     read_summaries,
     used_anchors,
 )
-from tasks.store.contrasts import read_contrasts
-from tasks.store.duck import now
-from tasks.store.files import exists, link_to, read_file, read_frame, write_file
-from tasks.store.judgements import read_verdicts
-from tasks.store.records import kept_records, read_records
-from tasks.store.replies import read_replies
+from gainloop.store.duck import now
+from gainloop.store.files import exists, link_to, read_file, write_file
+from gainloop.store.replies import read_replies
+from gainloop.store.scores import find_scores, read_contrasts, read_verdicts
+from schemas.decision import Decision
+from schemas.errors import BadInput, Held
+from schemas.identity import content_hash
+from schemas.profile import Profile
+from schemas.report import FORMAT, Report
 
 log = logging.getLogger("gainloop.report")
 
@@ -94,7 +97,7 @@ def save_report(store: Store, profile: Profile, batch_id: str, training_id: str)
 
 def measure_once(store: Store, profile: Profile, batch_id: str, training_id: str) -> Report:
     """Return a batch's report; measure it first if it was not."""
-    from tasks.measures.batch import measure_batch
+    from gainloop.reports.batch import measure_batch
 
     if report := find_report(store, batch_id, training_id):
         return report
@@ -112,7 +115,7 @@ def decide_on(store: Store, profile: Profile, report: Report, release: str = "")
 
 def write_report(report: Report, decision: Decision, page: str) -> None:
     """Write the page and then the JSON of report and decision beside it, unless all are there and say this."""
-    from tasks.pages.page import render_page
+    from gainloop.reports.page import render_page
 
     beside = {"report.json": report, "decision.json": decision}
     truths = {page.replace("report.html", name): one.model_dump_json(indent=2).encode() for name, one in beside.items()}
@@ -182,28 +185,13 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
     )
 
 
-def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
-    """Return the scores that a training of a batch recorded, by the keys of ``urls``.
-
-    Raises:
-        StoreError: A file of them is gone.
-    """
-    gone = [url for url in urls.values() if not exists(url)]
-    if gone:
-        raise StoreError(
-            f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that was "
-            "recorded must be there. Put them back, or run the flow train with another seed and report on that."
-        )
-    return {key: read_frame(url) for key, url in urls.items()}
-
-
 def publish(report: Report, decision: Decision, page: str) -> str:
     """Show a report, and what the gate says of it, on the run's page in Prefect; returns its headline.
 
     The Markdown says it all; table, image and link are for those who collect them over many batches.
     """
-    from tasks.pages.markdown import write_markdown
-    from tasks.pages.page import draw_image, list_ledger
+    from gainloop.reports.markdown import write_markdown
+    from gainloop.reports.page import draw_image, list_ledger
 
     place, key = link_to(page), f"report-{report.batch}"
     # As text too: a browser follows no link from a site to a file.
@@ -233,3 +221,39 @@ def _measurement_id(store: Store, batch_id: str, training_id: str) -> str:
     judged, model = latest_judging(store, batch_id), training_id or yardstick.get("start", "")
     parts = [model, scored["folder"] if scored else "", judged["judging"] if judged else ""]
     return content_hash("report", FORMAT, *parts)
+
+
+def ask_gate(store: Store, place: Profile, batch_id: str, start_id: str, release: str = "") -> None:
+    """Measure a batch before anything is trained on it, and let it pass or not; the run's page shows why.
+
+    Args:
+        start_id: The model that would be trained: the batch's anchors under it are the yardstick for noise.
+        release: Why a person overrules the vetoes; nothing is released if it is empty.
+
+    Raises:
+        Held: A veto holds the batch, and nobody released it; its report is written and shown.
+    """
+    score_yardstick(store, place, batch_id, start_id)
+    page, report = page_of(place, batch_id), measure_once(store, place, batch_id, "")
+    decision = decide_on(store, place, report, release)
+    if decision.state == "held":
+        write_report(report, decision, page)
+        publish(report, decision, page)
+        require_not_held(decision, page)
+    log.info("Batch %s: %s", batch_id, decision.headline)
+    show_decision(decision)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="ask the gate about {batch_id}")
+def why_held(place: Profile, batch_id: str, start_id: str, release: str) -> Held | None:
+    """Return the error that says why a batch is held; None if it may be trained on."""
+    try:
+        ask_gate(open_store(place), place, batch_id, start_id, release)
+    except Held as held:
+        return held
+    return None
+
+
+def as_held(held: Held) -> str:
+    """Return the state "Held" for a flow to end in: to whoever calls the flow from Python, it raises the error."""
+    return cast(str, Failed(name="Held", message=str(held), data=held))

@@ -7,23 +7,21 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.measures.contrast_plan import ContrastPlan, plan_contrasts
+from gainloop.serving import CannotScore
+from gainloop.serving.driver import replay
+from gainloop.serving.engine import engine
+from gainloop.serving.scorer import Scorer
+from gainloop.store import Store, open_store
+from gainloop.store.batches import SCORE, complete_stage, replies_folder, stage_summary, would_be_records
+from gainloop.store.replies import as_reply, read_replies
+from gainloop.store.scores import contrasts_folder, read_contrasts
+from gainloop.store.snapshots import read_texts
 from schemas.identity import content_hash
 from schemas.profile import Profile, Servers
 from schemas.recipe import Recipe, Scoring
-from tasks.measures.contrast_plan import ContrastPlan, plan_contrasts
 from tasks.progress import Bar
 from tasks.runner import slot
-from tasks.serving import CannotScore
-from tasks.serving.engine import engine
-from tasks.serving.replay import replay
-from tasks.serving.scorer import Scorer
-from tasks.store import Store, open_store
-from tasks.store.batches import SCORE, complete_stage, replies_folder, stage_summary
-from tasks.store.contrasts import contrasts_folder, read_contrasts
-from tasks.store.records import would_be_records
-from tasks.store.replies import read_replies
-from tasks.store.reply_log import as_reply
-from tasks.store.snapshots import read_texts
 
 logger = logging.getLogger("gainloop.score")
 

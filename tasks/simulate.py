@@ -7,11 +7,11 @@ from prefect import task
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.store.files import exists, link_to, read_file, write_file
 from schemas.identity import content_hash
 from schemas.profile import Profile
-from schemas.simulation import FORMAT, Simulation
+from schemas.studies import SIMULATION_FORMAT, Simulation
 from tasks.progress import Bar
-from tasks.store.files import exists, link_to, read_file, write_file
 
 
 def run_simulation(
@@ -23,11 +23,10 @@ def run_simulation(
         folder: The profile's.
         on_progress: Told how many cells are done, of how many.
     """
-    from tasks.pages.study_page import render_simulation
-    from tasks.study.findings import describe
-    from tasks.study.kl_gap import Cell, figure_4, make_world
+    from gainloop.studies.figure_4 import Cell, describe, figure_4, make_world
+    from gainloop.studies.figure_4_page import render_simulation
 
-    simulation_id = content_hash("simulation", FORMAT, seed, settings, largest, repeats)
+    simulation_id = content_hash("simulation", SIMULATION_FORMAT, seed, settings, largest, repeats)
     page = f"{folder}/simulations/{simulation_id}/simulation.html"
     truth = page.replace(".html", ".json")
     if exists(truth) and exists(page):
@@ -50,9 +49,9 @@ def simulate_gaps(place: Profile, seed: int, settings: int, largest: int, repeat
 
 def publish(simulation: Simulation, page: str) -> None:
     """Show a simulation on the run's page in Prefect."""
-    from tasks.pages.plots import as_png_uri
-    from tasks.pages.study_plots import draw_gaps
-    from tasks.study.findings import NAMES
+    from gainloop.reports.plots import as_png_uri
+    from gainloop.studies.figure_4 import NAMES
+    from gainloop.studies.figure_4_page import draw_gaps
 
     place, key = link_to(page), f"simulation-{simulation.simulation}"
     rows = [

@@ -9,16 +9,11 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from schemas.identity import content_hash
-from schemas.profile import Profile
-from schemas.recipe import AnyStart, Checkpoint, Mixture, TrainingPlan
-from schemas.rows import heldout_draw
-from tasks.likelihoods import score_training
-from tasks.methods import SBP
-from tasks.progress import Bar
-from tasks.store import Store, open_store
-from tasks.store.batches import complete_stage, stage_summary, training_stage
-from tasks.store.checkpoints import (
+from gainloop.evaluation.likelihoods import score_training
+from gainloop.methods import SBP
+from gainloop.store import Store, open_store
+from gainloop.store.batches import complete_stage, kept_records, read_recipe, stage_summary, training_stage
+from gainloop.store.checkpoints import (
     Lineage,
     checkpoint_folder,
     checkpoint_metrics,
@@ -26,8 +21,12 @@ from tasks.store.checkpoints import (
     find_weights,
     make_once,
 )
-from tasks.store.records import kept_records, read_recipe
-from tasks.store.snapshots import read_anchors
+from gainloop.store.snapshots import read_anchors
+from schemas.identity import content_hash
+from schemas.profile import Profile
+from schemas.recipe import AnyStart, Checkpoint, Mixture, TrainingPlan
+from schemas.rows import heldout_draw
+from tasks.progress import Bar
 
 
 def make_start(store: Store, place: Profile, snapshot_id: str, start: AnyStart, bar: Bar) -> str:
@@ -36,7 +35,7 @@ def make_start(store: Store, place: Profile, snapshot_id: str, start: AnyStart, 
         return _adopt(store, place, start)
 
     def make(folder: str) -> dict[str, Any]:
-        from tasks.models.pretraining import pretrain
+        from gainloop.models.pretraining import pretrain
 
         return pretrain(_training_texts(store, snapshot_id), start, place.training, folder, bar)
 
@@ -61,11 +60,16 @@ def tune_synthesizer(
     """
 
     def make(folder: str) -> dict[str, Any]:
-        from tasks.models import pretraining
+        from gainloop.models import pretraining
+        from gainloop.serving.embeddings import embed
 
         texts, start = _training_texts(store, snapshot_id), checkpoint_folder(store, start_id)
-        with pairing as on_text:
-            pairs = pretraining.pair_texts(texts, method, place.embedding, on_text)
+        with pairing as on_text:  # a text has a vector first, and partners then
+            vectors = embed(
+                *(texts, method.embedder, method.embedder_revision, place.embedding),
+                lambda done, total: on_text(done, 2 * total),
+            )
+            pairs = pretraining.pair_texts(texts, vectors, method, lambda done, total: on_text(total + done, 2 * total))
         return pretraining.tune_synthesizer(texts, pairs, start, method, max_tokens, place.training, folder, seed, bar)
 
     tuning = method.model_dump(mode="json", exclude={"draws"})
@@ -84,8 +88,8 @@ def train_arm(
     shares = plan.mixture if role == "synthetic" else Mixture(synthetic=0, anchors=1)
 
     def make(folder: str) -> dict[str, Any]:
-        from tasks.models.packing import Part
-        from tasks.models.pretraining import continue_pretraining
+        from gainloop.models.packing import Part
+        from gainloop.models.pretraining import continue_pretraining
 
         snapshot_id = read_recipe(store, batch_id).snapshot_id
         records, _ = split_records(kept_records(store, batch_id), plan.heldout_records)
@@ -135,7 +139,7 @@ def name_training(batch_id: str, start_id: str, plan: TrainingPlan) -> str:
 def require_trainable(place: Profile) -> None:
     """Refuse, before anything costs time, a profile whose training device this machine does not have."""
     if place.training.device != "cpu":
-        from tasks.models.loading import require_device
+        from gainloop.models.loading import require_device
 
         require_device(place.training.device)
 
@@ -180,7 +184,7 @@ def _adopt(store: Store, place: Profile, wanted: Checkpoint) -> str:
     """Give a checkpoint made elsewhere, or earlier in this store, its row."""
     if find_weights(store, wanted.model):
         return wanted.model
-    from tasks.models.existing import find_checkpoint
+    from gainloop.models.loading import find_checkpoint
 
     folder, revision = find_checkpoint(wanted)
     lineage = Lineage("start", "", {"revision": revision})

@@ -9,20 +9,27 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.curation.corpus import Corpus, examples, look_across, write_matches
+from gainloop.curation.probes import read_probes
+from gainloop.curation.suite import (
+    MATCHES,
+    Finding,
+    anchor_columns,
+    as_markdown,
+    open_judge,
+    reach_verdict,
+    read_verdict,
+    record_columns,
+    require_success,
+)
+from gainloop.store import Store, open_store
+from gainloop.store.batches import read_recipe, read_records, resolve_batch, stage_summary
+from gainloop.store.duck import now
+from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput
 from schemas.profile import Profile
 from schemas.recipe import Curation
 from schemas.suites import ANCHORS, CORPUS, KEPT, records_suite
-from tasks.judging.columns import anchor_columns, record_columns
-from tasks.judging.corpus import Corpus, examples, look_across, write_matches
-from tasks.judging.probes import read_probes
-from tasks.judging.suite_run import Finding, open_judge
-from tasks.judging.verdict import MATCHES, as_markdown, reach_verdict, read_verdict, require_success
-from tasks.store import Store, open_store
-from tasks.store.batches import stage_summary
-from tasks.store.duck import now
-from tasks.store.records import read_recipe, read_records, resolve_batch
-from tasks.store.snapshots import read_anchors
 
 log = logging.getLogger("gainloop.validate")
 

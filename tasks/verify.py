@@ -7,16 +7,15 @@ from prefect import task
 from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.reports.plots import as_png_uri
+from gainloop.store import Store, open_store
+from gainloop.store.files import link_to, write_file
+from gainloop.studies.own_batches import describe_own_batches
+from gainloop.studies.verification_page import draw_worth, list_worth, render_verification
 from schemas.identity import content_hash
 from schemas.profile import Profile
-from schemas.verification import FORMAT, AnySubject, OwnBatches, Verification
-from tasks.own_batches import describe_own_batches
-from tasks.pages.plots import as_png_uri
-from tasks.pages.verification_page import list_worth, render_verification
-from tasks.pages.verification_plots import draw_worth
+from schemas.studies import VERIFICATION_FORMAT, AnySubject, OwnBatches, Verification
 from tasks.progress import Bar
-from tasks.store import Store, open_store
-from tasks.store.files import link_to, write_file
 
 MOST_PROCESSES = 8
 """Trainings side by side, at most: each holds half a gigabyte."""
@@ -36,9 +35,9 @@ def run_verification(
     if isinstance(subject, OwnBatches):
         verification = describe_own_batches(store, profile, subject, on_progress)
     else:
-        from tasks.world.experiment import verify_world
+        from gainloop.studies.world_runs import verify_world
 
-        verification_id = content_hash("verification", FORMAT, subject.model_dump(mode="json"))
+        verification_id = content_hash("verification", VERIFICATION_FORMAT, subject.model_dump(mode="json"))
         folder = f"{profile.folder}/verify/{verification_id}"
         verification = verify_world(folder, verification_id, subject, processes, on_progress)
     page = f"{profile.folder}/verify/{verification.verification}/verification.html"

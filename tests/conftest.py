@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from gainloop.store import Store
 from schemas.profile import Profile, StorePlace
-from tasks.store import Store
 from tests.small_run import parameters, write_corpus, write_profile
 from tests.whole_run import Place, prefect_server, start
 

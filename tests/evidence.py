@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gainloop.reports.evidence import Evidence
+from gainloop.store import Store
+from gainloop.store.batches import complete_stage, replies_folder
+from gainloop.store.files import write_file
+from gainloop.store.replies import REPLY_FIELDS, Row, Span, write_replies
+from gainloop.store.scores import contrasts_folder, write_contrasts
 from schemas.identity import content_hash
 from schemas.profile import Profile
 from schemas.rows import Reply
-from tasks.measures.evidence import Evidence
-from tasks.store import Store
-from tasks.store.batches import complete_stage, replies_folder
-from tasks.store.contrasts import contrasts_folder, write_contrasts
-from tasks.store.files import write_file
-from tasks.store.replies import REPLY_FIELDS, Row, Span, write_replies
 
 SUBJECTS = "The river|An early lighthouse|The town council|A travelling botanist|The old observatory|Her second novel"
 VERBS = "was rebuilt after|gave its name to|is described in|drew visitors from|lost its charter during|stands beside"

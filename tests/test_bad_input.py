@@ -20,18 +20,18 @@ from prefect.exceptions import ParameterTypeError
 from safetensors.numpy import save_file
 
 from flows.__main__ import RESULTS, explain, last_words, make_app
+from gainloop.filters import FILTERS, Judge, Novelty
+from gainloop.methods import METHODS, SBP, Backtranslate
+from gainloop.methods.critic import Critic
+from gainloop.serving.opening import served_revision
+from gainloop.sources import Files, PythonDocs
+from gainloop.store import Store, open_store
+from gainloop.store.files import whole_folder
 from schemas.errors import GainloopError, StoreError
 from schemas.profile import Profile, Servers, load_profile
 from schemas.recipe import Checkpoint, FirstOptimiser, NewModel
-from tasks.filters import FILTERS, Judge, Novelty
-from tasks.methods import METHODS, SBP, Backtranslate
-from tasks.methods.critic import Critic
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
-from tasks.serving.opening import served_revision
-from tasks.sources import Files, PythonDocs
-from tasks.store import Store, open_store
-from tasks.store.files import whole_folder
 from tasks.train import make_start
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import parameters, write_profile
@@ -151,12 +151,12 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
     [
         (
             "refresh --source.kind dream",
-            "source.kind 'dream' not found in tasks/sources/: known are files, huggingface, python_docs. "
+            "source.kind 'dream' not found in gainloop/sources/: known are files, huggingface, python_docs. "
             "Set source.kind to one of them.",
         ),
         (
             "generate --method.kind magic",
-            f"method.kind 'magic' not found in tasks/methods/: known are {METHOD_KINDS}. "
+            f"method.kind 'magic' not found in gainloop/methods/: known are {METHOD_KINDS}. "
             "Set method.kind to one of them.",
         ),
         (
@@ -232,7 +232,7 @@ def test_filters_are_given_by_name_or_as_json_in_their_order(words: str, expecte
     [
         (
             "jugde",
-            rf"filter.kind 'jugde' not found in tasks/filters/: known are {FILTER_KINDS}\. Set filter.kind to one",
+            rf"filter.kind 'jugde' not found in gainloop/filters/: known are {FILTER_KINDS}\. Set filter.kind to one",
         ),
         ('{"least": 4}', rf"filter {{'least': 4}}: it has no kind; known are {FILTER_KINDS}\. Set filter.kind to one"),
         (

@@ -14,13 +14,13 @@ import polars as pl
 import psutil
 import pytest
 
+from gainloop.sources import Files
+from gainloop.store.replies import read_replies
 from schemas.errors import BadInput
 from schemas.profile import Profile, Ray
 from tasks.generate import generate_shard
 from tasks.refresh import refresh_snapshot
 from tasks.runner import run_all
-from tasks.sources import Files
-from tasks.store.replies import read_replies
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.small_run import write_profile
 from tests.test_bad_input import HOUSE_FORM

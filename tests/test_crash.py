@@ -16,11 +16,11 @@ from typing import Any
 import polars as pl
 import pytest
 
+from gainloop.sources import Files
+from gainloop.store.replies import read_replies
 from tasks.preflight import PROBES
 from tasks.refresh import refresh_snapshot
-from tasks.sources import Files
 from tasks.stopping import STOP_SECONDS
-from tasks.store.replies import read_replies
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import parameters, write_profile
 from tests.whole_run import Place, start

@@ -10,17 +10,16 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from gainloop.curation.corpus import Corpus, examples, look_across
+from gainloop.curation.probes import read_probes
+from gainloop.curation.suite import MATCHES, as_markdown, read_verdict
+from gainloop.reports.batch import count_rows
+from gainloop.store import Store
+from gainloop.store.batches import complete_stage, kept_records, read_records
+from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Probes
 from schemas.rows import Anchor
-from tasks.judging.corpus import Corpus, examples, look_across
-from tasks.judging.probes import read_probes
-from tasks.judging.verdict import MATCHES, as_markdown, read_verdict
-from tasks.measures.ledger import count_rows
-from tasks.store import Store
-from tasks.store.batches import complete_stage
-from tasks.store.records import kept_records, read_records
-from tasks.store.snapshots import read_anchors
 from tasks.validate import judged_otherwise, records_folder
 from tests.evidence import make_evidence
 from tests.test_bad_input import HOUSE_FORM

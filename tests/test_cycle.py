@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from gainloop.sources import Files
+from gainloop.store.snapshots import read_snapshot
 from schemas.report import Report
 from tasks.refresh import refresh_snapshot
-from tasks.sources import Files
-from tasks.store.snapshots import read_snapshot
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import PLAN, RELEASE, START, parameters, write_corpus, write_profile
 from tests.whole_run import Ended, Place, start

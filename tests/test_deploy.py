@@ -16,8 +16,8 @@ import httpx
 import psutil
 import pytest
 
+from gainloop.methods import Rephrase
 from schemas.report import Report
-from tasks.methods import Rephrase
 from tests.browser import open_page, require_text
 from tests.serving.stub_server import stub_server
 from tests.small_run import PLAN, ROOT, START, command, environment, parameters, write_corpus, write_profile

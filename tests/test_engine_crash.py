@@ -17,12 +17,12 @@ import pytest
 import yaml
 
 from benchmarks.rows import SNAPSHOT, make_corpus
+from gainloop.methods import EntiGraph
+from gainloop.store import open_store
+from gainloop.store.batches import count_settled, replies_folder
+from gainloop.store.replies import read_replies
 from schemas.profile import load_profile
 from schemas.recipe import Recipe, Sampling
-from tasks.methods import EntiGraph
-from tasks.store import open_store
-from tasks.store.batches import count_settled, replies_folder
-from tasks.store.replies import read_replies
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.small_run import ROOT
 

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
+from gainloop.steering.gate import as_markdown, require_not_held
+from gainloop.store import Store
+from gainloop.store.batches import complete_stage
+from gainloop.store.decisions import read_history
+from gainloop.store.files import read_file
 from schemas.decision import Decision
 from schemas.errors import Held
 from schemas.profile import Gate, Profile, load_profile
 from schemas.report import Report
-from tasks.judging.decision import as_markdown, require_not_held
 from tasks.report import decide_on, measure_once, page_of, save_report
-from tasks.store import Store
-from tasks.store.batches import complete_stage
-from tasks.store.decisions import read_history
-from tasks.store.files import read_file
 from tests.evidence import make_evidence, save_evidence
-from tests.pages.test_page import Reader
+from tests.reports.test_page import Reader
 from tests.small_run import write_profile
 from tests.test_bad_input import HOUSE_FORM
 

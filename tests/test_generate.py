@@ -9,18 +9,17 @@ from typing import Any
 import polars as pl
 import pytest
 
+from gainloop.serving.driver import Progress
+from gainloop.serving.engine import Stopped, engine
+from gainloop.store import Store, group_commit, open_store
+from gainloop.store.batches import open_anchors, plan_batch, replies_folder, stage_summary
+from gainloop.store.files import list_files
+from gainloop.store.replies import Span, read_replies
 from schemas.errors import LedgerError, ServerError
 from schemas.profile import Generation, Prices, Profile, Servers
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor
-from tasks.generate import finish_batch, generate_records, spans_of
-from tasks.serving.driver import Progress
-from tasks.serving.engine import Stopped, engine
-from tasks.store import Store, group_commit, open_store
-from tasks.store.batches import open_anchors, plan_batch, replies_folder, stage_summary
-from tasks.store.files import list_files
-from tasks.store.replies import Span, read_replies
-from tasks.under_way import Made
+from tasks.generate import RunTotals, finish_batch, generate_records, spans_of
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.store.test_snapshots import make_snapshot, write_part
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model
@@ -84,7 +83,7 @@ def generate(place: Profile, recipe: Recipe, folder: str | None = None) -> list[
 
 
 def finish(place: Profile, recipe: Recipe, progress: Sequence[Progress] = (), **run: Any) -> dict[str, Any]:
-    made = Made(reduce(Progress.add, progress, Progress()), **run)
+    made = RunTotals(reduce(Progress.add, progress, Progress()), **run)
     return finish_batch(open_store(place), place, recipe, made)
 
 
@@ -319,5 +318,5 @@ def test_a_batch_whose_records_have_lost_their_replies_is_never_complete(
     with pytest.raises(
         LedgerError, match=r"[1-9]\d* replies that records were made of are not in .*set aside as \.torn"
     ):
-        finish_batch(store, place, recipe, Made())
+        finish_batch(store, place, recipe, RunTotals())
     assert stage_summary(store, recipe.batch_id, "generate") is None

@@ -11,26 +11,26 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gainloop.evaluation.judge import UNREADABLE, VERDICTS, Inquiry, Judged, ask_about, reader_of
+from gainloop.measures.estimate import mean_of
+from gainloop.reports.texts import NO_ANCHOR_JUDGED, NOT_JUDGED, judged_rate
+from gainloop.store import Store, group_commit
+from gainloop.store.batches import complete_stage, latest_judging
+from gainloop.store.files import read_file
+from gainloop.store.replies import read_replies
+from gainloop.store.scores import as_frame, judgements_folder, read_verdicts
 from schemas.errors import BadInput, ServerError, StoreError
 from schemas.identity import unit_draw
 from schemas.judging import Judging, Verdict
 from schemas.profile import Gate, Prices, Profile, Servers
 from schemas.report import Report
-from tasks.asking.verdicts import UNREADABLE, VERDICTS, Inquiry, Judged, ask_about, reader_of
 from tasks.judge import FoundJudge, in_words, judge_texts, plan_judging, resolve_judge, tell_judged
-from tasks.measures.estimate import mean_of
-from tasks.measures.judged import NO_ANCHOR_JUDGED, NOT_JUDGED, judged_rate
 from tasks.progress import Bar
 from tasks.report import decide_on, gather_evidence, measure_once, page_of, save_report
-from tasks.store import Store, group_commit
-from tasks.store.batches import complete_stage, latest_judging
-from tasks.store.files import read_file
-from tasks.store.judgements import as_frame, judgements_folder, read_verdicts
-from tasks.store.replies import read_replies
 from tests.evidence import make_evidence, save_evidence
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, make_reply, say
-from tests.pages.test_page import Reader
+from tests.reports.test_page import Reader
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.test_bad_input import HOUSE_FORM
 from tests.tiny_model import PLAN, save_tiny_model

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import polars as pl
 
+from gainloop.reports.overview import read_batches, save_overview
+from gainloop.store import Store
+from gainloop.store.files import read_file
 from schemas.overview import Overview
 from schemas.profile import Profile
 from schemas.report import FORMAT
-from tasks.overview import read_batches, save_overview
 from tasks.report import load_report, save_report
-from tasks.store import Store
-from tasks.store.files import read_file
 from tests.evidence import make_evidence, save_evidence
 
 EARLIER = "measured by an earlier version: run the flow report again"

@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 
-from schemas.budget import Budget
+from gainloop.methods import read_method
+from gainloop.sources import Files
+from gainloop.store import Store
+from gainloop.store.batches import plan_batch
 from schemas.errors import ServerError
 from schemas.profile import Prices, Profile
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Reply, Request
-from tasks.methods import read_method
-from tasks.preflight import PROBES, WHOLE, reason_not_usable, try_out
+from tasks.preflight import PROBES, WHOLE, Budget, reason_not_usable, try_out
 from tasks.refresh import refresh_snapshot
-from tasks.sources import Files
-from tasks.store import Store
-from tasks.store.batches import plan_batch
 from tests.serving import stub_model
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.small_run import ROOT, command, environment, write_profile

@@ -6,10 +6,10 @@ import logging
 import pytest
 from prefect.logging.handlers import PrefectConsoleHandler
 
+from gainloop.serving.driver import Progress
+from gainloop.store.replies import Span
+from tasks.generate import RunTotals
 from tasks.progress import Terminal
-from tasks.serving.driver import Progress
-from tasks.store.replies import Span
-from tasks.under_way import Made
 
 
 class Screen(io.StringIO):
@@ -50,7 +50,7 @@ def test_a_log_that_goes_to_a_file_gets_no_bar(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_batch_is_told_as_the_sum_of_its_shards_and_its_servers_only_while_it_goes_on() -> None:
-    made = Made(Progress(anchors_done=3, records=5, requests_sent=9, drops={"empty": 1, "cut_off": 2}))
+    made = RunTotals(Progress(anchors_done=3, records=5, requests_sent=9, drops={"empty": 1, "cut_off": 2}))
     made.live[Span(4, 8)] = Progress(anchors_done=1, records=1, retries=2, state="1 of 2 servers up, 7 open")
 
     assert made.told(settled=10, num_anchors=20) == (

@@ -13,13 +13,15 @@ import pytest
 import yaml
 from prefect import Flow
 
+from gainloop import ORDER
+from gainloop.filters import FILTERS, Filter
+from gainloop.methods import METHODS, Method
+from gainloop.methods.critic import Critic
+from gainloop.sources import SOURCES
 from schemas.profile import load_profile
-from tasks.filters import FILTERS, Filter
-from tasks.methods import METHODS, Method
-from tasks.methods.critic import Critic
-from tasks.sources import SOURCES
 from tests.conftest import ROOT
 
+PRODUCT = ("schemas", "gainloop", "tasks", "flows")
 PURE = ("sources", "asking", "methods", "filters", "measures")
 NETWORK = {"aiohttp", "httpx", "httpx2", "requests", "socket", "urllib.request"}
 CLOCK = {"time", "datetime.now", "datetime.utcnow", "date.today"}
@@ -47,17 +49,22 @@ def attributes(path: Path) -> set[str]:
     return {ast.unparse(node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
 
 
-def layer(path: Path) -> int:
-    """Return how high a module stands: schemas, folders below tasks, tasks, flows."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return {"schemas": 0, "tasks": 1 if len(parts) > 2 else 2, "flows": 3}[parts[0]]
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-def layer_of_import(name: str) -> int | None:
-    parts = name.split(".")
-    if parts[0] == "tasks":
-        return 1 if (ROOT / "tasks" / parts[1]).is_dir() else 2
-    return {"schemas": 0, "flows": 3}.get(parts[0])
+def layer(name: str) -> tuple[int, int] | None:
+    """Return how high a module stands: schemas, the packages of gainloop in its own order, tasks, flows."""
+    top, _, below = name.partition(".")
+    package = below.partition(".")[0]
+    if top == "gainloop":
+        return 1, next((len(ORDER) - row for row, names in enumerate(ORDER) if package in names), 0)
+    return {"schemas": (0, 0), "tasks": (2, 0), "flows": (3, 0)}.get(top)
+
+
+def is_beside(name: str, other: str) -> bool:
+    """Tell whether two modules are of different packages of one layer."""
+    return layer(name) == layer(other) and name.split(".")[:2] != other.split(".")[:2] and name.startswith("gainloop")
 
 
 def is_within(name: str, packages: set[str]) -> bool:
@@ -90,23 +97,31 @@ def tracked_files() -> list[Path]:
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()]
 
 
-@pytest.mark.parametrize("path", modules("schemas", "tasks", "flows"), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", modules(*PRODUCT), ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_one_way(path: Path) -> None:
-    own = layer(path)
-    above = [name for name in imports(path) if (other := layer_of_import(name)) is not None and other > own]
+    own = module_of(path)
+    height = layer(own)
+    assert height is not None
+    others = [(name, other) for name in imports(path) if (other := layer(name)) is not None]
 
-    assert not above
+    assert not [name for name, other in others if other > height or is_beside(own, name)]
+
+
+def test_every_package_of_the_library_has_its_place_in_the_order() -> None:
+    packages = {path.name for path in (ROOT / "gainloop").iterdir() if (path / "__init__.py").exists()}
+
+    assert packages == {name for names in ORDER for name in names}
 
 
 def test_prefect_is_imported_in_flows_and_tasks_alone() -> None:
-    below = [path for path in modules("schemas", "tasks") if layer(path) < 2]
+    below = modules("schemas", "gainloop")
 
     assert not [path for path in below if any(is_within(name, {"prefect"}) for name in imports(path))]
 
 
 @pytest.mark.parametrize("folder", PURE)
 def test_what_must_be_pure_opens_no_network_no_clock_and_no_global_chance(folder: str) -> None:
-    for path in modules(f"tasks/{folder}"):
+    for path in modules(f"gainloop/{folder}"):
         used = (set(imports(path, at_once=True)) | attributes(path)) - SEEDED
         assert not {name for name in used if is_within(name, NETWORK | CLOCK | CHANCE)}, path
 
@@ -170,8 +185,8 @@ def test_the_page_of_methods_says_what_the_critic_costs_as_it_is() -> None:
 
 
 def test_every_measure_in_the_documents_is_a_module_or_function_of_the_measures() -> None:
-    names = {path.stem for path in modules("tasks/measures")}
-    for path in modules("tasks/measures"):
+    names = {path.stem for path in modules("gainloop/measures")}
+    for path in modules("gainloop/measures"):
         names |= {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
 
     assert set(table_rows("measure", "docs/measures.md")) <= names
@@ -187,11 +202,11 @@ def test_every_file_that_the_documents_link_to_is_there() -> None:
             assert (page.parent / link).exists(), f"{page.relative_to(ROOT)} links to {link}"
 
 
-@pytest.mark.parametrize("path", modules("schemas", "tasks", "flows"), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", modules(*PRODUCT), ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_module_is_short_and_says_what_it_is(path: Path) -> None:
     text = path.read_text()
 
-    assert len(text.splitlines()) <= 250
+    assert len(text.splitlines()) <= 400
     assert ast.get_docstring(ast.parse(text))
 
 
@@ -205,4 +220,4 @@ def test_no_file_names_a_place_of_one_machine() -> None:
 def test_no_module_has_a_name_that_says_nothing() -> None:
     nothing = {"utils", "util", "helpers", "helper", "manager", "handler", "processor", "base", "common", "misc"}
 
-    assert not [path for path in modules("schemas", "tasks", "flows", "tests") if set(path.stem.split("_")) & nothing]
+    assert not [path for path in modules(*PRODUCT, "tests") if set(path.stem.split("_")) & nothing]

@@ -6,20 +6,18 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from gainloop.methods import Implications
+from gainloop.reports.page import list_figures
+from gainloop.serving.driver import Progress
+from gainloop.sources import Files
+from gainloop.store import Store
+from gainloop.store.batches import kept_records, plan_batch
+from gainloop.store.replies import spans_of
 from schemas.profile import Generation, Profile, Servers
 from schemas.recipe import Curation, Recipe, Sampling
-from tasks.generate import finish_batch, generate_records
-from tasks.methods import Implications
-from tasks.pages.page import list_figures
+from tasks.generate import RunTotals, finish_batch, generate_records
 from tasks.refresh import refresh_snapshot
 from tasks.report import load_report, save_report
-from tasks.serving.driver import Progress
-from tasks.sources import Files
-from tasks.store import Store
-from tasks.store.batches import plan_batch
-from tasks.store.records import kept_records
-from tasks.store.replies import spans_of
-from tasks.under_way import Made
 from tasks.validate import validate_batch
 from tests.serving.recorded_teacher import RecordedTeacher, recorded_teacher
 
@@ -56,7 +54,7 @@ def batch(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterat
         total = Progress()
         for span in spans_of(plan_batch(store, recipe), place.generation.shard_anchors):
             total = total.add(generate_records(store, place, recipe, None, span, {}))
-        generated = finish_batch(store, place, recipe, Made(total))
+        generated = finish_batch(store, place, recipe, RunTotals(total))
         judged = validate_batch(store, str(folder), recipe.batch_id, Curation())
         yield Batch(store, place, recipe, teacher, generated, judged)
 

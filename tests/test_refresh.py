@@ -9,12 +9,12 @@ from typing import Literal
 
 import pytest
 
+from gainloop.sources import Files, Part, Source
+from gainloop.store import Store
+from gainloop.store.snapshots import read_anchors, read_snapshot
 from schemas.errors import BadInput
 from schemas.rows import Document
 from tasks.refresh import Refreshed, as_markdown, refresh_snapshot
-from tasks.sources import Files, Part, Source
-from tasks.store import Store
-from tasks.store.snapshots import read_anchors, read_snapshot
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_a_killed_refresh_is_taken_up_where_it_was(store: Store, tmp_path: Path)
 
 INSERTING = """
 import itertools, pathlib, sys
-from tasks.store import Store
+from gainloop.store import Store
 for n in itertools.count():
     if pathlib.Path(sys.argv[2]).exists():
         break

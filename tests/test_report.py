@@ -8,12 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from gainloop.measures.entropy import NOT_ASKED
+from gainloop.reports.batch import measure_batch
+from gainloop.reports.markdown import write_markdown
+from gainloop.store import Store
+from gainloop.store.files import read_file
 from schemas.errors import BadInput, LedgerError, StoreError
 from schemas.profile import Profile
 from schemas.report import Cost, Money, Report
-from tasks.measures.batch import measure_batch
-from tasks.measures.headline import NOT_ASKED
-from tasks.pages.markdown import write_markdown
 from tasks.report import (
     find_report,
     gather_evidence,
@@ -21,8 +23,6 @@ from tasks.report import (
     resolve_training,
     save_report,
 )
-from tasks.store import Store
-from tasks.store.files import read_file
 from tests.evidence import make_evidence, save_evidence, save_training, without_logprobs
 
 

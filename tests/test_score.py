@@ -6,20 +6,19 @@ from typing import Any
 import polars as pl
 import pytest
 
+from gainloop.serving import CannotScore
+from gainloop.serving.driver import replay
+from gainloop.serving.scorer import Scorer
+from gainloop.store import Store, group_commit, open_store
+from gainloop.store.batches import latest_scores, replies_folder
+from gainloop.store.replies import as_reply, read_replies
+from gainloop.store.scores import contrasts_folder, read_contrasts
+from gainloop.store.snapshots import read_texts
 from schemas.errors import ServerError
 from schemas.profile import Profile, Servers
 from schemas.recipe import Recipe, Sampling, Scoring
 from tasks.progress import Bar
 from tasks.score import name_plan, plan_scores, score_outputs, why_not_scored
-from tasks.serving import CannotScore
-from tasks.serving.replay import replay
-from tasks.serving.scorer import Scorer
-from tasks.store import Store, group_commit, open_store
-from tasks.store.batches import latest_scores, replies_folder
-from tasks.store.contrasts import contrasts_folder, read_contrasts
-from tasks.store.replies import read_replies
-from tasks.store.reply_log import as_reply
-from tasks.store.snapshots import read_texts
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.test_generate import generate, on_servers, recipe_on, write_corpus
 from tests.tiny_model import PLAN, save_tiny_model

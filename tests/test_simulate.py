@@ -4,7 +4,7 @@ import json
 from html import unescape
 from pathlib import Path
 
-from schemas.simulation import Simulation
+from schemas.studies import Simulation
 from tasks.simulate import run_simulation
 
 

@@ -9,19 +9,18 @@ import polars as pl
 import pytest
 import torch
 
+from gainloop.evaluation.likelihoods import score_training
+from gainloop.methods import SBP
+from gainloop.models import pretraining
+from gainloop.models.packing import Packed, Part, pack
+from gainloop.models.pretraining import LEARNED
+from gainloop.store import Store
+from gainloop.store.batches import begin_batch, complete_stage, kept_records, stage_summary, training_stage
+from gainloop.store.checkpoints import checkpoint_folder, checkpoint_metrics
 from schemas.errors import BadInput
 from schemas.profile import Profile, Training
 from schemas.recipe import Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
-from tasks.likelihoods import score_training
-from tasks.methods import SBP
-from tasks.models import pretraining
-from tasks.models.packing import Packed, Part, pack
-from tasks.models.pretraining import LEARNED
 from tasks.progress import Bar
-from tasks.store import Store
-from tasks.store.batches import begin_batch, complete_stage, stage_summary, training_stage
-from tasks.store.checkpoints import checkpoint_folder, checkpoint_metrics
-from tasks.store.records import kept_records
 from tasks.train import (
     finish_training,
     make_start,

@@ -11,17 +11,21 @@ from typing import Any
 import polars as pl
 import pytest
 
+from gainloop.curation.suite import anchor_columns, as_markdown, open_judge, read_verdict
+from gainloop.store import Store
+from gainloop.store.batches import (
+    begin_batch,
+    complete_stage,
+    count_quarantine,
+    kept_records,
+    read_records,
+    resolve_batch,
+)
+from gainloop.store.duck import now
 from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Recipe
 from schemas.rows import Anchor, Record
 from schemas.suites import ANCHORS, BY_METHOD, CORPUS, KEPT, REASONS, at_most, records_suite
-from tasks.judging.columns import anchor_columns
-from tasks.judging.suite_run import open_judge
-from tasks.judging.verdict import as_markdown, read_verdict
-from tasks.store import Store
-from tasks.store.batches import begin_batch, complete_stage
-from tasks.store.duck import now
-from tasks.store.records import count_quarantine, kept_records, read_records, resolve_batch
 from tasks.validate import records_folder, validate_anchors, validate_batch
 
 ADJECTIVES = ("old", "quiet", "northern", "stone", "wooden", "narrow", "crowded", "distant", "green", "windy")
@@ -197,7 +201,7 @@ def test_results_and_data_docs_lie_in_the_batch_folder(judged: World) -> None:
 def test_a_second_run_changes_nothing_and_does_not_import_great_expectations(judged: World) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in Path(judged.folder).rglob("*")}
     again = (
-        "import sys; from schemas.recipe import Curation; from tasks.store import Store; "
+        "import sys; from schemas.recipe import Curation; from gainloop.store import Store; "
         "from tasks.validate import validate_anchors, validate_batch; "
         f"store = Store({judged.store.path!r}); validate_anchors(store, {judged.folder!r}, 'snap'); "
         f"assert validate_batch(store, {judged.folder!r}, {judged.batch_id!r}, Curation()) == {judged.validate()!r}; "

@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from flows.verify import verify
+from gainloop.reports.batch import measure_batch
+from gainloop.store import Store
+from gainloop.store.duck import now
+from gainloop.studies.own_batches import part_of, read_probes, read_reports
+from gainloop.studies.world_runs import list_jobs, make_base, run_jobs
 from schemas.errors import BadInput
 from schemas.profile import Profile, StorePlace
 from schemas.report import Figure
-from schemas.verification import InventedWorld, OwnBatches, Verification
-from tasks.measures.batch import measure_batch
-from tasks.own_batches import part_of, read_probes, read_reports
-from tasks.store import Store
-from tasks.store.duck import now
+from schemas.studies import InventedWorld, OwnBatches, Verification
 from tasks.verify import run_verification
-from tasks.world.trainings import list_jobs, make_base, run_jobs
 from tests.evidence import make_evidence, save_evidence, save_training
 from tests.tiny_model import save_tiny_model
 

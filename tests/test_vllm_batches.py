@@ -10,27 +10,23 @@ import jsonschema
 import polars as pl
 import pytest
 
+from gainloop.filters import FILTERS, Judge
+from gainloop.methods import METHODS, Explain, Method, Rephrase
+from gainloop.methods.critic import Critic
+from gainloop.serving.driver import Progress, replay
+from gainloop.serving.opening import served
+from gainloop.sources import Files
+from gainloop.store import Store
+from gainloop.store.batches import plan_batch, read_records, replies_folder
+from gainloop.store.checkpoints import checkpoint_folder
+from gainloop.store.replies import as_reply, read_replies
+from gainloop.store.snapshots import read_texts
 from schemas.profile import PROFILES, LocalVLLM, Profile, load_profile
 from schemas.recipe import FirstOptimiser, NewModel, Recipe, Sampling
 from schemas.rows import Request
-from tasks.filters import FILTERS, Judge
-from tasks.generate import finish_batch, generate_records, spans_of
-from tasks.methods import METHODS, Explain, Method, Rephrase
-from tasks.methods.critic import Critic
+from tasks.generate import RunTotals, finish_batch, generate_records, spans_of
 from tasks.refresh import refresh_snapshot
-from tasks.serving.driver import Progress
-from tasks.serving.opening import served
-from tasks.serving.replay import replay
-from tasks.sources import Files
-from tasks.store import Store
-from tasks.store.batches import plan_batch, replies_folder
-from tasks.store.checkpoints import checkpoint_folder
-from tasks.store.records import read_records
-from tasks.store.replies import read_replies
-from tasks.store.reply_log import as_reply
-from tasks.store.snapshots import read_texts
 from tasks.train import make_start
-from tasks.under_way import Made
 from tests.methods.playing import play
 
 pytestmark = pytest.mark.vllm
@@ -91,7 +87,7 @@ def generate(store: Store, place: Profile, recipe: Recipe) -> tuple[dict[str, An
     total = Progress()
     for span in spans_of(plan_batch(store, recipe), place.generation.shard_anchors):
         total = total.add(generate_records(store, place, recipe, None, span, {}))
-    return finish_batch(store, place, recipe, Made(total)), total.requests_sent
+    return finish_batch(store, place, recipe, RunTotals(total)), total.requests_sent
 
 
 def recipe_of(method: Method, snapshot_id: str, start_id: str, **more: Any) -> Recipe:

@@ -7,14 +7,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from gainloop.methods import EntiGraph
+from gainloop.serving.vllm import serve_vllm
+from gainloop.store import open_store
+from gainloop.store.batches import plan_batch, replies_folder
+from gainloop.store.replies import read_replies
 from schemas.profile import Generation, Profile, Servers, StorePlace
 from schemas.recipe import NewModel, Recipe, Sampling
 from tasks.generate import cached_tokens, generate_records, spans_of
-from tasks.methods import EntiGraph
-from tasks.serving.vllm import serve_vllm
-from tasks.store import open_store
-from tasks.store.batches import plan_batch, replies_folder
-from tasks.store.replies import read_replies
 from tests.store.test_snapshots import make_snapshot, write_part
 from tests.test_vllm_batches import local_vllm
 from tests.tiny_model import TEXTS, save_tiny_model

@@ -15,10 +15,10 @@ from typing import Any
 import httpx
 import polars as pl
 
+from gainloop.store import Store, open_store
+from gainloop.store.batches import stage_summary
 from schemas.profile import Profile, load_profile
 from schemas.tables import KEYS
-from tasks.store import Store, open_store
-from tasks.store.batches import stage_summary
 from tests.small_run import ROOT, command, environment
 
 READY_SECONDS = 120

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gainloop.asking.chunks import cut_anchor, estimate_tokens, last_tokens, split_text
+from gainloop.models.start import make_tokenizer
 from schemas.rows import Anchor, Drop
-from tasks.asking.chunks import cut_anchor, estimate_tokens, last_tokens, split_text
-from tasks.models.start import make_tokenizer
 
 texts = st.text() | st.text(alphabet='aB c.\n!"\u3002\u6210\u00e91', max_size=120)
 sizes = st.integers(4, 40)

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.asking.structured import read_passage, read_text, read_texts
+from gainloop.asking.structured import read_passage, read_text, read_texts
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gainloop.filters import Fidelity
+from gainloop.filters.fidelity import ask_comparison, read_comparison
+from gainloop.filters.filter import sift
 from schemas.rows import Drop, Outcome, Record
-from tasks.filters import Fidelity
-from tasks.filters.fidelity import ask_comparison, read_comparison
-from tasks.filters.filter import sift
 from tests.methods.playing import ANCHOR, make_reply
 
 RECORD = Record(ANCHOR.anchor_id, "rephrase", "easy", "The mill grinds rye, and wheat.", ("q7", "q8"))

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from gainloop.filters import Vote, read_filters
+from gainloop.filters.filter import sift
 from schemas.rows import Answer, Drop, Record, Request
-from tasks.filters import Vote, read_filters
-from tasks.filters.filter import sift
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, Outcome, hold, make_reply, prompt, say
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks.measures.bounds import Entropies, error_bound, generalisation_bound, synthetic_information_bound
+from gainloop.reports.trainee import Entropies, error_bound, generalisation_bound, synthetic_information_bound
 from tests.measures.known_sources import entropy as entropy_of_rows
 
 NUM_WORLDS = 10_000

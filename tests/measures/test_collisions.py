@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks.measures.collisions import count_collisions
+from gainloop.measures.collisions import count_collisions
 from tests.measures.known_sources import topic_mixture
 
 

@@ -5,8 +5,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gainloop.measures.contrast_plan import plan_contrasts
 from schemas.identity import content_hash
-from tasks.measures.contrast_plan import plan_contrasts
 
 
 def outputs(num_anchors: int = 200, per_anchor: int = 1, draws: int = 1, tokens: int = 100) -> pl.DataFrame:

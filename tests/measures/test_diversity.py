@@ -3,9 +3,8 @@ import gzip
 import polars as pl
 import pytest
 
-from schemas.rows import Anchor
-from tasks.asking.chunks import cut_anchor
-from tasks.measures.diversity import (
+from gainloop.asking.chunks import cut_anchor
+from gainloop.measures.diversity import (
     common_opening,
     compression_ratio,
     distinct_ngrams,
@@ -13,7 +12,8 @@ from tasks.measures.diversity import (
     facet_opening,
     vendi_score,
 )
-from tasks.measures.hashed import HashedTexts, hash_texts
+from gainloop.measures.ngrams import HashedTexts, hash_texts
+from schemas.rows import Anchor
 
 SENTENCE = "the quick brown fox jumps over the lazy dog and then sleeps"
 

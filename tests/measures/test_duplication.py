@@ -7,18 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.measures.duplication import (
-    CROWD,
-    candidates,
-    confirm,
-    jaccard,
-    near_duplicates,
-    repeats,
-    sketch,
-)
-from tasks.measures.hashed import HashedTexts, hash_texts
-from tasks.measures.shingles import Shingles
-from tasks.measures.text import words
+from gainloop.measures.duplication import CROWD, candidates, confirm, jaccard, near_duplicates, repeats, sketch
+from gainloop.measures.ngrams import HashedTexts, hash_texts
+from gainloop.measures.words import words
+from gainloop.models.pairing import Shingles
 
 Text = list[str]
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from tasks.measures.estimate import ratio_of_sums
-from tasks.measures.information import conditional_entropy, median_entropy
+from gainloop.measures.estimate import ratio_of_sums
+from gainloop.measures.mutual_information import conditional_entropy, median_entropy
 
 # Three kinds of prompt, each a Markov chain over two tokens and an end token (the last column).
 CHAINS = np.array(

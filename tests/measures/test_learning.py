@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tasks.measures.learning import learned
+from gainloop.measures.learning import learned
 
 
 def coin_losses(rng: np.random.Generator, num_texts: int, length: int) -> tuple[np.ndarray, ...]:

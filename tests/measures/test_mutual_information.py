@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from tasks.measures.information import (
+from gainloop.measures.mutual_information import (
     MutualInformation,
     conditional_entropy,
     facet_information,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from tasks.measures.prediction import (
+from gainloop.measures.prediction import (
     MIN_BATCHES,
     chance,
     random_regret,

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.measures.hashed import HashedTexts, hash_texts
-from tasks.measures.relevance import no_closer_than_another
+from gainloop.measures.faithfulness import no_closer_than_another
+from gainloop.measures.ngrams import HashedTexts, hash_texts
 
 
 def about(rng: np.random.Generator, topics: np.ndarray) -> HashedTexts:

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from tasks.measures.repetition import best_parameters, effective_tokens, expected_loss, worth_of
+from gainloop.measures.repetition import best_parameters, effective_tokens, expected_loss, worth_of
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.measures.tempering import temper
+from gainloop.measures.entropy import temper
 
 VOCABULARY = 60
 SAMPLINGS = [(0.5, 1.0), (0.7, 1.0), (1.0, 0.9), (0.7, 0.9), (1.0, 0.7), (1.3, 1.0), (1.3, 0.8), (1.0, 1.0)]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tasks.measures.two_sample import compare_texts
+from gainloop.measures.two_sample import compare_texts
 
 WORDS = np.array([f"word{number}" for number in range(30)])
 

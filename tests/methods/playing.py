@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any, TypeVar
 
+from gainloop.asking.conversation import Conversation
+from gainloop.methods import Method
 from schemas.rows import Anchor, Answer, Outcome, Reply, Request
-from tasks.asking.conversation import Conversation
-from tasks.methods import Method
 
 T = TypeVar("T")
 

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from gainloop.methods import ActiveReading
+from gainloop.methods.active_reading import STRATEGY_CHARS
 from schemas.rows import Answer, Drop, Outcome, Request
-from tasks.methods import ActiveReading
-from tasks.methods.active_reading import STRATEGY_CHARS
 from tests.methods.playing import ANCHOR, make_reply, play, prompt
 
 DATES = "short questions about dates"

@@ -3,9 +3,9 @@ from typing import Any
 
 import pytest
 
+from gainloop.methods import Backtranslate
+from gainloop.methods.backtranslate import code_likeness, kind_of, table_likeness
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request
-from tasks.methods import Backtranslate
-from tasks.methods.artefact import code_likeness, kind_of, table_likeness
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
 
 CODE = Anchor('def total(rye):\n    """Sum sacks."""\n    return sum(rye.values())\n', "mill.py")

@@ -3,13 +3,13 @@ from typing import Any
 
 import pytest
 
+from gainloop.filters import Judge
+from gainloop.methods import METHODS, Method, Rephrase
+from gainloop.methods.critic import Critic, ask_critique, read_critique
+from gainloop.methods.method import without_repeats
+from gainloop.methods.pipeline import Pipeline, read_pipeline
 from schemas.recipe import Recipe
 from schemas.rows import Answer, Drop, Outcome, Record, Request
-from tasks.filters import Judge
-from tasks.methods import METHODS, Method, Rephrase
-from tasks.methods.critic import Critic, ask_critique, read_critique
-from tasks.methods.method import without_repeats
-from tasks.methods.pipeline import Pipeline, read_pipeline
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, hold, make_reply, prompt, say
 from tests.methods.playing import play as play_method

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gainloop.methods import EntiGraph
+from gainloop.methods.entigraph import ask_entities, choose_groups, read_entities
 from schemas.rows import Anchor, Answer, Drop, Outcome, Request
-from tasks.methods import EntiGraph
-from tasks.methods.entigraph import ask_entities, choose_groups, read_entities
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
 
 values = st.recursive(

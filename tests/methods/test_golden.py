@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from gainloop.methods import METHODS, Method, read_method
 from schemas.rows import Anchor, Answer, Drop, Request
-from tasks.methods import METHODS, Method, read_method
 from tests.methods.playing import make_reply, obey, play
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from gainloop.asking.chunks import estimate_tokens, last_tokens
+from gainloop.methods import K2Rephrase
+from gainloop.methods.k2_rephrase import CONTINUE, PERSPECTIVES, REWRITE, STYLES
 from schemas.rows import Anchor, Answer, Drop, Outcome, Request
-from tasks.asking.chunks import estimate_tokens, last_tokens
-from tasks.methods import K2Rephrase
-from tasks.methods.k2_rephrase import CONTINUE, PERSPECTIVES, REWRITE, STYLES
 from tests.methods.playing import ANCHOR, make_reply, play, play_rounds, prompt, say
 
 LONG = Anchor(

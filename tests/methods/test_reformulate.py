@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from gainloop.methods import Reformulate
 from schemas.rows import Answer, Drop, Outcome, Request
-from tasks.methods import Reformulate
 from tests.methods.playing import ANCHOR, make_reply, play, play_rounds, prompt
 
 PAIRS = [

@@ -10,10 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from schemas.rows import Anchor, Answer, Drop, Request
-from schemas.suites import LEAKS
-from tasks.measures.text import leaks
-from tasks.methods import (
+from gainloop.measures.words import leaks
+from gainloop.methods import (
     METHODS,
     SBP,
     ActiveReading,
@@ -28,9 +26,11 @@ from tasks.methods import (
     Textbook,
     read_method,
 )
-from tasks.methods.explain import WISHES as WAYS
-from tasks.methods.formats import WISHES as FORMATS
-from tasks.methods.rephrase import WISHES
+from gainloop.methods.explain import WISHES as WAYS
+from gainloop.methods.formats import WISHES as FORMATS
+from gainloop.methods.rephrase import WISHES
+from schemas.rows import Anchor, Answer, Drop, Request
+from schemas.suites import LEAKS
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, play_rounds, prompt, say, say_no, shared_start
 
@@ -227,7 +227,7 @@ def test_a_method_is_frozen_and_a_misspelt_parameter_is_refused(method: Method) 
 
 def test_an_unknown_method_is_an_error_that_lists_the_known_ones() -> None:
     known = ", ".join(sorted(METHODS))
-    with pytest.raises(ValidationError, match=f"'entgraph' not found in tasks/methods/: known are {known}"):
+    with pytest.raises(ValidationError, match=f"'entgraph' not found in gainloop/methods/: known are {known}"):
         read_method({"kind": "entgraph"})
 
 

@@ -1,9 +1,9 @@
 import pytest
 from pydantic import ValidationError
 
+from gainloop.methods import Rephrase
+from gainloop.methods.rephrase import WISHES
 from schemas.rows import Anchor, Drop, Outcome, Record
-from tasks.methods import Rephrase
-from tasks.methods.rephrase import WISHES
 from tests.methods.playing import ANCHOR, make_reply, play, prompt
 
 LONG = Anchor("\n\n".join(f"Fact {n} tells of mill {n}. It ground rye in year {n}." for n in range(30)), "Mills")

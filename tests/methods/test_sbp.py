@@ -1,6 +1,6 @@
+from gainloop.methods import SBP
+from gainloop.methods.sbp import RELATED, ask_related
 from schemas.rows import Drop, Outcome, Record
-from tasks.methods import SBP
-from tasks.methods.sbp import RELATED, ask_related
 from tests.methods.playing import ANCHOR, make_reply, play
 from tests.tiny_model import tiny_tokenizer
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.methods.stitching import stitch
+from gainloop.methods.k2_rephrase import stitch
 
 words = st.sampled_from(["rye", "mill", "The", "it.", "He", "left.", "\u78e8", "\u574a\u3002", '"So!"', "-", "a\n\nb"])
 texts = st.lists(words, min_size=1, max_size=25).map(" ".join)

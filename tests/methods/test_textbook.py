@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from gainloop.methods import Textbook
 from schemas.rows import Answer, Drop, Outcome, Request
-from tasks.methods import Textbook
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
 
 GEARS = {"topic": "Gear ratios", "audience": "apprentices", "skills": ["compute a ratio", "choose a gear"]}

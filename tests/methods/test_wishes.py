@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tasks.asking.wording import ALONE
-from tasks.methods import Explain, Formats, Method, read_method
-from tasks.methods.explain import RIGOUR
-from tasks.methods.explain import WISHES as WAYS
-from tasks.methods.formats import OWN_START
-from tasks.methods.formats import WISHES as FORMATS
+from gainloop.asking.conversation import ALONE
+from gainloop.methods import Explain, Formats, Method, read_method
+from gainloop.methods.explain import RIGOUR
+from gainloop.methods.explain import WISHES as WAYS
+from gainloop.methods.formats import OWN_START
+from gainloop.methods.formats import WISHES as FORMATS
 from tests.methods.playing import ANCHOR, play, prompt
 
 

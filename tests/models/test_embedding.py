@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gainloop.methods import SBP
+from gainloop.serving.embeddings import embed
 from schemas.errors import BadInput
 from schemas.profile import EmbeddingServers, LocalEmbedding
-from tasks.methods import SBP
-from tasks.models.embedding import embed
 from tests.models.test_pairing import TEXTS
 from tests.serving.embedding_stub import embedding_stub, vector_of
 from tests.tiny_model import tiny_tokenizer
@@ -37,8 +37,8 @@ def test_vectors_have_length_one_and_are_the_same_every_time() -> None:
 
 def test_a_projection_learned_from_some_texts_still_tells_related_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"{text} {n}" for n in range(8) for text in TEXTS]
-    monkeypatch.setattr("tasks.models.embedding.LEARNED_TEXTS", 15)
-    monkeypatch.setattr("tasks.models.embedding.BLOCK_TEXTS", 7)
+    monkeypatch.setattr("gainloop.models.embedding.LEARNED_TEXTS", 15)
+    monkeypatch.setattr("gainloop.models.embedding.BLOCK_TEXTS", 7)
     told: list[tuple[int, int]] = []
     vectors = embed(texts, on_text=lambda done, total: told.append((done, total)))
 

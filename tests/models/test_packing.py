@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gainloop.models.packing import IGNORED, Packed, PairRows, Part, encode, pack
 from schemas.errors import BadInput
 from schemas.recipe import Mixture
-from tasks.models.packing import IGNORED, Packed, PairRows, Part, encode, pack
 from tests.tiny_model import TEXTS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

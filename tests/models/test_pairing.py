@@ -3,13 +3,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.measures.duplication import jaccard
-from tasks.measures.hashed import hash_texts
-from tasks.measures.shingles import Shingles
-from tasks.models import neighbours
-from tasks.models.embedding import embed
-from tasks.models.neighbours import Found, Neighbours, Rows, Vectors, recall_of
-from tasks.models.pairing import Pairing, related_pairs
+from gainloop.measures.duplication import jaccard
+from gainloop.measures.ngrams import hash_texts
+from gainloop.models import pairing
+from gainloop.models.pairing import Found, Neighbours, Pairing, Rows, Shingles, Vectors, recall_of, related_pairs
+from gainloop.serving.embeddings import embed
 
 MILL = "The water mill at the river bend ground rye for the bakers of seven towns until the great flood."
 COPY = MILL.replace("seven", "eight")
@@ -58,8 +56,8 @@ def whole(found: Neighbours) -> Found:
 @pytest.fixture
 def lists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lists are used where search would be exact for so few rows."""
-    monkeypatch.setattr(neighbours, "EXACT_ROWS", 1000)
-    monkeypatch.setattr(neighbours, "MOST_PROBED", 1 / 4)
+    monkeypatch.setattr(pairing, "EXACT_ROWS", 1000)
+    monkeypatch.setattr(pairing, "MOST_PROBED", 1 / 4)
 
 
 def test_related_texts_pair_both_ways_and_others_do_not() -> None:
@@ -127,9 +125,9 @@ def test_a_text_whose_candidates_are_all_copies_is_counted_as_exhausted() -> Non
 def test_blocks_change_no_pair(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"{text} {n}" for n in range(6) for text in TEXTS]
     once = pairs(texts)
-    monkeypatch.setattr("tasks.models.neighbours.BLOCK_ROWS", 7)
-    monkeypatch.setattr("tasks.measures.shingles.TEXTS_AT_ONCE", 4)
-    monkeypatch.setattr("tasks.measures.shingles.PAIRS_AT_ONCE", 5)
+    monkeypatch.setattr("gainloop.models.pairing.BLOCK_ROWS", 7)
+    monkeypatch.setattr("gainloop.models.pairing.TEXTS_AT_ONCE", 4)
+    monkeypatch.setattr("gainloop.models.pairing.PAIRS_AT_ONCE", 5)
 
     assert pairs(texts) == once
 
@@ -190,7 +188,7 @@ def test_neither_threads_nor_blocks_change_what_lists_find(monkeypatch: pytest.M
     try:
         for number in (1, 3):
             faiss.omp_set_num_threads(number)
-            monkeypatch.setattr(neighbours, "BLOCK_ROWS", 700 * number)
+            monkeypatch.setattr(pairing, "BLOCK_ROWS", 700 * number)
             again = whole(Neighbours(vectors, 10))
             assert np.array_equal(again.others, once.others)
             assert np.array_equal(again.similarities, once.similarities)

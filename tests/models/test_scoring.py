@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 import torch
 
-from tasks.models import scoring
-from tasks.models.loading import load_model, load_tokenizer
-from tasks.models.scoring import score_answers, score_texts
+from gainloop.models import scoring
+from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.scoring import score_answers, score_texts
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model
 
 SHORT = [text[: 5 + 7 * n] for n, text in enumerate(TEXTS[:12])]

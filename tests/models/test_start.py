@@ -5,8 +5,8 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gainloop.models.start import END, make_model, make_tokenizer
 from schemas.recipe import NewModel
-from tasks.models.start import END, make_model, make_tokenizer
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

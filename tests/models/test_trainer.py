@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.packing import IGNORED, PairRows, Part, Row, pack
+from gainloop.models.start import make_model
+from gainloop.models.trainer import train
 from schemas.profile import Training
 from schemas.recipe import Optimiser
-from tasks.models.loading import load_model, load_tokenizer
-from tasks.models.packing import IGNORED, PairRows, Part, Row, pack
-from tasks.models.start import make_model
-from tasks.models.trainer import train
 from tests.tiny_model import PLAN, TEXTS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
+from gainloop.serving.sampling import distribution
 from schemas.recipe import Sampling
-from tasks.serving.sampling import distribution
 
 NEGLIGIBLE = 1e-9
 """What is less likely is not followed: with a few hundred beginnings that is less than 1e-3 nats."""

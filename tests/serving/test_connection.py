@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from gainloop.serving import TryAgain, connection
+from gainloop.serving.connection import Connections, NotHTTP
+from gainloop.serving.endpoint import Endpoint
 from schemas.errors import ServerError
-from tasks.serving import TryAgain, connection
-from tasks.serving.connection import Connections, NotHTTP
-from tasks.serving.endpoint import Endpoint
 
 HELLO = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 

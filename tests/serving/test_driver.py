@@ -10,19 +10,18 @@ from typing import Any
 import polars as pl
 import pytest
 
+from gainloop.methods import SBP, EntiGraph, Method, Rephrase
+from gainloop.methods.pipeline import Pipeline
+from gainloop.serving import Refused, TryAgain, Unreachable
+from gainloop.serving.driver import Driver, Progress, name_request, outcome_rows
+from gainloop.serving.pool import Pool
+from gainloop.serving.server import Server
+from gainloop.store import group_commit
+from gainloop.store.replies import ReplyLog, Span, read_replies
 from schemas.errors import ServerError, StoreError
 from schemas.profile import Generation
 from schemas.recipe import Sampling
 from schemas.rows import Anchor, Drop, Message, Outcome, Reply, Request
-from tasks.methods import SBP, EntiGraph, Method, Rephrase
-from tasks.methods.pipeline import Pipeline
-from tasks.serving import Refused, TryAgain, Unreachable
-from tasks.serving.driver import Driver, Progress, name_request, outcome_rows
-from tasks.serving.pool import Pool
-from tasks.serving.server import Server
-from tasks.store import group_commit
-from tasks.store.replies import Span, read_replies
-from tasks.store.reply_log import ReplyLog
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 
 ANCHORS = [Anchor(f"The mill number {n} grinds rye for the towns by the river.", f"Mill {n}") for n in range(12)]

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from gainloop.asking.structured import list_of, object_of, text_of
+from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.serving import Refused
+from gainloop.serving.embedded import SLOTS, EmbeddedEngine
 from schemas.recipe import Sampling
 from schemas.rows import Message, Reply, Request
-from tasks.asking.structured import list_of, object_of, text_of
-from tasks.models.loading import load_model, load_tokenizer
-from tasks.serving import Refused
-from tasks.serving.embedded import SLOTS, EmbeddedEngine
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model
 
 CONTEXT = PLAN.context_tokens

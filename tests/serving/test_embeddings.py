@@ -4,9 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gainloop.serving.embeddings import Vectors, embed_at_servers
 from schemas.errors import BadInput, ServerError
 from schemas.profile import EmbeddingServers
-from tasks.serving.embeddings import Vectors, embed_at_servers
 from tests.serving.embedding_stub import FAULTS, embedding_stub, vector_of
 
 DOWN = "http://127.0.0.1:9/v1"
@@ -21,7 +21,7 @@ def ask(*urls: str, texts: list[str] = TEXTS, model: str = "stub", **settings: A
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.serving.embeddings.MOST_SECONDS", 0.02)
+    monkeypatch.setattr("gainloop.serving.embeddings.MOST_SECONDS", 0.02)
 
 
 def test_texts_go_in_batches_with_several_in_flight_and_come_back_in_order() -> None:

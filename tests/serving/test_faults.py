@@ -11,17 +11,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks.stub import StubOptions, read_stats, running_stub
+from gainloop.methods import Rephrase
+from gainloop.methods.pipeline import Pipeline
+from gainloop.serving.driver import Driver, Progress
+from gainloop.serving.opening import connect_servers
+from gainloop.serving.pool import Pool
+from gainloop.store.replies import ReplyLog, read_replies
 from schemas.errors import ServerError
 from schemas.profile import Generation, Servers
 from schemas.recipe import Sampling
 from schemas.rows import Anchor
-from tasks.methods import Rephrase
-from tasks.methods.pipeline import Pipeline
-from tasks.serving.driver import Driver, Progress
-from tasks.serving.opening import connect_servers
-from tasks.serving.pool import Pool
-from tasks.store.replies import read_replies
-from tasks.store.reply_log import ReplyLog
 
 ROWS = 2000
 TOKENS = 24

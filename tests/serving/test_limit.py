@@ -1,4 +1,4 @@
-from tasks.serving.limit import START, Limit
+from gainloop.serving.queue import START, Limit
 
 
 def serve(limit: Limit, seconds: float, most_at_once: int, latency: float = 0.2, refuse_above: int = 0) -> list[int]:

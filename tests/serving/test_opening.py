@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from gainloop.serving.embedded import EmbeddedEngine
+from gainloop.serving.opening import count_cached, open_pool, served, served_revision
 from schemas.errors import BadInput, ServerError
 from schemas.profile import LocalVLLM, Profile, Servers
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Request
-from tasks.serving.embedded import EmbeddedEngine
-from tasks.serving.opening import count_cached, open_pool, served, served_revision
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.tiny_model import save_tiny_model
 
@@ -81,7 +81,9 @@ def test_a_vllm_place_becomes_one_of_a_running_server_and_keeps_its_limit(
     profile: Profile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = profile.model_copy(update={"serving": LocalVLLM(concurrency_limit="gpu")})
-    monkeypatch.setattr("tasks.serving.vllm.serve_vllm", lambda _place, folder, model: nullcontext(f"{folder}/{model}"))
+    monkeypatch.setattr(
+        "gainloop.serving.vllm.serve_vllm", lambda _place, folder, model: nullcontext(f"{folder}/{model}")
+    )
 
     with served(place, recipe_for("start", "1"), "folder") as reached:
         assert reached.serving == Servers(urls=["folder/start"], api_key_variable="", concurrency_limit="gpu")

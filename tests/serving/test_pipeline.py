@@ -8,20 +8,18 @@ from typing import Any
 
 import pytest
 
+from gainloop.filters import Consistency, Fidelity, Filter, Judge, Novelty, Vote
+from gainloop.methods import Backtranslate, EntiGraph, K2Rephrase, Method, Rephrase
+from gainloop.methods.critic import Critic
+from gainloop.methods.pipeline import Pipeline
+from gainloop.serving import Refused
+from gainloop.serving.driver import Driver, outcome_rows, replay
+from gainloop.serving.pool import Pool
+from gainloop.serving.server import Server
+from gainloop.store import group_commit
+from gainloop.store.replies import as_reply, read_replies
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Request
-from tasks.filters import Consistency, Fidelity, Filter, Judge, Novelty, Vote
-from tasks.methods import Backtranslate, EntiGraph, K2Rephrase, Method, Rephrase
-from tasks.methods.critic import Critic
-from tasks.methods.pipeline import Pipeline
-from tasks.serving import Refused
-from tasks.serving.driver import Driver, outcome_rows
-from tasks.serving.pool import Pool
-from tasks.serving.replay import replay
-from tasks.serving.server import Server
-from tasks.store import group_commit
-from tasks.store.replies import read_replies
-from tasks.store.reply_log import as_reply
 from tests.serving.stub_server import stub_server
 from tests.serving.test_driver import ALL, ANCHORS, Generation, Model, ReplyLog, run
 

@@ -7,13 +7,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gainloop.serving import Refused, TryAgain, Unreachable, watch
+from gainloop.serving.pool import Pool
+from gainloop.serving.watch import Tally
 from schemas.errors import ServerError
 from schemas.profile import Generation
 from schemas.recipe import Sampling
 from schemas.rows import Reply, Request
-from tasks.serving import Refused, TryAgain, Unreachable, watch
-from tasks.serving.attempt import Tally
-from tasks.serving.pool import Pool
 from tests.serving.test_driver import make_reply
 
 SAMPLING = Sampling(max_tokens=64)

@@ -2,9 +2,8 @@ import asyncio
 
 import pytest
 
+from gainloop.serving.queue import SLACK, Desk, Limit, Queue
 from schemas.errors import ServerError
-from tasks.serving.limit import Limit
-from tasks.serving.queue import SLACK, Desk, Queue
 from tests.serving.test_driver import Model
 
 

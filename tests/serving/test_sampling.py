@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gainloop.serving.sampling import Draw, Grammar, distribution
 from schemas.recipe import Sampling
-from tasks.serving.sampling import Draw, Grammar, distribution
 from tests.tiny_model import tiny_tokenizer
 
 LOGITS = np.log([0.4, 0.3, 0.2, 0.1])

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from gainloop.serving import Refused, TryAgain, Unreachable
+from gainloop.serving.opening import connect_servers
+from gainloop.serving.pool import Pool
+from gainloop.serving.server import Server
 from schemas.errors import ServerError
 from schemas.profile import Generation, Servers
 from schemas.recipe import Sampling
 from schemas.rows import Message, Prompt, Reply, Request
-from tasks.serving import Refused, TryAgain, Unreachable
-from tasks.serving.opening import connect_servers
-from tasks.serving.pool import Pool
-from tasks.serving.server import Server
 from tests.serving.stub_model import END, logprob, tokenise
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 

@@ -17,15 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gainloop.evaluation.judge import VERDICTS, ask_about, reader_of
+from gainloop.measures.mutual_information import conditional_entropy, mutual_information
+from gainloop.serving import Refused
+from gainloop.serving.server import Server
+from gainloop.serving.vllm import serve_vllm
 from schemas.errors import ServerError
 from schemas.profile import PROFILES, LocalVLLM, load_profile
 from schemas.recipe import NewModel, Sampling
 from schemas.rows import Message, Reply, Request
-from tasks.asking.verdicts import VERDICTS, ask_about, reader_of
-from tasks.measures.information import conditional_entropy, mutual_information
-from tasks.serving import Refused
-from tasks.serving.server import Server
-from tasks.serving.vllm import serve_vllm
 from tests.serving.enumerated import all_outputs, entropy, mixed
 
 ROOT = PROFILES.parent
@@ -123,7 +123,7 @@ def test_a_server_that_dies_during_the_block_is_an_error(tmp_path: Path) -> None
 def test_the_server_ends_with_us_even_when_we_are_killed(tmp_path: Path) -> None:
     place = stand_in(tmp_path, "serve")
     code = (
-        "from schemas.profile import LocalVLLM\nfrom tasks.serving.vllm import serve_vllm\nimport time\n"
+        "from schemas.profile import LocalVLLM\nfrom gainloop.serving.vllm import serve_vllm\nimport time\n"
         f"with serve_vllm(LocalVLLM.model_validate_json({place.model_dump_json()!r}), 'model', 'm'):\n"
         "    print('ready', flush=True)\n    time.sleep(600)"
     )
@@ -151,7 +151,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model that writes such sentences and ends them, and whose own defaults would sample greedily."""
     import torch
 
-    from tasks.models.start import make_model, make_tokenizer
+    from gainloop.models.start import make_model, make_tokenizer
 
     rng = Random(0)
     texts = [sentence(rng) for _ in range(1000)]

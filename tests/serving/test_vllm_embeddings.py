@@ -7,10 +7,10 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
+from gainloop.serving.embeddings import embed
+from gainloop.serving.vllm import serve_vllm
 from schemas.profile import EmbeddingServers, LocalVLLM, load_profile
 from schemas.recipe import NewModel
-from tasks.models.embedding import embed
-from tasks.serving.vllm import serve_vllm
 from tests.conftest import ROOT
 from tests.tiny_model import TEXTS, save_tiny_model
 

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
+from gainloop.serving import Refused, TryAgain
+from gainloop.serving.wire import ask, read_reply, read_scores, tell_semantics
 from schemas.recipe import Sampling
 from schemas.rows import Message, Request
-from tasks.serving import Refused, TryAgain
-from tasks.serving.wire import ask, read_reply, read_scores, tell_semantics
 
 SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}}
 

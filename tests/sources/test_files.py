@@ -13,9 +13,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from gainloop.sources import Files
 from schemas.errors import BadInput, SourceError
 from schemas.rows import Document
-from tasks.sources import Files
 
 ROWS: list[dict[str, Any]] = [
     {"id": "a1", "head": "First", "body": 'One, "two"\nthree.'},

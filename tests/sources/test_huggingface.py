@@ -5,8 +5,8 @@ import huggingface_hub
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from gainloop.sources import AnySource, HuggingFace
 from schemas.errors import BadInput, SourceError
-from tasks.sources import AnySource, HuggingFace
 
 
 @pytest.fixture

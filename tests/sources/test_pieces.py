@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gainloop.sources.pieces import normalise, one_line, split_document
 from schemas.rows import Document
-from tasks.sources.pieces import normalise, one_line, split_document
 
 WORDS = st.text(alphabet="ab.!? \n\té\u0301\ud800\x00", max_size=400)
 

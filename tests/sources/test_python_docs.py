@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from gainloop.sources import PythonDocs
+from gainloop.sources.pieces import split_document
 from schemas.rows import Document
-from tasks.sources import PythonDocs
-from tasks.sources.pieces import split_document
 
 MODULE = '''"""About the module."""
 class A:

@@ -3,7 +3,7 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.sources import SOURCES, AnySource, Files, HuggingFace, PythonDocs
+from gainloop.sources import SOURCES, AnySource, Files, HuggingFace, PythonDocs
 
 SOURCE = TypeAdapter(AnySource)
 
@@ -16,7 +16,10 @@ def test_every_kind_is_known_under_its_name() -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        ({"kind": "fils"}, "source.kind 'fils' not found in tasks/sources/: known are files, huggingface, python_docs"),
+        (
+            {"kind": "fils"},
+            "source.kind 'fils' not found in gainloop/sources/: known are files, huggingface, python_docs",
+        ),
         ({"kind": "files"}, "source 'files': paths is not set; it is required"),
         ({"kind": "files", "paths": []}, "source 'files': paths is []; list should have at least 1 item"),
         (

@@ -8,24 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from schemas.errors import StoreError
-from schemas.recipe import Recipe
-from schemas.rows import Anchor
-from tasks.store import Store, batches
-from tasks.store.batches import (
+from gainloop.store import Store, batches
+from gainloop.store.batches import (
     begin_batch,
     complete_stage,
     count_settled,
     only_writer,
     open_anchors,
     plan_batch,
+    read_recipe,
     stage_summary,
     used_anchors,
 )
-from tasks.store.parts import PartWriter
-from tasks.store.records import read_recipe
-from tasks.store.replies import Span
-from tasks.store.snapshots import draw_anchors
+from gainloop.store.replies import Span
+from gainloop.store.snapshots import PartWriter, draw_anchors
+from schemas.errors import StoreError
+from schemas.recipe import Recipe
+from schemas.rows import Anchor
 from tests.conftest import ROOT
 from tests.store.test_snapshots import make_snapshot, write_part
 
@@ -33,7 +32,7 @@ RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s"
 
 HOLD = """
 import sys, time
-from tasks.store.batches import only_writer
+from gainloop.store.batches import only_writer
 with only_writer(sys.argv[1], "batch"):
     print("held", flush=True)
     time.sleep(600)

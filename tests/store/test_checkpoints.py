@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from gainloop.store import Store
+from gainloop.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, make_once
 from schemas.errors import BadInput
 from schemas.profile import Profile
-from tasks.store import Store
-from tasks.store.checkpoints import Lineage, checkpoint_folder, checkpoint_metrics, make_once
 
 LINEAGE = Lineage("synthetic", "parent", {"budget_tokens": 4096}, ["batch"])
 

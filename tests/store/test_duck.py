@@ -14,11 +14,11 @@ import duckdb
 import polars as pl
 import pytest
 
+from gainloop.store import Store, open_store
+from gainloop.store.duck import now
 from schemas.errors import BadInput, StoreError
 from schemas.profile import Profile, StorePlace
 from schemas.tables import KEYS
-from tasks.store import Store, open_store
-from tasks.store.duck import now
 from tests.small_run import ROOT
 
 HOLD = """
@@ -185,7 +185,7 @@ def test_an_interrupt_in_the_middle_of_an_insert_leaves_the_store_usable(store: 
     code = (
         "import random, signal, sys\n"
         "import polars as pl\n"
-        "from tasks.store import Store\n"
+        "from gainloop.store import Store\n"
         "store, broken = Store(sys.argv[1], 2), 0\n"
         "def stop(*_): raise KeyboardInterrupt\n"
         "signal.signal(signal.SIGALRM, stop)\n"

@@ -5,8 +5,8 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from gainloop.store.files import exists, list_files, read_file, whole_folder, write_file
 from schemas.errors import StoreError
-from tasks.store.files import exists, list_files, read_file, whole_folder, write_file
 
 
 def test_a_file_is_read_back_and_replaced_whole(tmp_path: Path) -> None:

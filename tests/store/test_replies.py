@@ -16,11 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gainloop.store import replies
+from gainloop.store.replies import COLUMNS, MANY_PARTS, ReplyLog, Span, compact_replies, read_replies, write_replies
 from schemas.errors import StoreError
 from schemas.rows import Reply
-from tasks.store import replies, reply_log
-from tasks.store.replies import COLUMNS, MANY_PARTS, Span, compact_replies, read_replies, write_replies
-from tasks.store.reply_log import ReplyLog
 from tests.conftest import ROOT
 
 ALL = Span(0, 100)
@@ -28,7 +27,7 @@ NAMES = [f"anchor {n}" for n in range(3)]
 
 LAND_AND_DIE = """
 import asyncio, os, signal, sys
-from tasks.store.reply_log import ReplyLog
+from gainloop.store.replies import ReplyLog
 from tests.store.test_replies import make_reply
 
 async def main(folder):
@@ -169,7 +168,7 @@ async def test_a_log_that_closes_during_a_write_lands_what_came_meanwhile(
         let_go.wait(5)
         write_replies(folder, rows, span)
 
-    monkeypatch.setattr(reply_log, "write_replies", write_slowly)
+    monkeypatch.setattr(replies, "write_replies", write_slowly)
     async with ReplyLog(folder, ALL) as log:
         early = asyncio.create_task(log.land(make_reply(1), "anchor", "easy"))
         await asyncio.to_thread(writing.wait, 5)

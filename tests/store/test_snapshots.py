@@ -2,12 +2,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from schemas.errors import BadInput
-from schemas.identity import content_hash
-from schemas.rows import Anchor, is_heldout
-from tasks.store import Store
-from tasks.store.parts import PartWriter
-from tasks.store.snapshots import (
+from gainloop.store import Store
+from gainloop.store.snapshots import (
+    PartWriter,
     count_corpus,
     draw_anchors,
     insert_snapshot,
@@ -15,6 +12,9 @@ from tasks.store.snapshots import (
     read_snapshot,
     read_texts,
 )
+from schemas.errors import BadInput
+from schemas.identity import content_hash
+from schemas.rows import Anchor, is_heldout
 
 
 def write_part(store: Store, part: str, fingerprint: str, texts: list[str], too_short: int = 0) -> None:

@@ -1,0 +1,1 @@
+"""Is it clean: Great Expectations suites, near duplicates, probes."""

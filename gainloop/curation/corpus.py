@@ -1,0 +1,315 @@
+"""What a record is beside all others: near the same as another, or holding a probe. With the evidence."""
+
+import json
+from collections.abc import Callable, Iterator, Set
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from rensa import RMinHash
+
+from gainloop.measures.contamination import find_probes
+from gainloop.measures.duplication import NUM_HASHES, SEED, SHINGLE_WORDS, Matches, candidates, confirm, repeats, sketch
+from gainloop.measures.ngrams import HashedTexts, hash_texts
+from gainloop.measures.words import words
+from gainloop.store import Store
+from gainloop.store.batches import kept_records
+from gainloop.store.files import exists, read_frame, write_file, write_frame
+from schemas.recipe import Curation, Probes
+
+
+@dataclass(frozen=True)
+class KnownTexts:
+    """A snapshot's anchors, or the kept records of a batch.
+
+    Attributes:
+        name: The batch's id, or that of the snapshot.
+        ids: Of the texts that have five words or more.
+        sketches: One to an id.
+        read: Some of the texts by their ids: columns id, text.
+    """
+
+    name: str
+    ids: list[str]
+    sketches: list[RMinHash]
+    read: Callable[[list[str]], pl.DataFrame]
+
+
+def known_anchors(folder: str, snapshot_id: str, anchors: pl.DataFrame) -> KnownTexts:
+    """Return a snapshot's anchors, held-out ones among them.
+
+    Args:
+        anchors: All of them: columns anchor_id, text.
+    """
+    texts = anchors.select(id="anchor_id", text="text")
+    ids, sketches = sketched(f"{folder}/snapshots/{snapshot_id}/sketches.parquet", lambda: texts)
+    return KnownTexts(snapshot_id, ids, sketches, lambda some: texts.filter(pl.col("id").is_in(some)))
+
+
+def earlier_batches(store: Store, folder: str, batch_id: str) -> Iterator[KnownTexts]:
+    """Yield the kept records of each batch that was validated before this one, in that order.
+
+    Of two that are validated at the same moment neither sees the other.
+    """
+    validated = store.query(
+        "select batch_id from completions where stage = 'validate' and batch_id != ? order by completed_at, batch_id",
+        batch_id,
+    )
+    for other in validated["batch_id"]:
+        yield _batch(store, folder, other)
+
+
+def _batch(store: Store, folder: str, batch_id: str) -> KnownTexts:
+    def read(some: list[str]) -> pl.DataFrame:
+        found = "select record_id as id, text from records where batch_id = ? and record_id in (select unnest(?))"
+        return store.query(found, batch_id, some)
+
+    ids, sketches = sketched(
+        f"{folder}/batches/{batch_id}/sketches.parquet",
+        lambda: kept_records(store, batch_id).select(id="record_id", text="text"),
+    )
+    return KnownTexts(batch_id, ids, sketches, read)
+
+
+def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], list[RMinHash]]:
+    """Return ids and sketches of texts that never change, kept in a file: making them takes forty times as long.
+
+    Sketches of another release of rensa, which it refuses, are made anew.
+    """
+    if exists(url):
+        saved = read_frame(url)
+        try:
+            return saved["id"].to_list(), [_restored(state) for state in saved["sketch"]]
+        except ValueError:
+            pass
+    texts = read_all()
+    hashed = hash_texts(texts["text"])
+    has_shingles = hashed.lengths >= SHINGLE_WORDS
+    sketches = [one for one, is_long in zip(sketch(hashed), has_shingles, strict=True) if is_long]
+    ids = texts["id"].filter(pl.Series(has_shingles))
+    states = pl.Series("sketch", [one.__getstate__() for one in sketches], pl.Binary)
+    write_frame(url, pl.DataFrame([ids, states]))
+    return ids.to_list(), sketches
+
+
+def _restored(state: bytes) -> RMinHash:
+    made = RMinHash(NUM_HASHES, SEED)
+    made.__setstate__(state)
+    return made
+
+
+CONTAMINATED: Final = "contaminated"
+ANCHOR_CONTAMINATED: Final = "anchor holds a probe"
+"""A reason to mend the source, and none to refuse a record."""
+
+OF_ANCHOR, OF_EARLIER, OF_BATCH = "near_duplicate_of_anchor", "near_duplicate_of_earlier_batch", "near_duplicate"
+
+KNOWN_AT_ONCE: Final = 50_000
+"""Texts that records are compared with at a time: their index takes 700 bytes each."""
+
+EXAMPLES: Final = 5
+
+
+@dataclass
+class Corpus:
+    """The records of a batch that have passed so far, and what is found of them.
+
+    Attributes:
+        records: record_id, text, in the order of record_id.
+        hashed: Their words.
+        found: Record ids under each reason that was asked about.
+        matches: The evidence: one row for each record, or anchor, and what it was found to repeat or to hold.
+        compared: How many of what records were compared with.
+    """
+
+    records: pl.DataFrame
+    hashed: HashedTexts
+    found: dict[str, set[str]] = field(default_factory=dict)
+    matches: list[dict[str, Any]] = field(default_factory=list)
+    compared: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> pl.DataFrame:
+        """Return record_id and, for each reason that was asked about, whether it holds."""
+        held = {reason: pl.col("record_id").is_in(list(ids)) for reason, ids in self.found.items()}
+        return self.records.select("record_id", **held)
+
+    @property
+    def open_rows(self) -> list[int]:
+        """The rows that nothing was found of yet."""
+        found = set().union(*self.found.values())
+        return [row for row, record_id in enumerate(self.records["record_id"]) if record_id not in found]
+
+    def match(self, reason: str, row: int, **about: Any) -> None:
+        record_id = self.records["record_id"][row]
+        self.found[reason].add(record_id)
+        self.matches.append({"reason": reason, "record_id": record_id, **about})
+
+
+def look_across(
+    store: Store,
+    folder: str,
+    batch_id: str,
+    records: pl.DataFrame,
+    anchors: pl.DataFrame,
+    probes: pl.DataFrame,
+    curation: Curation,
+) -> Corpus:
+    """Return which records hold a probe or are nearly the same as an anchor, an earlier record or one of their batch.
+
+    In this order, and what was found of a record once is not asked about again: one that is refused takes no other
+    with it. Of those of the batch that are nearly the same, the one with the lowest id stays.
+
+    Args:
+        records: Those that have passed all else: record_id, text.
+        anchors: All of the snapshot: anchor_id, text, heldout.
+        probes: As ``read_probes`` returns them; with no row nothing is looked for in them.
+    """
+    records = records.select("record_id", "text").sort("record_id")
+    corpus = Corpus(records, hash_texts(records["text"]))
+    if probes.height:
+        _look_for_probes(corpus, anchors, probes, curation.probes)
+    if curation.near_duplicates:
+        _look_for_near_duplicates(store, folder, batch_id, corpus, anchors, curation)
+    return corpus
+
+
+def write_matches(url: str, corpus: Corpus) -> None:
+    """Write the evidence as lines of JSON; no line where nothing was found."""
+    write_file(url, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in corpus.matches).encode())
+
+
+def examples(corpus: Corpus) -> list[str]:
+    """Return a few matches of each reason in words."""
+    by_reason: dict[str, list[dict[str, Any]]] = {}
+    for one in corpus.matches:
+        by_reason.setdefault(one["reason"], []).append(one)
+    return [_in_words(one) for matches in by_reason.values() for one in matches[:EXAMPLES]]
+
+
+def _look_for_probes(corpus: Corpus, anchors: pl.DataFrame, probes: pl.DataFrame, rules: Probes) -> None:
+    """Find records that hold a probe, and the anchors that do, since those are trained on as they are."""
+    hashed = hash_texts(probes["text"])
+    corpus.found[CONTAMINATED] = set()
+    for row, about in _held(corpus.records["text"], corpus.hashed, probes, hashed, rules):
+        corpus.match(CONTAMINATED, row, **about)
+    trained = anchors.filter(~pl.col("heldout"))
+    held = list(_held(trained["text"], hash_texts(trained["text"]), probes, hashed, rules))
+    corpus.matches += [
+        {"reason": ANCHOR_CONTAMINATED, "anchor_id": trained["anchor_id"][row], **about} for row, about in held
+    ]
+    corpus.compared |= {
+        "probe texts": probes.height,
+        "probe texts too short to be looked for": int((hashed.lengths < rules.least_words).sum()),
+        "anchors that hold a probe": len({row for row, _ in held}),
+    }
+
+
+def _held(
+    texts: pl.Series, hashed: HashedTexts, probes: pl.DataFrame, hashed_probes: HashedTexts, rules: Probes
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each text that holds a probe, and which one in which words."""
+    for found in find_probes(hashed, hashed_probes, rules).iter_rows(named=True):
+        shared = words(texts[found["text"]])[found["at"] : found["at"] + found["num_words"]]
+        about = {"item": probes["item"][found["probe"]], "shared": " ".join(shared), "overlap": found["overlap"]}
+        yield found["text"], {"kind": "probe", **about}
+
+
+def _look_for_near_duplicates(
+    store: Store, folder: str, batch_id: str, corpus: Corpus, anchors: pl.DataFrame, curation: Curation
+) -> None:
+    least, sketches = curation.near_duplicates, sketch(corpus.hashed)
+    if "anchors" in curation.among:
+        snapshot_id = _snapshot_of(store, batch_id)
+        known = known_anchors(folder, snapshot_id, anchors)
+        _compare_with(corpus, OF_ANCHOR, "anchor", known, sketches, least)
+    if "earlier_batches" in curation.among:
+        _compare_with_earlier(corpus, earlier_batches(store, folder, batch_id), sketches, least)
+    if "batch" in curation.among:
+        corpus.compared["records of the batch"] = len(corpus.open_rows)
+        found = repeats(corpus.hashed, corpus.open_rows, sketches, least)
+        corpus.found[OF_BATCH] = set()
+        for row, (other, similarity) in found.items():
+            _match_text(corpus, OF_BATCH, row, "record", batch_id, corpus.records.row(other), similarity)
+
+
+def _snapshot_of(store: Store, batch_id: str) -> str:
+    return str(store.query("select snapshot_id from batches where batch_id = ?", batch_id).item())
+
+
+def _compare_with_earlier(
+    corpus: Corpus, batches: Iterator[KnownTexts], sketches: list[RMinHash], least: float
+) -> None:
+    """Match the records that are nearly the same as one of an earlier batch, but for those that an earlier one kept.
+
+    The same replies make the same record, so a recipe with more anchors or a filter has it again, as itself. Others are
+    compared with it all the same: were it left out there, a near copy with a lower id could take its place.
+    """
+    ids, kept_before = corpus.records["record_id"].to_list(), set[str]()
+    corpus.found[OF_EARLIER], corpus.compared["earlier batches"] = set(), 0
+    for known in batches:
+        corpus.compared["earlier batches"] += 1
+        kept_before |= set(known.ids).intersection(ids)
+        same = {row for row, record_id in enumerate(ids) if record_id in kept_before}
+        _compare_with(corpus, OF_EARLIER, "earlier record", known, sketches, least, same)
+    corpus.compared["records that an earlier batch kept too"] = len(kept_before)
+
+
+def _compare_with(
+    corpus: Corpus,
+    reason: str,
+    kind: str,
+    known: KnownTexts,
+    sketches: list[RMinHash],
+    least: float,
+    left_out: Set[int] = frozenset(),
+) -> None:
+    """Match the records that are nearly the same as a known text, with the most similar of a part of them.
+
+    Args:
+        left_out: Rows that are not compared.
+    """
+    corpus.found.setdefault(reason, set())
+    corpus.compared[f"{kind}s"] = corpus.compared.get(f"{kind}s", 0) + len(known.ids)
+    for begin in range(0, len(known.ids), KNOWN_AT_ONCE):
+        some = slice(begin, begin + KNOWN_AT_ONCE)
+        rows = [row for row in corpus.open_rows if row not in left_out]
+        asked = candidates(corpus.hashed, rows, sketches, known.sketches[some], least)
+        for row, (other, similarity) in _confirmed(corpus.hashed, known, known.ids[some], asked, least).items():
+            _match_text(corpus, reason, row, kind, known.name, other, similarity)
+
+
+def _confirmed(
+    hashed: HashedTexts, known: KnownTexts, ids: list[str], asked: dict[int, list[int]], least: float
+) -> dict[int, tuple[tuple[str, str], float]]:
+    """Return id and text of what each record is nearly the same as, and how similar they are."""
+    numbers = np.unique([number for near in asked.values() for number in near]).astype(int).tolist()
+    texts = known.read([ids[number] for number in numbers]).sort("id")
+    places = {text_id: place for place, text_id in enumerate(texts["id"])}
+    near = {row: [places[ids[number]] for number in found] for row, found in asked.items()}
+    matches: Matches = confirm(hashed, hash_texts(texts["text"]), near, least)
+    return {row: (texts.row(place), similarity) for row, (place, similarity) in matches.items()}
+
+
+def _match_text(
+    corpus: Corpus, reason: str, row: int, kind: str, where: str, other: tuple[str, str], similarity: float
+) -> None:
+    other_id, text = other
+    about = {"item": other_id, "of": where, "similarity": round(similarity, 4), "text": text[:200]}
+    corpus.match(reason, row, kind=kind, **about)
+
+
+def _in_words(match: dict[str, Any]) -> str:
+    """Return one match in a line.
+
+    >>> _in_words({"reason": "contaminated", "record_id": "a1", "kind": "probe", "item": "q.jsonl row 3, question",
+    ...     "shared": "who was the last", "overlap": None})
+    "contaminated: record a1 has 'who was the last' of q.jsonl row 3, question"
+    """
+    text = f"record {match['record_id']}" if "record_id" in match else f"anchor {match['anchor_id']}"
+    begun = f"{match['reason']}: {text}"
+    if match["kind"] == "probe":
+        share = "" if match["overlap"] is None else f" and {match['overlap']:.2f} of its sequences"
+        return f"{begun} has {match['shared']!r} of {match['item']}{share}"
+    return f"{begun} is {match['similarity']:.2f} similar to {match['kind']} {match['item']} of {match['of']}"

@@ -1,0 +1,308 @@
+"""Great Expectations at work on one frame after another; results and Data Docs go into one folder.
+
+Only this module imports Great Expectations, and only when a suite is run: that costs seconds of CPU.
+"""
+
+import json
+import posixpath
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+import polars as pl
+
+from gainloop.measures import words as measure
+from gainloop.store.files import disk_errors, exists, read_file, write_file
+from schemas.errors import SuiteFailed
+from schemas.suites import LEAKS, REASONS, SET_BY, THRESHOLDS, Expectation, Suite
+
+if TYPE_CHECKING:
+    from great_expectations.core import ExpectationSuite
+    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
+
+KEPT_SUFFIXES = {".html", ".css"}
+"""The rest of a Data Docs site is 4 MB of fonts and pictures, the same in each and shown by none of our pages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one expectation found in one table.
+
+    Attributes:
+        observed: The share of rows that pass, or the table's own value; None if it could not be computed.
+        failing: The ids of the rows that do not pass, in order.
+    """
+
+    expectation: Expectation
+    observed: float | None
+    held: bool
+    failing: tuple[str, ...] = ()
+
+    def as_row(self) -> dict[str, Any]:
+        """Return the finding without its rows, as JSON types."""
+        asked = self.expectation
+        observed = None if self.observed is None else round(self.observed, 4)
+        return {
+            "expectation": asked.rule,
+            "reason": asked.reason,
+            "observed": observed,
+            "required": asked.required,
+            "held": self.held,
+        }
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Great Expectations with a folder to write into.
+
+    Attributes:
+        name: What is judged, a batch or a snapshot; Data Docs head their pages with it.
+    """
+
+    context: "EphemeralDataContext"
+    folder: str
+    name: str
+
+    def judge(self, table: str, frame: pl.DataFrame, id_column: str, suite: Suite) -> list[Finding]:
+        """Hold a frame to a suite; the whole result goes to ``results/<table>.json``.
+
+        Returns:
+            One finding per expectation, in the suite's order.
+        """
+        import great_expectations as gx
+        from great_expectations.core.run_identifier import RunIdentifier
+
+        asset = self.context.data_sources.add_pandas(table).add_dataframe_asset(table)
+        whole = asset.add_batch_definition_whole_dataframe("all")
+        definition = gx.ValidationDefinition(name=table, data=whole, suite=self._add_suite(table, suite))
+        result = self.context.validation_definitions.add(definition).run(
+            batch_parameters={"dataframe": frame.to_pandas()},
+            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": [id_column]},
+            # With a time of its own: without, a name that is all digits is read as one.
+            run_id=RunIdentifier(run_name=self.name, run_time=datetime.now(UTC)),
+        )
+        content: Any = result.to_json_dict()  # type: ignore[no-untyped-call]
+        write_file(f"{self.folder}/results/{table}.json", json.dumps(content, indent=1).encode())
+        by_position = {one["expectation_config"]["meta"]["position"]: one for one in content["results"]}
+        return [_finding(asked, by_position[n], id_column, frame.height) for n, asked in enumerate(suite)]
+
+    def _add_suite(self, table: str, suite: Suite) -> "ExpectationSuite":
+        import great_expectations as gx
+        from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+        added = self.context.suites.add(gx.ExpectationSuite(name=table))
+        for position, asked in enumerate(suite):
+            # One by one: given to the suite's constructor, one that is invalid is logged and left out.
+            added.add_expectation_configuration(ExpectationConfiguration(**_configuration(asked, position)))
+        added.save()
+        return added
+
+
+@contextmanager
+def open_judge(folder: str, name: str) -> Iterator[Judge]:
+    """Give a judge that, when the block ends, builds Data Docs with ``index.html`` in the folder.
+
+    Whatever an earlier judge left in the folder is taken away first.
+    """
+    import great_expectations as gx
+    from great_expectations.data_context.types import base
+
+    _remove(folder)
+    with disk_errors(f"building Data Docs in {tempfile.gettempdir()}"), tempfile.TemporaryDirectory() as site:
+        backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": site}
+        config = base.DataContextConfig(
+            store_backend_defaults=base.InMemoryStoreBackendDefaults(),
+            data_docs_sites={
+                "site": {"class_name": "SiteBuilder", "show_how_to_buttons": False, "store_backend": backend}
+            },
+            analytics_enabled=False,
+            progress_bars=base.ProgressBarsConfig(globally=False),
+        )
+        judge = Judge(gx.get_context(project_config=config, mode="ephemeral"), folder, name)
+        yield judge
+        judge.context.build_data_docs()
+        for page in sorted(path for path in Path(site).rglob("*") if path.suffix in KEPT_SUFFIXES):
+            write_file(posixpath.join(folder, page.relative_to(site).as_posix()), page.read_bytes())
+
+
+def _configuration(asked: Expectation, position: int) -> dict[str, Any]:
+    """Return an expectation as Great Expectations takes it; the position finds its result again."""
+    arguments = asked.arguments | ({"column": asked.column} if asked.column else {})
+    rows = ""
+    if asked.mostly is not None:
+        arguments, rows = arguments | {"mostly": asked.mostly}, f" in at least {asked.mostly:.0%} of rows"
+    description = f"{asked.rule}{rows}. {REASONS[asked.reason]}"
+    meta = {"position": position, "reason": asked.reason}
+    return {"type": asked.kind, "kwargs": arguments, "description": description, "meta": meta}
+
+
+def _finding(asked: Expectation, one: dict[str, Any], id_column: str, num_rows: int) -> Finding:
+    """Read one result; an expectation that raised has nothing observed, and has not held."""
+    if one["exception_info"].get("raised_exception", True):
+        return Finding(asked, None, False)
+    if asked.mostly is None:
+        return Finding(asked, float(one["result"]["observed_value"] or 0), one["success"])
+    failing = tuple(sorted(row[id_column] for row in one["result"]["unexpected_index_list"] or ()))
+    return Finding(asked, 1 - len(failing) / num_rows if num_rows else 1.0, one["success"], failing)
+
+
+def _remove(folder: str) -> None:
+    system, path = fsspec.url_to_fs(folder)
+    if system.exists(path):
+        system.rm(path, recursive=True)
+
+
+RECORD_SCHEMA = pl.Schema(
+    {
+        "num_words": pl.Int64,
+        "opening": pl.String,
+        "printable_share": pl.Float64,
+        "letter_share": pl.Float64,
+        "repeated_share": pl.Float64,
+        "copied_share": pl.Float64,
+        "longest_copy": pl.Int64,
+        "foreign_share": pl.Float64,
+        "refuses": pl.Boolean,
+        "leaks": pl.Boolean,
+        "cites_source": pl.Boolean,
+        "least_on_subject": pl.Float64,
+    }
+)
+
+
+def anchor_columns(anchors: pl.DataFrame) -> pl.DataFrame:
+    """Return anchor_id, text and what is measured of the text."""
+    texts = anchors["text"].to_list()
+    return anchors.select("anchor_id", "text").with_columns(
+        pl.Series("num_words", [len(measure.words(text)) for text in texts], pl.Int64),
+        pl.Series("printable_share", [measure.printable_share(text) for text in texts], pl.Float64),
+        pl.Series("letter_share", [measure.letter_share(text) for text in texts], pl.Float64),
+        pl.Series("repeated_share", [measure.repeated_share(text) for text in texts], pl.Float64),
+    )
+
+
+def record_columns(records: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
+    """Return record_id and what is measured of each record beside its anchor.
+
+    Args:
+        records: Columns record_id, anchor_id, text.
+        anchors: Columns anchor_id, text, heldout; a record whose anchor is missing is measured alone.
+    """
+    beside = anchors.select("anchor_id", "heldout", anchor="text")
+    rows = records.join(beside, on="anchor_id", how="left").sort("anchor_id", "record_id")
+    pairs = zip(rows["text"], rows["anchor"].fill_null(""), strict=True)
+    measured = pl.DataFrame([_measure_record(text, anchor) for text, anchor in pairs], RECORD_SCHEMA, orient="row")
+    return rows.select(
+        "record_id",
+        anchor_known=pl.col("anchor").is_not_null(),
+        anchor_heldout=pl.col("heldout").fill_null(False),
+        num_earlier_copies=pl.col("record_id").rank("ordinal").over("text").cast(pl.Int64) - 1,
+    ).hstack(measured)
+
+
+def _measure_record(text: str, anchor: str) -> tuple[object, ...]:
+    """Return the values of ``RECORD_SCHEMA``, in its order."""
+    return (
+        len(measure.words(text)),
+        measure.opening(text),
+        measure.printable_share(text),
+        measure.letter_share(text),
+        measure.repeated_share(text),
+        measure.copied_share(text, anchor),
+        measure.longest_copy(text, anchor),
+        # Beside a missing anchor every script would be foreign.
+        measure.foreign_share(text, anchor or text),
+        measure.refuses(text),
+        measure.leaks(text, LEAKS, anchor),
+        measure.cites_source(text, anchor),
+        measure.least_on_subject(text, anchor),
+    )
+
+
+MATCHES = "matches.jsonl"
+"""Beside the verdict of a batch: each record that repeats another text or holds a probe, and which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One judged table.
+
+    Attributes:
+        folder: Where ``verdict.json``, ``results/`` and the Data Docs' ``index.html`` lie.
+        summary: Counts of rows; ``reasons``, if rows are quarantined; ``success``; ``expectations``, how many.
+        findings: One row per expectation: expectation, reason, observed, required, held.
+    """
+
+    folder: str
+    summary: dict[str, Any]
+    findings: list[dict[str, Any]]
+
+
+def reach_verdict(folder: str, counts: dict[str, Any], findings: Sequence[Finding]) -> Verdict:
+    """Sum findings up and write the verdict down, last of all that the folder holds."""
+    summary = {**counts, "success": all(one.held for one in findings), "expectations": len(findings)}
+    verdict = Verdict(folder, summary, [one.as_row() for one in findings])
+    content = {"summary": verdict.summary, "findings": verdict.findings}
+    write_file(f"{folder}/verdict.json", json.dumps(content, indent=1).encode())
+    return verdict
+
+
+def read_verdict(folder: str) -> Verdict | None:
+    """Return the verdict of a folder; None if none was reached there."""
+    url = f"{folder}/verdict.json"
+    return Verdict(folder, **json.loads(read_file(url))) if exists(url) else None
+
+
+def require_success(verdict: Verdict, what: str) -> None:
+    """Refuse a table whose suite failed.
+
+    Raises:
+        SuiteFailed: It names every expectation that does not hold, with what was observed.
+    """
+    failed = [one for one in verdict.findings if not one["held"]]
+    broken = [f"{one['reason']} ({_observed(one)})" for one in failed]
+    if broken:
+        settings = dict.fromkeys(SET_BY.get(one["reason"], THRESHOLDS) for one in failed)
+        raise SuiteFailed(
+            f"validating {what}: {len(broken)} of {len(verdict.findings)} expectations do not hold, "
+            f"{', '.join(broken)}; all must hold before anything is trained on. "
+            f"Read {verdict.folder}/index.html, then change what the text is made from or, if the rows are good, "
+            f"{' and '.join(settings)}, and run the same again."
+        )
+
+
+def as_markdown(verdict: Verdict) -> str:
+    """Return the verdict for reading: what became of the rows, and which expectations do not hold."""
+    heading = "The suite holds" if verdict.summary["success"] else "The suite failed: nothing is trained on this"
+    counts = ", ".join(f"{value:,} {name}" for name, value in verdict.summary.items() if type(value) is int)
+    broken = [f"- **{one['reason']}**: {_observed(one)}" for one in verdict.findings if not one["held"]]
+    reasons = [f"| {reason} | {count:,} |" for reason, count in verdict.summary.get("reasons", {}).items()]
+    table = ["| reason | records refused |", "|---|---:|", *reasons] if reasons else []
+    docs = f"Data Docs: `{verdict.folder}/index.html`"
+    return "\n".join([f"## {heading}", counts, *broken, "", *table, "", *_across(verdict), docs])
+
+
+def _across(verdict: Verdict) -> list[str]:
+    """Return what came of the look across the corpus; nothing of anchors, which are not compared."""
+    if not (corpus := verdict.summary.get("corpus")):
+        return []
+    beside = ", ".join(f"{number:,} {what}" for what, number in corpus["compared"].items()) or "nothing was asked"
+    found = f"Across the corpus ({beside}): {corpus['matches']:,} matches"
+    if not corpus["matches"]:
+        return [found, ""]
+    return [f"{found}, all in `{verdict.folder}/{MATCHES}`. Some:", *(f"- {one}" for one in corpus["examples"]), ""]
+
+
+def _observed(finding: dict[str, Any]) -> str:
+    """Return one finding in words.
+
+    >>> _observed({"expectation": "num_words at least 5", "observed": 0.25, "required": 0.5, "held": False})
+    'num_words at least 5: 0.25 where 0.5 is required'
+    """
+    observed = "not computable" if finding["observed"] is None else f"{finding['observed']:.3g}"
+    return f"{finding['expectation']}: {observed} where {finding['required']:g} is required"

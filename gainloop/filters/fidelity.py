@@ -1,0 +1,81 @@
+"""Whether a record says what its anchor says: no statement that the anchor does not support, the same meaning."""
+
+from random import Random
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from gainloop.asking.conversation import Conversation, ask, beside
+from gainloop.asking.structured import list_of, object_of, object_schema, one_of, read_object, read_text, text_of
+from gainloop.filters.filter import KEEP, Filter
+from schemas.rows import Anchor, Drop, Record, Request
+
+VERDICTS = ("contradicted", "unsupported", "supported")
+MEANINGS = ("changed", "kept")
+
+COMPARE = (
+    "Above stand a source and, below the line, a text that was written from it. Check the text against the source. "
+    "Pick the statements of the text that the source may not bear out, at most {most} and the most doubtful first, and "
+    "say of each whether the source leaves it supported, unsupported or contradicted; what follows from the source is "
+    "supported, and wording, order and style do not matter. Then say whether the meaning of what the text took from "
+    'the source is kept or changed. Answer as JSON: {{"statements": [{{"statement": "...", "verdict": "unsupported"}}],'
+    ' "meaning": "kept"}}, with an empty list if there is nothing to doubt.'
+)
+
+
+class Compared(NamedTuple):
+    """What a reply finds of a record beside its anchor."""
+
+    num_unsupported: int
+    meaning_kept: bool
+
+
+class Fidelity(Filter):
+    """Keeps records with at most ``most_unsupported`` statements that their anchor does not support, or contradicts.
+
+    The generator judges by its likeliest reply, and sees anchor and record whole: they must fit its context together.
+    """
+
+    kind: Literal["fidelity"] = "fidelity"
+    most_unsupported: Annotated[
+        int, Field(ge=0, le=20, description="statements unsupported or contradicted that a kept record may have")
+    ] = 0
+
+    @property
+    def max_requests(self) -> int:
+        return 1
+
+    def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
+        heard = yield from ask(anchor, ask_comparison(anchor, record, self.most_unsupported + 3), read_comparison)
+        if isinstance(heard, Drop):
+            return "unjudged"
+        faithful = heard.value.meaning_kept and heard.value.num_unsupported <= self.most_unsupported
+        return KEEP if faithful else "unfaithful"
+
+
+def ask_comparison(anchor: Anchor, record: Record, most: int) -> Request:
+    """Ask which of a record's statements its anchor does not bear out; no more of them than decide and fit a reply."""
+    statement = object_schema({"statement": text_of(120), "verdict": one_of(*VERDICTS)})
+    schema = object_of(statements=list_of(statement, 0, most), meaning=one_of(*MEANINGS))
+    prompt = beside(anchor, record.text, COMPARE.format(most=most))
+    return Request(prompt, facet=f"fidelity {record.facet}", json_schema=schema, greedy=True)
+
+
+def read_comparison(text: str) -> Compared | None:
+    """Return what a reply found; None if it is none, or has a statement without a verdict.
+
+    >>> read_comparison('{"statements": [{"statement": "It burns.", "verdict": "unsupported"}], "meaning": "kept"}')
+    Compared(num_unsupported=1, meaning_kept=True)
+    >>> read_comparison('{"statements": [{"statement": "It burns."}], "meaning": "kept"}') is None
+    True
+    """
+    found = read_object(text) or {}
+    statements, meaning = found.get("statements"), found.get("meaning")
+    if not isinstance(statements, list) or meaning not in MEANINGS:
+        return None
+    if not all(isinstance(one, dict) and read_text(one.get("statement")) for one in statements):
+        return None
+    verdicts = [one.get("verdict") for one in statements]
+    if not all(verdict in VERDICTS for verdict in verdicts):
+        return None
+    return Compared(sum(verdict != "supported" for verdict in verdicts), meaning == "kept")

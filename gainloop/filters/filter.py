@@ -1,0 +1,45 @@
+"""What every filter has: parameters, and one conversation that ends in keep, or a reason."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from random import Random
+
+from gainloop.asking.conversation import Conversation, side_by_side
+from schemas.recipe import Parameters
+from schemas.rows import Anchor, Drop, Outcome, Record
+
+KEEP = ""
+
+
+class Filter(Parameters):
+    """A test that every record of a batch must pass: frozen parameters and one conversation. It opens nothing.
+
+    Attributes:
+        kind: The tag it has in recipes, in the registry and in the README.
+    """
+
+    kind: str
+
+    @property
+    @abstractmethod
+    def max_requests(self) -> int:
+        """How many requests one record can lead to."""
+
+    @abstractmethod
+    def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
+        """Return ``KEEP``, or the short key of the reason why a record is refused; ask the generator where needed."""
+
+
+def sift(anchor: Anchor, outcome: Outcome, filters: Sequence[Filter], rng: Random) -> Conversation[Outcome]:
+    """Return what is left of an anchor's outcome after filters, one after the other; all records of one at once.
+
+    Every reply that a refused record was made of is a drop with the filter's reason.
+    """
+    records, drops = outcome.records, list(outcome.drops)
+    for one in filters:
+        reasons = yield from side_by_side([one.check(anchor, record, rng) for record in records])
+        for record, reason in zip(records, reasons, strict=True):
+            if reason:
+                drops += [Drop(anchor.anchor_id, record.facet, reason, reply) for reply in record.request_ids]
+        records = [record for record, reason in zip(records, reasons, strict=True) if not reason]
+    return Outcome(records, drops)

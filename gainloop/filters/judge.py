@@ -1,0 +1,56 @@
+"""A generator as judge: a rubric, a whole score, and the least that is kept."""
+
+from random import Random
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gainloop.asking.conversation import Conversation, ask, beside
+from gainloop.asking.structured import object_of, read_number, read_object, text_of, whole_number
+from gainloop.filters.filter import KEEP, Filter
+from schemas.rows import Anchor, Drop, Record, Request
+
+RUBRIC = (
+    "5: everything the text says is said by the source or follows from it, and a reader learns from it; "
+    "3: some of it cannot be checked against the source, but nothing contradicts it; "
+    "1: it contradicts the source, is about something else, or says nothing."
+)
+JUDGE = (
+    "Above stand a source and a text that was written from it. Judge the text by this rubric, from 1 to 5.\n{rubric}\n"
+    'Answer as JSON: {{"reason": "...", "score": 1}}, the reason in one sentence.'
+)
+
+
+class Judge(Filter):
+    """Keeps records that the generator itself, asked for its likeliest answer, scores at least ``least``."""
+
+    kind: Literal["judge"] = "judge"
+    rubric: Annotated[str, Field(min_length=1, description="what each score from 1 to 5 means")] = RUBRIC
+    least: Annotated[int, Field(ge=1, le=5, description="the lowest score that is kept")] = 3
+
+    @property
+    def max_requests(self) -> int:
+        return 1
+
+    def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
+        heard = yield from ask(anchor, ask_score(anchor, record, self.rubric), read_score)
+        if isinstance(heard, Drop):
+            return "unjudged"
+        return KEEP if heard.value >= self.least else "low_score"
+
+
+def ask_score(anchor: Anchor, record: Record, rubric: str) -> Request:
+    """Ask for a score of a record beside its source; the source comes first, as in the prompts it was made by."""
+    prompt = beside(anchor, record.text, JUDGE.format(rubric=rubric))
+    schema = object_of(reason=text_of(200), score=whole_number(1, 5))
+    return Request(prompt, facet=f"judge {record.facet}", json_schema=schema, greedy=True)
+
+
+def read_score(text: str) -> int | None:
+    """Return the score of a reply; None if it gives none.
+
+    >>> read_score('{"reason": "It is so.", "score": 4}'), read_score('{"score": 9}') is None
+    (4, True)
+    """
+    found = read_object(text)
+    return read_number(found.get("score"), 1, 5) if found else None

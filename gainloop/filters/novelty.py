@@ -1,0 +1,26 @@
+"""The least part of a record that its anchor does not say in the same words."""
+
+from random import Random
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gainloop.asking.conversation import Conversation
+from gainloop.filters.filter import KEEP, Filter
+from gainloop.measures.words import copied_share
+from schemas.rows import Anchor, Record
+
+
+class Novelty(Filter):
+    """Keeps records of whose words at least ``least`` stand in no 8-word sequence of their anchor. Asks nothing."""
+
+    kind: Literal["novelty"] = "novelty"
+    least: Annotated[float, Field(ge=0, le=1, description="the smallest share of words not copied")] = 0.2
+
+    @property
+    def max_requests(self) -> int:
+        return 0
+
+    def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
+        yield from ()
+        return KEEP if 1 - copied_share(record.text, anchor.text) >= self.least else "not_novel"

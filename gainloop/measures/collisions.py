@@ -1,0 +1,93 @@
+"""Whether a generator says the same twice more often than chance: a cache, a fixed seed, rows that were copied."""
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike
+from scipy.stats import poisson
+
+from gainloop.measures.entropy import why_without_logprobs
+from gainloop.measures.estimate import Estimate, Ids, mean_of
+
+UNLIKELY = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Collisions:
+    """Pairs of replies to one prompt that say the same.
+
+    Attributes:
+        observed: How many there are.
+        expected: How many independent draws would give, in pairs, with a 95 % interval over prompts.
+        probability: Of so many or more if the upper end of the interval were true (Poisson); None if nothing is
+            expected because nothing could be measured.
+        is_suspect: So many are not chance.
+    """
+
+    observed: int
+    expected: Estimate
+    probability: float | None
+
+    @property
+    def is_suspect(self) -> bool:
+        return self.probability is not None and self.probability < UNLIKELY
+
+
+def count_collisions(texts: Sequence[Hashable], nll: ArrayLike, prompt_ids: Ids) -> Collisions:
+    """Return how many pairs of a prompt's replies are the same, and how many ought to be.
+
+    Two independent draws y of q agree with probability sum q(y)^2, which is the mean of q over its own draws: a prompt
+    with r replies ought to have C(r, 2) times the mean of exp(-nll).
+
+    Args:
+        texts: One reply each, or what stands for it.
+        nll: Negative log-likelihood given the prompt, in nats.
+
+    Raises:
+        ValueError: The columns differ in length.
+    """
+    names, nats = np.asarray(prompt_ids), np.asarray(nll, dtype=float)
+    if not len(texts) == len(nats) == len(names):
+        raise ValueError(
+            f"counting collisions: {len(texts)} texts, {len(nats)} scores and {len(names)} prompts; they must be as "
+            "many. Pass one of each per reply."
+        )
+    same = Counter(zip(names.tolist(), texts, strict=True))
+    observed = sum(count * (count - 1) // 2 for count in same.values())
+    _, members, counts = np.unique(names, return_inverse=True, return_counts=True)
+    # Each reply stands for its share of the prompt's pairs: (r - 1) / 2 of them, each with probability exp(-nll).
+    rows = (counts[members] - 1) / 2 * np.exp(-nats) if len(nats) else nats
+    mean = mean_of(rows, names, "pairs")
+    n = len(nats)
+    value, low, high = (None if end is None else max(0.0, n * end) for end in (mean.value, mean.low, mean.high))
+    expected = Estimate(value, low, high, mean.n, "pairs", mean.status, mean.num_clusters, mean.num_dropped)
+    most = high if high is not None else value
+    return Collisions(observed, expected, None if most is None else float(poisson.sf(observed - 1, most)))
+
+
+def collisions_of(replies: pl.DataFrame) -> tuple[Estimate, Estimate, bool | None]:
+    """Return the collisions of a batch, those expected, and whether they are too many; None where it cannot be told.
+
+    Args:
+        replies: prompt_id, text, token_logprobs.
+    """
+    several = replies.select("prompt_id", "text", "token_logprobs").filter(pl.len().over("prompt_id") > 1)
+    if several.is_empty():
+        nothing = Estimate(None, None, None, replies.height, "pairs", "not measured: no prompt was asked twice")
+        return nothing, nothing, None
+    logprobs = pl.col("token_logprobs")
+    scored = several.select(
+        pl.col("prompt_id", "text").rank("dense"),
+        is_without=logprobs.list.len().fill_null(0) == 0,
+        nats=pl.when(logprobs.list.len() > 0).then(-logprobs.list.sum()).fill_null(math.nan).cast(pl.Float64),
+    )
+    found = count_collisions(scored["text"].to_list(), scored["nats"].to_numpy(), scored["prompt_id"].to_numpy())
+    expected = found.expected
+    if why := why_without_logprobs(several.height, int(scored["is_without"].sum())):
+        expected = replace(expected, value=None, low=None, high=None, status=why)
+    seen = Estimate(float(found.observed), None, None, several.height, "pairs")
+    return seen, expected, None if expected.value is None else found.is_suspect

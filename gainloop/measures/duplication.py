@@ -1,0 +1,168 @@
+"""Texts that are nearly the same: MinHash-LSH finds candidates, the true Jaccard similarity decides."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from rensa import RMinHash, RMinHashLSH
+
+from gainloop.measures.ngrams import Flags, HashedTexts, Hashes, Rows
+
+SHINGLE_WORDS: Final = 5
+LEAST_SIMILAR: Final = 0.8
+NUM_HASHES, SEED = 128, 0
+
+MISSED: Final = 0.001
+"""A pair just at the threshold is no candidate with at most this probability; at 0.8 it is 5e-8."""
+
+LIKELIEST: Final = 8
+"""Candidates of a text that are compared with it in full, those first whose signatures agree most."""
+
+CROWD: Final = 500
+"""A text with more candidates is compared but is none itself: its neighbourhood stands for it. Without that, thousands
+of texts that share half of their wording would cost a square."""
+
+Matches = dict[int, tuple[int, float]]
+"""Under a text's number, that of the text which it is nearly the same as, and their similarity."""
+
+
+def sketch(texts: HashedTexts) -> list[RMinHash]:
+    """Return the MinHash of each text's word 5-grams; all texts of fewer than five words have the same.
+
+    Source: Dahlgaard, Knudsen & Thorup 2017, arXiv:1704.04370, as rensa has it.
+    """
+    return list(RMinHash.from_token_sets(_shingles(texts), NUM_HASHES, SEED))
+
+
+class Neighbours:
+    """Texts in which others are looked up.
+
+    Args:
+        least: The similarity from which on two texts are nearly the same, in [0.5, 1].
+    """
+
+    def __init__(self, least: float) -> None:
+        self._lsh = RMinHashLSH(least, NUM_HASHES, num_bands(least))
+        self._sketches: dict[int, RMinHash] = {}
+        # 4.7 standard errors below what a pair at the threshold shows.
+        self._clearly_less = least - 4.7 * (least * (1 - least) / NUM_HASHES) ** 0.5
+
+    def add(self, row: int, sketched: RMinHash) -> None:
+        """Have a text found from now on."""
+        self._lsh.insert(row, sketched)
+        self._sketches[row] = sketched
+
+    def near(self, sketched: RMinHash) -> tuple[list[int], bool]:
+        """Return the texts to compare with, the likeliest first, and whether the text stands in a crowd."""
+        candidates = self._lsh.query(sketched)
+        agreeing = [(-sketched.jaccard(self._sketches[row]), row) for row in candidates]
+        likely = sorted(pair for pair in agreeing if -pair[0] >= self._clearly_less)[:LIKELIEST]
+        return [row for _, row in likely], len(candidates) > CROWD
+
+
+def repeats(texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], least: float = LEAST_SIMILAR) -> Matches:
+    """Return those of some texts that are nearly the same as one before them which is itself none of these.
+
+    So no two of those that are left are nearly the same, and of texts that all are, the first is left. What is called
+    a repeat is one. One that is may be missed if its likeness stands in a crowd. A text of fewer than five words is
+    never one.
+
+    Args:
+        rows: Which texts are asked about and compared with each other, earlier ones first.
+        sketches: Of all the texts.
+
+    Source: Leskovec, Rajaraman & Ullman, Mining of Massive Datasets, section 3.4, for the bands.
+    """
+    seen, found = Neighbours(least), Matches()
+    for row in _with_shingles(texts, rows):
+        near, is_crowded = seen.near(sketches[row])
+        if match := _most_similar(texts, row, texts, near, least):
+            found[row] = match
+        elif not is_crowded:
+            seen.add(row, sketches[row])
+    return found
+
+
+def candidates(
+    texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], others: list[RMinHash], least: float
+) -> dict[int, list[int]]:
+    """Return which of the others each text may nearly be, by sketches alone; the others have five words or more."""
+    known = Neighbours(least)
+    for number, other in enumerate(others):
+        known.add(number, other)
+    found = {row: known.near(sketches[row])[0] for row in _with_shingles(texts, rows)}
+    return {row: near for row, near in found.items() if near}
+
+
+def confirm(texts: HashedTexts, others: HashedTexts, asked: dict[int, list[int]], least: float) -> Matches:
+    """Return of each text the other that is most similar to it, if one is similar enough.
+
+    Args:
+        asked: Numbers of others to compare with, under a text's number.
+    """
+    found = {row: _most_similar(texts, row, others, near, least) for row, near in asked.items()}
+    return {row: match for row, match in found.items() if match}
+
+
+def near_duplicates(texts: HashedTexts, rows: Rows) -> Flags:
+    """Tell of some texts, earlier ones first, which are ``repeats`` of others of them at a similarity of 0.8."""
+    found = repeats(texts, rows.tolist(), sketch(texts))
+    return np.isin(rows, list(found))
+
+
+def num_bands(least: float) -> int:
+    """Return into how many bands the hashes go: as few as find a pair at the threshold.
+
+    >>> [num_bands(least) for least in (0.5, 0.8, 0.95)]
+    [64, 32, 16]
+    """
+    fitting = (bands for bands in (16, 32, 64) if (1 - least ** (NUM_HASHES / bands)) ** bands <= MISSED)
+    return next(fitting, NUM_HASHES)
+
+
+def jaccard(texts: HashedTexts, first: Rows, second: Rows, others: HashedTexts | None = None) -> NDArray[np.float64]:
+    """Return the similarity of pairs of texts: word 5-grams that both have by those that either has.
+
+    What decides on a candidate, so its hashes keep all 64 bits, and a text of fewer than five words is like none.
+    ``shingles.Shingles`` is for millions of pairs of the same texts: made once, 30 bits.
+
+    Args:
+        others: What the second ones are of; ``texts`` too by default.
+    """
+    (ours, our_pairs), (theirs, their_pairs) = _gram_set(texts.take(first)), _gram_set((others or texts).take(second))
+    num_pairs = len(first)
+    common = np.bincount(our_pairs[np.isin(ours, theirs, assume_unique=True)], minlength=num_pairs)
+    either = np.bincount(our_pairs, minlength=num_pairs) + np.bincount(their_pairs, minlength=num_pairs) - common
+    return np.asarray(common / np.maximum(either, 1), dtype=float)
+
+
+def _most_similar(
+    texts: HashedTexts, row: int, others: HashedTexts, near: list[int], least: float
+) -> tuple[int, float] | None:
+    if not near:
+        return None
+    similar = jaccard(texts, np.full(len(near), row), np.array(near), others)
+    best = min(range(len(near)), key=lambda place: (-similar[place], near[place]))
+    return (near[best], float(similar[best])) if similar[best] >= least else None
+
+
+def _with_shingles(texts: HashedTexts, rows: Iterable[int]) -> Iterator[int]:
+    lengths = texts.lengths
+    return (row for row in rows if lengths[row] >= SHINGLE_WORDS)
+
+
+def _shingles(texts: HashedTexts) -> Iterator[list[bytes]]:
+    """Yield each text's 5-grams as eight bytes each."""
+    for _, piece in texts.pieces():
+        whole = piece.whole(SHINGLE_WORDS)
+        grams = piece.grams(SHINGLE_WORDS)[whole].view("V8").tolist()
+        ends = np.cumsum(piece.count(whole)).tolist()
+        yield from (grams[begin:end] for begin, end in zip([0, *ends], ends, strict=False))
+
+
+def _gram_set(texts: HashedTexts) -> tuple[Hashes, Rows]:
+    """Return each text's different 5-grams, told apart by text, and the text of each."""
+    whole = texts.whole(SHINGLE_WORDS)
+    hashes, places = np.unique(texts.keyed(SHINGLE_WORDS)[whole], return_index=True)
+    return hashes, texts.owners[whole][places]

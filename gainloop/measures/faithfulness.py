@@ -1,0 +1,135 @@
+"""What records take from their anchors, from any anchor of the batch, and from none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from gainloop.measures.ngrams import Flags, HashedTexts, HashSet, Rows, covered, joined
+from gainloop.measures.words import COPY_WORDS, Automaton
+from schemas.identity import unit_draw
+
+NOVEL_WORDS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Words of each record, in order; a record without an anchor takes nothing from its own.
+
+    Attributes:
+        own: That lie in an 8-gram of the record's own anchor.
+        any: That lie in an 8-gram of some anchor of the batch.
+        novel: That lie in a 5-gram which no anchor of the batch has.
+        longest: In the longest run that stands in the record's own anchor; 0 if it is shorter than eight words.
+    """
+
+    own: Rows
+    any: Rows
+    novel: Rows
+    longest: Rows
+
+
+def take_from_anchors(texts: HashedTexts, anchors: HashedTexts, own: Rows) -> Taken:
+    """Return what each text takes from anchors.
+
+    Args:
+        own: The number of each text's own anchor, -1 where it has none. It is quickest where they rise.
+    """
+    known = HashSet(anchors.grams(NOVEL_WORDS)[anchors.whole(NOVEL_WORDS)])
+    novel = [
+        piece.count(covered(piece.whole(NOVEL_WORDS) & ~known.holds(piece.grams(NOVEL_WORDS)), NOVEL_WORDS))
+        for _, piece in texts.pieces()
+    ]
+    known = HashSet(anchors.grams(COPY_WORDS)[anchors.whole(COPY_WORDS)])
+    theirs = HashSet(anchors.keyed(COPY_WORDS)[anchors.whole(COPY_WORDS)])
+    of_any, of_own = [], []
+    for where, piece in texts.pieces():
+        whole = piece.whole(COPY_WORDS)
+        of_any.append(piece.count(covered(whole & known.holds(piece.grams(COPY_WORDS)), COPY_WORDS)))
+        of_own.append(piece.count(covered(whole & theirs.holds(piece.keyed(COPY_WORDS, own[where])), COPY_WORDS)))
+    copied = joined(of_own)
+    return Taken(copied, joined(of_any), joined(novel), _longest_runs(texts, anchors, own, copied > 0))
+
+
+def _longest_runs(texts: HashedTexts, anchors: HashedTexts, own: Rows, has_run: Flags) -> Rows:
+    """Return the longest run that each text shares with its anchor, where it has one at all."""
+    found = np.zeros(len(texts), dtype=np.int64)
+    last, automaton = -1, Automaton.of([])
+    for row in np.flatnonzero(has_run).tolist():
+        if own[row] != last:
+            last = int(own[row])
+            automaton = Automaton.of(anchors.words_of(last).tolist())
+        found[row] = automaton.longest_run(texts.words_of(row).tolist())
+    return found
+
+
+def no_closer_than_another(
+    texts: HashedTexts, anchors: HashedTexts, own: Rows, names: Sequence[str]
+) -> NDArray[np.float64]:
+    """Return 1 for each text that is no more like its own anchor than like another anchor of the batch, else 0.
+
+    Likeness is the cosine of words weighed by TF-IDF over the anchors. Of texts that have nothing to do with their
+    anchors, half are 1. NaN where a text has no anchor or no words.
+
+    Args:
+        own: The number of each text's own anchor, -1 where it has none.
+        names: What the other anchor is drawn by, one a text.
+
+    Raises:
+        ValueError: There are fewer than two anchors, so that there is no other.
+    """
+    if len(anchors) < 2:
+        raise ValueError(
+            f"comparing texts with another anchor: there are {len(anchors)} anchors; at least 2 are needed. "
+            "Say that it was not measured."
+        )
+    steps = [1 + int(unit_draw("another anchor", name) * (len(anchors) - 1)) for name in names]
+    other = (own + np.array(steps, dtype=np.int64)) % len(anchors)
+    weighed = _Weighed(anchors)
+    found = np.full(len(texts), np.nan)
+    for where, piece in texts.pieces():
+        words = weighed.weigh(piece)
+        found[where] = weighed.likeness(words, own[where]) <= weighed.likeness(words, other[where])
+    found[(own < 0) | (texts.lengths == 0)] = np.nan
+    return found
+
+
+class _Weighed:
+    """Anchors as rows of length 1 over their own words: a word that no anchor has changes no comparison."""
+
+    def __init__(self, anchors: HashedTexts) -> None:
+        self._vocabulary, columns = np.unique(anchors.words, return_inverse=True)
+        counts = self._count(columns, anchors.starts)
+        documents = np.bincount(counts.indices, minlength=counts.shape[1])
+        self._rarity = np.log((1 + len(anchors)) / (1 + documents)) + 1
+        weights = self._weighed(counts)
+        lengths = np.sqrt(weights.multiply(weights).sum(axis=1))
+        weights.data /= np.repeat(lengths, np.diff(weights.indptr))
+        self._rows = weights
+
+    def weigh(self, texts: HashedTexts) -> csr_array:
+        """Return texts as rows over the anchors' words."""
+        if not self._vocabulary.size:
+            return self._count(np.zeros(0, dtype=np.int64), np.zeros(len(texts) + 1, dtype=np.int64))
+        columns = np.minimum(np.searchsorted(self._vocabulary, texts.words), self._vocabulary.size - 1)
+        known = self._vocabulary[columns] == texts.words
+        starts = np.concatenate([[0], np.cumsum(texts.count(known))])
+        return self._weighed(self._count(columns[known], starts))
+
+    def likeness(self, weighed: csr_array, rows: Rows) -> NDArray[np.float64]:
+        """Return the product of each text with an anchor: the cosine but for the text's own length."""
+        return np.asarray(weighed.multiply(self._rows[rows]).sum(axis=1), dtype=float)
+
+    def _count(self, columns: NDArray[np.int64], starts: Rows) -> csr_array:
+        shape = (len(starts) - 1, max(1, self._vocabulary.size))
+        counts = csr_array((np.ones(len(columns)), columns, starts), shape=shape)
+        counts.sum_duplicates()
+        return counts
+
+    def _weighed(self, counts: csr_array) -> csr_array:
+        return csr_array(
+            (np.log1p(counts.data) * self._rarity[counts.indices], counts.indices, counts.indptr), counts.shape
+        )

@@ -1,0 +1,195 @@
+"""The words of many texts as 64-bit hashes in one array: made once, and shared by every measure of a batch."""
+
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import chain
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gainloop.measures.words import words
+
+Hashes = NDArray[np.uint64]
+Flags = NDArray[np.bool_]
+Rows = NDArray[np.int64]
+
+CHUNK_TEXTS: Final = 500
+"""Texts at a time: their n-grams stay in the processor's cache."""
+
+MAX_KNOWN: Final = 2**18
+"""Words whose hash is remembered; a word costs 200 bytes."""
+
+_ODD: Final = np.uint64(0x9E3779B97F4A7C15)
+_FIRST, _SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
+_HALF: Final = np.uint64(33)
+
+
+@dataclass(frozen=True, slots=True)
+class HashedTexts:
+    """Words of texts, one text after the other. Two different words or n-grams share a hash once in 2^64.
+
+    Attributes:
+        words: [number of words] The hash of each, the same on every machine.
+        starts: [number of texts + 1] Where each text begins; the last is where all end.
+    """
+
+    words: Hashes
+    starts: Rows
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> Rows:
+        """The number of words of each text."""
+        return np.diff(self.starts)
+
+    @property
+    def owners(self) -> Rows:
+        """The number of the text that each word stands in."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def words_of(self, row: int) -> Hashes:
+        """Return the words of one text."""
+        return self.words[self.starts[row] : self.starts[row + 1]]
+
+    def take(self, rows: Rows) -> "HashedTexts":
+        """Return some of the texts, in the order asked for."""
+        lengths = self.lengths[rows]
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        places = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], lengths)
+        return HashedTexts(self.words[places], starts)
+
+    def pieces(self, num_texts: int = CHUNK_TEXTS) -> Iterator[tuple[slice, "HashedTexts"]]:
+        """Yield some texts after the other, and which they are; nothing is copied."""
+        for begin in range(0, len(self), num_texts):
+            starts = self.starts[begin : begin + num_texts + 1]
+            yield (
+                slice(begin, begin + len(starts) - 1),
+                HashedTexts(self.words[starts[0] : starts[-1]], starts - starts[0]),
+            )
+
+    def grams(self, size: int) -> Hashes:
+        """Return the hash of the ``size`` words that begin at each word; where ``whole`` is false it means nothing."""
+        hashes = self.words.copy()
+        for step in range(1, size):
+            hashes *= _ODD
+            hashes[:-step] += self.words[step:]
+        return hashes
+
+    def whole(self, size: int) -> Flags:
+        """Tell of each word whether the n-gram that begins there ends in the same text."""
+        flags = np.ones(len(self.words), dtype=bool)
+        for back in range(1, size):
+            places = self.starts[1:] - back
+            flags[places[places >= self.starts[:-1]]] = False
+        return flags
+
+    def keyed(self, size: int, keys: Rows | None = None) -> Hashes:
+        """Return the n-grams' hashes, made different where they belong to different texts, or to different keys.
+
+        Args:
+            keys: [number of texts] What each text's n-grams are to be told apart by; its own number by default.
+        """
+        names = np.arange(len(self)) if keys is None else keys
+        return self.grams(size) ^ np.repeat(mix(names.astype(np.uint64)), self.lengths)
+
+    def count(self, flags: Flags) -> Rows:
+        """Return how many of each text's words are flagged."""
+        sums = np.concatenate([[0], np.cumsum(flags)])
+        return np.asarray(sums[self.starts[1:]] - sums[self.starts[:-1]], dtype=np.int64)
+
+
+class HashSet:
+    """Hashes that can be asked for by the million.
+
+    A table by leading bits answers for most of those that are not in it; only the others are searched for.
+    """
+
+    def __init__(self, hashes: Hashes) -> None:
+        self._sorted = distinct(hashes)
+        bits = max(10, int(self._sorted.size).bit_length() + 3)
+        self._shift = np.uint64(64 - bits)
+        self._table = np.zeros(2**bits, dtype=bool)
+        self._table[self._sorted >> self._shift] = True
+
+    def holds(self, hashes: Hashes) -> Flags:
+        """Tell of each hash whether it is in the set."""
+        found = self._table[hashes >> self._shift]
+        (maybe,) = np.nonzero(found)
+        if maybe.size:
+            asked = hashes[maybe]
+            places = np.minimum(np.searchsorted(self._sorted, asked), self._sorted.size - 1)
+            found[maybe] = self._sorted[places] == asked
+        return np.asarray(found, dtype=bool)
+
+
+def hash_texts(texts: pl.Series) -> HashedTexts:
+    """Return the words of texts as ``text.words`` finds them, hashed; a text that is null has none."""
+    hashes, lengths, known = array("Q"), [0], _Known()
+    for begin in range(0, len(texts), CHUNK_TEXTS):
+        found = [words(text or "") for text in texts.slice(begin, CHUNK_TEXTS)]
+        lengths += map(len, found)
+        hashes.frombytes(np.fromiter(map(known.__getitem__, chain.from_iterable(found)), np.uint64).tobytes())
+        if len(known) > MAX_KNOWN:
+            known.clear()
+    flat = np.frombuffer(hashes, np.uint64) if hashes else np.zeros(0, dtype=np.uint64)
+    return HashedTexts(flat, np.cumsum(lengths))
+
+
+def repeated_words(texts: HashedTexts, size: int) -> Rows:
+    """Return how many of each text's words lie in an n-gram that it has had before; as ``text.repeated_share``."""
+    return joined([_repeated(piece, size) for _, piece in texts.pieces()])
+
+
+def joined(parts: list[Rows]) -> Rows:
+    """Return what was counted piece by piece as one array."""
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def covered(marks: Flags, size: int) -> Flags:
+    """Return which words lie in an n-gram that is marked at its first word; a word in two counts once."""
+    sums = np.cumsum(marks, dtype=np.int32)
+    sums[size:] -= sums[:-size].copy()
+    return np.asarray(sums > 0)
+
+
+def distinct(hashes: Hashes) -> Hashes:
+    """Return each hash once, in order; NumPy's ``unique`` takes thrice the time."""
+    ordered = np.sort(hashes)
+    is_first = np.ones(len(ordered), dtype=bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    return np.asarray(ordered[is_first])
+
+
+def mix(hashes: Hashes) -> Hashes:
+    """Return other hashes, of which every bit depends on every bit; a bijection.
+
+    Source: the finaliser of MurmurHash3.
+    """
+    mixed = hashes ^ (hashes >> _HALF)
+    mixed *= _FIRST
+    mixed ^= mixed >> _HALF
+    mixed *= _SECOND
+    return np.asarray(mixed ^ (mixed >> _HALF))
+
+
+def _repeated(texts: HashedTexts, size: int) -> Rows:
+    marks = np.zeros(len(texts.words), dtype=bool)
+    (places,) = np.nonzero(texts.whole(size))
+    hashes = texts.keyed(size)[places]
+    order = np.argsort(hashes, kind="stable")
+    again = hashes[order[1:]] == hashes[order[:-1]]
+    marks[places[order[1:][again]]] = True
+    return texts.count(covered(marks, size))
+
+
+class _Known(dict[str, int]):
+    def __missing__(self, word: str) -> int:
+        digest = blake2b(word.encode(), digest_size=8).digest()
+        self[word] = found = int.from_bytes(digest, "little")
+        return found

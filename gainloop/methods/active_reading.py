@@ -1,0 +1,99 @@
+"""Ways to study a text, chosen for it, and one new text for each of them."""
+
+from random import Random
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gainloop.asking.conversation import ALONE, after, ask
+from gainloop.asking.structured import list_of, object_of, read_object, read_texts, text_of
+from gainloop.methods.method import Method, keep_finished
+from schemas.rows import Anchor, Drop, Outcome, Request, Rounds
+
+WAYS = (
+    "{most} ways to work through it, each made for this text and none like another. A way may retell, put in order, "
+    "compare, explain, question, apply, predict, connect with what is known already, picture or put into verse: "
+    "whatever makes this content stay in mind. Put each way as one instruction of one sentence, which says what to "
+    "write, and of which of the text's people, facts or ideas."
+)
+PLAN = (
+    "You will study the text above until you know all that it says, and can use it without having it at hand. "
+    'List {ways} Answer as JSON: {{"strategies": ["...", "..."]}}.'
+)
+PLAN_FOR_PROBE = (
+    "You will study the text above, and then be tested without having it at hand. About the test: {probe}\n"
+    "First imagine {questions} questions that it would ask of this text. Then, so that you could answer these and "
+    'others of their kind, list {ways} Answer as JSON: {{"questions": ["...", "..."], "strategies": ["...", "..."]}}.'
+)
+STUDY = (
+    "Study the text above in one way only: {strategy}\n"
+    "Write out in full what comes of it, so that whoever reads it learns what the text says. Keep facts, names, "
+    "numbers and dates as they are there, and add none that it does not support. " + ALONE
+)
+
+STRATEGY_CHARS = 160
+QUESTIONS = 5
+QUESTION_CHARS = 120
+
+
+class ActiveReading(Method):
+    """A list of study strategies for this anchor first, then one text per strategy.
+
+    Source: Lin et al. 2025, arXiv:2508.09494, in both variants: task-agnostic, and task-specific where ``probe`` is
+    set. Differs: strategies are capped, and listed in one structured reply whose bounds let it end within some 300
+    tokens; imagined questions lead to strategies and are no records. Left open by the paper, and chosen here: how a
+    test is described (in the user's words), and that a strategy must say what to write and of what.
+    """
+
+    kind: Literal["active_reading"] = "active_reading"
+    probe: Annotated[
+        str,
+        Field(
+            max_length=500,
+            description="what kind of questions the model will be tested on; empty for no particular one",
+        ),
+    ] = ""
+    max_strategies: Annotated[int, Field(ge=1, le=32, description="texts per anchor, one a strategy")] = 8
+
+    @property
+    def max_requests(self) -> int:
+        return 1 + self.max_strategies
+
+    @property
+    def max_records(self) -> int:
+        return self.max_strategies
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        listed = yield from ask(anchor, ask_strategies(anchor, self.max_strategies, self.probe), read_strategies)
+        if isinstance(listed, Drop):
+            return Outcome(drops=[listed])
+        requests = [ask_to_study(anchor, strategy) for strategy in listed.value[: self.max_strategies]]
+        answers = yield requests
+        return keep_finished(self, anchor, requests, answers)
+
+
+def ask_strategies(anchor: Anchor, most: int, probe: str) -> Request:
+    """Ask for strategies; for a test of a kind, imagine its questions first, which the strategies then serve."""
+    ways, probe = WAYS.format(most=most), " ".join(probe.split())
+    listed = list_of(text_of(STRATEGY_CHARS), 1, most)
+    wish, schema = PLAN.format(ways=ways), object_of(strategies=listed)
+    if probe:
+        wish = PLAN_FOR_PROBE.format(ways=ways, probe=probe, questions=QUESTIONS)
+        schema = object_of(questions=list_of(text_of(QUESTION_CHARS), 1, QUESTIONS), strategies=listed)
+    return Request(after(anchor.text, wish, anchor.title), facet="strategies", json_schema=schema)
+
+
+def ask_to_study(anchor: Anchor, strategy: str) -> Request:
+    """Ask for the text that studying the anchor in one way gives."""
+    return Request(after(anchor.text, STUDY.format(strategy=strategy), anchor.title), facet=strategy)
+
+
+def read_strategies(text: str) -> list[str] | None:
+    """Return the distinct strategies of a reply, or None if it names none.
+
+    >>> read_strategies('{"strategies": ["Draw up a timeline.", "draw up a timeline.", 7]}')
+    ['Draw up a timeline.']
+    >>> read_strategies('{"strategies": []}') is None, read_strategies("1. A timeline") is None
+    (True, True)
+    """
+    return read_texts((read_object(text) or {}).get("strategies"), most_chars=4 * STRATEGY_CHARS) or None

@@ -1,0 +1,113 @@
+"""A loop around any method: a critic reads each record by a rubric, and it is written anew until it is good enough."""
+
+from typing import Annotated, NamedTuple
+
+from pydantic import Field
+
+from gainloop.asking.conversation import Conversation, ask, beside, side_by_side
+from gainloop.asking.structured import list_of, object_of, read_number, read_object, read_texts, text_of, whole_number
+from gainloop.methods.method import without_repeats
+from schemas.recipe import Parameters
+from schemas.rows import Anchor, Drop, Outcome, Record, Request
+
+RUBRIC = (
+    "5: correct by the source, clear, complete and worth reading by itself; "
+    "3: correct in the main, but vague, unordered or with gaps; "
+    "1: wrong by the source, hard to follow or empty."
+)
+CRITICISE = (
+    "Above stand a source and a draft that was written from it. Say what is wrong with the draft, and judge it from "
+    '1 to 5 by this rubric.\n{rubric}\nAnswer as JSON: {{"problems": ["..."], "score": 1}}, each problem in one '
+    "sentence that says how to mend it, the worst first; without a problem the list is empty."
+)
+REVISE = (
+    "Above stand a source and a draft that was written from it. A critic found in the draft:\n{problems}\n"
+    "Write the draft anew without these faults. Keep its form and what is right in it, and say nothing that the source "
+    "does not. Answer with the new text alone."
+)
+MAX_PROBLEMS = 5
+
+Revised = tuple[Record, list[Drop]]
+"""The last good text of a draft, and the replies on the way that gave none."""
+
+
+class Critique(NamedTuple):
+    """What a critic says of a draft."""
+
+    problems: list[str]
+    score: int
+
+
+class Critic(Parameters):
+    """The generator as its own critic: each record is written anew while it scores less than ``enough``.
+
+    Source: phi-4, arXiv:2412.08905, which has texts criticised and revised by a rubric, and prints neither prompts nor
+    the number of turns. Ours: the critique is the likeliest reply, and a draft that cannot be bettered stays.
+    """
+
+    rubric: Annotated[str, Field(min_length=1, description="what each score from 1 to 5 means")] = RUBRIC
+    max_turns: Annotated[
+        int,
+        Field(
+            ge=1, le=8, description="how often a record is written anew at most; no critic without one of its options"
+        ),
+    ] = 2
+    enough: Annotated[int, Field(ge=1, le=5, description="the score from which a record is left as it is")] = 4
+
+    @property
+    def max_requests(self) -> int:
+        """How many requests one record can lead to."""
+        return 2 * self.max_turns
+
+    def revise(self, anchor: Anchor, draft: Record) -> Conversation[Revised]:
+        """Return a record's last good text; the replies of the text before it have led on to it."""
+        for turn in range(1, self.max_turns + 1):
+            asked = ask_critique(anchor, draft, self.rubric, turn)
+            heard = yield from ask(anchor, asked, read_critique)
+            if isinstance(heard, Drop):
+                # Of no request: a verdict is no would-be record, but a critic that fails must be seen.
+                return draft, [Drop(anchor.anchor_id, asked.facet, "no_critique")]
+            if heard.value.score >= self.enough or not heard.value.problems:
+                return draft, []
+            asked = ask_revision(anchor, draft, heard.value.problems, turn)
+            written = yield from ask(anchor, asked, str.strip)
+            if isinstance(written, Drop):
+                return draft, [written]
+            if written.value == draft.text:
+                return draft, [Drop(anchor.anchor_id, asked.facet, "repeat", written.request_id)]
+            draft = Record(anchor.anchor_id, draft.method, draft.facet, written.value, (written.request_id,))
+        return draft, []
+
+
+def revise_all(anchor: Anchor, outcome: Outcome, critic: Critic) -> Conversation[Outcome]:
+    """Return an anchor's outcome with its records revised, side by side; those that become one text are one record."""
+    revised = yield from side_by_side([critic.revise(anchor, record) for record in outcome.records])
+    drops = outcome.drops + [drop for _, lost in revised for drop in lost]
+    return without_repeats(Outcome([record for record, _ in revised], drops))
+
+
+def ask_critique(anchor: Anchor, draft: Record, rubric: str, turn: int) -> Request:
+    """Ask what is wrong with a draft."""
+    prompt = beside(anchor, draft.text, CRITICISE.format(rubric=rubric))
+    schema = object_of(problems=list_of(text_of(200), 0, MAX_PROBLEMS), score=whole_number(1, 5))
+    return Request(prompt, facet=f"critique {turn} {draft.facet}", json_schema=schema, greedy=True)
+
+
+def ask_revision(anchor: Anchor, draft: Record, problems: list[str], turn: int) -> Request:
+    """Ask for a draft without some problems."""
+    listed = "\n".join(f"- {problem}" for problem in problems)
+    prompt = beside(anchor, draft.text, REVISE.format(problems=listed))
+    return Request(prompt, facet=f"revision {turn} {draft.facet}")
+
+
+def read_critique(text: str) -> Critique | None:
+    """Return the problems and the score of a reply; None if it has no such two.
+
+    >>> read_critique('{"problems": ["It is short."], "score": 2}')
+    Critique(problems=['It is short.'], score=2)
+    >>> read_critique('{"problems": "many", "score": 2}') is None, read_critique('{"problems": []}') is None
+    (True, True)
+    """
+    found = read_object(text) or {}
+    problems, score = read_texts(found.get("problems"), MAX_PROBLEMS), read_number(found.get("score"), 1, 5)
+    return None if problems is None or score is None else Critique(problems, score)

@@ -1,0 +1,120 @@
+"""Entities of a text, and one new text for how each few of them relate."""
+
+import re
+from itertools import combinations
+from math import comb
+from random import Random
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from gainloop.asking.conversation import after, ask
+from gainloop.asking.structured import list_of, object_of, read_object, read_passage, read_texts, text_of
+from gainloop.methods.method import Method, keep_finished
+from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
+
+LIST_ENTITIES = (
+    "Sum the text above up in a few sentences, and list the people, places, things and ideas that it is about, most "
+    'important first, as JSON: {"summary": "...", "entities": ["...", "..."]}.'
+)
+RELATE = (
+    "Using only the text above, explain {names} one after the other as it presents them, "
+    "then discuss how they bear on each other there."
+)
+
+SUMMARY_CHARS, ENTITY_CHARS = 600, 60
+
+_ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\S)")
+_POSSESSIVE = re.compile(r"['\u2019](?:s\b)?(?=\s|$)")
+
+
+class Listed(NamedTuple):
+    """What the first reply says of a text."""
+
+    summary: str
+    entities: list[str]
+
+
+class EntiGraph(Method):
+    """A summary and the entities first, then one text per chosen pair and triple.
+
+    Source: Yang et al. 2024, arXiv:2409.07431. Differs: pairs and triples are capped and drawn at random, entities
+    are deduplicated (case, articles, possessives), a list that cannot be read is a drop and not asked for again, and
+    a text discusses its entities once where the paper's rephrases the article for each.
+    """
+
+    kind: Literal["entigraph"] = "entigraph"
+    max_entities: Annotated[int, Field(ge=2, le=64, description="entities used of each list")] = 12
+    max_pairs: Annotated[int, Field(ge=0, description="texts on two entities, per anchor")] = 16
+    max_triples: Annotated[int, Field(ge=0, description="texts on three entities, per anchor")] = 4
+
+    @property
+    def max_requests(self) -> int:
+        pairs, triples = comb(self.max_entities, 2), comb(self.max_entities, 3)
+        return 1 + min(self.max_pairs, pairs) + min(self.max_triples, triples)
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        listed = yield from ask(anchor, ask_entities(anchor, self.max_entities), read_entities)
+        if isinstance(listed, Drop):
+            return Outcome(drops=[listed])
+        summary = Record(anchor.anchor_id, self.kind, "summary", listed.value.summary, (listed.request_id,))
+        entities = listed.value.entities[: self.max_entities]
+        groups = choose_groups(entities, self.max_pairs, self.max_triples, rng)
+        if not groups:
+            return Outcome([summary], [Drop(anchor.anchor_id, "entities", "no_pair", listed.request_id)])
+        requests = [ask_relation(anchor, group) for group in groups]
+        answers = yield requests
+        return keep_finished(self, anchor, requests, answers, [summary])
+
+
+def ask_entities(anchor: Anchor, max_entities: int) -> Request:
+    """Ask for summary and entities as JSON; the schema bounds them, so that they fit into a reply."""
+    schema = object_of(summary=text_of(SUMMARY_CHARS), entities=list_of(text_of(ENTITY_CHARS), 2, max_entities))
+    return Request(after(anchor.text, LIST_ENTITIES, anchor.title), facet="entities", json_schema=schema)
+
+
+def ask_relation(anchor: Anchor, group: tuple[str, ...]) -> Request:
+    """Ask how two or three entities relate in the anchor."""
+    names = ", ".join(group[:-1]) + f" and {group[-1]}"
+    return Request(after(anchor.text, RELATE.format(names=names), anchor.title), facet=" | ".join(group))
+
+
+def read_entities(text: str) -> Listed | None:
+    """Return the summary and the distinct entities of a reply in its order, or None if it holds no such thing.
+
+    >>> read_entities('{"summary": "On Ada.", "entities": ["Ada\\'s engine", "the Ada  engine", "", 7]}')
+    Listed(summary='On Ada.', entities=["Ada's engine"])
+    >>> read_entities('Sure! Here are some entities: Ada') is None
+    True
+    >>> read_entities('{"summary": "On Ada.", "entities": "Ada"}') is None
+    True
+    """
+    found = read_object(text) or {}
+    summary, listed = read_passage(found.get("summary")), read_texts(found.get("entities"), most_chars=4 * ENTITY_CHARS)
+    if summary is None or listed is None:
+        return None
+    names = [name for name in listed if "|" not in name]
+    return Listed(summary, list({_same(name): name for name in reversed(names)}.values())[::-1])
+
+
+def choose_groups(entities: list[str], max_pairs: int, max_triples: int, rng: Random) -> list[tuple[str, ...]]:
+    """Return the pairs and triples to ask about: all of them, or a random choice of as many as allowed.
+
+    >>> choose_groups(["a", "b", "c"], 9, 9, Random(0))
+    [('a', 'b'), ('a', 'c'), ('b', 'c'), ('a', 'b', 'c')]
+    """
+    chosen: list[tuple[str, ...]] = []
+    for size, limit in ((2, max_pairs), (3, max_triples)):
+        groups = list(combinations(entities, size))
+        keep = sorted(rng.sample(range(len(groups)), min(limit, len(groups))))
+        chosen += [groups[index] for index in keep]
+    return chosen
+
+
+def _same(name: str) -> str:
+    """Return what names of one entity have in common.
+
+    >>> _same("The King's mill"), _same("king mill"), _same("an Engine"), _same("The")
+    ('king mill', 'king mill', 'engine', 'the')
+    """
+    return _ARTICLE.sub("", _POSSESSIVE.sub("", name.casefold()))

@@ -1,0 +1,64 @@
+"""A text rewritten as reasoning that leaves no gap."""
+
+from random import Random
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from gainloop.asking.conversation import ALONE, after
+from gainloop.methods.method import Method, each_once, keep_finished
+from schemas.rows import Anchor, Request, Rounds
+
+Way = Literal["derive", "justify", "solve"]
+
+WISHES: dict[Way, str] = {
+    "derive": (
+        "Rewrite the text above as a chain of reasoning without a gap: begin with what it takes for granted, and go on "
+        "in numbered steps to what it comes to, each of them following from earlier ones by a reason that is said."
+    ),
+    "justify": (
+        "Go through what the text above claims, in the order in which the claims rest on each other. Of each, say "
+        "exactly what is claimed and under which conditions, what it rests on, how that carries it, and what would "
+        "have to be otherwise if it were false."
+    ),
+    "solve": (
+        "Pose the question that the text above answers, as a problem with all that is given, and solve it the way a "
+        "careful expert thinks aloud: what is asked, what is known, which way looks right and fails, which one leads "
+        "on and why, up to the answer, and a check that it is the answer."
+    ),
+}
+RIGOUR = (
+    "Every fact comes from the text or is certain knowledge. Where no reason is known, say that the step is taken as "
+    "given, and do not make one up."
+)
+
+
+class Explain(Method):
+    """One rewrite of the anchor as step-by-step reasoning for each of some ways to reason.
+
+    Source: the synthetic text that phi-3 learnt reasoning from (Abdin et al. 2024, arXiv:2404.14219), of which the
+    report prints neither prompts nor proportions. Chosen here: the user's documents as seeds, three ways, so that the
+    texts of a document differ in structure and not in wording alone, and that a step without a known reason is called
+    so.
+    """
+
+    kind: Literal["explain"] = "explain"
+    ways: Annotated[
+        tuple[Way, ...],
+        Field(min_length=1, description="one record per way at most"),
+        AfterValidator(each_once),
+    ] = ("derive", "justify", "solve")
+
+    @property
+    def max_requests(self) -> int:
+        return len(self.ways)
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        requests = [ask_explanation(anchor, way) for way in self.ways]
+        answers = yield requests
+        return keep_finished(self, anchor, requests, answers)
+
+
+def ask_explanation(anchor: Anchor, way: Way) -> Request:
+    """Ask for the anchor's content, reasoned in one way."""
+    return Request(after(anchor.text, f"{WISHES[way]} {RIGOUR} {ALONE}", anchor.title), facet=way)

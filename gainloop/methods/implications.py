@@ -1,0 +1,44 @@
+"""Lists of what follows from a text."""
+
+from random import Random
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gainloop.asking.conversation import after
+from gainloop.methods.method import Method, keep_finished
+from schemas.rows import Anchor, Request, Rounds
+
+INFER = (
+    "List what a careful reader takes away from the text above: what it states, the same in other words where that "
+    "makes it clearer, and what follows from it by reasoning or common knowledge without being said. One statement a "
+    "line. Each is a whole sentence that can be understood alone: it names who and what it is about, where it might "
+    'say "he", "this" or "the text". Say of what is likely but not certain that it is likely. Begin with the first '
+    "statement, and stop after the last."
+)
+
+
+class Implications(Method):
+    """Some samples of one request: what the anchor states, says in other words, and implies.
+
+    Source: Zweiger et al. 2025 (SEAL), arXiv:2506.10943, whose self-edits are such lists. Differs: statements are asked
+    to stand alone, since in a fifth of the lists that SEAL published some statement begins with "he" or "this"; the
+    generator is not reinforced by what training on each list gains: a report measures a batch as a whole.
+    """
+
+    kind: Literal["implications"] = "implications"
+    draws: Annotated[int, Field(ge=1, le=64, description="lists sampled per anchor")] = 5
+
+    @property
+    def max_requests(self) -> int:
+        return self.draws
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        requests = [ask_implications(anchor, draw) for draw in range(self.draws)]
+        answers = yield requests
+        return keep_finished(self, anchor, requests, answers)
+
+
+def ask_implications(anchor: Anchor, draw: int) -> Request:
+    """Ask for one list; draws of one prompt tell how far the generator's lists differ."""
+    return Request(after(anchor.text, INFER, anchor.title), facet=f"draw {draw}", draw=draw)

@@ -1,0 +1,187 @@
+"""Whole documents in other words, chunk by chunk, each told on from what was written so far."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from gainloop.asking.chunks import Chunk, ChunkTokens, MaxChunks, cut_anchor, ends_sentence, last_tokens
+from gainloop.asking.conversation import Conversation, after, ask, side_by_side
+from gainloop.filters.fidelity import Fidelity
+from gainloop.filters.filter import sift
+from gainloop.measures.words import COPY_WORDS
+from gainloop.methods.method import Method, without_repeats
+from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
+
+# Ideographs and kana one by one, since no space stands between their words; anything else from space to space.
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_TOKEN = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
+_SIGNS = re.compile(r"^\W+|\W+$")
+
+
+def stitch(written: str, seen: str, continuation: str, space: str, source: str) -> str:
+    """Return a text and its continuation as one; what ends the text and begins the continuation again is there once.
+
+    That is cut if it begins with a sentence, or is at least 8 words. The result begins with all of ``written`` and
+    ends with all of ``continuation``, case and the signs around words aside: whatever is cut, nothing new is lost.
+    Words with which ``source`` begins too are no repetition but its own rewriting, and stay; so do shorter
+    repetitions, which may as well be how a new sentence begins.
+
+    Args:
+        seen: The end of ``written`` that the model was shown, which alone it can repeat.
+        space: Stands between the two, as it does in the document.
+        source: What the continuation is a new version of.
+
+    >>> stitch("Rye grows. It is ground.", "It is ground.", "It is ground. Then it is baked.", " ", "One bakes.")
+    'Rye grows. It is ground. Then it is baked.'
+    >>> stitch("He built the mill.", "He built the mill.", "The mill burnt down.", " ", "Fire took it.")
+    'He built the mill. The mill burnt down.'
+    """
+    written, continuation = written.strip(), continuation.strip()
+    new = continuation[_repeated_chars(seen.strip(), continuation, source) :].lstrip()
+    return written + space + new if written and new else written or new
+
+
+def _repeated_chars(seen: str, continuation: str, source: str) -> int:
+    """Return how many characters of a continuation say again how the text before it ends: the longest such."""
+    before, after = list(_TOKEN.finditer(seen)), list(_TOKEN.finditer(continuation))
+    ended, begun = [_same(one[0]) for one in before], [_same(one[0]) for one in after]
+    own = [_same(one) for one in _TOKEN.findall(source)[: len(begun)]]
+    for num in range(min(len(ended), len(begun)), 0, -1):
+        if ended[-num] != begun[0] or ended[-num:] != begun[:num] or own[:num] == begun[:num]:
+            continue
+        begins_sentence = num == len(before) or ends_sentence(seen[: before[-num].start()].rstrip())
+        if num >= COPY_WORDS or begins_sentence:
+            return after[num - 1].end()
+    return 0
+
+
+def _same(token: str) -> str:
+    """Return a word without case and without the signs around it; a sign alone is itself."""
+    return _SIGNS.sub("", token.casefold()) or token
+
+
+STYLES = {
+    "reference": "the sober prose of a reference work",
+    "lecture": "the prose of a lecture, spoken to listeners and written down",
+    "story": "a true story, told in the order in which things happen",
+    "report": "a news report, with what matters most said first",
+    "letter": "a letter to a friend who wants to know it all",
+    "notes": "the notes of someone who learns, in full sentences",
+    "plain": "plain language, in short sentences",
+    "essay": "a thoughtful essay",
+}
+PERSPECTIVES = {
+    "newcomer": "for readers to whom all of it is new",
+    "expert": "for readers who know the field and want it exact",
+    "causes": "with an eye to causes and to what follows from them",
+    "practice": "with an eye to what it means in practice",
+    "history": "with an eye to how things came to be as they are",
+    "questions": "led by the questions that each part answers",
+    "terms": "with an eye to the terms, each made clear where it first comes up",
+    "whole": "with an eye to how each part belongs to the whole",
+}
+REWRITE = (
+    "Write the text above anew as {style}, {perspective}. Keep every fact, name and number, add none, "
+    "and answer with the new version alone."
+)
+CONTINUE = (
+    "Above stand a passage of a document and, below the line, how the new version of the document ends so far. Go on "
+    "writing the new version where it ends, without saying its end again: write the passage anew as {style}, "
+    "{perspective}. Keep every fact, name and number of the passage, add none, and answer with the continuation alone."
+)
+
+
+class Voice(NamedTuple):
+    """The style and perspective of one rewrite, by their names."""
+
+    style: str
+    perspective: str
+
+    @property
+    def facet(self) -> str:
+        return f"{self.style} | {self.perspective}"
+
+
+class K2Rephrase(Method):
+    """A few new versions of each document, each in a style and from a perspective of its own, checked against it.
+
+    Long documents are rewritten chunk by chunk, and each chunk goes on from the end of what was written so far; so
+    neither a limit on the length of replies nor the length of the document shortens them.
+
+    Source: Kimi Team 2025 (Kimi K2), arXiv:2507.20534; in production, each corpus is rewritten twice at most. The
+    paper gives neither its prompts nor what a chunk is shown of the others, nor how versions are compared: ours are
+    below, the last ``context_tokens`` written, and the filter ``fidelity``.
+    """
+
+    kind: Literal["k2_rephrase"] = "k2_rephrase"
+    rewrites: Annotated[int, Field(ge=1, le=len(STYLES), description="new versions per document")] = 2
+    chunk_tokens: ChunkTokens = 300
+    context_tokens: Annotated[int, Field(ge=16, description="estimated tokens shown of what was written so far")] = 150
+    max_chunks: MaxChunks = 4
+    verify: Annotated[bool, Field(description="whether new versions are compared with the document")] = True
+    most_unsupported: Annotated[
+        int, Field(ge=0, le=20, description="statements without support that a version may have")
+    ] = 0
+
+    @property
+    def max_requests(self) -> int:
+        return self.rewrites * (self.max_chunks + self.verify)
+
+    @property
+    def max_records(self) -> int:
+        return self.rewrites
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        chunks, over = cut_anchor(anchor, self.chunk_tokens, self.max_chunks)
+        told = yield from side_by_side([self._tell(anchor, chunks, voice) for voice in draw_voices(self.rewrites, rng)])
+        drops = [drop for one in told for drop in one.drops]
+        outcome = without_repeats(Outcome([record for one in told for record in one.records], drops + over))
+        if not self.verify:
+            return outcome
+        used = "".join(chunk.text + chunk.space for chunk in chunks).removesuffix(chunks[-1].space)
+        source = replace(anchor, text=used)
+        return (yield from sift(source, outcome, [Fidelity(most_unsupported=self.most_unsupported)], rng))
+
+    def _tell(self, anchor: Anchor, chunks: Sequence[Chunk], voice: Voice) -> Conversation[Outcome]:
+        """Return one new version of the chunks, or why there is none and which replies were in vain."""
+        written, space, replies = "", "", list[str]()
+        for chunk in chunks:
+            seen = last_tokens(written, self.context_tokens)
+            request = ask_version(anchor, chunk, voice, seen)
+            heard = yield from ask(anchor, request, str.strip)
+            if isinstance(heard, Drop):
+                return Outcome(drops=[heard, *_unfinished(anchor, voice, replies)])
+            longer = stitch(written, seen, heard.value, space, chunk.text)
+            if longer == written:
+                nothing_new = Drop(anchor.anchor_id, request.facet, "repeat", heard.request_id)
+                return Outcome(drops=[nothing_new, *_unfinished(anchor, voice, replies)])
+            written, space = longer, chunk.space
+            replies.append(heard.request_id)
+        return Outcome([Record(anchor.anchor_id, self.kind, voice.facet, written, tuple(replies))])
+
+
+def draw_voices(number: int, rng: Random) -> list[Voice]:
+    """Return as many voices, no style and no perspective twice.
+
+    >>> draw_voices(2, Random(0))
+    [Voice(style='report', perspective='terms'), Voice(style='story', perspective='causes')]
+    """
+    styles, perspectives = rng.sample(sorted(STYLES), number), rng.sample(sorted(PERSPECTIVES), number)
+    return [Voice(style, perspective) for style, perspective in zip(styles, perspectives, strict=True)]
+
+
+def ask_version(anchor: Anchor, chunk: Chunk, voice: Voice, seen: str = "") -> Request:
+    """Ask for a new version of a chunk, or for how one goes on that ends with ``seen`` so far."""
+    style, perspective = STYLES[voice.style], PERSPECTIVES[voice.perspective]
+    wish = (CONTINUE if seen else REWRITE).format(style=style, perspective=perspective)
+    text = f"{chunk.text}\n\n---\n\n{seen}" if seen else chunk.text
+    return Request(after(text, wish, anchor.title), facet=voice.facet + chunk.part, draw=chunk.number)
+
+
+def _unfinished(anchor: Anchor, voice: Voice, replies: Sequence[str]) -> list[Drop]:
+    """Return the drops of replies whose version came to no end."""
+    return [Drop(anchor.anchor_id, voice.facet, "unfinished", reply) for reply in replies]

@@ -1,0 +1,99 @@
+"""What every method has: parameters, a generator of requests, and the rule for what becomes a record."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from random import Random
+from typing import ClassVar
+
+from gainloop.asking.conversation import reason_to_drop
+from schemas.recipe import Parameters
+from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
+
+
+class Method(Parameters):
+    """A way to make text: frozen parameters and one generator. It opens nothing, so it runs against
+    servers, against replies saved before a crash and against a list in a test.
+
+    Attributes:
+        kind: The tag it has in recipes, in the registry and in the README.
+        tunes_generator: True if it trains its own generator from the start checkpoint first.
+        holds_anchor: True if its records hold the anchor itself, which nobody is to write anew.
+    """
+
+    kind: str
+    tunes_generator: ClassVar[bool] = False
+    holds_anchor: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def max_requests(self) -> int:
+        """How many requests one anchor can lead to, in all rounds together."""
+
+    @property
+    def max_records(self) -> int:
+        """How many records one anchor can lead to: one a request, where a method does not say otherwise."""
+        return self.max_requests
+
+    @abstractmethod
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        """Yield lists of requests, be sent their answers in the same order, return what came of it.
+
+        Args:
+            anchor: The text to work from.
+            rng: Seeded by recipe and anchor, so neither order nor limit changes a draw.
+        """
+
+
+def keep_finished(
+    method: Method,
+    anchor: Anchor,
+    requests: Sequence[Request],
+    answers: Sequence[Answer],
+    before: Sequence[Record] = (),
+) -> Outcome:
+    """Make one record of every reply that came to its own end with text in it; count the others as drops.
+
+    A text that another reply of the anchor has already said is dropped as a ``repeat``: it adds nothing.
+
+    Args:
+        before: Records of the anchor that are there already.
+    """
+    outcome = Outcome(list(before))
+    texts = {record.text for record in before}
+    for request, answer in zip(requests, answers, strict=True):
+        if drop := reason_to_drop(anchor, request, answer):
+            outcome.drops.append(drop)
+            continue
+        assert isinstance(answer, Reply)
+        text = answer.text.strip()
+        if text in texts:
+            outcome.drops.append(Drop(anchor.anchor_id, request.facet, "repeat", answer.request_id))
+        else:
+            outcome.records.append(Record(anchor.anchor_id, method.kind, request.facet, text, (answer.request_id,)))
+        texts.add(text)
+    return outcome
+
+
+def without_repeats(outcome: Outcome) -> Outcome:
+    """Return what came of an anchor with each text once; the replies of a record that says it again are ``repeat``.
+
+    Records that one and the same reply has made alike are one, and nothing is dropped.
+    """
+    records: dict[str, Record] = {}
+    drops = list(outcome.drops)
+    for record in outcome.records:
+        kept = records.setdefault(record.text, record)
+        again = [reply for reply in record.request_ids if reply not in kept.request_ids]
+        drops += [Drop(record.anchor_id, record.facet, "repeat", reply) for reply in again]
+    return Outcome(list(records.values()), drops)
+
+
+def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of which each must stand once; a validator of parameters.
+
+    >>> each_once(("faq", "math"))
+    ('faq', 'math')
+    """
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} is named twice; each may be named once")
+    return names

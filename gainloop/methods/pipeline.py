@@ -1,0 +1,41 @@
+"""How a recipe makes text as a whole: its method, then its critic, then the filters that each record must pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+from gainloop.filters import Filter, read_filters
+from gainloop.filters.filter import sift
+from gainloop.methods import Method, read_method
+from gainloop.methods.critic import Critic, revise_all
+from schemas.recipe import Recipe
+from schemas.rows import Anchor, Rounds
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A method and what follows it, as one generator of requests."""
+
+    method: Method
+    filters: Sequence[Filter] = ()
+    critic: Critic | None = None
+
+    @property
+    def max_requests(self) -> int:
+        """How many requests one anchor can lead to, in all rounds together."""
+        a_record = sum(one.max_requests for one in self.filters) + (self.critic.max_requests if self.critic else 0)
+        return self.method.max_requests + self.method.max_records * a_record
+
+    def rounds(self, anchor: Anchor, seed: int) -> Rounds:
+        """Return the work on one anchor; neither order nor limit changes a draw."""
+        rng = Random(f"{seed}/{anchor.anchor_id}")  # noqa: S311
+        outcome = yield from self.method.rounds(anchor, rng)
+        if self.critic:
+            outcome = yield from revise_all(anchor, outcome, self.critic)
+        return (yield from sift(anchor, outcome, self.filters, rng))
+
+
+def read_pipeline(recipe: Recipe) -> Pipeline:
+    """Return what a recipe names, with its parameters."""
+    critic = None if recipe.critic is None else Critic.model_validate(recipe.critic)
+    return Pipeline(read_method(recipe.method), read_filters(recipe.filters), critic)

@@ -1,0 +1,116 @@
+"""The same core for other readers, in other genres."""
+
+from random import Random
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import Field
+
+from gainloop.asking.conversation import ALONE, after, ask
+from gainloop.asking.structured import list_of, object_of, object_schema, read_object, read_text, text_of
+from gainloop.filters.filter import sift
+from gainloop.filters.judge import Judge
+from gainloop.methods.method import Method, keep_finished
+from schemas.rows import Anchor, Drop, Outcome, Request, Rounds
+
+PLAN = (
+    "Find {most} pairs of a genre and an audience for which the text above could be written anew, so that these "
+    "readers would gain from it. The pairs suit the content, and lie as far apart as it allows in form, tone, depth "
+    "and what the readers know. Describe a genre by kind of text, structure and tone, and an audience by who they are, "
+    "what they know and what they want, each in a few words. "
+    'Answer as JSON: {{"pairs": [{{"genre": "...", "audience": "..."}}]}}.'
+)
+REFORMULATE = (
+    "Write what the text above says anew, for another purpose.\nGenre: {genre}\nAudience: {audience}\n"
+    "Follow the habits of this genre, and begin where these readers are: choose, reorder, explain, shorten, and bring "
+    "in examples and background that are certain, as it serves them. The core of what is said stays, and nothing "
+    "contradicts it. " + ALONE
+)
+CONSISTENCY = (
+    "The text was meant to be another genre for other readers. Form, tone, order, selection, examples and background "
+    "that does not stand in the source are free and cost nothing; losing the core or contradicting it does.\n"
+    "5: all that matters in the source is kept, and nothing contradicts it.\n"
+    "4: the core is kept, and nothing contradicts it; some details are gone, or bent without harm.\n"
+    "3: the core can still be learnt from it, though much around it is gone or freely made up.\n"
+    "2: much of the core is lost, or something that matters contradicts the source.\n"
+    "1: it is about something else, contradicts the source as a whole, or says nothing."
+)
+
+PART_CHARS = 80
+
+
+class Pair(NamedTuple):
+    """What a reformulation is to be, and for whom."""
+
+    genre: str
+    audience: str
+
+
+class Reformulate(Method):
+    """Pairs of genre and audience for this anchor first, one reformulation each, and a judge of what has been kept.
+
+    Source: Hao et al. 2025 (MGA), arXiv:2502.04235, with its "limited consistency": variation is wanted, losing the
+    core or contradicting it is not. The paper keeps 3 of 5 and more throughout; what it varies is the prompt that
+    reformulates: a strict one costs diversity, and with a relaxed one training collapses. Differs: one generator does
+    all three steps, where the paper tunes small models for them; the judge is the filter ``judge`` with a rubric of our
+    own. A pair that differs from another in case alone is the same.
+    """
+
+    kind: Literal["reformulate"] = "reformulate"
+    max_pairs: Annotated[int, Field(ge=1, le=32, description="reformulations per anchor")] = 5
+    least_consistency: Annotated[
+        int, Field(ge=1, le=5, description="lowest score of 1 to 5 that is kept; 1 asks no judge and keeps all")
+    ] = 3
+
+    @property
+    def max_requests(self) -> int:
+        return 1 + self.max_pairs + self.max_records * sum(judge.max_requests for judge in self._judges)
+
+    @property
+    def max_records(self) -> int:
+        return self.max_pairs
+
+    @property
+    def _judges(self) -> tuple[Judge, ...]:
+        least = self.least_consistency
+        return (Judge(rubric=CONSISTENCY, least=least),) if least > 1 else ()
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        listed = yield from ask(anchor, ask_pairs(anchor, self.max_pairs), read_pairs)
+        if isinstance(listed, Drop):
+            return Outcome(drops=[listed])
+        requests = [ask_reformulation(anchor, pair) for pair in listed.value[: self.max_pairs]]
+        answers = yield requests
+        outcome = keep_finished(self, anchor, requests, answers)
+        return (yield from sift(anchor, outcome, self._judges, rng))
+
+
+def ask_pairs(anchor: Anchor, most: int) -> Request:
+    """Ask for pairs as JSON; the schema bounds them: 240 tokens at most by default."""
+    pair = object_schema({"genre": text_of(PART_CHARS), "audience": text_of(PART_CHARS)})
+    wish = PLAN.format(most=most)
+    schema = object_of(pairs=list_of(pair, 1, most))
+    return Request(after(anchor.text, wish, anchor.title), facet="pairs", json_schema=schema)
+
+
+def ask_reformulation(anchor: Anchor, pair: Pair) -> Request:
+    """Ask for the anchor's content in a genre, for an audience."""
+    wish = REFORMULATE.format(genre=pair.genre, audience=pair.audience)
+    return Request(after(anchor.text, wish, anchor.title), facet=f"{pair.genre} | {pair.audience}")
+
+
+def read_pairs(text: str) -> list[Pair] | None:
+    """Return the distinct pairs of a reply in its order, or None if it has none.
+
+    >>> read_pairs('{"pairs": [{"genre": "Letter", "audience": "all"}, {"genre": "letter", "audience": "All"}, 7]}')
+    [Pair(genre='Letter', audience='all')]
+    >>> read_pairs('{"pairs": ["a letter to millers"]}') is None, read_pairs("A letter") is None
+    (True, True)
+    """
+    listed = (read_object(text) or {}).get("pairs")
+    pairs: dict[tuple[str, str], Pair] = {}
+    for one in listed if isinstance(listed, list) else []:
+        if isinstance(one, dict):
+            genre, audience = read_text(one.get("genre")), read_text(one.get("audience"))
+            if genre and audience and max(len(genre), len(audience)) <= 4 * PART_CHARS:
+                pairs.setdefault((genre.casefold(), audience.casefold()), Pair(genre, audience))
+    return list(pairs.values()) or None

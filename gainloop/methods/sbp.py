@@ -1,0 +1,67 @@
+"""New documents beside the anchors, from a model of how the corpus's documents relate."""
+
+from random import Random
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from gainloop.methods.method import Method, keep_finished
+from schemas.recipe import Optimiser
+from schemas.rows import Anchor, Request, Rounds
+
+RELATED = "<|related|>"
+"""Stands between a document and its related one; our own tokenizer knows it as one token."""
+
+
+TFIDF = "tfidf"
+
+
+class SBP(Method):
+    """Samples of p(d2 | d1), a synthesizer tuned on pairs of related anchors.
+
+    Pairs are anchors whose embeddings are similar and whose words are not the same. The synthesizer
+    starts from the current checkpoint and learns d2 given d1, with the loss on d2 alone.
+
+    Source: Yang et al. 2025, arXiv:2509.15248, which gives neither the threshold nor the
+    near-duplicate filter. Ours: cosine, and Jaccard of word 5-grams, with the most similar candidates of
+    each anchor looked at (``gainloop/models/pairing.py``; docs/pairing.md says what that costs). Differs too: every
+    anchor that a seed draws is a d1 once, with ``draws`` replies, where the paper samples d1 with replacement; the
+    embedder is TF-IDF and SVD unless a model is named, where the paper's is a model of 0.6 billion parameters; and
+    records are read as often as the mixture's share of the budget takes, where the paper reads them once: the report
+    says how often, and a share that the records just fill reads them once.
+    """
+
+    kind: Literal["sbp"] = "sbp"
+    tunes_generator: ClassVar[bool] = True
+    draws: Annotated[int, Field(ge=1, description="documents sampled per anchor")] = 1
+    min_similarity: Annotated[float, Field(ge=-1, le=1, description="cosine above which two anchors are a pair")] = 0.35
+    max_overlap: Annotated[float, Field(ge=0, le=1, description="shingle overlap of near duplicates")] = 0.5
+    max_partners: Annotated[int, Field(ge=1, description="related documents per anchor, nearest first")] = 4
+    # Left out of the recipe at their defaults: a batch has the same name whether TF-IDF is named or not.
+    embedder: Annotated[
+        str,
+        Field(
+            description="tfidf, or the name of an embedding model: the profile's embedding says where that runs",
+            min_length=1,
+            exclude_if=lambda name: name == TFIDF,
+        ),
+    ] = TFIDF
+    embedder_revision: Annotated[
+        str, Field(description="hub revision of the embedding model; pin it", exclude_if=lambda name: not name)
+    ] = ""
+    budget_tokens: Annotated[int, Field(ge=1024, description="tokens the synthesizer is tuned on")] = 100_000
+    optimiser: Optimiser = Optimiser()
+
+    @property
+    def max_requests(self) -> int:
+        return self.draws
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        requests = [Request(ask_related(anchor.text), facet=f"draw {draw}", draw=draw) for draw in range(self.draws)]
+        answers = yield requests
+        return keep_finished(self, anchor, requests, answers)
+
+
+def ask_related(text: str) -> str:
+    """Return the prompt that a synthesizer continues with a related document."""
+    return text + RELATED

@@ -1,0 +1,115 @@
+"""How likely a checkpoint finds texts."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from transformers import PreTrainedModel
+
+from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.packing import encode
+
+BATCH_TOKENS = 2048
+"""Tokens per forward pass: logits of a small vocabulary then stay below 32 MB, which malloc keeps for the next."""
+
+
+@torch.inference_mode()
+def score_texts(
+    folder: str,
+    text_ids: Sequence[str],
+    texts: Sequence[str],
+    device: str = "cpu",
+    before: Sequence[str] | None = None,
+    window: int | None = None,
+) -> pl.DataFrame:
+    """Return each text's negative log-likelihood under a checkpoint, read from its first token on.
+
+    The first token is predicted from an end token before it, as in packed training, and the end
+    token after the text is predicted too. Texts longer than the window are scored in pieces of that
+    length, each read alone.
+
+    Args:
+        before: What is read before each text, or each piece of it, and costs nothing: as much of its beginning as the
+            model's context has room for. Nothing by default.
+        window: Tokens of a piece; by default as many as the context holds.
+
+    Returns:
+        Columns text_id, nats, num_tokens (end token included), num_bytes (UTF-8), in the order given.
+    """
+    model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
+    context = model.config.max_position_embeddings - 1
+    window = min(window or context, context)
+    end = int(tokenizer.eos_token_id)
+    encoded = encode(tokenizer, texts)
+    heads = [ids[: context - window] for ids in encode(tokenizer, before)] if before else [[] for _ in texts]
+    pieces = [
+        _Piece(owner, heads[owner], ids[at : at + window])
+        for owner, ids in enumerate(encoded)
+        for at in range(0, len(ids), window)
+    ]
+    pieces.sort(key=lambda piece: piece.length)
+    nats = np.zeros(len(texts))
+    for batch in _batches(pieces):
+        for piece, value in zip(batch, _score(batch, model, end), strict=True):
+            nats[piece.owner] += value
+    return pl.DataFrame(
+        {
+            "text_id": pl.Series(list(text_ids), dtype=pl.String),
+            "nats": nats,
+            "num_tokens": pl.Series([len(ids) for ids in encoded], dtype=pl.Int64),
+            "num_bytes": pl.Series([len(text.encode()) for text in texts], dtype=pl.Int64),
+        }
+    )
+
+
+@torch.inference_mode()
+def score_answers(folder: str, prompts: Sequence[str], answers: Sequence[str], device: str = "cpu") -> list[float]:
+    """Return the negative log-likelihood of each answer after its prompt under a checkpoint, in nats: closed book.
+
+    The answer follows the prompt after a space, is tokenized on its own, and need not end the text. Of a prompt that
+    is longer than the model's context the last part is read.
+    """
+    model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
+    window = model.config.max_position_embeddings - 1
+    asked = encode(tokenizer, prompts)
+    given = [ids[:-1] for ids in encode(tokenizer, [f" {text.lstrip()}" for text in answers])]
+    nats = []
+    for prompt, answer in zip(asked, given, strict=True):
+        row = [int(tokenizer.eos_token_id), *prompt[:-1], *answer][-window - 1 :]
+        ids = torch.tensor([row], device=model.device)
+        losses = torch.nn.functional.cross_entropy(model(input_ids=ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
+        nats.append(float(losses[-len(answer) :].double().sum()))
+    return nats
+
+
+class _Piece(NamedTuple):
+    """Tokens of a text, what is read before them, and whose they are."""
+
+    owner: int
+    head: list[int]
+    ids: list[int]
+
+    @property
+    def length(self) -> int:
+        return len(self.head) + len(self.ids)
+
+
+def _batches(pieces: list[_Piece]) -> list[list[_Piece]]:
+    batches: list[list[_Piece]] = []
+    for piece in pieces:
+        if not batches or (len(batches[-1]) + 1) * piece.length > BATCH_TOKENS:
+            batches.append([])
+        batches[-1].append(piece)
+    return batches
+
+
+def _score(pieces: list[_Piece], model: PreTrainedModel, end: int) -> list[float]:
+    longest = max(piece.length for piece in pieces)
+    rows = [[end, *piece.head, *piece.ids] + [end] * (longest - piece.length) for piece in pieces]
+    real = [[0] * len(piece.head) + [1] * len(piece.ids) + [0] * (longest - piece.length) for piece in pieces]
+    ids = torch.tensor(rows, device=model.device)
+    logits = model(input_ids=ids[:, :-1]).logits  # right padding: a causal model's scores do not see it
+    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    return [float(value) for value in (losses.double() * torch.tensor(real, device=model.device)).sum(1)]

@@ -1,0 +1,308 @@
+"""Training a causal language model on rows of tokens: transformers' Trainer, seeded and resumable."""
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.utils import logging
+
+from gainloop.measures.estimate import Floats
+from gainloop.models.loading import require_device
+from gainloop.models.packing import IGNORED, Packed, Row
+from schemas.profile import Training
+from schemas.recipe import Optimiser
+
+AT_ONCE = 4
+
+
+class Online:
+    """The loss of chosen rows in nats, each from the forward pass that it is then learnt from; [rows], NaN elsewhere.
+
+    It costs no forward pass. What was noted before an interruption is kept beside the training's saved state.
+    """
+
+    def __init__(self, is_wanted: Sequence[bool]) -> None:
+        self.nats: Floats = np.full(len(is_wanted), np.nan)
+        self._is_wanted = is_wanted
+        self._path = Path()
+        self._rows_per_step = self._step = self._seen = 0
+        self._noted: list[tuple[list[int], torch.Tensor]] = []  # on the device: to fetch each at once stops a GPU
+
+    def open(self, folder: str, rows_per_step: int, is_new: bool) -> None:
+        """Begin, or go on after what was saved in a folder."""
+        self._path, self._rows_per_step, self._step = Path(folder, "online.npy"), rows_per_step, -1
+        self._noted.clear()
+        if not is_new and self._path.is_file():
+            self.nats = np.load(self._path)
+
+    def note(self, step: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Take note of some rows of a step, in their order; their losses as the model is before that step."""
+        if step != self._step:
+            self._step, self._seen = step, 0
+        first = step * self._rows_per_step + self._seen
+        self._seen += len(labels)
+        until = min(first + len(labels), len(self.nats))
+        wanted = [number for number in range(first, until) if self._is_wanted[number]]
+        if wanted:
+            losses = [row_loss(logits[number - first].detach(), labels[number - first]) for number in wanted]
+            self._noted.append((wanted, torch.stack(losses)))
+
+    def save(self) -> None:
+        self._fetch()
+        partial = self._path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.save(file, self.nats)
+        os.replace(partial, self._path)
+
+    def close(self) -> None:
+        """Remove what was saved: the training is over."""
+        self._fetch()
+        self._path.unlink(missing_ok=True)
+
+    def _fetch(self) -> None:
+        for numbers, losses in self._noted:
+            self.nats[numbers] = losses.cpu().numpy()
+        self._noted.clear()
+
+
+def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return what a row costs in nats, each token but the first given those before it: one number, on their device.
+
+    Args:
+        logits: [tokens, vocabulary].
+        labels: [tokens].
+    """
+    losses = torch.nn.functional.cross_entropy(logits[:-1].float(), labels[1:], ignore_index=IGNORED, reduction="none")
+    return losses.double().sum()
+
+
+@torch.inference_mode()
+def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
+    """Return what each of some rows of one length costs a model, in nats."""
+    model.eval()
+    losses: list[float] = []
+    for at in range(0, len(rows), AT_ONCE):
+        ids = torch.tensor([row["input_ids"] for row in rows[at : at + AT_ONCE]], device=model.device)
+        losses += torch.stack([row_loss(*one) for one in zip(model(input_ids=ids).logits, ids, strict=True)]).tolist()
+    return losses
+
+
+def what_was_learned(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, packed: Packed, online: Online
+) -> pl.DataFrame:
+    """Return what rows cost that were read for the first time: the moment before, and in the end.
+
+    Returns:
+        Columns position (in the order of training), part, num_tokens (that are predicted), num_bytes, num_ends (texts
+        that end in the row), online_nats and final_nats.
+    """
+    first = [number for number, is_first in enumerate(packed.is_first) if is_first]
+    rows = [packed.rows[number] for number in first]
+    texts = tokenizer.batch_decode([row["input_ids"][1:] for row in rows], skip_special_tokens=True) if rows else []
+    return pl.DataFrame(
+        {
+            "position": pl.Series(first, dtype=pl.Int64),
+            "part": pl.Series([packed.parts[number] for number in first], dtype=pl.String),
+            "num_tokens": pl.Series([len(row["input_ids"]) - 1 for row in rows], dtype=pl.Int64),
+            "num_bytes": pl.Series([len(str(text).encode()) for text in texts], dtype=pl.Int64),
+            "num_ends": pl.Series([row["input_ids"].count(tokenizer.eos_token_id) for row in rows], dtype=pl.Int64),
+            "online_nats": pl.Series(online.nats[first], dtype=pl.Float64),
+            "final_nats": pl.Series(losses_of(model, rows), dtype=pl.Float64),
+        }
+    )
+
+
+OnStep = Callable[[int, int], None]
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    optimiser: Optimiser,
+    place: Training,
+    folder: str,
+    seed: int,
+    on_step: OnStep = lambda _step, _steps: None,
+    online: Online | None = None,
+) -> dict[str, float]:
+    """Train a model on every row once, in order, and save it with its tokenizer.
+
+    An interrupted run resumes from what it saved in ``folder`` and ends with the same weights; on a GPU to bfloat16's
+    rounding, whose sums are not always in the same order.
+
+    Args:
+        rows: Packed or paired rows; the order is the order of training.
+        folder: Where the model and, meanwhile, the resumable state are written.
+        on_step: Told (step, steps) after every optimiser step.
+        online: Takes note of what rows cost the moment before they are learnt from.
+
+    Returns:
+        ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
+    """
+    logging.disable_progress_bar()
+    require_device(place.device)
+    longest = max(len(row["input_ids"]) for row in rows)
+    rows_per_step = max(1, optimiser.batch_tokens // longest)
+    rows_at_once = max(part for part in range(1, place.rows_per_device + 1) if rows_per_step % part == 0)
+    state = _last_state(folder)
+    if online:
+        online.open(folder, rows_per_step, is_new=state is None)
+    trainer = _Trainer(
+        online,
+        model=model,
+        args=_arguments(optimiser, place, folder, seed, rows_at_once, rows_per_step // rows_at_once, len(rows)),
+        train_dataset=_Rows(rows),
+        data_collator=_Collator(int(tokenizer.pad_token_id or 0)),
+        callbacks=[_Saver(place.save_seconds, on_step, online)],
+    )
+    trainer.pop_callback(next(type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__))
+    result = trainer.train(resume_from_checkpoint=state)
+    trainer.save_model(folder)
+    if online:
+        online.close()
+    tokenizer.save_pretrained(folder)
+    _remove_states(folder)
+    num_tokens = sum(len(row["input_ids"]) for row in rows)
+    return {
+        "num_steps": result.global_step,
+        "num_tokens": num_tokens,
+        "train_loss_nats": _mean_loss(trainer.state.log_history),
+    }
+
+
+def _arguments(
+    optimiser: Optimiser, place: Training, folder: str, seed: int, rows_at_once: int, accumulate: int, num_rows: int
+) -> TrainingArguments:
+    steps = math.ceil(num_rows / (rows_at_once * accumulate))
+    return TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=rows_at_once,
+        gradient_accumulation_steps=accumulate,
+        num_train_epochs=1,
+        learning_rate=optimiser.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=math.ceil(optimiser.warmup_fraction * steps),
+        weight_decay=optimiser.weight_decay,
+        adam_beta2=0.95,  # forgets in 20 steps, not 1,000: runs here may be a few hundred steps long
+        train_sampling_strategy="sequential",
+        seed=seed,
+        use_cpu=place.device == "cpu",
+        bf16=place.device != "cpu",
+        save_strategy="no",
+        save_total_limit=1,
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        dataloader_pin_memory=False,
+    )
+
+
+class _Trainer(Trainer):
+    """Shows each batch's logits to who takes note of online losses."""
+
+    def __init__(self, online: Online | None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._online = online
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if self._online:
+            self._online.note(self.state.global_step, outputs.logits, inputs["labels"])
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Rows(Dataset[Row]):
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self._rows[index]
+
+
+class _Collator:
+    """Pads rows on the right, where a causal model does not see it; padding carries no loss."""
+
+    def __init__(self, pad: int) -> None:
+        self._pad = pad
+
+    def __call__(self, rows: list[Row]) -> dict[str, torch.Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+
+        def padded(key: str, filler: int) -> torch.Tensor:
+            return torch.tensor([row[key] + [filler] * (longest - len(row[key])) for row in rows])
+
+        return {"input_ids": padded("input_ids", self._pad), "labels": padded("labels", IGNORED)}
+
+
+class _Saver(TrainerCallback):
+    """Saves a resumable state every so many seconds with the mean loss so far, and tells how far the run is."""
+
+    def __init__(self, save_seconds: float, on_step: OnStep, online: Online | None) -> None:
+        self._save_seconds, self._on_step, self._online = save_seconds, on_step, online
+        self._saved = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> Any:
+        self._on_step(state.global_step, state.max_steps)
+        is_last = state.global_step == state.max_steps
+        if is_last or time.monotonic() - self._saved > self._save_seconds:
+            self._saved = time.monotonic()
+            if self._online and not is_last:
+                self._online.save()  # before the state: a rerun goes on from there
+            control.should_log, control.should_save = True, not is_last
+        return control
+
+
+def _last_state(folder: str) -> str | None:
+    """Return the newest resumable state, and take away what a crash left of others, half saved or half removed."""
+    newest_first = sorted(Path(folder).glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
+    last = next(filter(_is_whole, newest_first), None)
+    for state in newest_first:
+        if state != last:
+            shutil.rmtree(state)
+    return str(last) if last else None
+
+
+def _is_whole(state: Path) -> bool:
+    """Tell whether a state can be resumed: the Trainer writes this file last, and it is removed first."""
+    try:
+        return bool(json.loads((state / TRAINER_STATE_NAME).read_text()))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+
+
+def _mean_loss(history: list[dict[str, float]]) -> float:
+    """Return the mean over all steps of losses that are means since the entry before; saved with the state, it is
+    the whole run's, where the Trainer's own is that of the steps since it resumed.
+
+    >>> _mean_loss([{"step": 1, "loss": 4.0}, {"step": 4, "loss": 2.0}, {"step": 4, "train_loss": 0.5}])
+    2.5
+    """
+    total, before = 0.0, 0.0
+    for entry in (entry for entry in history if "loss" in entry):
+        total += entry["loss"] * (entry["step"] - before)
+        before = entry["step"]
+    return total / before
+
+
+def _remove_states(folder: str) -> None:
+    """Remove the resumable states: the run is over, and they are three times the model's size."""
+    for state in Path(folder).glob("checkpoint-*"):
+        (state / TRAINER_STATE_NAME).unlink()
+        shutil.rmtree(state)

@@ -1,0 +1,233 @@
+"""Everything that is said about one batch, from the rows and scores it left behind."""
+
+from dataclasses import replace
+from typing import Any, Final
+
+import polars as pl
+
+from gainloop.measures.entropy import bits_per_byte, paired_gain
+from gainloop.measures.estimate import Estimate, as_figure, weighted_sum
+from gainloop.measures.repetition import worth_of
+from gainloop.reports.evidence import Evidence
+from gainloop.reports.headline import choose_examples, list_caveats, write_headline
+from gainloop.reports.information import measure_curation, measure_delta_i, measure_dependence
+from gainloop.reports.texts import list_caveats_of_texts, measure_texts
+from gainloop.reports.trainee import loss, measure_paper, measure_trainee, not_scored
+from schemas.errors import LedgerError
+from schemas.report import (
+    FORMAT,
+    Cost,
+    Counts,
+    Entropy,
+    Gain,
+    GeneratedBy,
+    Money,
+    Repetition,
+    Report,
+    Validation,
+)
+
+
+def count_rows(evidence: Evidence) -> Counts:
+    """Return the ledger of a batch.
+
+    Raises:
+        LedgerError: Anchors are not kept + only quarantined + only dropped, or records not kept + quarantined.
+    """
+    generated, records = evidence.summaries["generate"], evidence.records
+    kept, made = set(records.filter("kept")["anchor_id"]), set(records["anchor_id"])
+    dropped = set(evidence.drops["anchor_id"]) - made
+    num_quarantined = evidence.quarantine["record_id"].n_unique()
+    counts = Counts(
+        anchors=generated["anchors"],
+        anchors_kept=len(kept),
+        anchors_only_quarantined=len(made - kept),
+        anchors_only_dropped=len(dropped),
+        anchors_add_up=generated["anchors"] == len(made) + len(dropped),
+        requests=generated["requests"],
+        replies=evidence.replies.height,
+        records=generated["records"],
+        kept=int(records["kept"].sum()),
+        quarantined=num_quarantined,
+        records_add_up=generated["records"] == records.height == records["kept"].sum() + num_quarantined,
+        quarantined_by_reason=_count(evidence.quarantine),
+        drops=evidence.drops.height,
+        drops_by_reason=_count(evidence.drops),
+    )
+    check_ledger(evidence.batch_id, counts)
+    return counts
+
+
+def check_ledger(batch_id: str, counts: Counts) -> None:
+    """Refuse counts that do not add up: a report would rest on rows that are gone."""
+    c = counts
+    sums = {
+        f"{c.anchors} anchors = {c.anchors_kept} kept + {c.anchors_only_quarantined} only quarantined "
+        f"+ {c.anchors_only_dropped} only dropped": c.anchors_add_up,
+        f"{c.records} records = {c.kept} kept + {c.quarantined} quarantined": c.records_add_up,
+    }
+    for sum_, holds in sums.items():
+        if not holds:
+            raise LedgerError(
+                f"adding up batch {batch_id}: {sum_} is wrong; every anchor and record is in exactly one of these. "
+                "Rows of this batch were deleted or added by hand: restore the store, or generate under another seed."
+            )
+
+
+def add_up_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
+    generated, judged = summaries["generate"], summaries.get("judge")
+    return Cost(
+        prompt_tokens=generated["prompt_tokens"],
+        completion_tokens=generated["completion_tokens"],
+        scoring_tokens=summaries.get("score", {}).get("tokens"),
+        judging_tokens=judged and judged["prompt_tokens"] + judged["completion_tokens"],
+        training_tokens=summaries.get("train", {}).get("tokens", {}),
+        seconds={stage: summary["seconds"] for stage, summary in summaries.items() if "seconds" in summary},
+    )
+
+
+def _count(rows: pl.DataFrame) -> dict[str, int]:
+    return dict(sorted(rows["reason"].value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])))
+
+
+TOLD: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens", "judging_money"}
+
+
+def measure_batch(evidence: Evidence) -> Report:
+    """Return the report of a batch; the same evidence gives the same report.
+
+    Raises:
+        LedgerError: A record or an anchor was lost without a reason.
+    """
+    counts, texts = count_rows(evidence), measure_texts(evidence)
+    delta_i, dependence, gain = measure_delta_i(evidence), measure_dependence(evidence), measure_gain(evidence)
+    curation = measure_curation(evidence)
+    sampling, judged = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
+    return Report(
+        format=FORMAT,
+        headline=write_headline(delta_i, gain),
+        batch=evidence.batch_id,
+        training=evidence.training_id,
+        created=evidence.measured_at,
+        recipe=evidence.recipe,
+        generator=GeneratedBy(
+            model=evidence.recipe["model"],
+            revision=evidence.recipe["revision"],
+            temperature=sampling["temperature"],
+            top_p=sampling["top_p"],
+        ),
+        logprob_semantics=delta_i.semantics,
+        counts=counts,
+        validation=Validation(success=judged.get("success"), expectations=judged.get("expectations")),
+        delta_i=delta_i,
+        mi=dependence,
+        h_output=as_figure(
+            weighted_sum([(1, delta_i.nats_per_record), (1, dependence.covering)], "nats/record"),
+            "H(M(p)) = Delta I + I(p; Y), what the outputs hold in all; half widths added in quadrature",
+        ),
+        curation=curation,
+        entropy=measure_entropy(evidence),
+        diversity=texts.diversity,
+        faithfulness=texts.faithfulness,
+        quality=texts.quality,
+        trainee=measure_trainee(evidence),
+        paper=measure_paper(evidence, delta_i, dependence, curation),
+        repetition=measure_repetition(evidence.summaries.get("train", {})),
+        gain=gain,
+        cost=measure_cost(evidence),
+        checkpoints=evidence.checkpoints,
+        caveats=list_caveats(evidence, delta_i, gain) + list_caveats_of_texts(texts.diversity),
+        examples=choose_examples(evidence.kept),
+    )
+
+
+def measure_entropy(evidence: Evidence) -> Entropy:
+    """Return what anchors and records cost the start checkpoint: upper bounds on their entropy rates."""
+    rule = "cross entropy under the start checkpoint, an upper bound on their entropy, as a ratio of sums"
+    scores = evidence.scores.get("start/records")
+    owners = evidence.kept.select("anchor_id", text_id="record_id")
+    kept = None if scores is None else scores.join(owners, on="text_id")
+    return Entropy(
+        anchors=loss(evidence, "start/anchors", "the anchors, before training: an upper bound of their entropy"),
+        records=as_figure(
+            not_scored(evidence, "start/records")
+            if kept is None
+            else bits_per_byte(kept["nats"], kept["num_bytes"], kept["anchor_id"].to_numpy()),
+            f"bits per byte of the kept records: {rule}; interval over anchors",
+        ),
+    )
+
+
+def measure_gain(evidence: Evidence) -> Gain:
+    paired = "in bits per byte saved, paired by held-out text; the interval covers the texts, not training seeds"
+    advantage = _saved(evidence, "baseline/heldout", "synthetic/heldout")
+    return Gain(
+        synthetic=as_figure(
+            _saved(evidence, "start/heldout", "synthetic/heldout"), f"start minus after the batch, {paired}"
+        ),
+        baseline=as_figure(
+            _saved(evidence, "start/heldout", "baseline/heldout"), f"start minus after repeated anchors, {paired}"
+        ),
+        advantage=as_figure(advantage, f"gain of the batch minus gain of the matched baseline, {paired}"),
+        per_1k_tokens=as_figure(
+            _per(advantage, evidence.summaries["generate"]["completion_tokens"] / 1000, "bits/byte/1k tokens"),
+            f"the difference by thousand tokens that the generator wrote, dropped ones among them, {paired}",
+        ),
+        per_second=as_figure(
+            _per(advantage, sum(spent.get("seconds", 0) for spent in evidence.summaries.values()), "bits/byte/s"),
+            f"the difference by second of all stages together, {paired}",
+        ),
+        seeds=1,
+        verdict=_judge(advantage),
+    )
+
+
+def measure_repetition(trained: dict[str, Any]) -> dict[str, Repetition]:
+    """Return how often each part of the training text was read, by arm and part, and what that is worth."""
+    found = {}
+    for arm, parts in trained.get("epochs", {}).items():
+        for part, (tokens, epochs) in parts.items():
+            worth = worth_of(tokens / epochs, tokens)
+            found[f"{arm}, {part}"] = Repetition(
+                tokens=tokens, epochs=epochs, effective_tokens=worth.effective, next_token=worth.next_token
+            )
+    return found
+
+
+def measure_cost(evidence: Evidence) -> Cost:
+    """Return what the ledger adds up and what the engine told; an older engine told less."""
+    generated, asked = evidence.summaries["generate"], evidence.kept["request_ids"].explode()
+    accepted = evidence.replies.filter(pl.col("request_id").is_in(asked.implode()))["completion_tokens"].sum()
+    told = {name: generated[name] for name in TOLD & generated.keys()}
+    counted = add_up_cost(evidence.summaries).model_dump() | told
+    money = {"money": _price_of(generated), "judging_money": _price_of(evidence.summaries.get("judge", {}))}
+    return Cost(**counted | money | {"accepted_tokens": accepted})
+
+
+def _price_of(summary: dict[str, Any]) -> Money | None:
+    """Return what a stage's tokens cost; the engine's 0 stands for a price that was not set."""
+    return Money(amount=summary["cost"], currency=summary["currency"]) if summary.get("cost") else None
+
+
+def _saved(evidence: Evidence, before: str, after: str) -> Estimate:
+    for key in (before, after):
+        if key not in evidence.scores:
+            return not_scored(evidence, key)
+    first, second = (evidence.scores[key].sort("text_id") for key in (before, after))
+    if not first["text_id"].equals(second["text_id"]):
+        why = f"not measured: {before} and {after} score different texts"
+        return Estimate(None, None, None, 0, "bits/byte", why)
+    return paired_gain(first["nats"], second["nats"], first["num_bytes"])
+
+
+def _per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
+    if estimate.value is None or not divisor:
+        why = estimate.status if estimate.value is None else "not measured: it cost nothing that was counted"
+        return replace(estimate, value=None, low=None, high=None, unit=unit, status=why)
+    return weighted_sum([(1 / divisor, estimate)], unit)
+
+
+def _judge(advantage: Estimate) -> Any:
+    if advantage.low is not None and advantage.low > 0:
+        return "synthetic_wins"
+    return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"

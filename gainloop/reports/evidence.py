@@ -1,0 +1,207 @@
+"""The rows and scores that a report rests on, and the batches that an overview does."""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from gainloop.measures.duplication import near_duplicates
+from gainloop.measures.estimate import Estimate, mean_of, ratio_of_sums
+from gainloop.measures.faithfulness import Taken, take_from_anchors
+from gainloop.measures.ngrams import Flags, HashedTexts, Rows, hash_texts, repeated_words
+from gainloop.measures.words import REPEAT_WORDS
+from schemas.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a batch left behind.
+
+    Attributes:
+        batch_id: The recipe's hash.
+        training_id: The training whose scores these are; empty before the first.
+        recipe: The recipe as JSON.
+        logprob_semantics: "processed", "raw" or "unknown"; see ``gainloop.serving.Generator``.
+        measured_at: When the evidence was read.
+        replies: One row per reply: request_id, prompt_id, anchor_id, text, finish_reason, and token_logprobs, empty if
+            none were asked for.
+        records: One row per record: record_id, anchor_id, facet, text, request_ids, num_bytes, and bool kept.
+        quarantine: One row per record and reason: record_id, reason.
+        drops: One row per drop: anchor_id, facet, reason, request_id.
+        anchors: One row per anchor with a record or a drop: anchor_id, text, title, num_bytes.
+        scores: "<role>/<texts>" to one row per text: text_id, nats, num_tokens, num_bytes. Roles are
+            start, synthetic, baseline; texts are heldout, anchors, records. Any may be missing.
+        contrasts: Scores of outputs under own and other prompts: request_id, kind, prompt_id, low, high; None if there
+            are none.
+        summaries: Completed stage (generate, validate, score, judge, train) to its summary.
+        checkpoints: Role to checkpoint id.
+        verdicts: Of the latest judging, one row per text and question: see ``Verdict``; None if there is none.
+    """
+
+    batch_id: str
+    training_id: str
+    recipe: dict[str, Any]
+    logprob_semantics: Literal["processed", "raw", "unknown"]
+    measured_at: datetime
+    replies: pl.DataFrame
+    records: pl.DataFrame
+    quarantine: pl.DataFrame
+    drops: pl.DataFrame
+    anchors: pl.DataFrame
+    scores: dict[str, pl.DataFrame]
+    contrasts: pl.DataFrame | None
+    summaries: dict[str, dict[str, Any]]
+    checkpoints: dict[str, str]
+    verdicts: pl.DataFrame | None = None
+
+    @property
+    def would_be_records(self) -> pl.DataFrame:
+        """The replies that a record or a drop came of; a list of entities, say, only leads to others."""
+        used = pl.concat([self.records["request_ids"].explode(), self.drops["request_id"]])
+        return self.replies.filter(pl.col("request_id").is_in(used.implode()))
+
+    @property
+    def kept(self) -> pl.DataFrame:
+        """The kept records, each with its anchor's text."""
+        anchors = self.anchors.select("anchor_id", "title", anchor="text")
+        return self.records.filter("kept").join(anchors, on="anchor_id", how="left").sort("record_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A batch as the store has it.
+
+    Attributes:
+        recipe: As JSON.
+        stages: Those that are complete: generate, validate, score and train, the latter two with an id.
+        report: The newest of this format, one of a training before one of none; None if there is none.
+        is_outdated: There is no report but one of an earlier format.
+        requests: How many were asked; 0 before generation is complete.
+        drops: Reason to number.
+        quarantine: Reason to number of records; one with two reasons counts under both.
+    """
+
+    batch_id: str
+    recipe: dict[str, Any]
+    begun: datetime
+    stages: tuple[str, ...] = ()
+    report: Report | None = None
+    is_outdated: bool = False
+    requests: int = 0
+    records: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+    quarantine: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The records of a batch, kept or not, read once.
+
+    Attributes:
+        rows: record_id, anchor_id, text, kept; those of one anchor stand together.
+        texts: Their words.
+        anchors: The words of the batch's anchors.
+        own: The number of each record's anchor, -1 where it is not known.
+        repeated: Words of each record that lie in a 5-gram it has had before.
+        taken: What each takes from anchors.
+    """
+
+    rows: pl.DataFrame
+    texts: HashedTexts
+    anchors: HashedTexts
+    own: Rows
+    repeated: Rows
+    taken: Taken
+
+    @property
+    def kept(self) -> Flags:
+        return np.asarray(self.rows["kept"].to_numpy(), dtype=bool)
+
+    def first(self, number: int, among: Flags) -> Flags:
+        """Return those of some records that come first by id; ids are hashes, so that it is a fair draw."""
+        chosen = np.zeros(len(among), dtype=bool)
+        chosen[self.in_order(among)[:number]] = True
+        return chosen
+
+    def in_order(self, among: Flags) -> Rows:
+        """Return the places of some records, in the order of their ids."""
+        (places,) = np.nonzero(among)
+        return np.asarray(places[np.argsort(self.rows["record_id"].rank("ordinal").to_numpy()[places])])
+
+
+def read_texts(evidence: Evidence) -> Read:
+    """Return a batch's words and all that is counted text by text."""
+    anchors = evidence.anchors.sort("anchor_id")
+    numbers = anchors.select("anchor_id", own=pl.int_range(pl.len()))
+    rows = (
+        evidence.records.select("record_id", "anchor_id", "text", "kept")
+        .join(numbers, on="anchor_id", how="left")
+        .sort("anchor_id", "record_id")
+    )
+    own = rows["own"].fill_null(-1).to_numpy().astype(np.int64)
+    texts, hashed = hash_texts(rows["text"]), hash_texts(anchors["text"])
+    return Read(
+        rows=rows.drop("own"),
+        texts=texts,
+        anchors=hashed,
+        own=own,
+        repeated=repeated_words(texts, REPEAT_WORDS),
+        taken=take_from_anchors(texts, hashed, own),
+    )
+
+
+def near_duplicates_of(read: Read, chosen: Flags) -> Flags:
+    """Return which of the chosen records repeat an earlier one of them, in the order of record ids."""
+    places = read.in_order(chosen)
+    found = np.zeros(len(chosen), dtype=bool)
+    found[places] = near_duplicates(read.texts, places)
+    return found
+
+
+def over_words(counted: Rows, read: Read, among: Flags) -> Estimate:
+    """Return counted words by all words of some records, over anchors."""
+    num_words = read.texts.lengths[among]
+    if not num_words.sum():
+        return Estimate(None, None, None, 0, "share", why_no_words(read, among))
+    return as_share(ratio_of_sums(counted[among], num_words, read.own[among], "share"))
+
+
+def share_of(flags: Flags, among: Flags, read: Read) -> Estimate:
+    """Return the share of some records that are flagged, over anchors."""
+    if not among.any():
+        return Estimate(None, None, None, 0, "share", why_no_words(read, among))
+    return as_share(mean_of(flags[among].astype(float), read.own[among], "share"))
+
+
+def per_cent(flags: Flags, among: Flags, read: Read) -> Estimate:
+    return as_per_cent(share_of(flags, among, read))
+
+
+def as_per_cent(share: Estimate) -> Estimate:
+    value, low, high = (None if end is None else 100 * end for end in (share.value, share.low, share.high))
+    return replace(share, value=value, low=low, high=high, unit="%")
+
+
+def why_no_words(read: Read, among: Flags) -> str:
+    if not read.kept.any():
+        return "not measured: no record was kept"
+    return "not measured: the records have no words, or too few"
+
+
+def as_share(estimate: Estimate) -> Estimate:
+    """Return an estimate with its interval within [0, 1]; where every row says the same, the exact one over anchors.
+
+    The t interval would be of no width there. If a share p of anchors has any of it, c anchors have none with
+    probability (1 - p)^c.
+
+    Source: Clopper & Pearson 1934, for none of c.
+    """
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return estimate
+    most = 1 - 0.025 ** (1 / estimate.num_clusters)
+    low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+    if estimate.low == estimate.high:
+        low, high = (low, most) if estimate.value == 0 else (1 - most, high) if estimate.value == 1 else (low, high)
+    return replace(estimate, low=low, high=high)

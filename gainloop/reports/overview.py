@@ -1,0 +1,373 @@
+"""Everything that is said over all batches, from their reports and what the store counted of them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import ValidationError
+
+from gainloop.measures.estimate import Estimate, as_figure, mean_of, ratio_of_sums
+from gainloop.measures.prediction import rank_correlation
+from gainloop.reports.evidence import Begun
+from gainloop.steering.gate import OFF
+from gainloop.store import Store
+from gainloop.store.files import exists, read_file, write_file
+from schemas.figure import Figure
+from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Standing, Unmeasured
+from schemas.profile import Gate, Profile
+from schemas.report import FORMAT as REPORT_FORMAT
+from schemas.report import Report
+
+HOW_MANY: Final = ("snapshot_id", "revision", "seed", "max_anchors")
+"""What of a recipe says on which text, how much and which draw: batches that differ in no more are of one recipe."""
+
+
+def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a name for each recipe: its method, and what tells it from the others; those of one name are alike.
+
+    >>> name_recipes([{"method": {"kind": "sbp", "draws": 1}, "seed": 0}, {"method": {"kind": "sbp", "draws": 4}}])
+    ['sbp, draws 1', 'sbp, draws 4']
+    """
+    flat = [_flatten(recipe) for recipe in recipes]
+    names = []
+    for own in flat:
+        peers = [other for other in flat if other["kind"] == own["kind"]]
+        differing = [key for key in own if any(other.get(key) != own[key] for other in peers)]
+        names.append(", ".join([str(own["kind"]), *(f"{key} {_in_words(own[key])}" for key in differing)]))
+    return names
+
+
+def rank_recipes(standings: Sequence[Standing]) -> list[Ranked]:
+    """Return the recipes by what they gained per 1,000 accepted tokens, highest first; those not trained on last."""
+    groups: dict[str, list[Standing]] = {}
+    for standing in standings:
+        groups.setdefault(standing.recipe, []).append(standing)
+    ranked = [_sum_up(name, group) for name, group in groups.items()]
+    return sorted(ranked, key=lambda one: (one.per_thousand.value is None, -(one.per_thousand.value or 0), one.recipe))
+
+
+def per_thousand(gain: Figure, accepted_tokens: int | None) -> Figure:
+    """Return a gain per 1,000 accepted tokens, in thousandths of a bit per byte."""
+    definition = (
+        "gain over the matched baseline, divided by the thousands of tokens of kept records, whether or not training "
+        "read them all"
+    )
+    unit = "millibits/byte per 1,000 tokens"
+    if gain.value is None or not accepted_tokens:
+        why = gain.status if gain.value is None else "not measured: no tokens of kept records were counted"
+        return as_figure(Estimate(None, None, None, gain.n, unit, why), definition)
+    value, low, high = (
+        None if end is None else end * 1e6 / accepted_tokens for end in (gain.value, gain.low, gain.high)
+    )
+    scaled = {"value": value, "low": low, "high": high, "unit": unit, "definition": definition}
+    return gain.model_copy(update=scaled)
+
+
+def mean_figure(figures: Sequence[Figure]) -> Figure:
+    """Return the mean over batches of a figure: the figure itself if there is one.
+
+    The interval is the wider of two: that over batches (t), and the mean of the batches' own, since the held-out texts
+    are much the same for all. Batches without a value are left out.
+    """
+    measured = [figure for figure in figures if figure.value is not None]
+    if len(measured) < 2:
+        return measured[0] if measured else figures[0]
+    values = np.array([figure.value for figure in measured], dtype=float)
+    found = mean_of(values, np.arange(len(values)), measured[0].unit)
+    own = [figure.high - figure.low for figure in measured if figure.low is not None and figure.high is not None]
+    if found.value is not None and found.high is not None and own:
+        half = max(found.high - found.value, float(np.mean(own)) / 2)
+        found = replace(found, low=found.value - half, high=found.value + half)
+    return as_figure(
+        found,
+        f"{measured[0].definition}; mean over batches, with the wider of the interval over batches and the mean of "
+        "their own",
+    )
+
+
+def _sum_up(name: str, group: list[Standing]) -> Ranked:
+    trained = [one for one in group if one.gain.value is not None]
+    tokens = [one.accepted_tokens for one in group]
+    return Ranked(
+        recipe=name,
+        batches=[one.batch for one in group],
+        trained=len(trained),
+        accepted_tokens=None if None in tokens else sum(count or 0 for count in tokens),
+        per_thousand=mean_figure([one.per_thousand for one in group]),
+        gain=mean_figure([one.gain for one in group]),
+    )
+
+
+def _flatten(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe's parameters by name, its method's kind among them, without what says how many."""
+    left = {key: value for key, value in recipe.items() if key not in HOW_MANY}
+    method, sampling = dict(left.pop("method", {})), dict(left.pop("sampling", {}))
+    return {"kind": method.pop("kind", "unknown")} | method | sampling | left
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " + ".join(map(_in_words, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+PREDICTORS: Final = ("delta_i", "dependence", "novelty", "batch_gain")
+
+
+def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
+    """Return what is said over all batches; the same batches give the same overview, in whatever order they come.
+
+    Args:
+        gate: By its thresholds quadrants are told apart.
+    """
+    in_order = sorted(batches, key=lambda batch: (batch.begun, batch.batch_id))
+    names = dict(zip([b.batch_id for b in in_order], name_recipes([batch.recipe for batch in in_order]), strict=True))
+    measured = [(batch, batch.report) for batch in in_order if batch.report]
+    lines = draw_lines([report for _, report in measured], gate)
+    standings = [
+        _stand(number, batch, report, names[batch.batch_id], lines)
+        for number, (batch, report) in enumerate(measured, start=1)
+    ]
+    ranking = rank_recipes(standings)
+    return Overview(
+        format=FORMAT,
+        headline=write_headline(ranking, len(standings)),
+        standings=standings,
+        unmeasured=[
+            Unmeasured(batch=batch.batch_id, begun=batch.begun, recipe=names[batch.batch_id], why=_why(batch))
+            for batch in in_order
+            if not batch.report
+        ],
+        ranking=ranking,
+        lost=[*_list_lost(in_order, "drop"), *_list_lost(in_order, "quarantine")],
+        lines=lines,
+        foretold=[foretell(standings, predictor) for predictor in PREDICTORS],
+    )
+
+
+def draw_lines(reports: Sequence[Report], gate: Gate) -> Lines:
+    """Return the lines between quadrants.
+
+    Args:
+        reports: Oldest batch first; the newest one whose anchors were scored is the yardstick for noise.
+    """
+    return Lines(
+        ignored=gate.prompt_ignored, noise=_draw_noise(reports, gate), collapsed=_draw_collapsed(reports, gate)
+    )
+
+
+def _draw_noise(reports: Sequence[Report], gate: Gate) -> Figure:
+    rates = [report.entropy.anchors for report in reports if report.entropy.anchors.value is not None]
+    if gate.noise is None or not rates:
+        why = "not measured: the anchors of no batch were scored; training on one does it" if gate.noise else OFF
+        return as_figure(Estimate(None, None, None, 0, "bits/byte", why), "a multiple of the anchors' entropy rate")
+    ends = {name: _times(getattr(rates[-1], name), gate.noise) for name in ("value", "low", "high")}
+    noise = f"{gate.noise:g} times the entropy rate of the anchors of the newest batch that has one, as an upper bound"
+    return rates[-1].model_copy(update=ends | {"definition": noise})
+
+
+def _draw_collapsed(reports: Sequence[Report], gate: Gate) -> Figure:
+    known = [value for report in reports if (value := report.delta_i.bits_per_byte.value) is not None]
+    share, why, line = gate.collapsed_share, "ok", None
+    if share is None:
+        why = OFF
+    elif len(known) < gate.min_history:
+        why = f"not measured: batches that have Delta I: {len(known)}; a median takes {gate.min_history}"
+    else:
+        line = share * float(np.median(known))
+    collapsed = Estimate(line, None, None, len(known), "bits/byte", why, num_clusters=len(known))
+    of = "a part of" if share is None else f"{share:g} times"
+    return as_figure(collapsed, f"{of} the median of Delta I per byte over all batches")
+
+
+def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant:
+    """Return where a batch lies by its values, whatever their intervals."""
+    if delta_i.value is None:
+        return "not known"
+    if lines.collapsed.value is not None and delta_i.value < lines.collapsed.value:
+        return "collapsed"
+    if lines.noise.value is not None and delta_i.value > lines.noise.value:
+        return "noisy"
+    if dependence.value is None:
+        return "not known"
+    return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
+
+
+def foretell(
+    standings: Sequence[Standing], predictor: Literal["delta_i", "dependence", "novelty", "batch_gain"]
+) -> Foretold:
+    """Return how closely a figure goes with the gain over the matched baseline."""
+    found = rank_correlation(*(_column(standings, name) for name in (predictor, "gain")))
+    definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
+    return Foretold(predictor=predictor, correlation=as_figure(found, definition))
+
+
+def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
+    """Return in plain words how many batches there are, and whose text gained most."""
+    if not num_batches:
+        return "No batch of this store was measured yet."
+    counted = f"{_count(num_batches, 'batch', 'batches')} of {_count(len(ranking), 'recipe', 'recipes')}."
+    known = [one for one in ranking if one.per_thousand.value is not None]
+    if not known:
+        why = ranking[0].per_thousand.status
+        return f"{counted} What their text gained is {why}."
+    best, others = known[0], known[1:]
+    shown = f"{best.per_thousand.signed} {best.per_thousand.unit} {best.per_thousand.interval}".rstrip()
+    if best.per_thousand.low is None or best.per_thousand.low <= 0:
+        return (
+            f"{counted} No recipe's text has certainly beaten the matched baseline; nearest comes {best.recipe}, "
+            f"with {shown}."
+        )
+    if not others:
+        return f"{counted} The text of {best.recipe} has beaten the matched baseline, by {shown}."
+    rival = max((one.per_thousand.high for one in others if one.per_thousand.high is not None), default=None)
+    is_first = rival is not None and best.per_thousand.low > rival
+    return (
+        f"{counted} The text of {best.recipe} gained most per 1,000 accepted tokens over the matched baseline, "
+        f"{shown}; that it beats the baseline is certain, that it beats every other recipe is "
+        f"{'too' if is_first else 'not'}."
+    )
+
+
+def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines) -> Standing:
+    delta_i, dependence = report.delta_i.bits_per_byte, report.mi.ratio_to_log_p
+    tokens = report.cost.accepted_tokens
+    return Standing(
+        number=number,
+        batch=batch.batch_id,
+        training=report.training,
+        page=f"{batch.batch_id}/report.html",
+        begun=batch.begun,
+        recipe=recipe,
+        verdict=report.gain.verdict,
+        gain=report.gain.advantage,
+        batch_gain=report.gain.synthetic,
+        per_thousand=per_thousand(report.gain.advantage, tokens),
+        delta_i=delta_i,
+        dependence=dependence,
+        novelty=report.faithfulness.novelty,
+        accept_rate=report.curation.accept_rate,
+        accepted_tokens=tokens,
+        quadrant=find_quadrant(delta_i, dependence, lines),
+    )
+
+
+def _why(batch: Begun) -> str:
+    if batch.is_outdated:
+        return "measured by an earlier version: run the flow report again"
+    for stage, word in (("generate", "generated"), ("validate", "validated")):
+        if stage not in batch.stages:
+            return f"not {word} to the end: run the flow {stage} again"
+    return "not measured: run the flow report"
+
+
+def _list_lost(batches: Sequence[Begun], kind: Literal["drop", "quarantine"]) -> list[Lost]:
+    """Return the reasons of one kind, the most frequent first, over batches whose stage is complete."""
+    stage, whole, counts = (
+        ("generate", "requests", "drops") if kind == "drop" else ("validate", "records", "quarantine")
+    )
+    counted = [batch for batch in batches if stage in batch.stages]
+    found: list[Lost] = []
+    for reason in sorted({reason for batch in counted for reason in getattr(batch, counts)}):
+        numbers = [getattr(batch, counts).get(reason, 0) for batch in counted]
+        share = ratio_of_sums(
+            [100.0 * number for number in numbers],
+            [getattr(batch, whole) for batch in counted],
+            [batch.batch_id for batch in counted],
+            f"% of {whole}",
+        )
+        definition = f"{whole} lost to the reason by all {whole}, over batches that are complete; interval over batches"
+        figure = as_figure(share, definition)
+        figure = figure.model_copy(update={"low": _within(figure.low), "high": _within(figure.high), "n": len(counted)})
+        found.append(Lost(kind=kind, reason=reason, count=sum(numbers), batches=len(counted), share=figure))
+    return sorted(found, key=lambda lost: (-lost.count, lost.reason))
+
+
+def _column(standings: Sequence[Standing], name: str) -> list[float]:
+    return [float("nan") if (value := getattr(one, name).value) is None else value for one in standings]
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _times(end: float | None, factor: float) -> float | None:
+    return None if end is None else end * factor
+
+
+def _within(percent: float | None) -> float | None:
+    return None if percent is None else min(100.0, max(0.0, percent))
+
+
+NEWEST = """
+with told as (
+    select *, json_extract_string(report, '$.format') = ? as is_current,
+        json_extract_string(report, '$.training') != '' as is_trained
+    from measurements)
+select batch_id, report, is_current from told
+qualify row_number() over (
+    partition by batch_id order by is_current desc, is_trained desc, measured_at desc, measurement_id) = 1
+order by batch_id
+"""
+"""Of each batch one report: of this format if there is one, of a training if there is one, the newest of those."""
+
+
+def save_overview(store: Store, profile: Profile) -> str:
+    """Return the path of the page over all batches, having written it and the JSON beside it unless they say this.
+
+    Two runs may do so at once: each writes whole files of what the store has, and the last one wins.
+    """
+    from gainloop.reports.overview_page import render_overview
+
+    page = f"{profile.folder}/batches/index.html"
+    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store), profile.gate)
+    content = overview.model_dump_json(indent=2).encode()
+    if not (exists(page) and exists(truth) and read_file(truth) == content):
+        write_file(page, render_overview(overview).encode())
+        write_file(truth, content)
+    return page
+
+
+def read_batches(store: Store) -> list[Begun]:
+    """Return every batch that was begun, with its newest report and what it lost."""
+    stages: dict[str, dict[str, Any]] = {}
+    for batch_id, stage, summary in store.query("select batch_id, stage, summary from completions").iter_rows():
+        stages.setdefault(batch_id, {})[stage] = json.loads(summary)
+    newest = store.query(NEWEST, str(REPORT_FORMAT)).rows_by_key("batch_id", named=True, unique=True)
+    reports = {batch_id: _read_report(row["report"]) for batch_id, row in newest.items() if row["is_current"]}
+    drops, quarantine = (_count_by_reason(store, table) for table in ("drops", "quarantine"))
+    begun = store.query("select batch_id, recipe, created_at from batches order by batch_id")
+    return [
+        Begun(
+            batch_id=batch_id,
+            recipe=json.loads(recipe),
+            begun=created_at,
+            stages=tuple(sorted(stages.get(batch_id, {}))),
+            report=reports.get(batch_id),
+            is_outdated=batch_id in newest and reports.get(batch_id) is None,
+            requests=stages.get(batch_id, {}).get("generate", {}).get("requests", 0),
+            records=stages.get(batch_id, {}).get("generate", {}).get("records", 0),
+            drops=drops.get(batch_id, {}),
+            quarantine=quarantine.get(batch_id, {}),
+        )
+        for batch_id, recipe, created_at in begun.iter_rows()
+    ]
+
+
+def _read_report(report: str) -> Report | None:
+    try:
+        return Report.model_validate_json(report)
+    except ValidationError:  # of this format by its number, and yet written by another version
+        return None
+
+
+def _count_by_reason(store: Store, table: str) -> dict[str, dict[str, int]]:
+    """Return batch to reason to number of rows; a table's key lets no row be there twice."""
+    counted: pl.DataFrame = store.query(f"select batch_id, reason, count(*) from {table} group by all")
+    found: dict[str, dict[str, int]] = {}
+    for batch_id, reason, number in counted.iter_rows():
+        found.setdefault(batch_id, {})[reason] = number
+    return found

@@ -1,0 +1,377 @@
+"""What trained models lose and what they took in: the report's figures, from scores of texts and of training rows."""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gainloop.measures.entropy import bits_per_byte
+from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, ratio_of_sums, weighted_sum
+from gainloop.measures.learning import Learned, learned
+from gainloop.reports.evidence import Evidence
+from gainloop.reports.information import curation_of
+from schemas.figure import Figure
+from schemas.information import Dependence, LossPoint, Paper, Trainee
+from schemas.report import DeltaI, Filter
+from schemas.rows import heldout_draw
+
+CURVE_POINTS: Final = 24
+
+_NO_TEXT: Final = pl.DataFrame(
+    schema={"text_id": pl.String, "nats": pl.Float64, "num_bytes": pl.Int64, "anchor_id": pl.String}
+)
+
+LOSS: Final = "sum of -log2 p by sum of UTF-8 bytes over {}; interval over texts"
+TAKEN_IN: Final = (
+    "{}, summed over packed rows of {} that were read for the first time; each is predicted by the model of the moment "
+    "before it is learnt from (prequential) and by the final one; interval over {}"
+)
+OF_RECORDS: Final = "anchors of the records that the gap is of, half widths added in quadrature"
+
+
+def measure_trainee(evidence: Evidence) -> Trainee:
+    """Return what the trained models lose and took in; each figure says why where it has no value."""
+    found = learned_of(evidence, "synthetic", "synthetic")
+    anchors = learned_of(evidence, "baseline", "anchors")
+    return Trainee(
+        heldout_start=loss(evidence, "start/heldout", "the held-out anchors, before training"),
+        heldout_synthetic=loss(evidence, "synthetic/heldout", "the held-out anchors, after training on the batch"),
+        heldout_baseline=loss(
+            evidence, "baseline/heldout", "the held-out anchors, after as many tokens of repeated anchors"
+        ),
+        anchors_synthetic=loss(evidence, "synthetic/anchors", "anchors of the batch, after training on it"),
+        anchors_baseline=loss(evidence, "baseline/anchors", "anchors of the batch, after repeated anchors"),
+        records_in=_records(evidence, False),
+        records_out=_records(evidence, True),
+        absorbed=as_figure(found.absorbed, TAKEN_IN.format("prequential less final loss", "synthetic text", "rows")),
+        memorised=as_figure(
+            found.memorised,
+            TAKEN_IN.format(
+                "loss per byte of held-out less that of trained records, times bytes", "synthetic text", OF_RECORDS
+            ),
+        ),
+        generalised=as_figure(
+            found.generalised, TAKEN_IN.format("absorbed less memorised", "synthetic text", f"rows, and {OF_RECORDS}")
+        ),
+        absorbed_anchors=as_figure(
+            anchors.absorbed, TAKEN_IN.format("prequential less final loss of the matched baseline", "anchors", "rows")
+        ),
+        curve=_curve(evidence),
+    )
+
+
+def loss(evidence: Evidence, key: str, of: str) -> Figure:
+    """Return the loss of a model on some texts, in bits per byte."""
+    scores = evidence.scores.get(key)
+    estimate = not_scored(evidence, key) if scores is None else bits_per_byte(scores["nats"], scores["num_bytes"])
+    return as_figure(estimate, LOSS.format(of))
+
+
+def not_scored(evidence: Evidence, key: str, unit: str = "bits/byte") -> Estimate:
+    """Return the estimate of what was not scored, with the reason."""
+    why = f"there are no scores {key}" if "train" in evidence.summaries else "no model was trained on this batch yet"
+    return Estimate(None, None, None, 0, unit, f"not measured: {why}")
+
+
+def learned_of(evidence: Evidence, role: str, part: str) -> Learned:
+    """Return what a model took in of one part of its training text, in nats over all its rows."""
+    rows = evidence.scores.get(key := f"{role}/learned")
+    if rows is None:
+        nothing = not_scored(evidence, key, "nats")
+        return Learned(nothing, nothing, nothing)
+    own = rows.filter(part=part)
+    out, trained = _split_records(evidence) if part == "synthetic" else (_NO_TEXT, _NO_TEXT)
+    return learned(
+        own["online_nats"],
+        own["final_nats"],
+        own["num_bytes"],
+        out["nats"],
+        out["num_bytes"],
+        (trained["nats"], trained["num_bytes"]),
+        (out["anchor_id"].to_numpy(), trained["anchor_id"].to_numpy()),
+    )
+
+
+def texts_read(evidence: Evidence, role: str, part: str) -> float:
+    """Return how many texts of a part a model read to their ends for the first time."""
+    return float(evidence.scores[f"{role}/learned"].filter(part=part)["num_ends"].sum())
+
+
+def _split_records(evidence: Evidence) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the final model's scores of records held out of its training, and of those trained on."""
+    scores, share = evidence.scores.get("synthetic/records", _NO_TEXT), evidence.summaries["train"]["heldout_records"]
+    is_out = pl.Series([heldout_draw(one) < share for one in scores["text_id"]], dtype=pl.Boolean)
+    owners = evidence.kept.select("anchor_id", text_id="record_id")
+    owned = scores.with_columns(is_out=is_out).join(owners, on="text_id", maintain_order="left")
+    return owned.filter("is_out"), owned.filter(~pl.col("is_out"))
+
+
+def _records(evidence: Evidence, held_out: bool) -> Figure:
+    which = "kept records that were held out of training" if held_out else "kept records that were trained on"
+    definition = LOSS.format(which).replace("over texts", "over anchors")
+    if "synthetic/records" not in evidence.scores:
+        return as_figure(not_scored(evidence, "synthetic/records"), definition)
+    chosen = _split_records(evidence)[0 if held_out else 1]
+    return as_figure(bits_per_byte(chosen["nats"], chosen["num_bytes"], chosen["anchor_id"].to_numpy()), definition)
+
+
+def _curve(evidence: Evidence) -> list[LossPoint]:
+    rows = evidence.scores.get("synthetic/learned")
+    if rows is None:
+        return []
+    finite = rows.filter(part="synthetic").sort("position").filter(pl.col("online_nats").is_finite())
+    ends = np.linspace(0, finite.height, min(CURVE_POINTS, finite.height) + 1).round().astype(int)
+    points, tokens = [], 0
+    for first, last in pairwise(ends):
+        some = finite[int(first) : int(last)]
+        tokens += int(some["num_tokens"].sum())
+        bits = math.log(2) * float(some["num_bytes"].sum())
+        if bits:
+            online, final = (float(some[name].sum()) / bits for name in ("online_nats", "final_nats"))
+            points.append(LossPoint(tokens=tokens, online=online, final=final))
+    return points
+
+
+def error_bound(tv_generator: float, tv_curation: float, generalisation: float, largest_loss: float = 1.0) -> float:
+    """Return the most that a model trained on synthetic text can err on the real distribution (Lemma 3.1).
+
+    Args:
+        tv_generator: Total variation between the real distribution and the generator's, in [0, 1].
+        tv_curation: Total variation between the generator's and what curation leaves, in [0, 1].
+        generalisation: Its generalisation error on the synthetic text.
+        largest_loss: C, the bound of the loss.
+    """
+    return largest_loss * (_share(tv_generator) + _share(tv_curation)) + generalisation
+
+
+def generalisation_bound(
+    information: float, num_samples: int, sigma: float, num_layers: int = 0, contraction: float = 1.0
+) -> float:
+    """Return the most that a trainee's expected loss can lie above its training loss (Lemmas 4.4 and 4.8).
+
+    Args:
+        information: I(S, W) between training text and trainee: of S_gen and W, or of S_anchor and W'.
+        num_samples: Texts trained on.
+        sigma: The loss is sigma-subgaussian.
+        num_layers: Layers L that each lose information.
+        contraction: What each of them keeps of it, eta in (0, 1].
+
+    Raises:
+        ValueError: Negative information, no sample, or a contraction outside (0, 1].
+    """
+    if information < 0 or num_samples < 1 or not 0 < contraction <= 1:
+        raise ValueError(
+            f"bounding generalisation: information {information:g} nats, {num_samples} samples, contraction "
+            f"{contraction:g}; at least 0, at least 1 and in (0, 1] are allowed. Pass estimates that are."
+        )
+    return math.exp(num_layers / 2 * math.log(contraction)) * math.sqrt(2 * sigma**2 * information / num_samples)
+
+
+def synthetic_information_bound(
+    delta_i: float, bottleneck: float, generator_entropy: float, curation: float = 0.0
+) -> float:
+    """Return the most that a trainee can know of the synthetic text, I(S_gen, W) (Lemma 4.5).
+
+    The bound of Lemma 4.6 is ``generalisation_bound`` of it, and that of Theorem 4.7 ``error_bound`` of that. It is
+    never below 0: estimates that would make it so contradict each other.
+
+    Args:
+        bottleneck: B_syn = I(e_M, W) + I(e_p, W), what training keeps of the generator's and the prompts' own factors.
+        generator_entropy: H(e_M).
+        curation: delta, what curation adds.
+    """
+    return max(0.0, -delta_i + bottleneck + generator_entropy + curation)
+
+
+@dataclass(frozen=True, slots=True)
+class Entropies:
+    """What Theorem 4.10 is made of; floats, or arrays over many worlds.
+
+    Attributes:
+        anchors: H(S_anchor).
+        outputs: H(M(p)).
+        synthetic: H(S_gen).
+        delta_i: H(M(p)) - I(h(e_p); M(p)).
+        anchors_given_outputs: H(S_anchor | M(p)).
+        anchors_given_trainee: H(S_anchor | W).
+        anchors_given_anchor_trainee: H(S_anchor | W').
+        synthetic_given_trainee: H(S_gen | W).
+    """
+
+    anchors: Floats
+    outputs: Floats
+    synthetic: Floats
+    delta_i: Floats
+    anchors_given_outputs: Floats
+    anchors_given_trainee: Floats
+    anchors_given_anchor_trainee: Floats
+    synthetic_given_trainee: Floats
+
+    @property
+    def ggmi(self) -> Floats:
+        """I(S_anchor, W') - I(S_gen, W), Definition 4.9: a difference of generalisation gaps, not of test losses.
+
+        A trainee that learns nothing has the largest.
+        """
+        absorbed = self.synthetic - self.synthetic_given_trainee
+        return self.anchors - self.anchors_given_anchor_trainee - absorbed
+
+    @property
+    def alpha(self) -> Floats:
+        """H(S_anchor | W') / H(S_anchor | W): how much better the anchors' own trainee knows them."""
+        with np.errstate(invalid="ignore", divide="ignore"):  # of a trainee that knows the anchors by heart it is none
+            return np.asarray(self.anchors_given_anchor_trainee / self.anchors_given_trainee)
+
+    @property
+    def delta_h(self) -> Floats:
+        """H(S_anchor) - H(S_gen)."""
+        return self.anchors - self.synthetic
+
+    @property
+    def eps(self) -> Floats:
+        """H(S_anchor | W) - H(S_anchor | M(p)): what the trainee lost of the outputs' knowledge of the anchors."""
+        return self.anchors_given_trainee - self.anchors_given_outputs
+
+    @property
+    def ggmi_bound(self) -> Floats:
+        """The right side of Theorem 4.10, with (alpha + 1) H(S_anchor | W) multiplied out."""
+        return (
+            self.delta_i
+            - (self.anchors_given_anchor_trainee + self.anchors_given_trainee)
+            + 2 * self.delta_h
+            + self.synthetic_given_trainee
+            + self.eps
+        )
+
+    @property
+    def curation_slack(self) -> Floats:
+        """H(M(p)) - H(S_gen): below 0 where curation adds what is not in M(p), or drops common outputs."""
+        return self.outputs - self.synthetic
+
+    @property
+    def prompt_slack(self) -> Floats:
+        """I(S_anchor; M(p)) - I(h(e_p); M(p)): below 0 where prompts hold what is not of the anchors."""
+        return (self.anchors - self.anchors_given_outputs) - (self.outputs - self.delta_i)
+
+    @property
+    def slack(self) -> Floats:
+        """The bound less the GGMI: nothing else is in it, so H(S_anchor | W) and alpha cancel."""
+        return self.curation_slack + self.prompt_slack
+
+    @property
+    def holds(self) -> NDArray[np.bool_]:
+        return np.asarray(self.slack >= -1e-12)
+
+
+def _share(total_variation: float) -> float:
+    if not 0 <= total_variation <= 1:
+        raise ValueError(
+            f"bounding an error: total variation {total_variation:g}; a number in [0, 1] is allowed. Pass an estimate "
+            "that is."
+        )
+    return total_variation
+
+
+UNIT: Final = "nats/text"
+OVER: Final = "over anchors that have a kept record; interval over anchors"
+
+
+def measure_paper(evidence: Evidence, delta_i: DeltaI, dependence: Dependence, curation: Filter) -> Paper:
+    """Return the paper's quantities of a batch and its two trainees."""
+    added = delta_i.nats_per_record
+    anchors = _Anchors.of(evidence)
+    synthetic = weighted_sum([(1, curation.entropy), (1, dependence.covering)], UNIT)
+    given_trainee = _records_given_trainee(evidence)
+    known = anchors.mean(lambda a: a.start - (a.trainee - (a.closed - a.open)))
+    return Paper(
+        anchors=as_figure(anchors.mean(lambda a: a.start), f"H(S_anchor): loss of the start checkpoint, {OVER}"),
+        synthetic=as_figure(synthetic, "H(S_gen): Delta I after curation + I(p; Y); half widths added in quadrature"),
+        delta_h=as_figure(
+            weighted_sum([(1, anchors.mean(lambda a: a.start)), (-1, synthetic)], UNIT), "H(S_anchor) - H(S_gen)"
+        ),
+        alpha=as_figure(anchors.alpha, f"loss of the baseline by loss of the synthetic model, {OVER}"),
+        eps=as_figure(
+            anchors.mean(lambda a: a.closed - a.open),
+            f"loss without less loss with a record of the anchor before it, the synthetic model, {OVER}",
+        ),
+        ggmi=as_figure(_ggmi(evidence), "absorbed of the anchors by the baseline less absorbed of the batch, by text"),
+        bound=as_figure(
+            weighted_sum(
+                [
+                    (1, added),
+                    (1, anchors.mean(lambda a: 2 * a.start - a.baseline - a.trainee + a.closed - a.open)),
+                    (-2, synthetic),
+                    (1, given_trainee),
+                ],
+                UNIT,
+            ),
+            "Delta I - (alpha + 1) H(S_anchor | W) + 2 Delta H + H(S_gen | W) + eps; half widths added in quadrature",
+        ),
+        curation_slack=as_figure(
+            replace(curation_of(evidence).entropy_lost, unit=UNIT),
+            "H(M(p)) - H(S_gen), as Delta I less Delta I after curation, reply by reply: below 0 the bound may fail; "
+            "interval over prompts",
+        ),
+        prompt_slack=as_figure(
+            weighted_sum([(1, known), (-1, dependence.covering)], UNIT),
+            "I(S_anchor; M(p)) - I(h(e_p); M(p)): below 0 the bound may fail",
+        ),
+    )
+
+
+class _Anchors:
+    """What anchors cost: before training, after it in both arms, with the book closed and open; NaN if not scored."""
+
+    def __init__(self, losses: dict[str, Floats], missing: Estimate | None) -> None:
+        self.start, self.trainee, self.baseline, self.closed, self.open = losses.values()
+        self._missing = missing
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> "_Anchors":
+        keys = ("start/anchors", "synthetic/anchors", "baseline/anchors", "synthetic/closed", "synthetic/open")
+        for key in keys:
+            if key not in evidence.scores:
+                return cls({one: np.array([]) for one in keys}, not_scored(evidence, key, UNIT))
+        joined = evidence.scores[keys[-1]].select("text_id")
+        for key in keys:
+            scores = evidence.scores[key].select("text_id", pl.col("nats").alias(key))
+            joined = joined.join(scores, on="text_id", how="left", maintain_order="left")
+        return cls({key: joined[key].cast(pl.Float64).fill_null(np.nan).to_numpy() for key in keys}, None)
+
+    def mean(self, of: Any) -> Estimate:
+        """Return the mean of a function of the losses over anchors."""
+        return self._missing or mean_of(rows := of(self), np.arange(len(rows)), UNIT)
+
+    @property
+    def alpha(self) -> Estimate:
+        if self._missing:
+            return replace(self._missing, unit="ratio")
+        return ratio_of_sums(self.baseline, self.trainee, np.arange(len(self.trainee)), "ratio")
+
+
+def _records_given_trainee(evidence: Evidence) -> Estimate:
+    """Return H(S_gen | W): what a record costs the model that was trained on the batch."""
+    scores = evidence.scores.get("synthetic/records")
+    if scores is None:
+        return not_scored(evidence, "synthetic/records", UNIT)
+    owners = evidence.kept.select("anchor_id", text_id="record_id")
+    owned = scores.join(owners, on="text_id", maintain_order="left")
+    return mean_of(owned["nats"].to_numpy(), owned["anchor_id"].to_numpy(), UNIT)
+
+
+def _ggmi(evidence: Evidence) -> Estimate:
+    terms: list[tuple[float, Estimate]] = []
+    for sign, role, part in ((1, "baseline", "anchors"), (-1, "synthetic", "synthetic")):
+        absorbed = learned_of(evidence, role, part).absorbed
+        if absorbed.value is None:
+            return replace(absorbed, unit=UNIT)
+        num_texts = texts_read(evidence, role, part)
+        if not num_texts:
+            why = "not measured: no whole text was read"
+            return replace(absorbed, value=None, low=None, high=None, unit=UNIT, status=why)
+        terms.append((sign / num_texts, absorbed))
+    return weighted_sum(terms, UNIT)

@@ -1,0 +1,280 @@
+"""The one place that runs methods and inquiries: every anchor steps on its own, and a rerun re-uses what landed."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Protocol
+
+from gainloop.methods.pipeline import read_pipeline
+from gainloop.serving import Refused
+from gainloop.serving.pool import Pool
+from gainloop.serving.watch import Tally
+from gainloop.store import Store
+from gainloop.store.batches import open_anchors
+from gainloop.store.replies import ReplyLog, Span, compact_replies
+from schemas.errors import ServerError
+from schemas.identity import content_hash
+from schemas.recipe import Recipe, Sampling
+from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Prompt, Record, Reply, Request, Rounds
+
+Rows = list[dict[str, object]]
+
+_RECORD_FIELDS = tuple(one.name for one in fields(Record))
+
+
+@dataclass
+class Progress(Tally):
+    """What has been done so far in this run, of a shard or of several."""
+
+    anchors_total: int = 0
+    anchors_done: int = 0
+    replies_reused: int = 0
+    records: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    drops: dict[str, int] = field(default_factory=dict)
+    state: str = ""
+
+    def add(self, other: "Progress") -> "Progress":
+        """Return the sum of two; the state is the other's."""
+        summed = {
+            name: value + getattr(other, name) for name, value in vars(self).items() if name not in ("drops", "state")
+        }
+        reasons = {**self.drops, **other.drops}
+        drops = {reason: self.drops.get(reason, 0) + other.drops.get(reason, 0) for reason in reasons}
+        return Progress(**summed, drops=drops, state=other.state or self.state)
+
+
+class Work(Protocol):
+    """What is asked about each anchor, and what comes of it: a recipe's pipeline, or a judge's inquiry."""
+
+    def rounds(self, anchor: Anchor, seed: int) -> Rounds: ...
+
+
+@dataclass
+class Driver:
+    """Steps every anchor of a shard on its own and keeps the pool busy.
+
+    A request's id is the hash of everything that decides its reply. So a rerun finds the replies
+    that landed, sends only what is missing, and ends with the same records.
+    """
+
+    pipeline: Work
+    pool: Pool
+    sampling: Sampling
+    seed: int
+    replies: ReplyLog
+    on_progress: Callable[[Progress], None] = lambda _progress: None
+    progress: Progress = field(default_factory=Progress)
+    _sampling: dict[str, Any] = field(init=False)
+    _greedy: Sampling = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._greedy = self.sampling.model_copy(update={"temperature": 0.0})
+        self._sampling = self.sampling.model_dump(mode="json")
+
+    async def run(self, anchors: Iterable[Anchor]) -> dict[str, Outcome]:
+        """Return what came of every anchor, by anchor id.
+
+        Raises:
+            ServerError: No request can be answered; what has landed stays.
+            StoreError: Replies cannot be written down.
+        """
+        anchors = list(anchors)
+        self.progress.anchors_total = len(anchors)
+        outcomes: dict[str, Outcome] = {}
+        try:
+            async with self.replies, asyncio.TaskGroup() as under_way:
+                for anchor in anchors:
+                    await self.pool.quiet()
+                    under_way.create_task(self._work(anchor, outcomes))
+                    await asyncio.sleep(0)  # lets it ask before the next begins
+        except BaseExceptionGroup as failures:
+            raise first_failure(failures) from None
+        return outcomes
+
+    async def ask_first(self, anchors: list[Anchor]) -> list[tuple[Request, Answer]]:
+        """Send the first request that the method has for each anchor, and keep the replies for the run."""
+        requests = [next(self.pipeline.rounds(anchor, self.seed))[0] for anchor in anchors]
+        async with self.replies:
+            answers = await asyncio.gather(*map(self._answer, anchors, requests, map(self._name, requests)))
+        return list(zip(requests, answers, strict=True))
+
+    async def _work(self, anchor: Anchor, outcomes: dict[str, Outcome]) -> None:
+        outcome = outcomes[anchor.anchor_id] = await self._step(anchor)
+        progress = self.progress
+        progress.anchors_done += 1
+        progress.records += len(outcome.records)
+        for drop in outcome.drops:
+            progress.drops[drop.reason] = progress.drops.get(drop.reason, 0) + 1
+        if progress.anchors_done % 32 == 1:
+            progress.state = self.pool.state
+        self.on_progress(progress)
+
+    async def _step(self, anchor: Anchor) -> Outcome:
+        rounds = self.pipeline.rounds(anchor, self.seed)
+        heard: dict[str, Answer] = {}
+        try:
+            requests = next(rounds)
+            while True:
+                names = [self._name(request) for request in requests]
+                await self._ask(anchor, dict(zip(names, requests, strict=True)), heard)
+                requests = rounds.send([heard[name] for name in names])
+        except StopIteration as end:
+            outcome = end.value
+            assert isinstance(outcome, Outcome)
+            outcome.drops.extend(untold(outcome, heard))
+            return outcome
+
+    async def _ask(self, anchor: Anchor, named: dict[str, Request], heard: dict[str, Answer]) -> None:
+        """Ask what was not asked before: two records, or two rounds, may lead to one and the same question."""
+        new = {name: request for name, request in named.items() if name not in heard}
+        if len(new) == 1:
+            ((name, request),) = new.items()
+            heard[name] = await self._answer(anchor, request, name)
+            return
+        async with asyncio.TaskGroup() as round_:
+            asked = {name: round_.create_task(self._answer(anchor, request, name)) for name, request in new.items()}
+        heard |= {name: task.result() for name, task in asked.items()}
+
+    def _name(self, request: Request) -> str:
+        return name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)
+
+    async def _answer(self, anchor: Anchor, request: Request, request_id: str) -> Answer:
+        """Return the reply, which is on disk, or the drop that stands for it."""
+        if landed := self.replies.take(request_id):
+            self.progress.replies_reused += 1
+            return landed
+        try:
+            sampling = self._greedy if request.greedy else self.sampling
+            reply = await self.pool.complete(request_id, request, sampling, anchor.anchor_id, self.progress)
+        except Refused as error:
+            return Drop(anchor.anchor_id, request.facet, error.reason, request_id)
+        await self.replies.land(reply, anchor.anchor_id, request.facet)
+        self.progress.prompt_tokens += reply.prompt_tokens
+        self.progress.completion_tokens += reply.completion_tokens
+        return reply
+
+
+def name_request(model: str, revision: str, request: Request, sampling: dict[str, Any], seed: int) -> str:
+    """Return the request's id: the hash of everything that decides its reply; ``sampling`` as a dict."""
+    if request.greedy:
+        sampling = sampling | {"temperature": 0.0}
+    return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed])
+
+
+def untold(outcome: Outcome, heard: Mapping[str, Answer]) -> list[Drop]:
+    """Return the requests that got no reply and are in no drop of an outcome: a lost verdict, say, beside ``unjudged``.
+
+    Args:
+        heard: An anchor's answers, by request id.
+    """
+    told = {drop.request_id for drop in outcome.drops}
+    return [one for name, one in heard.items() if isinstance(one, Drop) and name not in told]
+
+
+def first_failure(failures: BaseExceptionGroup) -> BaseException:
+    """Return the failure that came first: the others were cancelled for it."""
+    failure: BaseException = failures
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure
+
+
+def outcome_rows(batch_id: str, outcomes: dict[str, Outcome]) -> tuple[Rows, Rows]:
+    """Return the rows of records and of drops, in an order that no schedule changes."""
+    records, drops = [], []
+    for _, outcome in sorted(outcomes.items()):
+        records += [_as_row(record, batch_id) for record in outcome.records]
+        drops += [asdict(drop) | {"batch_id": batch_id} for drop in outcome.drops]
+    return records, drops
+
+
+def _as_row(record: Record, batch_id: str) -> dict[str, object]:
+    own = {name: getattr(record, name) for name in _RECORD_FIELDS}  # asdict copies deeply: 15 us a record
+    return own | {"batch_id": batch_id, "record_id": record.record_id, "num_bytes": len(record.text.encode())}
+
+
+async def run_shard(
+    store: Store,
+    replies: str,
+    recipe: Recipe,
+    pool: Pool,
+    span: Span,
+    on_progress: Callable[[Progress], None] = lambda _progress: None,
+) -> Progress:
+    """Make the records of one shard; after a crash only what had not landed is asked for again.
+
+    Args:
+        replies: The folder of the batch's replies.
+        span: The shard's anchors in the order of the batch.
+
+    Raises:
+        ServerError: No request can be answered, or the shard took longer than ``shard_seconds``; what landed stays.
+        StoreError: Replies or rows cannot be written.
+    """
+    anchors = await asyncio.to_thread(open_anchors, store, recipe.batch_id, span)
+    if not anchors:
+        return Progress()
+    log = await asyncio.to_thread(ReplyLog.open, replies, span, [anchor.anchor_id for anchor in anchors])
+    driver = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, on_progress)
+    try:
+        async with asyncio.timeout(pool.bounds.shard_seconds):
+            outcomes = await driver.run(anchors)
+    except TimeoutError:
+        raise ServerError(
+            f"generating batch {recipe.batch_id}: anchors {span.begin} to {span.end} are not done after "
+            f"{pool.bounds.shard_seconds:g} s, {driver.progress.anchors_done} of {len(anchors)} are; a shard has that "
+            "long. Raise generation.shard_seconds or lower shard_anchors, and run the same again: what landed is kept."
+        ) from None
+    await asyncio.to_thread(compact_replies, replies, span)
+    await asyncio.to_thread(insert_outcomes, store, recipe.batch_id, outcomes)
+    return driver.progress
+
+
+def insert_outcomes(store: Store, batch_id: str, outcomes: dict[str, Outcome]) -> None:
+    """Write down what came of some anchors, in one transaction."""
+    records, drops = outcome_rows(batch_id, outcomes)
+    store.insert(**({"records": records} if records else {}), **({"drops": drops} if drops else {}))
+
+
+def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict[str, Request]:
+    """Return the requests of one anchor by their ids.
+
+    Args:
+        replies: What came back, by request id; what is missing is replayed as a drop.
+    """
+    sampling: dict[str, Any] = recipe.sampling.model_dump(mode="json")
+    asked: dict[str, Request] = {}
+    rounds = read_pipeline(recipe).rounds(anchor, recipe.seed)
+    try:
+        requests = next(rounds)
+        while True:
+            keys = [name_request(recipe.model, recipe.revision, one, sampling, recipe.seed) for one in requests]
+            named = list(zip(keys, requests, strict=True))
+            asked = dict(named) | asked  # a request that recurs was sent as what it was first
+            requests = rounds.send(
+                [replies.get(key) or Drop(anchor.anchor_id, one.facet, "unanswered", key) for key, one in named]
+            )
+    except StopIteration:
+        return asked
+
+
+def without_document(prompt: Prompt, anchor: Anchor) -> Prompt | None:
+    """Return a prompt that wishes the same of no document; None if the anchor does not stand in it word for word.
+
+    >>> without_document("A mill.<|related|>", Anchor("A mill."))
+    '<|related|>'
+    >>> without_document("Write of rye.", Anchor("A mill.")) is None
+    True
+    """
+    if isinstance(prompt, str):
+        return _left_out(prompt, anchor) if anchor.text in prompt else None
+    if not any(anchor.text in message.content for message in prompt):
+        return None
+    return tuple(Message(message.role, _left_out(message.content, anchor)) for message in prompt)
+
+
+def _left_out(text: str, anchor: Anchor) -> str:
+    text = text.replace(anchor.text, "")
+    return text.replace(anchor.title, "").strip() if anchor.title else text

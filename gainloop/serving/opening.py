@@ -1,0 +1,184 @@
+"""From a profile to something that answers."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from gainloop.filters import FILTERS, Filter
+from gainloop.methods import METHODS, Method
+from gainloop.methods.critic import Critic
+from gainloop.serving.pool import Pool
+from gainloop.serving.server import Server
+from schemas.errors import BadInput
+from schemas.profile import Embedded, EmbeddingServers, Generation, LocalVLLM, Profile, Servers
+from schemas.recipe import Recipe
+
+if TYPE_CHECKING:
+    from gainloop.serving.embedded import EmbeddedEngine
+
+
+@contextmanager
+def served(profile: Profile, recipe: Recipe, folder: str | None) -> Iterator[Profile]:
+    """Start what a batch needs to be running, give the profile that reaches it, stop it at the end.
+
+    Only a profile that starts its own vLLM server needs anything: it becomes one of a running server.
+
+    Args:
+        folder: The generator's weights; None for a model that servers have already.
+
+    Raises:
+        BadInput: The profile cannot serve the recipe's model.
+        ServerError: The server did not start.
+    """
+    place = profile.serving
+    if isinstance(place, Servers) and folder is not None:
+        raise BadInput(
+            f"generating with checkpoint {recipe.revision} on profile {profile.name!r}: its servers are running "
+            "already and cannot load it; a profile whose serving.kind is embedded or vllm can. "
+            "Use such a profile, or set served_model to a model that the servers have."
+        )
+    if not isinstance(place, LocalVLLM):
+        yield profile
+    else:
+        assert folder is not None
+        from gainloop.serving.vllm import serve_vllm
+
+        with serve_vllm(place, folder, recipe.model) as url:
+            running = Servers(urls=[url], api_key_variable="", concurrency_limit=place.concurrency_limit)
+            yield profile.model_copy(update={"serving": running})
+
+
+def connect(profile: Profile, recipe: Recipe, folder: str | None) -> Pool:
+    """Return the pool of a recipe's generator; it belongs to the event loop that it is entered in."""
+    match profile.serving:
+        case Servers() as place:
+            return connect_servers(place, profile.generation, recipe.model, recipe.revision)
+        case Embedded() as place:
+            if folder is None:
+                raise BadInput(
+                    f"asking {recipe.model!r} on profile {profile.name!r}: servers have that model, and this profile "
+                    "has none; a checkpoint of its store is needed there. Use the profile whose servers made the batch."
+                )
+            return Pool([_engine(folder, recipe.model, recipe.revision, place.device)], profile.generation)
+        case LocalVLLM():
+            raise AssertionError("a profile that starts its own server is opened inside served()")
+
+
+@asynccontextmanager
+async def open_pool(profile: Profile, recipe: Recipe, folder: str | None) -> AsyncIterator[Pool]:
+    """Give the pool of a recipe's generator, found able to answer.
+
+    Raises:
+        ServerError: It is down, has another model, or gives no log-probabilities.
+    """
+    async with connect(profile, recipe, folder) as pool:
+        await pool.check()
+        yield pool
+
+
+def connect_servers(place: Servers, bounds: Generation, model: str, revision: str = "") -> Pool:
+    """Return the pool of a profile's servers."""
+    return Pool(_servers(place, model, revision), bounds)
+
+
+def _servers(place: Servers, model: str, revision: str = "") -> list[Server]:
+    """Return a profile's servers."""
+    key = read_key(place)
+    return [Server(url, model, revision, key, place.logprobs) for url in place.urls]
+
+
+def read_key(place: Servers | EmbeddingServers) -> str:
+    """Return the key from the environment variable that a place names; "none" if it is not set.
+
+    Raises:
+        BadInput: No header can carry it.
+    """
+    key = os.environ.get(place.api_key_variable, "").strip() or "none"
+    if not (key.isascii() and key.isprintable()):
+        raise BadInput(
+            f"reading the key of {', '.join(place.urls)} from {place.api_key_variable}: it has characters that no "
+            "HTTP header may have; printable ASCII is allowed. Set the variable to the key alone."
+        )
+    return key
+
+
+async def count_cached(place: Servers, model: str) -> tuple[float, float] | None:
+    """Return the prompt tokens that the servers found in their prefix caches, and those that they looked for.
+
+    All that was asked of them since they started counts; None if one of them does not tell.
+    """
+    servers = _servers(place, model)
+    counts = await asyncio.gather(*(server.cache_counts() for server in servers))
+    await asyncio.gather(*(server.close() for server in servers))
+    told = [count for count in counts if count is not None]
+    return (sum(hits for hits, _ in told), sum(all_ for _, all_ in told)) if len(told) == len(counts) else None
+
+
+async def served_revision(profile: Profile, model: str, revision: str = "") -> str:
+    """Return what the running servers say identifies a model that they have under a name.
+
+    Raises:
+        BadInput: The profile has no running servers.
+        ServerError: They are down, do not have it, or give no log-probabilities.
+    """
+    if not isinstance(profile.serving, Servers):
+        raise BadInput(
+            f"looking for the served model {model!r}: profile {profile.name!r} has no running servers; "
+            "its serving.kind must be servers. Use such a profile, or leave served_model empty."
+        )
+    async with connect_servers(profile.serving, profile.generation, model, revision) as pool:
+        await pool.check()
+        return pool.revision
+
+
+@lru_cache(maxsize=1)
+def _engine(folder: str, model: str, revision: str, device: str) -> "EmbeddedEngine":
+    """Load a model once for all shards of a batch."""
+    from gainloop.serving.embedded import EmbeddedEngine
+
+    return EmbeddedEngine(folder, model, revision, device)
+
+
+def require_generator(
+    place: Profile,
+    method: Method,
+    served_model: str,
+    critic: Critic | None = None,
+    filters: Sequence[Filter] = (),
+) -> None:
+    """Refuse a generator that cannot be.
+
+    Raises:
+        BadInput: The profile's servers need the name of a model, the method cannot use one, its own generator, which
+            only continues documents, would have to judge, or a critic would write the anchors anew.
+    """
+    fitting = ", ".join(sorted(kind for kind, known in METHODS.items() if not getattr(known, "tunes_generator", False)))
+    if served_model and method.tunes_generator:
+        raise BadInput(
+            f"generating by {method.kind} with the served model {served_model!r}: {method.kind} tunes a generator of "
+            f"its own from start; methods that a served model can write for are {fitting}. Set method.kind to one of "
+            "them, or leave served_model empty."
+        )
+    asking = [*(["critic"] if critic else []), *(one.kind for one in filters if one.max_requests)]
+    if method.tunes_generator and asking:
+        silent = ", ".join(sorted(kind for kind, known in FILTERS.items() if not getattr(known(), "max_requests", 0)))
+        raise BadInput(
+            f"generating by {method.kind} with {', '.join(asking)}: the generator that {method.kind} tunes continues "
+            f"documents and follows no instruction, so it is no judge; filters that ask nothing are {silent}, methods "
+            f"with a generator that can judge {fitting}. Leave {' and '.join(asking)} out, or set method.kind to one."
+        )
+    if method.holds_anchor and critic:
+        raise BadInput(
+            f"generating by {method.kind} with critic: the records of {method.kind} hold the anchor as it is, and a "
+            "critic would write it anew; filters, which only keep or drop, are allowed. Leave critic out, or set "
+            "method.kind to another method."
+        )
+    if isinstance(place.serving, Servers) and not served_model:
+        raise BadInput(
+            f"generating on profile {place.name!r}: its servers are running already and served_model is empty; the "
+            f"name of a model that they have is needed, and a method that it can write for: {fitting}. Set "
+            "served_model and method.kind, or use a profile whose serving.kind is embedded or vllm."
+        )

@@ -1,0 +1,218 @@
+"""What is said to an OpenAI-compatible server, and what its answers mean. Opens nothing.
+
+What vLLM 0.32 does, as tried against a running server:
+
+- The end token is among the sampled tokens, with its id and its log-probability, though not in the text. Of a
+  server that leaves it out, every reply that ended by itself tells too little by that one token.
+- Log-probabilities are the model's own at temperature 1, whatever was asked ("raw"), unless the server runs
+  with ``--logprobs-mode processed_logprobs``. Under a JSON schema they are of the tokens that the schema allows.
+- Sampling that a request leaves open comes from the model's ``generation_config.json``: a ``top_k`` of 20
+  there cuts every reply's distribution. So a request leaves nothing open.
+- A reply may be cut to fit the model's context, short of ``max_tokens``, without a word.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from gainloop.serving import Refused, TryAgain
+from gainloop.serving.shapes import COMPLETION, EMBEDDINGS, MODELS, SCORED, TOKENS, Token, read
+from schemas.recipe import Sampling
+from schemas.rows import FinishReason, Message, Prompt, Request
+
+NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a server said to one request. ``token_ids`` is empty where the server keeps them to itself."""
+
+    model: str
+    text: str
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def ask(
+    model: str, request: Request, sampling: Sampling, seed: int, logprobs: bool = True
+) -> tuple[str, dict[str, Any]]:
+    """Return the path and the body that ask for one reply, with one log-probability per token unless told not to.
+
+    >>> path, body = ask("m", Request("Once"), Sampling(), seed=7)
+    >>> path, body["prompt"], body["logprobs"], body["seed"]
+    ('completions', 'Once', 0, 7)
+    """
+    body: dict[str, Any] = {
+        "model": model,
+        "seed": seed,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+        **NOTHING_LEFT_OPEN,
+    }
+    if request.json_schema is not None:
+        schema = {"name": "reply", "schema": json.loads(request.json_schema)}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if isinstance(request.prompt, str):
+        return "completions", body | {"prompt": request.prompt} | ({"logprobs": 0} if logprobs else {})
+    return "chat/completions", body | {"messages": _as_turns(request.prompt), "logprobs": logprobs}
+
+
+def _as_turns(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": message.role, "content": message.content} for message in messages]
+
+
+def ask_tokens(model: str, prompt: Prompt) -> dict[str, Any]:
+    """Return the body that asks which tokens a reply to a prompt comes after."""
+    if isinstance(prompt, str):
+        return {"model": model, "prompt": prompt, "add_special_tokens": True}
+    return {"model": model, "messages": _as_turns(prompt), "add_generation_prompt": True}
+
+
+def ask_scores(model: str, prompts: Sequence[list[int]], token_ids: Sequence[int], likeliest: int) -> dict[str, Any]:
+    """Return the body that asks how likely a text's tokens are after each of some prompts.
+
+    Args:
+        likeliest: How many of the likeliest tokens are told beside each token of the text.
+    """
+    texts = [[*prompt, *token_ids] for prompt in prompts]
+    return {"model": model, "prompt": texts, "prompt_logprobs": likeliest, "max_tokens": 1, "temperature": 0}
+
+
+def as_bytes(body: dict[str, Any]) -> bytes:
+    """Return a body as it goes over the wire."""
+    return msgspec.json.encode(body)
+
+
+def read_reply(body: bytes, max_tokens: int, logprobs: bool = True) -> Said:
+    """Return what a completion or chat completion says.
+
+    Raises:
+        TryAgain: ``malformed``: no JSON, no choice, a token without a finite log-probability if they
+            were asked for; ``aborted``: the server gave up half-way.
+        Refused: ``refusal``: withheld by a filter; ``rejected``: the model's context has no room for
+            ``max_tokens`` after this prompt.
+    """
+    completion = read(COMPLETION, body)
+    choice = completion.choices[0]
+    finish_reason = _require_finished(choice.finish_reason)
+    told = choice.logprobs.of_tokens() if choice.logprobs else ()
+    ids = tuple(choice.token_ids or ())
+    if logprobs and (not told or len(ids or told) != len(told)):
+        raise TryAgain("malformed")
+    length = len(told or ids) or completion.usage.completion_tokens
+    if finish_reason == "length" and length < max_tokens:
+        raise Refused("rejected")
+    text = choice.message.content if choice.message else choice.text
+    return Said(completion.model, text or "", ids, told, finish_reason, completion.usage.prompt_tokens, length)
+
+
+def read_models(body: bytes) -> dict[str, str]:
+    """Return the root of every served model, by name; the root is where its weights came from, if told."""
+    return {model.id: model.root or "" for model in read(MODELS, body).data}
+
+
+def read_tokens(body: bytes) -> list[int]:
+    """Return the token ids of a text."""
+    return read(TOKENS, body).tokens
+
+
+def read_embeddings(body: bytes, num_texts: int) -> tuple[str, list[list[float]]]:
+    """Return the model that answers, and the vector of each text in the order asked.
+
+    Raises:
+        TryAgain: ``malformed``: a text has no vector, or vectors differ in length.
+    """
+    said = read(EMBEDDINGS, body)
+    vectors = {one.index: one.embedding for one in said.data}
+    widths = {len(vector) for vector in vectors.values()}
+    if vectors.keys() != set(range(num_texts)) or len(widths) != 1 or widths == {0}:
+        raise TryAgain("malformed")
+    return said.model, [vectors[number] for number in range(num_texts)]
+
+
+def read_scores(
+    body: bytes, token_ids: Sequence[int], num_prompts: int, likeliest: int
+) -> list[tuple[list[float], list[list[float]]]]:
+    """Return, for each prompt in the order asked, the log-probability of each token, and those of the likeliest there.
+
+    Raises:
+        TryAgain: ``malformed``: a prompt or a token has none.
+    """
+    choices = sorted(read(SCORED, body).choices, key=lambda choice: choice.index)
+    if len(choices) != num_prompts:
+        raise TryAgain("malformed")
+    return [_read_scored(choice.prompt_logprobs[-len(token_ids) :], token_ids, likeliest) for choice in choices]
+
+
+def _read_scored(
+    told: "list[dict[int, Token] | None]", token_ids: Sequence[int], likeliest: int
+) -> tuple[list[float], list[list[float]]]:
+    try:
+        own = [(at or {})[token].logprob for at, token in zip(told, token_ids, strict=True)]
+        top = [sorted((one.logprob for one in (at or {}).values()), reverse=True)[:likeliest] for at in told]
+    except (KeyError, ValueError):
+        raise TryAgain("malformed") from None
+    if any(len(row) < likeliest for row in top):
+        raise TryAgain("malformed")
+    return own, top
+
+
+def read_likeliest(body: bytes) -> dict[str, float]:
+    """Return the log-probabilities of the likeliest first tokens; empty if the server tells none."""
+    logprobs = read(COMPLETION, body).choices[0].logprobs
+    return dict(logprobs.top_logprobs[0]) if logprobs and logprobs.top_logprobs else {}
+
+
+def read_cache_counts(metrics: str) -> tuple[float, float] | None:
+    """Return the prompt tokens that vLLM found in its prefix cache, and all that it looked for; None if it is silent.
+
+    >>> read_cache_counts('vllm:prefix_cache_hits_total{engine="0"} 3.0\\nvllm:prefix_cache_queries_total 4')
+    (3.0, 4.0)
+    >>> read_cache_counts("") is None
+    True
+    """
+    hits, queries = (
+        [float(value) for value in re.findall(rf"^vllm:prefix_cache_{name}_total(?:{{.*}})? (\S+)", metrics, re.M)]
+        for name in ("hits", "queries")
+    )
+    return (sum(hits), sum(queries)) if queries else None
+
+
+def tell_semantics(warm: dict[str, float], cool: dict[str, float]) -> str:
+    """Tell which distribution a server's log-probabilities are of, by the same tokens at temperature 1 and 0.5.
+
+    Halving the temperature doubles every difference of processed log-probabilities, and no raw one.
+
+    >>> tell_semantics({"a": -1.0, "b": -3.0}, {"a": -0.3, "b": -4.3})
+    'processed'
+    >>> tell_semantics({"a": -1.0, "b": -3.0}, {"a": -1.0, "b": -3.0})
+    'raw'
+    >>> tell_semantics({"a": -1.0}, {"a": -1.0})
+    'unknown'
+    """
+    tokens = sorted(warm.keys() & cool.keys(), key=lambda token: warm[token])
+    if len(tokens) < 2 or warm[tokens[-1]] - warm[tokens[0]] < 0.1:
+        return "unknown"
+    ratio = (cool[tokens[-1]] - cool[tokens[0]]) / (warm[tokens[-1]] - warm[tokens[0]])
+    return {1: "raw", 2: "processed"}.get(round(ratio), "unknown")
+
+
+def _require_finished(finish_reason: str | None) -> FinishReason:
+    match finish_reason:
+        case "stop":
+            return "stop"
+        case "length":
+            return "length"
+        case None:
+            raise TryAgain("malformed")
+        case "abort":
+            raise TryAgain("aborted")
+    raise Refused("refusal")

@@ -1,0 +1,58 @@
+"""Datasets of the Hugging Face hub, streamed: nothing is downloaded as a whole."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from gainloop.sources.formats import require_fields
+from gainloop.sources.source import Part, TabularSource
+from schemas.errors import BadInput, SourceError
+from schemas.rows import Document
+
+
+class HuggingFace(TabularSource):
+    """One split of a dataset on the hub, or of a folder that ``datasets`` can load. A part is the split."""
+
+    kind: Literal["huggingface"] = "huggingface"
+    dataset: Annotated[str, Field(min_length=1, description="hub id, for example wikimedia/wikipedia, or a folder")]
+    config: Annotated[str, Field(description="the dataset's configuration, if it has several")] = ""
+    split: Annotated[str, Field(min_length=1, description="part of the dataset that is read")] = "train"
+    revision: Annotated[str, Field(description="commit or tag on the hub; it names what was read")]
+
+    @field_validator("revision")
+    @classmethod
+    def _pin(cls, revision: str) -> str:
+        if revision in ("", "main"):
+            raise ValueError(
+                "a commit or a tag is allowed, because what a branch names changes and the same recipe "
+                "would give another batch; the dataset's page lists its commits under Files and versions"
+            )
+        return revision
+
+    def parts(self) -> Iterator[Part]:
+        yield Part(f"{self.dataset}/{self.config or 'default'}/{self.split}", self.revision)
+
+    def read(self, part: Part) -> Iterator[Document]:
+        where = f"dataset {self.dataset!r}, split {self.split!r}, revision {self.revision!r}"
+        for number, row in enumerate(self._stream(where), 1):
+            require_fields(self.fields, row, where)
+            yield self.to_document(row, number, part.name)
+
+    def _stream(self, where: str) -> Iterator[dict[str, Any]]:
+        from datasets import load_dataset  # seconds of import that no other source needs
+
+        try:
+            yield from load_dataset(
+                self.dataset, self.config or None, split=self.split, revision=self.revision, streaming=True
+            )
+        except (ValueError, FileNotFoundError) as error:
+            raise BadInput(
+                f"reading {where}: {error}; a dataset on the hub or a folder is allowed, and a config and split of it. "
+                "Correct them; for a private dataset set HF_TOKEN."
+            ) from error
+        except OSError as error:
+            raise SourceError(
+                f"reading {where}: {error}; the hub must be within reach. "
+                "Try again later, or download the files and read them with source files."
+            ) from error

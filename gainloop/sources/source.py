@@ -1,0 +1,100 @@
+"""What a source is: parts that are read one by one, each again only when its fingerprint is new."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import Field, model_validator
+
+from schemas.errors import BadInput
+from schemas.identity import content_hash
+from schemas.recipe import Parameters
+from schemas.rows import Document
+
+# Raise it when the same parts would give other pieces than before, so that they are read again.
+READING_RULES = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The unit of a refresh: a file, a module, a dataset's split.
+
+    Attributes:
+        name: Tells it apart within its source, on every machine.
+        fingerprint: Differs when the content does; anchors carry it as their revision.
+        url: Where this machine reads it.
+    """
+
+    name: str
+    fingerprint: str
+    url: str = ""
+
+
+class Source(Parameters, ABC):
+    """Where anchors come from. A kind adds ``kind: Literal["..."] = "..."`` and its parameters."""
+
+    kind: str
+    max_chars: Annotated[int, Field(ge=2, description="characters per anchor; longer documents are split")] = 1000
+    min_chars: Annotated[int, Field(ge=1, description="shorter documents are dropped as too_short")] = 100
+
+    @model_validator(mode="after")
+    def _leave_room_to_cut(self) -> Self:
+        if self.max_chars < 2 * self.min_chars:
+            raise ValueError(
+                f"max_chars is {self.max_chars} and min_chars {self.min_chars}; "
+                "max_chars of twice min_chars or more is allowed, so that no rest is too short"
+            )
+        return self
+
+    @property
+    def source_id(self) -> str:
+        return content_hash("source", READING_RULES, self.model_dump(mode="json"))
+
+    @abstractmethod
+    def parts(self) -> Iterator[Part]:
+        """Find the parts as they are now, without reading them, in an order that does not change.
+
+        Raises:
+            BadInput: The parameters name nothing that can be read.
+            SourceError: The place cannot be reached now.
+        """
+
+    @abstractmethod
+    def read(self, part: Part) -> Iterator[Document]:
+        """Yield the documents of a part, in memory that does not grow with it.
+
+        Raises:
+            BadInput: A row or a byte is not what it must be; the message names it.
+            SourceError: The place cannot be reached now.
+        """
+
+
+class TabularSource(Source):
+    """Parameters that every source of rows has."""
+
+    text_field: Annotated[str, Field(min_length=1, description="the field that holds a row's text")] = "text"
+    title_field: Annotated[str, Field(description="the field that holds its title, if any")] = ""
+    id_field: Annotated[str, Field(description="the field that names a row in its uri; its number if empty")] = ""
+    licence: Annotated[str, Field(description="of the texts, for example CC-BY-4.0")] = ""
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields that every row must have."""
+        return [field for field in dict.fromkeys((self.text_field, self.title_field, self.id_field)) if field]
+
+    def to_document(self, row: dict[str, Any], number: int, part_name: str) -> Document:
+        """Return a row's document; a text that is null is an empty one, which is counted as too short.
+
+        Raises:
+            BadInput: The text is no text.
+        """
+        text = row[self.text_field] or ""
+        if not isinstance(text, str):
+            raise BadInput(
+                f"reading {part_name}, row {number}: field {self.text_field!r} holds a {type(text).__name__}; "
+                "text is allowed. Set text_field to a field that holds text."
+            )
+        name = row[self.id_field] if self.id_field else number
+        title = row[self.title_field] if self.title_field else None
+        return Document(text, "" if title is None else str(title), f"{part_name}#{name}", self.licence)

@@ -1,0 +1,318 @@
+"""The gate: information quantities may hold a batch back, and only measured gain on held-out text accepts it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+
+from gainloop.store.decisions import find_decision, read_history, read_releases, save_decision
+from gainloop.store.duck import Store, now
+from schemas.decision import FORMAT, Decision, Outcome, Reason, State
+from schemas.errors import Held
+from schemas.figure import Figure
+from schemas.profile import Gate
+from schemas.report import Report
+
+OFF: Final = "switched off in the profile"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A figure beside a threshold; it vetoes if the whole of its interval lies on the wrong side.
+
+    Attributes:
+        threshold: None if the veto is switched off, or if there is none to compare with.
+        is_floor: The figure may not lie below the threshold; above, otherwise.
+        unknown: Why there is no threshold, if it is not switched off.
+        about: What the threshold is, behind its number.
+    """
+
+    key: str
+    name: str
+    means: str
+    figure: Figure
+    threshold: float | None
+    is_floor: bool
+    unknown: str = ""
+    about: str = ""
+
+    def reason(self) -> Reason:
+        """Return what the check found; a figure that has no value or no interval never vetoes."""
+        figure, limit = self.figure, self.threshold
+        end = figure.high if self.is_floor else figure.low
+        if limit is None:
+            return self._found("not known", self.unknown or OFF)
+        if figure.value is None or end is None:
+            return self._found("not known", told(figure) + ("" if figure.value is None else ", without an interval"))
+        return self._found("vetoes" if (end < limit if self.is_floor else end > limit) else "passes", told(figure))
+
+    def _found(self, outcome: Outcome, found: str) -> Reason:
+        end, side = ("upper", "below") if self.is_floor else ("lower", "above")
+        limit = "" if self.threshold is None else f"{self.threshold:.4g}{self.about or _unit(self.figure)}"
+        return Reason(
+            key=self.key,
+            name=self.name,
+            outcome=outcome,
+            found=found,
+            means=self.means,
+            rule=limit and f"the {end} end is {side} {limit}",
+            figure=self.figure,
+            threshold=self.threshold,
+        )
+
+
+def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[Reason]:
+    """Return what each veto found, in the order in which to look at them.
+
+    Args:
+        history: Delta I per byte of earlier batches of the same method.
+    """
+    mi, curation, texts, quality = report.mi, report.curation, report.diversity, report.quality
+    return [
+        _invalid(report.delta_i.nats_per_record),
+        _collapsed(report.delta_i.bits_per_byte, gate, history),
+        _collisions(report, gate),
+        Check(
+            "near_duplicates",
+            "near duplicates",
+            "records repeat each other",
+            texts.near_duplicates,
+            gate.near_duplicates,
+            False,
+        ).reason(),
+        Check(
+            "prompt_ignored", "I(p; Y) / log P", "prompts are ignored", mi.ratio_to_log_p, gate.prompt_ignored, True
+        ).reason(),
+        _noise(report.delta_i.bits_per_byte, report.entropy.anchors, gate),
+        Check(
+            "accept_rate", "kept by curation", "most of it is thrown away", curation.accept_rate, gate.accept_rate, True
+        ).reason(),
+        Check(
+            "no_closer",
+            "no closer to their own anchor",
+            "records are not about their anchors",
+            quality.no_closer,
+            gate.no_closer,
+            False,
+        ).reason(),
+        Check("non_factual", "non-factual", "records are false", quality.non_factual, gate.non_factual, False).reason(),
+    ]
+
+
+def told(figure: Figure) -> str:
+    """Return a figure with its interval and unit; why there is none if it has no value."""
+    if figure.value is None:
+        return figure.status
+    return f"{figure.number} {figure.interval}".rstrip() + _unit(figure)
+
+
+def floor_of_history(gate: Gate, history: Sequence[Figure]) -> float | None:
+    """Return below what Delta I is far below a method's own history; None if both rules are switched off.
+
+    The spread is the median absolute deviation, or the earlier figures' own half width where that is larger: batches
+    that agree to the last digit by chance do not make the next one collapsed.
+    """
+    values = np.array([figure.value for figure in history], dtype=float)
+    median = float(np.median(values))
+    floors = [] if gate.collapsed_share is None else [gate.collapsed_share * median]
+    if gate.collapsed_deviations is not None:
+        ends = [(one.low, one.high) for one in history]
+        halves = [(high - low) / 2 for low, high in ends if low is not None and high is not None]
+        spread = max(float(np.median(np.abs(values - median))), float(np.median(halves)) if halves else 0.0)
+        floors.append(median - gate.collapsed_deviations * spread)
+    return max(floors, default=None)
+
+
+def _collapsed(rate: Figure, gate: Gate, history: Sequence[Figure]) -> Reason:
+    known = [figure for figure in history if figure.value is not None]
+    about_it = "collapsed", "Delta I", "the generator says far less than this method did before"
+    if gate.collapsed_share is gate.collapsed_deviations is None:
+        return Check(*about_it, rate, None, True).reason()
+    if len(known) < gate.min_history:
+        few = f"earlier batches of this method with Delta I: {len(known)}; it takes {gate.min_history}"
+        return Check(*about_it, rate, None, True, few).reason()
+    median = float(np.median([figure.value for figure in known if figure.value is not None]))
+    about = f" bits/byte; the median of {len(known)} earlier batches of the method is {median:.4g}"
+    return Check(*about_it, rate, floor_of_history(gate, known), True, about=about).reason()
+
+
+def _noise(rate: Figure, anchors: Figure, gate: Gate) -> Reason:
+    """Compare with the upper end of the anchors' rate: both are measured, and a veto must be clear of both."""
+    about_it = "noise", "Delta I", "much of it is noise"
+    yardstick = anchors.value if anchors.high is None else anchors.high
+    if gate.noise is None or yardstick is None:
+        unknown = "" if gate.noise is None else f"the anchors' own entropy rate: {anchors.status}"
+        return Check(*about_it, rate, None, False, unknown).reason()
+    about = f" bits/byte, {gate.noise:g} times the upper end of the anchors' own {told(anchors)}"
+    return Check(*about_it, rate, gate.noise * yardstick, False, about=about).reason()
+
+
+def _collisions(report: Report, gate: Gate) -> Reason:
+    texts, outcome = report.diversity, "not known"
+    if not gate.collisions:
+        found = OFF
+    elif texts.too_many_collisions is None:
+        found = texts.expected_collisions.status
+    else:
+        outcome = "vetoes" if texts.too_many_collisions else "passes"
+        found = f"{told(texts.collisions)}, by chance {told(texts.expected_collisions)}"
+    return Reason(
+        key="collisions",
+        name="equal replies to one prompt",
+        outcome=outcome,
+        found=found,
+        means="a cache or a fixed seed answered",
+        rule="there are more than chance gives" if gate.collisions else "",
+        figure=texts.collisions,
+        threshold=texts.expected_collisions.high,
+    )
+
+
+def _unit(figure: Figure) -> str:
+    return "" if figure.unit == "share" else f" {figure.unit}"
+
+
+def _invalid(delta_i: Figure) -> Reason:
+    is_invalid = delta_i.status.startswith("invalid")
+    return Reason(
+        key="invalid",
+        name="the report",
+        outcome="vetoes" if is_invalid else "passes",
+        found=delta_i.status if is_invalid else "valid",
+        means="the figures cannot be relied on",
+        rule="Delta I is invalid",
+        figure=delta_i,
+        threshold=None,
+    )
+
+
+def decide(
+    report: Report, gate: Gate, history: Sequence[Figure], released: Mapping[str, str], measurement: str, at: datetime
+) -> Decision:
+    """Return what the gate says of a batch: before training whether it is held, afterwards whether it is accepted.
+
+    Args:
+        report: The measurement that the decision rests on.
+        gate: The thresholds.
+        history: Delta I per byte of earlier batches of the same method.
+        released: Vetoes that a person has overruled for this batch, and why. It is held for any other.
+        measurement: The measurement's id.
+        at: When this is.
+    """
+    vetoes = list_vetoes(report, gate, history)
+    standing = [reason for reason in vetoes if reason.outcome == "vetoes"]
+    overruled = list(dict.fromkeys(released[veto.key] for veto in standing if veto.key in released))
+    gain = judge_gain(report.gain.advantage) if report.training else None
+    state = _state_before(standing, released) if gain is None else _state_after(standing, gain)
+    return Decision(
+        format=FORMAT,
+        state=state,
+        headline=_headline(state, standing, gain, overruled),
+        batch=report.batch,
+        training=report.training,
+        measurement=measurement,
+        thresholds=gate.model_dump(mode="json"),
+        reasons=vetoes + ([gain] if gain else []),
+        release="; ".join(overruled),
+        decided=at,
+    )
+
+
+def overrule(decision: Decision, why: str, at: datetime) -> Decision:
+    """Return the release of a held batch: a decision of its own, with the same reasons."""
+    reasons = [decision.release, why] if decision.release else [why]
+    return decision.model_copy(
+        update={
+            "state": "released",
+            "headline": _headline("released", decision.vetoes, None, reasons),
+            "release": "; ".join(reasons),
+            "decided": at,
+        }
+    )
+
+
+def judge_gain(advantage: Figure) -> Reason:
+    """Return what the gain over the matched baseline says: the one figure that can accept a batch, or reject it."""
+    outcome: Outcome = "undecided"
+    if advantage.value is None:
+        outcome = "not known"
+    elif advantage.low is not None and advantage.low > 0:
+        outcome = "accepts"
+    elif advantage.high is not None and advantage.high < 0:
+        outcome = "rejects"
+    return Reason(
+        key="gain",
+        name="gain over the matched baseline",
+        outcome=outcome,
+        found=told(advantage),
+        means="",
+        rule="the lower end is above 0: accepted; the upper end is below 0: rejected",
+        figure=advantage,
+        threshold=0,
+    )
+
+
+def _state_before(vetoes: Sequence[Reason], released: Mapping[str, str]) -> State:
+    if not vetoes:
+        return "undecided"
+    return "released" if all(veto.key in released for veto in vetoes) else "held"
+
+
+def _state_after(vetoes: Sequence[Reason], gain: Reason) -> State:
+    if gain.outcome == "rejects":
+        return "rejected"
+    return "accepted" if gain.outcome == "accepts" and not vetoes else "undecided"
+
+
+def _headline(state: State, vetoes: Sequence[Reason], gain: Reason | None, overruled: Sequence[str]) -> str:
+    said = "; ".join(veto.words for veto in vetoes)
+    why = f'released: "{"; ".join(overruled)}"' if overruled else ""
+    if gain:
+        held = f" Vetoes{f' ({why})' if why else ''}: {said}." if vetoes else " No veto holds."
+        return f"{state}: {gain.name} on held-out text {gain.found}.{held}"
+    if state == "held":
+        return f"held: {said}."
+    return (
+        f"{why}. Vetoes: {said}." if vetoes else "undecided: no veto holds; only gain on held-out text can accept it."
+    )
+
+
+def decide_once(store: Store, gate: Gate, report: Report, measurement: str, release: str = "") -> Decision:
+    """Return what the gate says of a measured batch. What was decided before stands, but for a release.
+
+    Args:
+        measurement: The id of the report's measurement.
+        release: Why a person overrules the vetoes that hold now; nothing is released if it is empty.
+    """
+    decision = find_decision(store, report.batch, measurement, gate)
+    if decision is None:
+        history, released = read_history(store, report.batch), read_releases(store, report.batch)
+        decision = decide(report, gate, history, released, measurement, now())
+        save_decision(store, decision, gate)
+    if decision.state == "held" and release:
+        decision = overrule(decision, release, now())
+        save_decision(store, decision, gate)
+    return decision
+
+
+def require_not_held(decision: Decision, page: str) -> None:
+    """Refuse a batch that a veto holds.
+
+    Raises:
+        Held: It names every veto with its figure and threshold, and says how to release the batch.
+    """
+    if decision.state == "held":
+        raise Held(
+            f"training on batch {decision.batch}: the gate holds it, {'; '.join(v.words for v in decision.vetoes)}; "
+            f"a batch is trained on if no veto holds, or if a person releases it. Read {page}, then make a better "
+            'batch, or run the same with --release "why" to train on this one all the same.'
+        )
+
+
+def as_markdown(decision: Decision) -> str:
+    """Return a decision as a headline and a table of its reasons."""
+    lines = [f"**{decision.headline}**", "", "| The gate looked at | found | rule | outcome |", "|---|---|---|---|"]
+    lines += [f"| {r.name} | {r.found} | {r.whole_rule} | {r.outcome} |".replace("\n", " ") for r in decision.shown]
+    return "\n".join(lines)

@@ -1,0 +1,270 @@
+"""A batch's rows from its first moment to its last: begun, filled shard by shard, complete stage by stage."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from gainloop.store.duck import Store, now
+from gainloop.store.files import disk_errors
+from gainloop.store.replies import Span
+from gainloop.store.snapshots import draw_anchors
+from schemas.errors import BadInput, StoreError
+from schemas.recipe import Recipe
+from schemas.rows import Anchor
+
+WRITER_SECONDS = 10.0
+"""How long a batch is waited for that another process writes: one that was stopped needs a moment to end."""
+
+TRAIN = "train "
+"""What a training is called among a batch's stages, before its id: a batch may be trained on more than once."""
+
+
+YARDSTICK = "yardstick "
+"""What scoring a batch's anchors under a start is called, before the start's id."""
+
+
+SCORE = "score "
+"""What a plan of scores is called among a batch's stages, before its id."""
+
+
+JUDGE = "judge "
+"""What a judging is called among a batch's stages, before its id."""
+
+
+def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
+    """Write down what a batch is made by, and return its id."""
+    row = {
+        "batch_id": recipe.batch_id,
+        "snapshot_id": recipe.snapshot_id,
+        "recipe": recipe.model_dump_json(),
+        "logprob_semantics": logprob_semantics,
+        "created_at": now(),
+    }
+    store.insert(batches=[row])
+    return recipe.batch_id
+
+
+def plan_batch(store: Store, recipe: Recipe) -> int:
+    """Write down which anchors a batch is made from and in which order; return how many."""
+    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors)
+    rows = drawn.select(pl.lit(recipe.batch_id).alias("batch_id"), "position", "anchor_id")
+    store.insert(batch_anchors=rows)
+    return drawn.height
+
+
+def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
+    """Return the anchors of a span of a batch that have no outcome yet, in the batch's order.
+
+    An outcome is written once: made again after a crash, a passing drop could stand beside a record.
+    """
+    rows = store.query(
+        "select text, title, uri, licence, revision, anchor_id from batch_anchors join anchors using (anchor_id) "
+        "where batch_id = $1 and position >= $2 and position < $3 and anchor_id not in (select anchor_id from records "
+        "where batch_id = $1 union all select anchor_id from drops where batch_id = $1) order by position",
+        *(batch_id, span.begin, span.end),
+    )
+    return [Anchor(*row) for row in rows.iter_rows()]
+
+
+def count_settled(store: Store, batch_id: str) -> tuple[int, int]:
+    """Return how many anchors a batch is made from, and how many of them have an outcome."""
+    counted = store.query(
+        "select count(*) as planned, count(*) filter (anchor_id in (select anchor_id from records where batch_id = $1 "
+        "union all select anchor_id from drops where batch_id = $1)) as settled from batch_anchors where batch_id = $1",
+        batch_id,
+    )
+    planned, settled = counted.row(0)
+    return int(planned), int(settled)
+
+
+def complete_stage(store: Store, batch_id: str, stage: str, summary: dict[str, Any]) -> None:
+    """Mark a stage of a batch as complete: the last write of the stage."""
+    row = {"batch_id": batch_id, "stage": stage, "summary": summary, "completed_at": now()}
+    store.insert(completions=[row])
+
+
+def stage_summary(store: Store, batch_id: str, stage: str) -> dict[str, Any] | None:
+    """Return what a complete stage wrote down, or None if it is not complete."""
+    found = store.query("select summary from completions where batch_id = ? and stage = ?", batch_id, stage)
+    if found.is_empty():
+        return None
+    summary: dict[str, Any] = json.loads(found.item())
+    return summary
+
+
+def training_stage(training_id: str) -> str:
+    """Return the name of the stage that one training of a batch is."""
+    return f"{TRAIN}{training_id}"
+
+
+def latest_scores(store: Store, batch_id: str) -> dict[str, Any] | None:
+    """Return what the plan of scores that was completed last wrote down; None before the first."""
+    return _latest(store, batch_id, SCORE)
+
+
+def latest_judging(store: Store, batch_id: str) -> dict[str, Any] | None:
+    """Return what the judge that finished last wrote down, of its judgings the one of most records; None before any."""
+    last = _latest(store, batch_id, JUDGE)
+    if last is None:
+        return None
+    found = store.query(
+        "select summary from completions where batch_id = ? and starts_with(stage, ?) order by completed_at, stage",
+        batch_id,
+        JUDGE,
+    )
+    own: list[dict[str, Any]] = [json.loads(one) for one in found["summary"]]
+    own = [one for one in own if (one["model"], one["revision"]) == (last["model"], last["revision"])]
+    return max(own, key=lambda one: (one["records"], one["anchors"]))
+
+
+def latest_yardstick(store: Store, batch_id: str) -> dict[str, str]:
+    """Return the start that scored the batch's anchors last, before anything was trained, and where; {} before any."""
+    return _latest(store, batch_id, YARDSTICK) or {}
+
+
+def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[str, dict[str, Any]]:
+    """Return the summaries of ``generate`` and ``validate``, of ``score`` and ``judge`` if done, of ``train`` if given.
+
+    Raises:
+        BadInput: One of them is not complete.
+    """
+    stages = {"generate": "generate", "validate": "validate"} | (
+        {"train": training_stage(training_id)} if training_id else {}
+    )
+    found = {name: stage_summary(store, batch_id, stage) for name, stage in stages.items()}
+    missing = [name for name, summary in found.items() if summary is None]
+    if missing:
+        raise BadInput(
+            f"reporting on batch {batch_id}: {' and '.join(missing)} is not complete; a report needs "
+            f"{', '.join(found)}. Run the flow {missing[0]} on this batch first."
+        )
+    whole = {name: summary for name, summary in found.items() if summary is not None}
+    optional = {"score": latest_scores(store, batch_id), "judge": latest_judging(store, batch_id)}
+    return whole | {name: summary for name, summary in optional.items() if summary}
+
+
+def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:
+    """Return the anchors that a batch has a record or a drop of: anchor_id, title, text, num_bytes."""
+    return store.query(
+        "select anchor_id, title, text, num_bytes from anchors where anchor_id in "
+        "(select anchor_id from records where batch_id = $1 union select anchor_id from drops where batch_id = $1) "
+        "order by anchor_id",
+        batch_id,
+    )
+
+
+def replies_folder(folder: str, batch_id: str) -> str:
+    """Return where a batch's replies lie below a profile's folder."""
+    return f"{folder}/batches/{batch_id}/replies"
+
+
+def _latest(store: Store, batch_id: str, stages: str) -> dict[str, Any] | None:
+    found = store.query(
+        "select summary from completions where batch_id = ? and starts_with(stage, ?) "
+        "order by completed_at desc limit 1",
+        *(batch_id, stages),
+    )
+    return None if found.is_empty() else dict(json.loads(found.item()))
+
+
+@contextmanager
+def only_writer(folder: str, batch_id: str) -> Iterator[None]:
+    """Hold a batch for the block, so that no other process writes it; the system frees it if this one dies.
+
+    Object storage has no locks: there, two runs of one recipe ask for the same replies twice and keep them once.
+
+    Raises:
+        StoreError: Another process writes the batch.
+    """
+    if "://" in folder:
+        yield
+        return
+    path = Path(folder, "batches", batch_id, ".lock")
+    with disk_errors(f"holding batch {batch_id}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=WRITER_SECONDS)
+        except Timeout:
+            raise StoreError(
+                f"writing batch {batch_id}: another process has been writing it for {WRITER_SECONDS:g} s; one at a "
+                "time may. Wait until it is done, or stop it, then run the same again: what landed is kept."
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def resolve_batch(store: Store, batch_id: str = "latest") -> str:
+    """Return the id of a batch that is there; ``latest`` is the one begun most recently.
+
+    Raises:
+        BadInput: No such batch, or none at all.
+    """
+    known = store.query("select batch_id from batches order by created_at desc, batch_id")["batch_id"].to_list()
+    if batch_id == "latest" and known:
+        return str(known[0])
+    if batch_id not in known:
+        listed = ", ".join(known[:5]) + (f" and {len(known) - 5} older" if known[5:] else "") or "none"
+        raise BadInput(
+            f"finding batch {batch_id!r}: it is not in the store {store.path}; known are {listed}. "
+            "Set batch_id to one of them or to latest, or run the flow generate first."
+        )
+    return batch_id
+
+
+def read_recipe(store: Store, batch_id: str) -> Recipe:
+    """Return what a batch that is there was made by."""
+    (recipe,) = store.query("select recipe from batches where batch_id = ?", batch_id)["recipe"]
+    return Recipe.model_validate_json(recipe)
+
+
+def would_be_records(store: Store, batch_id: str) -> pl.DataFrame:
+    """Return the requests that a record or a drop came of, column request_id; others only led to further requests."""
+    return store.query(
+        "select unnest(request_ids) as request_id from records where batch_id = $1 "
+        "union select request_id from drops where batch_id = $1 and request_id != '' order by request_id",
+        batch_id,
+    )
+
+
+def read_records(store: Store, batch_id: str) -> pl.DataFrame:
+    """Return every record of a batch, kept or not, in the order of record_id."""
+    return store.query(
+        "select record_id, anchor_id, facet, text, request_ids, num_bytes from records where batch_id = ? "
+        "order by record_id",
+        batch_id,
+    )
+
+
+def kept_records(store: Store, batch_id: str) -> pl.DataFrame:
+    """Return the records that may be trained on, in the order of record_id.
+
+    Returns:
+        Columns record_id, anchor_id, facet, text, request_ids, num_bytes.
+
+    Raises:
+        BadInput: The batch has not been validated, or its suite failed.
+    """
+    if not store.query("select 1 from completions where batch_id = ? and stage = 'validate'", batch_id).height:
+        raise BadInput(
+            f"reading the kept records of batch {batch_id}: it has no completed validation; only records that "
+            f"Great Expectations has judged are used. Run the flow validate with batch_id {batch_id}."
+        )
+    refused = store.query("select distinct record_id from quarantine where batch_id = ?", batch_id)
+    return read_records(store, batch_id).join(refused, on="record_id", how="anti", maintain_order="left")
+
+
+def count_quarantine(store: Store, batch_id: str) -> dict[str, int]:
+    """Return how many records each reason refused; a record with two reasons counts under both."""
+    counts = store.query(
+        "select reason, count(*) as num_records from quarantine where batch_id = ? group by reason order by reason",
+        batch_id,
+    )
+    return dict(counts.rows())

@@ -1,0 +1,109 @@
+"""Checkpoints: folders of weights, each named by what made it."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from filelock import FileLock
+
+from gainloop.store.duck import Store, now
+from gainloop.store.files import disk_errors, whole_folder
+from schemas.errors import BadInput
+from schemas.identity import content_hash
+
+Metrics = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """What makes a checkpoint: the model it continues, the batches it read, and the plan.
+
+    ``role`` is start, synthesizer, synthetic or baseline.
+    """
+
+    role: str
+    parent: str
+    plan: dict[str, Any]
+    batch_ids: list[str] = field(default_factory=list)
+
+    @property
+    def checkpoint_id(self) -> str:
+        return content_hash("checkpoint", self.role, self.parent, self.batch_ids, self.plan)
+
+
+def make_once(store: Store, folder: str, lineage: Lineage, make: Callable[[str], Metrics]) -> str:
+    """Return the checkpoint's id; make it first if it is not there. Of several runs that want it one makes it.
+
+    Args:
+        folder: The profile's folder; weights need a local one.
+        make: Writes the model into the folder it is given, resuming from what it finds there, and
+            returns metrics. They are written beside the weights too, so that a crash between the
+            two writes does not lose them.
+
+    Raises:
+        BadInput: The folder is not local.
+    """
+    if "://" in folder:
+        raise BadInput(
+            f"training in {folder}: it is not a local folder; checkpoints need one. Set folder in the profile to one."
+        )
+    checkpoint_id = lineage.checkpoint_id
+    path = f"{folder}/checkpoints/{checkpoint_id}"
+    if find_weights(store, checkpoint_id) and os.path.isdir(path):
+        return checkpoint_id
+    with disk_errors(f"making {path}"):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with FileLock(f"{path}.lock"):
+            if not os.path.isdir(path):
+                _make(path, lineage, make)
+    with open(f"{path}/lineage.json") as file:
+        made = json.load(file)
+    store.insert(checkpoints=[made | {"checkpoint_id": checkpoint_id, "url": path, "created_at": now()}])
+    return checkpoint_id
+
+
+def _make(path: str, lineage: Lineage, make: Callable[[str], Metrics]) -> None:
+    with whole_folder(path) as partial:
+        row = {"parent": lineage.parent, "role": lineage.role, "batch_ids": lineage.batch_ids, "plan": lineage.plan}
+        metrics = make(partial)
+        with open(f"{partial}/lineage.json", "w") as file:
+            json.dump(row | {"metrics": metrics}, file, indent=2)
+
+
+def checkpoint_folder(store: Store, checkpoint_id: str) -> str:
+    """Return where a checkpoint's weights lie.
+
+    Raises:
+        BadInput: The store has no such checkpoint.
+    """
+    url = find_weights(store, checkpoint_id)
+    if url is None:
+        known = store.query("select checkpoint_id from checkpoints order by created_at desc limit 5")["checkpoint_id"]
+        raise BadInput(
+            f"looking up checkpoint {checkpoint_id!r}: not found in the store; the latest are "
+            f"{', '.join(known) or 'none'}. Use one of them, a folder or a hub id."
+        )
+    return url
+
+
+def find_weights(store: Store, checkpoint_id: str) -> str | None:
+    """Return where a checkpoint's weights lie; None if it is none of this store's."""
+    found = store.query("select url from checkpoints where checkpoint_id = ?", checkpoint_id)
+    return None if found.is_empty() else str(found.item())
+
+
+def checkpoint_plan(store: Store, checkpoint_id: str) -> dict[str, Any]:
+    """Return the plan that a checkpoint was made by."""
+    plan: dict[str, Any] = json.loads(
+        store.query("select plan from checkpoints where checkpoint_id = ?", checkpoint_id).item()
+    )
+    return plan
+
+
+def checkpoint_metrics(store: Store, checkpoint_id: str) -> Metrics:
+    """Return what was measured while a checkpoint was made."""
+    found = store.query("select metrics from checkpoints where checkpoint_id = ?", checkpoint_id)
+    metrics: Metrics = json.loads(found.item())
+    return metrics

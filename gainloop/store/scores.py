@@ -1,0 +1,96 @@
+"""Scores of outputs under prompts, as Parquet parts: each whole, and none scored twice after a crash."""
+
+from collections.abc import Iterable
+from dataclasses import astuple
+
+import polars as pl
+
+from gainloop.store.files import exists, list_files, read_frame, write_frame
+from schemas.errors import StoreError
+from schemas.identity import content_hash
+from schemas.judging import Verdict
+
+CONTRAST_SCHEMA = {
+    "request_id": pl.String,
+    "kind": pl.String,
+    "prompt_id": pl.String,
+    "low": pl.Float64,
+    "high": pl.Float64,
+}
+"""One row per output and prompt: log q(output | prompt) in nats, between two ends; NaN where the two do not fit."""
+
+Row = tuple[str, str, str, float, float]
+
+
+def contrasts_folder(folder: str, batch_id: str, plan_id: str) -> str:
+    """Return where a batch's scores by one plan lie below a profile's folder."""
+    return f"{folder}/batches/{batch_id}/contrasts/{plan_id}"
+
+
+def write_contrasts(folder: str, outputs: list[list[Row]]) -> None:
+    """Write the scores of some outputs as one part."""
+    rows = [row for output in outputs for row in output]
+    url = f"{folder}/part-{content_hash([row[:3] for row in rows])}.parquet"
+    write_frame(url, pl.DataFrame(rows, schema=CONTRAST_SCHEMA, orient="row"))
+
+
+def read_contrasts(folder: str) -> pl.DataFrame:
+    """Return the scores that landed, once each, in the order of request, kind and prompt."""
+    parts = [read_frame(url) for url in list_files(folder, ".parquet")]
+    rows = pl.concat([pl.DataFrame(schema=CONTRAST_SCHEMA), *parts])
+    keys = ["request_id", "kind", "prompt_id"]
+    return rows.unique(keys, keep="first", maintain_order=True).sort(keys)
+
+
+VERDICT_SCHEMA = dict.fromkeys(("text_id", "anchor_id", "question", "verdict", "reason", "request_id"), pl.String)
+"""One row per text and question; see ``Verdict``."""
+
+
+def judgements_folder(folder: str, batch_id: str) -> str:
+    """Return where verdicts on a batch lie below a profile's folder.
+
+    The replies of all judges lie below it together: a larger sample asks only about what a smaller one left out.
+    """
+    return f"{folder}/batches/{batch_id}/judgements"
+
+
+def write_verdicts(url: str, verdicts: Iterable[Verdict]) -> pl.DataFrame:
+    """Write verdicts as one file, in the order of question and text, and return them as it has them."""
+    frame = as_frame(verdicts)
+    write_frame(url, frame)
+    return frame
+
+
+def as_frame(verdicts: Iterable[Verdict]) -> pl.DataFrame:
+    """Return verdicts as a frame, in the order of question and text."""
+    rows = [astuple(verdict) for verdict in verdicts]
+    return pl.DataFrame(rows, schema=VERDICT_SCHEMA, orient="row").sort("question", "text_id")
+
+
+def read_verdicts(url: str) -> pl.DataFrame:
+    """Return the verdicts of a judging.
+
+    Raises:
+        StoreError: The file is gone.
+    """
+    if not exists(url):
+        raise StoreError(
+            f"reading verdicts: there is no file {url}; what a completed judging found must be there. "
+            "Put it back, or run the flow judge with another sample."
+        )
+    return read_frame(url)
+
+
+def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
+    """Return the scores that a training of a batch recorded, by the keys of ``urls``.
+
+    Raises:
+        StoreError: A file of them is gone.
+    """
+    gone = [url for url in urls.values() if not exists(url)]
+    if gone:
+        raise StoreError(
+            f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that was "
+            "recorded must be there. Put them back, or run the flow train with another seed and report on that."
+        )
+    return {key: read_frame(url) for key, url in urls.items()}

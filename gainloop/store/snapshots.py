@@ -1,0 +1,242 @@
+"""Snapshots and their anchors in the store."""
+
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from gainloop.store.duck import Store, now
+from schemas.errors import BadInput
+from schemas.identity import content_hash
+from schemas.rows import Anchor, heldout_draw
+
+LATEST = "latest"
+
+_PART_ANCHORS = """
+    with current as (select unnest(?::varchar[]) as part, unnest(?::varchar[]) as fingerprint),
+    found as (select distinct anchor_id from part_anchors join current using (part, fingerprint) where source_id = ?)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """The distinct anchors of some parts of a source, counted.
+
+    ``drops`` counts by reason: documents that were too short, and pieces whose text is another
+    anchor's, within a part or between parts.
+    """
+
+    num_documents: int
+    num_anchors: int
+    num_heldout: int
+    num_bytes: int
+    drops: dict[str, int]
+    snapshot_id: str
+
+
+def read_snapshot(store: Store, snapshot_id: str = LATEST) -> dict[str, Any]:
+    """Return a snapshot's row; ``latest`` is the one that the last refresh returned.
+
+    Raises:
+        BadInput: There is no such snapshot.
+    """
+    snapshots = store.query(
+        "select snapshots.* from snapshots join refreshes using (snapshot_id) "
+        "where snapshot_id = ? or ? = ? order by refreshed_at desc limit 1",
+        *(snapshot_id, snapshot_id, LATEST),
+    )
+    if snapshots.is_empty():
+        known = store.query("select snapshot_id from snapshots order by created_at desc limit 5")["snapshot_id"]
+        listed = ", ".join(known) or "none"
+        raise BadInput(
+            f"snapshot {snapshot_id!r} not found in the store {store.path}: the newest there are {listed}. "
+            "Run the flow refresh, or set snapshot_id to one of them."
+        )
+    return snapshots.row(0, named=True)
+
+
+def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None = None) -> pl.DataFrame:
+    """Return a snapshot's anchors in the order of their ids.
+
+    Args:
+        heldout: Only the held-out ones, or only the others; all by default.
+
+    Returns:
+        Columns anchor_id, text, title, uri, licence, revision, num_bytes, heldout.
+
+    Raises:
+        BadInput: There is no such snapshot.
+    """
+    snapshot = read_snapshot(store, snapshot_id)
+    return store.query(
+        "select * exclude (heldout_draw), heldout_draw < ? as heldout from anchors where anchor_id in ("
+        "select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
+        "where snapshot_id = ?) and heldout = coalesce(?, heldout) order by anchor_id",
+        *(snapshot["heldout_fraction"], snapshot["snapshot_id"], heldout),
+    )
+
+
+def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | None) -> pl.DataFrame:
+    """Return the training anchors that a seed chooses, in an order that the seed alone decides.
+
+    A larger ``max_anchors`` only adds anchors at the end.
+
+    Returns:
+        Columns position, from 0, anchor_id and num_bytes.
+
+    Raises:
+        BadInput: There is no such snapshot.
+    """
+    snapshot = read_snapshot(store, snapshot_id)
+    return store.query(
+        # The hash is content_hash(seed, anchor_id) of schemas/identity.py before it is cut short.
+        "select row_number() over (order by sha256('[' || ? || ',\"' || anchor_id || '\"]')) - 1 as position, "
+        "anchor_id, num_bytes from anchors where anchor_id in ("
+        "select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
+        "where snapshot_id = ?) and heldout_draw >= ? order by position limit ?",
+        *(str(seed), snapshot["snapshot_id"], snapshot["heldout_fraction"], max_anchors),
+    )
+
+
+def read_texts(store: Store, anchor_ids: list[str]) -> list[Anchor]:
+    """Return some anchors, in the order given."""
+    rows = store.query(
+        "select text, title, uri, licence, revision from anchors where anchor_id in (select unnest(?::varchar[]))",
+        anchor_ids,
+    )
+    found = {anchor.anchor_id: anchor for anchor in (Anchor(**row) for row in rows.iter_rows(named=True))}
+    return [found[anchor_id] for anchor_id in anchor_ids]
+
+
+def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fraction: float) -> Corpus:
+    """Count the distinct anchors of some parts, and name the snapshot that they are.
+
+    Args:
+        parts: Fingerprints under the names of parts that were read.
+    """
+    current = (list(parts), list(parts.values()), source_id)
+    (read,) = store.query(
+        f"{_PART_ANCHORS} select coalesce(sum(num_documents), 0)::bigint as documents, "
+        "coalesce(sum(num_anchors), 0)::bigint as anchors, "
+        "coalesce(sum((drops ->> 'too_short')::bigint), 0)::bigint as too_short "
+        "from parts join current using (part, fingerprint) where source_id = ?",
+        *(*current, source_id),
+    ).iter_rows(named=True)
+    (kept,) = store.query(
+        f"{_PART_ANCHORS} select count(*) as anchors, count(*) filter (heldout_draw < ?) as heldout, "
+        "coalesce(sum(num_bytes), 0)::bigint as bytes, sha256(string_agg(anchor_id, ' ' order by anchor_id)) as digest "
+        "from found join anchors using (anchor_id)",
+        *(*current, heldout_fraction),
+    ).iter_rows(named=True)
+    return Corpus(
+        num_documents=read["documents"],
+        num_anchors=kept["anchors"],
+        num_heldout=kept["heldout"],
+        num_bytes=kept["bytes"],
+        drops={"too_short": read["too_short"], "duplicate": read["anchors"] - kept["anchors"]},
+        snapshot_id=content_hash("snapshot", kept["digest"], heldout_fraction),
+    )
+
+
+def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str]) -> bool:
+    """Make a snapshot the latest, and keep it if it is new.
+
+    Args:
+        snapshot: A row of the table snapshots, without ``created_at``.
+        parts: Fingerprints under the names of its parts.
+
+    Returns:
+        Whether another one was the latest; if not, nothing is written.
+    """
+    names = {"snapshot_id": snapshot["snapshot_id"], "source_id": snapshot["source_id"]}
+    latest = store.query("select snapshot_id from refreshes order by refreshed_at desc limit 1")
+    if latest.rows() == [(snapshot["snapshot_id"],)]:
+        return False
+    is_known = store.query("select 1 from snapshots where snapshot_id = ?", snapshot["snapshot_id"]).height > 0
+    new_parts = [] if is_known else [names | {"part": part, "fingerprint": mark} for part, mark in parts.items()]
+    store.insert(
+        snapshots=[snapshot | {"created_at": now()}],
+        snapshot_parts=new_parts,
+        refreshes=[names | {"refreshed_at": now()}],
+    )
+    return True
+
+
+_SECONDS_PER_WRITE = 1.0
+_CHARS_PER_WRITE = 16_000_000
+
+
+def read_versions(store: Store, source_id: str) -> set[tuple[str, str]]:
+    """Return the parts of a source that were read whole, with their fingerprints."""
+    return set(store.query("select part, fingerprint from parts where source_id = ?", source_id).iter_rows())
+
+
+@dataclass(slots=True)
+class PartWriter:
+    """Inserts anchors about once a second, many small parts or a piece of a large one at a time.
+
+    So memory does not grow with the corpus, and a crash loses a second's work. A part counts as
+    read only once it is finished; anchors of a part that was not are facts all the same.
+
+    Attributes:
+        num_new_anchors: Those that were not in the store before.
+    """
+
+    store: Store
+    source_id: str
+    num_new_anchors: int = 0
+    _rows: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    _num_chars: int = 0
+    _written_at: float = field(default_factory=time.monotonic)
+
+    def add_anchor(self, part: str, anchor: Anchor) -> None:
+        """Take one anchor of a part; its revision is the part's fingerprint."""
+        anchor_id = anchor.anchor_id
+        self._rows["anchors"].append(
+            {
+                "anchor_id": anchor_id,
+                "text": anchor.text,
+                "title": anchor.title,
+                "uri": anchor.uri,
+                "licence": anchor.licence,
+                "revision": anchor.revision,
+                "num_bytes": len(anchor.text.encode()),
+                "heldout_draw": heldout_draw(anchor_id),
+            }
+        )
+        self._rows["part_anchors"].append(self._names(part, anchor.revision) | {"anchor_id": anchor_id})
+        self._num_chars += len(anchor.text)
+
+    def finish_part(self, part: str, fingerprint: str, counts: Mapping[str, int]) -> None:
+        """Mark a part as read whole, in the same transaction as the last of its anchors or a later one.
+
+        Args:
+            counts: Of documents, anchors and too_short.
+        """
+        about = {
+            "num_documents": counts["documents"],
+            "num_anchors": counts["anchors"],
+            "drops": {"too_short": counts["too_short"]},
+            "read_at": now(),
+        }
+        self._rows["parts"].append(self._names(part, fingerprint) | about)
+
+    def write_if_due(self) -> bool:
+        """Insert what there is if a second has passed, or 16 million characters wait."""
+        is_due = self._num_chars > _CHARS_PER_WRITE or time.monotonic() - self._written_at > _SECONDS_PER_WRITE
+        if is_due:
+            self.write()
+        return is_due
+
+    def write(self) -> None:
+        """Insert what there is in one transaction."""
+        if self._rows:
+            self.num_new_anchors += self.store.insert(**self._rows).get("anchors", 0)
+        self._rows.clear()
+        self._num_chars, self._written_at = 0, time.monotonic()
+
+    def _names(self, part: str, fingerprint: str) -> dict[str, str]:
+        return {"source_id": self.source_id, "part": part, "fingerprint": fingerprint}

@@ -1,0 +1,160 @@
+"""Whether any of it predicts anything: figures known before a training beside what the training then gained."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from schemas.choice import by_kind, choice
+from schemas.figure import Figure, Part
+from schemas.recipe import Parameters
+
+VERIFICATION_FORMAT = 1
+"""Raised when the fields or the arithmetic change, so that a verification is run anew."""
+
+Direction = Literal["rises", "falls"]
+
+
+class InventedWorld(Parameters):
+    """Small trainings in an invented world, where every likelihood and every fact is known."""
+
+    kind: Literal["world"] = "world"
+    batches: Annotated[int, Field(ge=2, description="24 take 10 minutes on two cores; five are controls")] = 24
+    seeds: Annotated[int, Field(ge=1, le=100, description="full trainings of each batch")] = 3
+    updates: Annotated[int, Field(ge=4, description="steps of a full training; a probe run has a quarter")] = 200
+    base_updates: Annotated[int, Field(ge=1, description="optimiser steps of the base model")] = 1500
+    anchors: Annotated[int, Field(ge=4, le=64, description="documents; 50 for the distance from them")] = 56
+    batch_tokens: Annotated[int, Field(ge=100, description="words of each batch")] = 6000
+    seed: Annotated[int, Field(description="another seed, another world")] = 0
+
+
+class OwnBatches(Parameters):
+    """The store's own batches: all trainings that have a report."""
+
+    kind: Literal["batches"] = "batches"
+    probes: Annotated[
+        str | None, Field(description="a .jsonl file of prompt and answer, asked of every model; none: held-out text")
+    ] = None
+
+
+_Subjects = InventedWorld | OwnBatches
+
+AnySubject = Annotated[
+    _Subjects, Field(discriminator="kind"), choice("subject", by_kind(_Subjects), "schemas/studies.py")
+]
+
+
+class Predictor(Part):
+    """A figure that may foretell the verdict.
+
+    ``expected``: what the verdict does where the figure is higher. ``is_early``: it is known before a full training.
+    """
+
+    key: str
+    name: str
+    meaning: str
+    expected: Direction
+    is_early: bool = True
+
+
+class Judged(Part):
+    """One batch: what was known before, and the verdict. A predictor that could not be measured has a null value."""
+
+    name: str
+    method: str
+    predictors: dict[str, Figure]
+    verdict: Figure
+    by_seed: list[float]
+
+
+class Worth(Part):
+    """What one predictor is worth.
+
+    ``correlation`` is Spearman's with the verdict, ``chance`` the share of shuffles that give as strong a one,
+    ``within`` the same among batches of one method, and ``regret`` what is lost by taking the batch that it likes best.
+    """
+
+    predictor: str
+    correlation: Figure
+    chance: Figure
+    within: Figure
+    regret: Figure
+    finding: Literal["predicts", "predicts the opposite", "not shown", "not measured"]
+
+
+class Verification(Part):
+    """``reliability`` is how far the verdict agrees with itself between seeds; no predictor can be expected to agree
+    more. ``random_regret`` is what is lost by taking any batch; the oracle loses nothing."""
+
+    format: int
+    verification: str
+    headline: str
+    subject: dict[str, Any]
+    verdict: str
+    primary: str
+    predictors: list[Predictor]
+    batches: list[Judged]
+    reliability: Figure
+    random_regret: Figure
+    worth: list[Worth]
+
+
+class Trained(Part):
+    """One finished training in the invented world. Lists are by fact or text, in nats.
+
+    ``gate``, ``verdict`` and ``reworded`` are log-probabilities of right values, ``heldout`` losses of documents;
+    ``gate_right`` and ``verdict_right`` say whether the right value is the likeliest of those that the relation has.
+    ``figures`` are of the batch and the trainee; only probe runs have them.
+    """
+
+    batch: str
+    seed: int
+    updates: int
+    gate: list[float]
+    verdict: list[float]
+    gate_right: list[bool]
+    verdict_right: list[bool]
+    reworded: list[float]
+    heldout: list[float]
+    heldout_bytes: list[int]
+    figures: dict[str, Figure]
+
+
+SIMULATION_FORMAT = 1
+"""Raised when the fields or the arithmetic change, so that a simulation is run anew."""
+
+Letter = Literal["k", "j", "l"]
+Kind = Literal["published", "reverse", "forward"]
+TrendDirection = Literal["rises", "falls", "shows no trend"]
+
+
+class Point(Part):
+    """The KL Gap of one cell: ``count`` components of one letter, two of each other."""
+
+    letter: Letter
+    count: int
+    kind: Kind
+    gap: Figure
+
+
+class Trend(Part):
+    """Whether the gap rises or falls with a letter, as a rank correlation over all settings of its cells."""
+
+    letter: Letter
+    kind: Kind
+    correlation: Figure
+    direction: TrendDirection
+    published_direction: TrendDirection
+
+
+class Simulation(Part):
+    """``itself`` is what each kind of divergence says of a mixture and itself: it must be 0."""
+
+    format: int
+    simulation: str
+    headline: str
+    seed: int
+    settings: int
+    repeats: int
+    points: list[Point]
+    trends: list[Trend]
+    itself: dict[Kind, Figure]

@@ -1,1 +1,0 @@
-"""How tables are judged: the columns that are looked at, and Great Expectations, which judges them."""

@@ -1,1 +1,0 @@
-"""A report as a page to read: one HTML file that asks nothing of the network."""

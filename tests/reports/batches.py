@@ -1,0 +1,93 @@
+"""Batches of a store as an overview has them, made from one report whose figures are moved."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from gainloop.reports.evidence import Begun
+from schemas.figure import Figure
+from schemas.report import Report
+
+FIRST_DAY = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
+STAGES = ("generate", "score 0123456789abcdef", "train 0badcafe12345678", "validate")
+
+
+def moved(figure: Figure, value: float, half: float) -> Figure:
+    """Return a figure with another value and interval."""
+    return figure.model_copy(update={"value": value, "low": value - half, "high": value + half, "status": "ok"})
+
+
+def unmeasured(figure: Figure, why: str) -> Figure:
+    return figure.model_copy(update={"value": None, "low": None, "high": None, "n": 0, "status": why})
+
+
+def make_batch(
+    report: Report,
+    number: int,
+    gain: float | None = 0.01,
+    delta_i: float | None = 2.0,
+    dependence: float = 0.9,
+    half: float = 0.004,
+    **recipe: Any,
+) -> Begun:
+    """Return the batch of a day, trained on if it has a gain."""
+    advantage, bits = report.gain.advantage, report.delta_i.bits_per_byte
+    untrained, unasked = (f"not measured: {why}" for why in ("no training yet", "no log-probabilities were asked for"))
+    gains = {
+        "advantage": unmeasured(advantage, untrained) if gain is None else moved(advantage, gain, half),
+        "synthetic": unmeasured(advantage, untrained)
+        if gain is None
+        else moved(advantage, gain + 0.02 + 0.004 * (number % 3), half),
+    }
+    rate = {"bits_per_byte": unmeasured(bits, unasked) if delta_i is None else moved(bits, delta_i, 0.08)}
+    changes = {
+        "gain": report.gain.model_copy(update=gains),
+        "delta_i": report.delta_i.model_copy(update=rate),
+        "faithfulness": report.faithfulness.model_copy(
+            update={"novelty": moved(report.faithfulness.novelty, 0.5 + 0.07 * (5 * number % 7), 0.02)}
+        ),
+        "mi": report.mi.model_copy(update={"ratio_to_log_p": moved(report.mi.ratio_to_log_p, dependence, 0.05)}),
+    }
+    return Begun(
+        batch_id=f"{number:016x}",
+        recipe=report.recipe | recipe,
+        begun=FIRST_DAY + timedelta(days=number),
+        stages=STAGES,
+        report=report.model_copy(update=changes),
+        requests=report.counts.requests,
+        records=report.counts.records,
+        drops=report.counts.drops_by_reason | {"cut_off": 5 + number},
+        quarantine=report.counts.quarantined_by_reason,
+    )
+
+
+def make_store(report: Report) -> list[Begun]:
+    """Return batches of four recipes: one was never trained on, one is outdated, one is under way."""
+    two, one = (
+        {"method": {"kind": "rephrase", "styles": list(styles)}} for styles in (("story", "summary"), ("story",))
+    )
+    sbp = {"method": {"kind": "sbp", "draws": 2}}
+    batches = [
+        make_batch(report, 1, 0.011, 2.1, 0.93, **two),
+        make_batch(report, 2, -0.006, 2.3, 0.86, **one),
+        make_batch(report, 3, 0.014, 1.9, 0.9, **two),
+        make_batch(report, 4, -0.004, 0.4, 0.6, **one),
+        make_batch(report, 5, -0.012, 3.1, 0.2, **sbp),
+        make_batch(report, 6, 0.004, 2.4, 0.31, **sbp),
+        make_batch(report, 7, None, 2.2, 0.8, **two | {"sampling": report.recipe["sampling"] | {"temperature": 0.7}}),
+    ]
+    outdated = replace(make_batch(report, 8, **sbp), report=None, is_outdated=True)
+    under_way = replace(make_batch(report, 9, **one), report=None, stages=())
+    return [*batches, outdated, under_way]
+
+
+def without_scores(batches: Sequence[Begun]) -> list[Begun]:
+    """Return the same batches before outputs were scored under other prompts."""
+    found = []
+    for batch in batches:
+        assert batch.report
+        why = "not measured: no output was scored"
+        mi = batch.report.mi.model_copy(update={"ratio_to_log_p": unmeasured(batch.report.mi.ratio_to_log_p, why)})
+        found.append(replace(batch, report=batch.report.model_copy(update={"mi": mi})))
+    return found

@@ -1,0 +1,153 @@
+"""What is said over all batches, from reports whose figures are moved."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from gainloop.reports.batch import measure_batch
+from gainloop.reports.overview import mean_figure, measure_overview, name_recipes
+from schemas.profile import Gate
+from schemas.report import Report
+from tests.evidence import make_evidence
+from tests.reports.batches import make_batch, make_store, moved, without_scores
+
+SBP, STORY = {"method": {"kind": "sbp", "draws": 2}}, {"method": {"kind": "rephrase", "styles": ["story"]}}
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return measure_batch(make_evidence(num_anchors=40))
+
+
+def test_batches_come_in_order_of_time_however_the_store_gives_them(report: Report) -> None:
+    batches = make_store(report)
+    overview = measure_overview(batches, Gate())
+    assert [one.number for one in overview.standings] == list(range(1, 8))
+    assert [one.begun for one in overview.standings] == sorted(one.begun for one in overview.standings)
+    assert measure_overview(batches[::-1], Gate()) == overview
+
+
+def test_the_gain_per_thousand_tokens_is_the_gain_by_the_tokens_of_kept_records(report: Report) -> None:
+    (one,) = measure_overview([make_batch(report, 1, gain=0.01, half=0.004)], Gate()).standings
+    assert one.accepted_tokens == report.cost.accepted_tokens
+    assert one.accepted_tokens
+    thousands = one.accepted_tokens / 1000
+    found = [one.per_thousand.value, one.per_thousand.low, one.per_thousand.high]
+    assert found == pytest.approx([1000 * bits / thousands for bits in (0.01, 0.006, 0.014)])
+
+
+def test_recipes_are_told_apart_by_what_differs_and_not_by_how_many() -> None:
+    sampling = {"temperature": 1.0, "top_p": 1.0}
+    base = {"method": {"kind": "rephrase", "styles": ["story"]}, "sampling": sampling, "model": "m", "seed": 0}
+    larger = base | {"seed": 5, "snapshot_id": "other", "max_anchors": 9}
+    cold = base | {"sampling": sampling | {"temperature": 0.7}}
+    assert name_recipes([base, larger]) == ["rephrase", "rephrase"]
+    assert name_recipes([base, cold]) == ["rephrase, temperature 1.0", "rephrase, temperature 0.7"]
+
+
+def test_the_recipe_that_gained_most_comes_first_and_those_never_trained_on_last(report: Report) -> None:
+    ranking = measure_overview(make_store(report), Gate()).ranking
+    values = [one.per_thousand.value for one in ranking]
+    assert values[-1] is None
+    assert ranking[-1].trained == 0
+    assert values[:-1] == sorted(values[:-1], reverse=True)
+    assert ranking[0].trained == len(ranking[0].batches) == ranking[0].gain.n == 2
+
+
+def test_the_mean_of_batches_is_never_surer_than_their_own_texts(report: Report) -> None:
+    alike = [moved(report.gain.advantage, value, 0.01) for value in (0.0200, 0.0201)]
+    found = mean_figure(alike)
+    assert (found.low, found.high) == pytest.approx((0.01005, 0.03005))
+    apart = mean_figure([moved(report.gain.advantage, value, 0.01) for value in (0.0, 0.1)])
+    assert apart.low is not None
+    assert apart.low < -0.5  # two batches: t with one degree of freedom
+
+
+@pytest.mark.parametrize(
+    ("gains", "said"),
+    [
+        ((0.02, -0.01), "that it beats the baseline is certain, that it beats every other recipe is too."),
+        ((0.02, 0.019), "that it beats the baseline is certain, that it beats every other recipe is not."),
+        ((-0.02, 0.003), "No recipe's text has certainly beaten the matched baseline; nearest comes rephrase, with +"),
+        ((None, None), "2 batches of 2 recipes. What their text gained is not measured: no training yet."),
+    ],
+)
+def test_the_headline_says_who_gained_most_and_how_sure_that_is(
+    report: Report, gains: tuple[float | None, float | None], said: str
+) -> None:
+    batches = [
+        make_batch(report, place, gain, **recipe)
+        for place, (gain, recipe) in enumerate(zip(gains, (SBP, STORY), strict=True))
+    ]
+    assert said in measure_overview(batches, Gate()).headline
+
+
+def test_one_batch_has_a_headline_and_no_rank(report: Report) -> None:
+    overview = measure_overview([make_batch(report, 1, gain=0.02)], Gate())
+    assert overview.headline.startswith(
+        "1 batch of 1 recipe. The text of rephrase has beaten the matched baseline, by +"
+    )
+    assert {one.correlation.value for one in overview.foretold} == {None}
+    assert overview.lines.collapsed.status == "not measured: batches that have Delta I: 1; a median takes 3"
+
+
+def test_a_store_without_a_report_says_so() -> None:
+    assert measure_overview([], Gate()).headline == "No batch of this store was measured yet."
+
+
+def test_each_quadrant_is_found(report: Report) -> None:
+    standings = measure_overview(make_store(report), Gate()).standings
+    healthy, collapsed, noisy, ignored = standings[0], standings[3], standings[4], standings[5]
+    assert (healthy.quadrant, collapsed.quadrant) == ("healthy", "collapsed")
+    assert (noisy.quadrant, ignored.quadrant) == ("noisy", "prompt ignored")
+
+
+def test_the_noise_line_is_that_of_the_newest_batch_with_scored_anchors(report: Report) -> None:
+    lines = measure_overview(make_store(report), Gate()).lines
+    anchors = report.entropy.anchors
+    assert (lines.noise.value, lines.noise.high) == pytest.approx((1.5 * anchors.value, 1.5 * anchors.high))
+    assert lines.collapsed.value == pytest.approx(0.5 * np.median([2.1, 2.3, 1.9, 0.4, 3.1, 2.4, 2.2]))
+
+
+def test_quadrants_are_told_apart_by_the_gates_thresholds_and_a_veto_that_is_off_draws_no_line(report: Report) -> None:
+    strict = measure_overview(make_store(report), Gate(prompt_ignored=1, noise=100, collapsed_share=0.01))
+    assert strict.standings[0].quadrant == "prompt ignored"
+    off = measure_overview(make_store(report), Gate(prompt_ignored=None, noise=None, collapsed_share=None))
+    assert {one.quadrant for one in off.standings} == {"healthy"}
+    assert (off.lines.ignored, off.lines.noise.value, off.lines.collapsed.value) == (None, None, None)
+
+
+def test_where_outputs_were_not_scored_or_have_no_logprobs_the_quadrant_is_not_known(report: Report) -> None:
+    scored = [make_batch(report, number, delta_i=None) for number in range(3)]
+    unscored = without_scores([make_batch(report, number) for number in range(3, 6)])
+    found = measure_overview([*scored, *unscored], Gate())
+    assert {one.quadrant for one in found.standings} == {"not known"}
+    assert found.standings[0].delta_i.status == "not measured: no log-probabilities were asked for"
+    assert found.standings[-1].dependence.status == "not measured: no output was scored"
+
+
+def test_drops_are_added_up_over_batches_with_their_share_of_requests(report: Report) -> None:
+    batches = make_store(report)
+    lost = {(one.kind, one.reason): one for one in measure_overview(batches, Gate()).lost}
+    cut_off = lost["drop", "cut_off"]
+    done = [batch for batch in batches if batch.stages]
+    assert cut_off.count == sum(batch.drops["cut_off"] for batch in done)
+    assert cut_off.share.value == pytest.approx(100 * cut_off.count / sum(batch.requests for batch in done))
+    assert (cut_off.share.unit, cut_off.share.n) == ("% of requests", 8)
+    assert lost["quarantine", "too_short"].share.unit == "% of records"
+    (alone,) = [one for one in measure_overview(batches[:1], Gate()).lost if one.reason == "cut_off"]
+    assert (alone.share.low, alone.share.clusters) == (None, 1)
+
+
+def test_a_batch_without_a_report_is_listed_with_what_to_do(report: Report) -> None:
+    batch = replace(make_batch(report, 1), report=None)
+    changes = {
+        "measured by an earlier version: run the flow report again": {"is_outdated": True},
+        "not generated to the end: run the flow generate again": {"stages": ()},
+        "not validated to the end: run the flow validate again": {"stages": ("generate",)},
+        "not measured: run the flow report": {},
+    }
+    for why, change in changes.items():
+        (listed,) = measure_overview([replace(batch, **change)], Gate()).unmeasured
+        assert listed.why == why

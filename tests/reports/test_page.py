@@ -1,0 +1,155 @@
+"""The page of a made-up batch, read as a browser would read it."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import polars as pl
+import pytest
+
+from gainloop.measures.entropy import NOT_ASKED
+from gainloop.reports.batch import measure_batch
+from gainloop.reports.figure_lines import list_figures
+from gainloop.reports.page import draw_image, list_cost, list_ledger, render_page
+from schemas.report import Cost, Money, Report
+from tests.evidence import SCRIPT, make_evidence, without_logprobs
+
+
+class Reader(HTMLParser):
+    """Collects what a browser would show, and the tags it would act on."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src", "xlink:href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return measure_batch(make_evidence())
+
+
+@pytest.fixture(scope="module")
+def page(report: Report) -> Reader:
+    return Reader(render_page(report, "validation/index.html"))
+
+
+def test_the_headline_comes_first_below_the_name_of_the_batch(report: Report) -> None:
+    _, body = render_page(report).split("<body>")
+    shown = [line for line in Reader(body).text.splitlines() if line]
+    assert shown[:2] == ["Batch 5f0c2a9e71b34d68, measured 2026-11-21 12:30 UTC", report.headline]
+
+
+def test_every_figure_stands_on_the_page_with_value_interval_unit_and_definition(report: Report, page: Reader) -> None:
+    for line in (line for section in list_figures(report).values() for line in section):
+        figure = line.figure
+        for shown in (line.name, figure.number, figure.interval, figure.unit, line.meaning, figure.definition):
+            assert shown in page.text
+
+
+def test_every_figure_of_the_report_is_on_the_page(report: Report) -> None:
+    shown = [line.figure for section in list_figures(report).values() for line in section]
+    parts = [report.delta_i, report.entropy, report.diversity, report.faithfulness, report.quality]
+    parts += [report.trainee, report.gain, report.mi, report.curation, report.paper]
+    figures = [value for part in parts for _, value in part if hasattr(value, "definition")]
+    assert all(figure in shown for figure in figures)
+
+
+def test_the_page_asks_nothing_of_the_network_and_runs_nothing(page: Reader) -> None:
+    assert not {"script", "link", "img", "iframe", "object"} & set(page.tags)
+    assert all(
+        link.startswith("#") or link in ("report.json", "validation/index.html", "../index.html") for link in page.links
+    )
+
+
+def test_text_from_outside_is_shown_and_never_run() -> None:
+    evidence = make_evidence()
+    hostile = {
+        "records": evidence.records.with_columns(text=pl.lit(SCRIPT), facet=pl.lit(SCRIPT)),
+        "anchors": evidence.anchors.with_columns(text=pl.lit(SCRIPT), title=pl.lit(SCRIPT)),
+        "drops": evidence.drops.with_columns(reason=pl.lit(SCRIPT)),
+        "recipe": evidence.recipe | {"model": SCRIPT},
+    }
+    page = Reader(render_page(measure_batch(replace(evidence, **hostile))))
+    assert not {"script", "i"} & set(page.tags)
+    assert page.text.count(SCRIPT) > 10
+
+
+def test_the_plots_follow_the_colours_of_the_page(report: Report) -> None:
+    html = render_page(report)
+    plots = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
+    assert len(plots) == 7
+    assert all("var(--muted)" in plot and "aria-label=" in plot for plot in plots)
+    assert not re.findall(r"(?:fill|stroke): #(?!ffffff)[0-9a-f]{6}", "".join(plots))
+
+
+def test_the_same_report_gives_the_same_page(report: Report) -> None:
+    assert render_page(report) == render_page(report)
+
+
+def test_what_was_not_measured_says_why_and_leaves_no_empty_plot() -> None:
+    evidence = make_evidence()
+    untrained = replace(
+        evidence, scores={}, checkpoints={}, summaries={k: v for k, v in evidence.summaries.items() if k != "train"}
+    )
+    page = Reader(render_page(measure_batch(untrained)))
+    assert "not measured: no model was trained on this batch yet" in page.text
+    assert page.tags.count("svg") == 4
+    assert "validation/index.html" not in page.links
+
+
+def test_a_batch_without_logprobs_has_a_page_without_a_plot_of_them() -> None:
+    for num_replies in (None, 120):
+        report = measure_batch(without_logprobs(make_evidence(), num_replies))
+        page = Reader(render_page(report))
+        assert page.text.count(report.delta_i.median.status) >= 4
+        assert report.caveats[0] in page.text
+        assert page.tags.count("svg") == 5  # neither Delta I nor what depends on prompts
+    assert draw_image(report)
+    assert NOT_ASKED in Reader(render_page(measure_batch(without_logprobs(make_evidence())))).text
+
+
+def test_the_cost_says_in_words_what_each_number_is(report: Report, page: Reader) -> None:
+    lines = [line for lines in list_cost(report.cost).values() for line in lines]
+    assert all(part in page.text for line in lines for part in line)
+    shown = {name: number for name, number, _ in lines}
+    assert shown["price of these tokens"] == "0.07 USD"
+    assert shown["prompt tokens found in the servers' prefix cache"] == "62 %"
+    assert (shown["retries"], shown["refusals"], shown["hedges"]) == ("5", "11", "1")
+
+
+def test_a_cost_that_was_not_told_leaves_no_line_and_no_empty_table(report: Report) -> None:
+    untold = {name: None for name, field in Cost.model_fields.items() if not field.is_required()}
+    cost = report.cost.model_copy(update=untold | {"training_tokens": {}})
+    page = Reader(render_page(report.model_copy(update={"cost": cost})))
+    assert not [word for word in ("refusals", "prefix cache", "price", "None", "Training tokens") if word in page.text]
+    assert "The run that finished" not in page.text
+    assert "81,234" in page.text
+
+
+@pytest.mark.parametrize(("amount", "shown"), [(1234.5, "1,234.50 USD"), (0.01, "0.01 USD"), (0.004, "less than 0.01")])
+def test_a_price_is_never_shown_as_nothing(report: Report, amount: float, shown: str) -> None:
+    cost = report.cost.model_copy(update={"money": Money(amount=amount, currency="USD")})
+    assert any(number.startswith(shown) for _, number, _ in list_cost(cost)["The whole batch"])
+
+
+def test_the_ledger_adds_up_line_by_line(report: Report) -> None:
+    lines = {line["line"]: int(line["count"]) for line in list_ledger(report.counts)}
+    anchors = [number for line, number in lines.items() if line.startswith("anchors")]
+    assert sum(anchors) == lines["= anchors in"]
+    assert lines["records kept"] + lines["records quarantined"] == lines["= records made"]
+
+
+def test_the_image_is_a_png_that_a_page_can_hold(report: Report) -> None:
+    uri = draw_image(report)
+    assert uri.startswith("data:image/png;base64,iVBOR")
+    assert len(uri) < 200_000
