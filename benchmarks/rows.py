@@ -49,7 +49,7 @@ def make_records(place: Profile, recipe: Recipe) -> tuple[Progress, float]:
     seen: list[float] = []
     store, size = open_store(place), place.generation.shard_anchors
     num_anchors = plan_batch(store, recipe)
-    replies = replies_folder(place.folder, recipe.batch_id)
+    replies = replies_folder(store, recipe.batch_id)
     spans = spans_of(num_anchors, size)
     total = Progress()
     with engine(place, recipe, None) as lent, ThreadPoolExecutor(place.generation.shards_at_once) as threads:
@@ -79,7 +79,7 @@ def measure(url: str, rows: int, in_flight: int, logprobs: bool, deadline_second
         done, resident = make_records(place, recipe)
         seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
         peak = peak_rss_mb()
-        landed = read_replies(replies_folder(folder, recipe.batch_id), columns=["request_id"]).height
+        landed = read_replies(replies_folder(open_store(place), recipe.batch_id), columns=["request_id"]).height
         assert done.records == landed == rows - sum(done.drops.values()), (done, landed)
     return Measured(rows, seconds, rows / seconds, 1000 * cpu_seconds / rows, resident, peak)
 

@@ -75,7 +75,7 @@ def generate(
     if complete := tell_complete(place, recipe):
         get_run_logger().info(complete)
     else:
-        with only_writer(place.folder, recipe.batch_id):
+        with only_writer(open_store(place), recipe.batch_id):
             with served(place, recipe, folder) as reached:
                 preflight(reached, recipe, folder)
                 if dry_run:

@@ -39,7 +39,7 @@ def judge(
     judging = plan_judging(found, sample, anchors)
     said = tell_judged(place, batch_id, judging)
     if not said:
-        with only_writer(place.folder, batch_id), served(place, judging.by, found.folder) as reached:
+        with only_writer(open_store(place), batch_id), served(place, judging.by, found.folder) as reached:
             said = ask_judge(reached, batch_id, judging, found.folder)
     get_run_logger().info(said)
     return said

@@ -1,5 +1,16 @@
 """The tables of the store. A row never changes; each table's first comment says its grain."""
 
+VERSION = 2
+"""Raised when a table changes. A store carries the version that wrote it, and is brought up to this one when opened."""
+
+MIGRATIONS: dict[int, str] = {
+    1: """
+alter table completions add column key varchar;
+update completions set key = split_part(stage, ' ', 2), stage = split_part(stage, ' ', 1);
+""",
+}
+"""What makes a store of a version one of the next."""
+
 KEYS: dict[str, tuple[str, ...]] = {
     "parts": ("source_id", "part", "fingerprint"),
     "anchors": ("anchor_id",),
@@ -10,12 +21,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     "batches": ("batch_id",),
     "records": ("batch_id", "record_id"),
     "drops": ("batch_id", "anchor_id", "facet", "reason", "request_id"),
-    "completions": ("batch_id", "stage"),
+    "completions": ("batch_id", "stage", "key"),
     "quarantine": ("batch_id", "record_id", "reason"),
     "checkpoints": ("checkpoint_id",),
     "measurements": ("batch_id", "measurement_id"),
     "batch_anchors": ("batch_id", "anchor_id"),
     "decisions": ("batch_id", "decision_id"),
+    "schema_version": ("version",),
 }
 
 DDL = """
@@ -54,9 +66,11 @@ create table if not exists records (
 create table if not exists drops (
     batch_id varchar not null, anchor_id varchar not null, facet varchar not null, reason varchar not null,
     request_id varchar not null);
--- one stage of one batch that is complete; written after everything else of the stage
+-- one stage of one batch that is complete; written after everything else of the stage. Of a stage that can be done in
+-- several ways the key says which: the id of a plan of scores, a judging, a start or a training
 create table if not exists completions (
-    batch_id varchar not null, stage varchar not null, summary varchar not null, completed_at timestamptz not null);
+    batch_id varchar not null, stage varchar not null, key varchar not null, summary varchar not null,
+    completed_at timestamptz not null);
 -- one reason why one record is not trained on
 create table if not exists quarantine (
     batch_id varchar not null, record_id varchar not null, reason varchar not null);
@@ -75,4 +89,6 @@ create table if not exists batch_anchors (
 create table if not exists decisions (
     batch_id varchar not null, decision_id varchar not null, measurement_id varchar not null,
     training_id varchar not null, state varchar not null, decision varchar not null, decided_at timestamptz not null);
+-- one version of these tables that the store was brought up to
+create table if not exists schema_version (version integer not null);
 """

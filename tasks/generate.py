@@ -16,7 +16,7 @@ from gainloop.store import Store, open_store
 from gainloop.store.batches import begin_batch, complete_stage, count_settled, plan_batch, replies_folder, stage_summary
 from gainloop.store.replies import Span, compact_replies, read_replies, spans_of
 from schemas.errors import LedgerError
-from schemas.profile import Profile, Ray, Servers
+from schemas.profile import Prices, Profile, Ray, Servers
 from schemas.recipe import Recipe
 from tasks.progress import Bar, Told
 from tasks.runner import run_all, slot
@@ -82,7 +82,7 @@ Cached = tuple[float, float] | None
 
 
 def generate_records(
-    store: Store, place: Profile, recipe: Recipe, folder: str | None, span: Span, live: dict[Span, Progress]
+    store: Store, profile: Profile, recipe: Recipe, folder: str | None, span: Span, live: dict[Span, Progress]
 ) -> Progress:
     """Make the records of one shard; after a crash only what had not landed is asked for again.
 
@@ -91,15 +91,15 @@ def generate_records(
         span: The shard's anchors, in the order of the batch.
         live: Where the shard's progress can be seen while it runs.
     """
-    replies = replies_folder(place.folder, recipe.batch_id)
-    with engine(place, recipe, folder) as lent:
+    replies = replies_folder(store, recipe.batch_id)
+    with engine(profile, recipe, folder) as lent:
         begin_batch(store, recipe, lent.logprob_semantics)
         return lent.run(
             lambda pool: run_shard(store, replies, recipe, pool, span, lambda progress: live.update({span: progress}))
         )
 
 
-def finish_batch(store: Store, place: Profile, recipe: Recipe, made: RunTotals) -> dict[str, Any]:
+def finish_batch(store: Store, prices: Prices, recipe: Recipe, made: RunTotals) -> dict[str, Any]:
     """Compact the replies, count what came of the batch, and mark it complete.
 
     Returns:
@@ -109,7 +109,7 @@ def finish_batch(store: Store, place: Profile, recipe: Recipe, made: RunTotals) 
     Raises:
         LedgerError: An anchor has neither a record nor a drop, or a record has no reply on disk.
     """
-    folder = replies_folder(place.folder, recipe.batch_id)
+    folder = replies_folder(store, recipe.batch_id)
     compact_replies(folder)
     replies = read_replies(folder, columns=["request_id", "prompt_tokens", "completion_tokens", "attempt"])
     num_anchors, settled = count_settled(store, recipe.batch_id)
@@ -129,8 +129,8 @@ def finish_batch(store: Store, place: Profile, recipe: Recipe, made: RunTotals) 
         "drops": _count(store, "drops", recipe.batch_id),
         "retried_replies": int((replies["attempt"] > 1).sum()),
         **tokens,
-        "cost": place.prices.cost(**tokens),
-        "currency": place.prices.currency,
+        "cost": prices.cost(**tokens),
+        "currency": prices.currency,
         "requests_sent": done.requests_sent,
         "retries": done.retries,
         "refusals": done.refusals,
@@ -143,9 +143,9 @@ def finish_batch(store: Store, place: Profile, recipe: Recipe, made: RunTotals) 
     return summary
 
 
-def tell_complete(place: Profile, recipe: Recipe) -> str:
+def tell_complete(profile: Profile, recipe: Recipe) -> str:
     """Return that a recipe's batch is complete, with its counts; nothing if it is not."""
-    made = stage_summary(open_store(place), recipe.batch_id, "generate")
+    made = stage_summary(open_store(profile), recipe.batch_id, "generate")
     if made is None:
         return ""
     return (
@@ -154,57 +154,57 @@ def tell_complete(place: Profile, recipe: Recipe) -> str:
     )
 
 
-def generate_shards(place: Profile, recipe: Recipe, folder: str | None) -> RunTotals:
+def generate_shards(profile: Profile, recipe: Recipe, folder: str | None) -> RunTotals:
     """Run every shard of a batch on the profile's runner, and show how far they are together.
 
     Raises:
         ServerError: No request can be answered any more; what landed is kept.
         StoreError: Nothing can be written.
     """
-    store, batch_id = open_store(place), recipe.batch_id
+    store, batch_id = open_store(profile), recipe.batch_id
     num_anchors = plan_batch(store, recipe)
     _, settled = count_settled(store, batch_id)
-    spans = spans_of(num_anchors, place.generation.shard_anchors)
-    asked = [{"place": _part_of(place), "recipe": recipe, "folder": folder, "span": span} for span in spans]
-    made, before = begin_totals(batch_id), cached_tokens(place, recipe)
+    spans = spans_of(num_anchors, profile.generation.shard_anchors)
+    asked = [{"profile": _part_of(profile), "recipe": recipe, "folder": folder, "span": span} for span in spans]
+    made, before = begin_totals(batch_id), cached_tokens(profile, recipe)
     try:
         with Bar(f"generate {batch_id}", "anchors", lambda: made.told(settled, num_anchors)) as bar:
-            for number, progress in run_all(place, generate_shard, asked, _held(place, recipe, folder, made)):
+            for number, progress in run_all(profile, generate_shard, asked, _held(profile, recipe, folder, made)):
                 made.live.pop(spans[number], None)
                 made.progress = made.progress.add(progress)
             made.seconds = bar.seconds
     finally:
         end_totals(batch_id)
-    made.cache_hit_rate = _hit_rate(before, cached_tokens(place, recipe))
+    made.cache_hit_rate = _hit_rate(before, cached_tokens(profile, recipe))
     return made
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask servers for {model}")
-def find_revision(place: Profile, model: str, revision: str) -> str:
+def find_revision(profile: Profile, model: str, revision: str) -> str:
     """Return what tells the model the servers have under this name from another of the same name."""
-    return asyncio.run(served_revision(place, model, revision))
+    return asyncio.run(served_revision(profile, model, revision))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="generate anchors {span.begin} to {span.end}", tags=["generation"])
-def generate_shard(place: Profile, recipe: Recipe, folder: str | None, span: Span) -> Progress:
+def generate_shard(profile: Profile, recipe: Recipe, folder: str | None, span: Span) -> Progress:
     """Return what was done for one shard; in a process without the flow, with a bar of its own."""
     shared = find_totals(recipe.batch_id)
     made = shared or RunTotals()
     bar = Bar(f"anchors {span.begin} to {span.end}", "anchors", lambda: made.told(0, span.end - span.begin))
-    with slot(place), contextlib.nullcontext() if shared else bar:
+    with slot(profile), contextlib.nullcontext() if shared else bar:
         if made.is_stopped:
             raise Stopped(f"generating anchors {span.begin} to {span.end}: the run was stopped; run the same again.")
-        return generate_records(open_store(place), place, recipe, folder, span, made.live)
+        return generate_records(open_store(profile), profile, recipe, folder, span, made.live)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="count batch")
-def count_batch(place: Profile, recipe: Recipe, made: RunTotals) -> dict[str, Any]:
-    return finish_batch(open_store(place), place, recipe, made)
+def count_batch(profile: Profile, recipe: Recipe, made: RunTotals) -> dict[str, Any]:
+    return finish_batch(open_store(profile), profile.prices, recipe, made)
 
 
-def cached_tokens(place: Profile, recipe: Recipe) -> Cached:
+def cached_tokens(profile: Profile, recipe: Recipe) -> Cached:
     """Return what the prefix caches of the profile's servers have counted so far."""
-    return asyncio.run(count_cached(place.serving, recipe.model)) if isinstance(place.serving, Servers) else None
+    return asyncio.run(count_cached(profile.serving, recipe.model)) if isinstance(profile.serving, Servers) else None
 
 
 def _hit_rate(before: Cached, after: Cached) -> float | None:
@@ -214,12 +214,12 @@ def _hit_rate(before: Cached, after: Cached) -> float | None:
 
 
 @contextlib.contextmanager
-def _held(place: Profile, recipe: Recipe, folder: str | None, made: RunTotals) -> Iterator[None]:
+def _held(profile: Profile, recipe: Recipe, folder: str | None, made: RunTotals) -> Iterator[None]:
     """Hold the engine of this process while threads run shards; when one fails, all that is asked ends at once."""
-    if isinstance(place.runner, Ray):
+    if isinstance(profile.runner, Ray):
         yield
         return
-    with engine(place, recipe, folder, for_all=True) as lent:
+    with engine(profile, recipe, folder, for_all=True) as lent:
         made.state = lambda: lent.state
         try:
             yield
@@ -230,12 +230,12 @@ def _held(place: Profile, recipe: Recipe, folder: str | None, made: RunTotals) -
             made.state = None
 
 
-def _part_of(place: Profile) -> Profile:
-    """Return the place as one worker sees it: of several, each has its part of what may be in flight."""
-    if not isinstance(place.runner, Ray):
-        return place
-    part = -(-place.generation.max_in_flight // place.runner.workers)
-    return place.model_copy(update={"generation": place.generation.model_copy(update={"max_in_flight": part})})
+def _part_of(profile: Profile) -> Profile:
+    """Return the profile as one worker sees it: of several, each has its part of what may be in flight."""
+    if not isinstance(profile.runner, Ray):
+        return profile
+    part = -(-profile.generation.max_in_flight // profile.runner.workers)
+    return profile.model_copy(update={"generation": profile.generation.model_copy(update={"max_in_flight": part})})
 
 
 def _require_replies(store: Store, batch_id: str, landed: set[str], folder: str) -> None:

@@ -16,7 +16,7 @@ from gainloop.serving.engine import engine
 from gainloop.serving.opening import served_revision
 from gainloop.serving.pool import Pool
 from gainloop.store import Store, open_store
-from gainloop.store.batches import JUDGE, complete_stage, read_records, stage_summary, used_anchors
+from gainloop.store.batches import complete_stage, read_records, stage_summary, used_anchors
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
 from gainloop.store.scores import judgements_folder, write_verdicts
@@ -41,7 +41,7 @@ class FoundJudge(NamedTuple):
     folder: str | None
 
 
-def resolve_judge(store: Store, place: Profile, model: str, revision: str = "") -> FoundJudge:
+def resolve_judge(store: Store, profile: Profile, model: str, revision: str = "") -> FoundJudge:
     """Return the judge of that name: a model of the profile's servers; on any other profile a checkpoint.
 
     Args:
@@ -51,16 +51,18 @@ def resolve_judge(store: Store, place: Profile, model: str, revision: str = "") 
         BadInput: No name is given, or there is no such checkpoint.
         ServerError: The servers do not have it, or are down.
     """
-    is_served = isinstance(place.serving, Servers)
+    is_served = isinstance(profile.serving, Servers)
     if not model:
         wanted = "the name of a model that its servers have" if is_served else "a folder, a hub id or a checkpoint id"
         raise BadInput(
-            f"looking for a judge on profile {place.name!r}: judge_model is empty; {wanted} is needed, of a model that "
-            "follows instructions. Set judge_model to one."
+            f"looking for a judge on profile {profile.name!r}: judge_model is empty; {wanted} is needed, of a model "
+            "that follows instructions. Set judge_model to one."
         )
     if is_served:
-        return FoundJudge(model, asyncio.run(served_revision(place, model, revision)), None)
-    found = make_start(store, place, "", Checkpoint(model=model, revision=revision), Bar("copy the judge", "steps"))
+        return FoundJudge(model, asyncio.run(served_revision(profile, model, revision)), None)
+    found = make_start(
+        store, profile.training, "", Checkpoint(model=model, revision=revision), Bar("copy the judge", "steps")
+    )
     return FoundJudge("judge", found, checkpoint_folder(store, found))
 
 
@@ -91,7 +93,7 @@ def draw_texts(store: Store, batch_id: str, judging: Judging) -> Inquiry:
 
 
 def judge_texts(
-    store: Store, place: Profile, batch_id: str, judging: Judging, folder: str | None, bar: Bar
+    store: Store, profile: Profile, batch_id: str, judging: Judging, folder: str | None, bar: Bar
 ) -> dict[str, Any]:
     """Ask about what is not answered yet, write the verdicts down, mark the judging as complete; return its summary.
 
@@ -104,9 +106,9 @@ def judge_texts(
         StoreError: They cannot be written down.
     """
     begun, inquiry = time.monotonic(), draw_texts(store, batch_id, judging)
-    place_of, anchor_ids = judgements_folder(place.folder, batch_id), sorted({*inquiry.records, *inquiry.alone})
+    folder_of, anchor_ids = judgements_folder(store, batch_id), sorted({*inquiry.records, *inquiry.alone})
     anchors = read_texts(store, anchor_ids)
-    log = ReplyLog.open(f"{place_of}/replies", Span(), anchor_ids)
+    log = ReplyLog.open(f"{folder_of}/replies", Span(), anchor_ids)
 
     def show(progress: Progress) -> None:
         done = f"{progress.requests_sent:,} requests sent, {progress.replies_reused:,} replies from before"
@@ -116,11 +118,11 @@ def judge_texts(
         driver = Driver(inquiry, pool, SAMPLING, 0, log, show)
         return await driver.run(anchors), driver.progress.requests_sent
 
-    with engine(place, judging.by, folder) as lent:
+    with engine(profile, judging.by, folder) as lent:
         outcomes, num_sent = lent.run(ask_all)
-    compact_replies(f"{place_of}/replies")
+    compact_replies(f"{folder_of}/replies")
     found = [one for outcome in outcomes.values() if isinstance(outcome, Judged) for one in outcome.verdicts]
-    url = f"{place_of}/{judging.judging_id}.parquet"
+    url = f"{folder_of}/{judging.judging_id}.parquet"
     verdicts = write_verdicts(url, found)
     _require_readable(batch_id, judging, verdicts)
     summary = {
@@ -131,18 +133,18 @@ def judge_texts(
         "anchors": len(inquiry.alone),
         "verdicts": _count(verdicts),
         "unreadable": dict(Counter(verdicts.filter(verdict=UNREADABLE)["reason"])),
-        **_tokens(place, verdicts, f"{place_of}/replies", anchor_ids),
+        **_tokens(profile, verdicts, f"{folder_of}/replies", anchor_ids),
         "requests_sent": num_sent,
         "seconds": time.monotonic() - begun,
         "url": url,
     }
-    complete_stage(store, batch_id, f"{JUDGE}{judging.judging_id}", summary)
+    complete_stage(store, batch_id, "judge", summary, judging.judging_id)
     return summary
 
 
-def tell_judged(place: Profile, batch_id: str, judging: Judging) -> str:
+def tell_judged(profile: Profile, batch_id: str, judging: Judging) -> str:
     """Return what a judging that is complete has found; nothing if it is not."""
-    found = stage_summary(open_store(place), batch_id, f"{JUDGE}{judging.judging_id}")
+    found = stage_summary(open_store(profile), batch_id, "judge", judging.judging_id)
     return "" if found is None else in_words(found)
 
 
@@ -161,14 +163,14 @@ def in_words(summary: dict[str, Any]) -> str:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="find judge {model}")
-def find_judge(place: Profile, model: str, revision: str = "") -> FoundJudge:
-    return resolve_judge(open_store(place), place, model, revision)
+def find_judge(profile: Profile, model: str, revision: str = "") -> FoundJudge:
+    return resolve_judge(open_store(profile), profile, model, revision)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="judge {batch_id}")
-def ask_judge(place: Profile, batch_id: str, judging: Judging, folder: str | None) -> str:
-    with slot(place), Bar(f"judge {batch_id}", "anchors") as bar:
-        return in_words(judge_texts(open_store(place), place, batch_id, judging, folder, bar))
+def ask_judge(profile: Profile, batch_id: str, judging: Judging, folder: str | None) -> str:
+    with slot(profile), Bar(f"judge {batch_id}", "anchors") as bar:
+        return in_words(judge_texts(open_store(profile), profile, batch_id, judging, folder, bar))
 
 
 def _require_readable(batch_id: str, judging: Judging, verdicts: pl.DataFrame) -> None:
@@ -189,9 +191,9 @@ def _count(verdicts: pl.DataFrame) -> dict[str, dict[str, int]]:
     return {question: dict(counted.most_common()) for question, counted in counts.items() if counted}
 
 
-def _tokens(place: Profile, verdicts: pl.DataFrame, folder: str, anchor_ids: list[str]) -> dict[str, Any]:
+def _tokens(profile: Profile, verdicts: pl.DataFrame, folder: str, anchor_ids: list[str]) -> dict[str, Any]:
     """Return the tokens of this judging's own replies and their price, whichever run asked for them."""
     columns = ["request_id", "anchor_id", "prompt_tokens", "completion_tokens"]
     own = read_replies(folder, anchor_ids, columns=columns).join(verdicts, on="request_id", how="semi")
     tokens = {name: int(own[name].sum()) for name in ("prompt_tokens", "completion_tokens")}
-    return tokens | {"cost": place.prices.cost(**tokens), "currency": place.prices.currency}
+    return tokens | {"cost": profile.prices.cost(**tokens), "currency": profile.prices.currency}

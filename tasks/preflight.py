@@ -112,7 +112,7 @@ ADVICE = {
 logger = logging.getLogger("gainloop.preflight")
 
 
-def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) -> Budget:
+def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) -> Budget:
     """Find out whether a recipe works, with its first few anchors, and what it will take as a whole.
 
     Every probed anchor's first request is sent; then a few of those that were answered are worked on to their end.
@@ -130,7 +130,7 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
             f"trying out {recipe.method['kind']}: snapshot {recipe.snapshot_id} has no anchor to generate from, all "
             "are held out; one at least is needed. Refresh with a smaller heldout_fraction or a larger source."
         )
-    replies = replies_folder(place.folder, recipe.batch_id)
+    replies = replies_folder(store, recipe.batch_id)
 
     def driver(pool: Pool) -> Driver:
         log = ReplyLog.open(replies, Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors])
@@ -139,7 +139,7 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
     async def ask(pool: Pool) -> tuple[list[tuple[Request, Answer]], str]:
         return await driver(pool).ask_first(anchors), pool.state
 
-    with engine(place, recipe, folder) as lent:
+    with engine(profile, recipe, folder) as lent:
         asked, state = lent.run(ask)
         semantics = lent.logprob_semantics
         faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, asked, strict=True)]
@@ -151,7 +151,7 @@ def try_out(store: Store, place: Profile, recipe: Recipe, folder: str | None) ->
     at_once = [len(next(read_pipeline(recipe).rounds(anchor, recipe.seed))) for anchor in anchors]
     taken = read_replies(replies, [anchor.anchor_id for anchor in anchors])
     sample = _Sample(anchors, whole, first, sum(at_once) / len(at_once), outcomes, taken)
-    return _estimate(place, recipe, drawn, sample, faults, semantics, state)
+    return _estimate(profile, recipe, drawn, sample, faults, semantics, state)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,13 @@ def _num_bytes(anchors: list[Anchor]) -> int:
 
 
 def _estimate(
-    place: Profile, recipe: Recipe, drawn: pl.DataFrame, sample: _Sample, faults: list[str], semantics: str, state: str
+    profile: Profile,
+    recipe: Recipe,
+    drawn: pl.DataFrame,
+    sample: _Sample,
+    faults: list[str],
+    semantics: str,
+    state: str,
 ) -> Budget:
     further = sample.further(faults.count("") / len(faults))
     num_anchors, num_bytes = drawn.height, int(drawn["num_bytes"].sum())
@@ -221,9 +227,9 @@ def _estimate(
         prompt_tokens=prompt_tokens,
         completion_tokens=completion_tokens,
         max_completion_tokens=max_completion_tokens,
-        cost=place.prices.cost(prompt_tokens, completion_tokens),
-        max_cost=place.prices.cost(round(prompt_tokens * max_requests / requests), max_completion_tokens),
-        currency=place.prices.currency,
+        cost=profile.prices.cost(prompt_tokens, completion_tokens),
+        max_cost=profile.prices.cost(round(prompt_tokens * max_requests / requests), max_completion_tokens),
+        currency=profile.prices.currency,
         num_usable=faults.count(""),
         num_probes=len(faults),
         num_whole=len(sample.whole),
@@ -235,9 +241,9 @@ def _estimate(
 
 
 @task(cache_policy=NO_CACHE, task_run_name="pre-flight")
-def preflight(place: Profile, recipe: Recipe, folder: str | None) -> Budget:
-    with slot(place):
-        budget = try_out(open_store(place), place, recipe, folder)
+def preflight(profile: Profile, recipe: Recipe, folder: str | None) -> Budget:
+    with slot(profile):
+        budget = try_out(open_store(profile), profile, recipe, folder)
     create_markdown_artifact(key=f"preflight-{budget.batch_id}", markdown=budget.as_markdown())
     logger.info(budget.summary)
     return budget

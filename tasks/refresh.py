@@ -71,10 +71,13 @@ def refresh_snapshot(
 
 
 @task(cache_policy=NO_CACHE, task_run_name="read {source.kind}")
-def read_source(place: Profile, source: Source, heldout_fraction: float) -> str:
+def read_source(profile: Profile, source: Source, heldout_fraction: float) -> str:
     with Bar(f"reading {source.kind}", "parts") as bar:
         refreshed = refresh_snapshot(
-            open_store(place), source, heldout_fraction, lambda read, all_, found: bar(read, all_, f"{found:,} anchors")
+            open_store(profile),
+            source,
+            heldout_fraction,
+            lambda read, all_, found: bar(read, all_, f"{found:,} anchors"),
         )
     create_markdown_artifact(key=f"snapshot-{refreshed.snapshot_id}", markdown=as_markdown(refreshed))
     return refreshed.snapshot_id

@@ -21,13 +21,14 @@ from gainloop.reports.overview import save_overview
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
-    TRAIN,
+    batch_folder,
     kept_records,
     latest_judging,
-    latest_scores,
-    latest_yardstick,
+    latest_summary,
+    list_summaries,
     read_records,
     read_summaries,
+    replies_folder,
     used_anchors,
 )
 from gainloop.store.duck import now
@@ -37,22 +38,22 @@ from gainloop.store.scores import find_scores, read_contrasts, read_verdicts
 from schemas.decision import Decision
 from schemas.errors import BadInput, Held
 from schemas.identity import content_hash
-from schemas.profile import Profile
+from schemas.profile import Gate, Profile
 from schemas.report import FORMAT, Report
 
 log = logging.getLogger("gainloop.report")
 
 
 @task(cache_policy=NO_CACHE, task_run_name="measure {batch_id}")
-def make_report(place: Profile, batch_id: str, training_id: str) -> str:
-    return save_report(open_store(place), place, batch_id, training_id)
+def make_report(profile: Profile, batch_id: str, training_id: str) -> str:
+    return save_report(open_store(profile), profile.gate, batch_id, training_id)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="show {batch_id}", retries=2, retry_delay_seconds=[2, 20])
-def show_report(place: Profile, batch_id: str, training_id: str) -> str:
-    store = open_store(place)
+def show_report(profile: Profile, batch_id: str, training_id: str) -> str:
+    store = open_store(profile)
     report = load_report(store, batch_id, training_id)
-    return publish(report, decide_on(store, place, report), page_of(place, batch_id))
+    return publish(report, decide_on(store, profile.gate, report), page_of(store, batch_id))
 
 
 def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -> str:
@@ -61,12 +62,7 @@ def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -
     Raises:
         BadInput: The batch has no such training.
     """
-    stages = store.query(
-        "select stage from completions where batch_id = ? and starts_with(stage, ?) order by completed_at desc, stage",
-        batch_id,
-        TRAIN,
-    )
-    known = [stage.removeprefix(TRAIN) for stage in stages["stage"]]
+    known = [key for key, _ in list_summaries(store, batch_id, "train")]
     if training_id == "latest":
         return known[0] if known else ""
     if training_id not in known:
@@ -77,7 +73,7 @@ def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -
     return training_id
 
 
-def save_report(store: Store, profile: Profile, batch_id: str, training_id: str) -> str:
+def save_report(store: Store, gate: Gate, batch_id: str, training_id: str) -> str:
     """Return the path of a batch's page, having measured what was not measured yet.
 
     A report that is there already is not computed again; its files are written if they are missing, show another
@@ -87,30 +83,30 @@ def save_report(store: Store, profile: Profile, batch_id: str, training_id: str)
         BadInput: The batch is not generated and validated yet.
         LedgerError: A row of the batch was lost without a reason.
     """
-    page, report = page_of(profile, batch_id), measure_once(store, profile, batch_id, training_id)
-    decision = decide_on(store, profile, report)
+    page, report = page_of(store, batch_id), measure_once(store, batch_id, training_id)
+    decision = decide_on(store, gate, report)
     write_report(report, decision, page)
     log.info("Batch %s: %s", batch_id, decision.headline)
-    save_overview(store, profile)
+    save_overview(store, gate)
     return page
 
 
-def measure_once(store: Store, profile: Profile, batch_id: str, training_id: str) -> Report:
+def measure_once(store: Store, batch_id: str, training_id: str) -> Report:
     """Return a batch's report; measure it first if it was not."""
     from gainloop.reports.batch import measure_batch
 
     if report := find_report(store, batch_id, training_id):
         return report
-    report = measure_batch(gather_evidence(store, profile, batch_id, training_id))
+    report = measure_batch(gather_evidence(store, batch_id, training_id))
     row = {"measurement_id": _measurement_id(store, batch_id, training_id), "measured_at": report.created}
     store.insert(measurements=[row | {"batch_id": batch_id, "report": report.model_dump_json()}])
     return report
 
 
-def decide_on(store: Store, profile: Profile, report: Report, release: str = "") -> Decision:
+def decide_on(store: Store, gate: Gate, report: Report, release: str = "") -> Decision:
     """Return what the gate says of a measured batch."""
     measurement = _measurement_id(store, report.batch, report.training)
-    return decide_once(store, profile.gate, report, measurement, release)
+    return decide_once(store, gate, report, measurement, release)
 
 
 def write_report(report: Report, decision: Decision, page: str) -> None:
@@ -153,8 +149,8 @@ def load_report(store: Store, batch_id: str, training_id: str) -> Report:
     return report
 
 
-def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: str = "") -> Evidence:
-    """Return what a batch, and a training of it if given, left behind in the store and the profile's folder.
+def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evidence:
+    """Return what a batch, and a training of it if given, left behind in the store.
 
     Raises:
         BadInput: The batch is not generated and validated yet.
@@ -164,7 +160,7 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
     kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
     trained, scored, judged = summaries.get("train", {}), summaries.get("score"), summaries.get("judge")
-    yardstick = latest_yardstick(store, batch_id)
+    yardstick = latest_summary(store, batch_id, "yardstick")
     scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
     return Evidence(
         batch_id=batch_id,
@@ -172,7 +168,7 @@ def gather_evidence(store: Store, profile: Profile, batch_id: str, training_id: 
         recipe=json.loads(batch["recipe"]),
         logprob_semantics=batch["logprob_semantics"],
         measured_at=now(),
-        replies=read_replies(f"{profile.folder}/batches/{batch_id}/replies"),
+        replies=read_replies(replies_folder(store, batch_id)),
         records=read_records(store, batch_id).with_columns(kept=pl.col("record_id").is_in(kept.implode())),
         quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
@@ -193,15 +189,15 @@ def publish(report: Report, decision: Decision, page: str) -> str:
     from gainloop.reports.markdown import write_markdown
     from gainloop.reports.page import draw_image, list_ledger
 
-    place, key = link_to(page), f"report-{report.batch}"
+    url, key = link_to(page), f"report-{report.batch}"
     # As text too: a browser follows no link from a site to a file.
-    shown = f"{write_markdown(report)}\n\nThe whole report, with examples: `{place}`"
+    shown = f"{write_markdown(report)}\n\nThe whole report, with examples: `{url}`"
     create_markdown_artifact(shown, key=key, description=report.headline)
     create_table_artifact(list_ledger(report.counts), key=f"{key}-ledger", description="Where every row went")
     if plot := draw_image(report):
         create_image_artifact(plot, key=f"{key}-plot", description=report.headline)
     show_decision(decision)
-    create_link_artifact(place, key=f"{key}-page", link_text="The whole report", description=report.headline)
+    create_link_artifact(url, key=f"{key}-page", link_text="The whole report", description=report.headline)
     return report.headline
 
 
@@ -210,32 +206,34 @@ def show_decision(decision: Decision) -> None:
     create_markdown_artifact(as_markdown(decision), key=f"decision-{decision.batch}", description=decision.headline)
 
 
-def page_of(profile: Profile, batch_id: str) -> str:
-    return f"{profile.folder}/batches/{batch_id}/report.html"
+def page_of(store: Store, batch_id: str) -> str:
+    """Return the path of a batch's page."""
+    return f"{batch_folder(store, batch_id)}/report.html"
 
 
 def _measurement_id(store: Store, batch_id: str, training_id: str) -> str:
     """Name what a report rests on: a batch never changes once it is validated, but it can be scored, judged by a
     model, held against a start or trained on."""
-    scored, yardstick = latest_scores(store, batch_id), latest_yardstick(store, batch_id)
+    scored, yardstick = list_summaries(store, batch_id, "score"), latest_summary(store, batch_id, "yardstick") or {}
     judged, model = latest_judging(store, batch_id), training_id or yardstick.get("start", "")
-    parts = [model, scored["folder"] if scored else "", judged["judging"] if judged else ""]
+    parts = [model, scored[0][0] if scored else "", judged["judging"] if judged else ""]
     return content_hash("report", FORMAT, *parts)
 
 
-def ask_gate(store: Store, place: Profile, batch_id: str, start_id: str, release: str = "") -> None:
+def ask_gate(store: Store, gate: Gate, device: str, batch_id: str, start_id: str, release: str = "") -> None:
     """Measure a batch before anything is trained on it, and let it pass or not; the run's page shows why.
 
     Args:
+        device: Where the start scores the batch's anchors, as torch calls it.
         start_id: The model that would be trained: the batch's anchors under it are the yardstick for noise.
         release: Why a person overrules the vetoes; nothing is released if it is empty.
 
     Raises:
         Held: A veto holds the batch, and nobody released it; its report is written and shown.
     """
-    score_yardstick(store, place, batch_id, start_id)
-    page, report = page_of(place, batch_id), measure_once(store, place, batch_id, "")
-    decision = decide_on(store, place, report, release)
+    score_yardstick(store, device, batch_id, start_id)
+    page, report = page_of(store, batch_id), measure_once(store, batch_id, "")
+    decision = decide_on(store, gate, report, release)
     if decision.state == "held":
         write_report(report, decision, page)
         publish(report, decision, page)
@@ -245,10 +243,10 @@ def ask_gate(store: Store, place: Profile, batch_id: str, start_id: str, release
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask the gate about {batch_id}")
-def why_held(place: Profile, batch_id: str, start_id: str, release: str) -> Held | None:
+def why_held(profile: Profile, batch_id: str, start_id: str, release: str) -> Held | None:
     """Return the error that says why a batch is held; None if it may be trained on."""
     try:
-        ask_gate(open_store(place), place, batch_id, start_id, release)
+        ask_gate(open_store(profile), profile.gate, profile.training.device, batch_id, start_id, release)
     except Held as held:
         return held
     return None

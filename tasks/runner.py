@@ -33,7 +33,7 @@ QUIET_RAY = {
 
 
 def run_all(
-    place: Profile, task: Task[..., Any], asked: list[dict[str, Any]], guard: AbstractContextManager[Any]
+    profile: Profile, task: Task[..., Any], asked: list[dict[str, Any]], guard: AbstractContextManager[Any]
 ) -> Iterator[tuple[int, Any]]:
     """Run a task once for each set of parameters, and yield its number and its result as they come.
 
@@ -42,9 +42,9 @@ def run_all(
     Args:
         guard: Entered before the first and left after the last task run, or at once when one fails.
     """
-    at_once = place.runner.workers if isinstance(place.runner, Ray) else 2 * place.generation.shards_at_once
+    at_once = profile.runner.workers if isinstance(profile.runner, Ray) else 2 * profile.generation.shards_at_once
     waiting, under_way = iter(enumerate(asked)), {}
-    with _own_server_for_all(), _runner_of(place) as runner, guard:
+    with _own_server_for_all(), _runner_of(profile) as runner, guard:
         # A cluster that is there already may have room for more than may be in flight.
         for number, one in islice(waiting, at_once):
             under_way[runner.submit(task, parameters=one)] = number
@@ -56,9 +56,9 @@ def run_all(
 
 
 @contextmanager
-def slot(place: Profile) -> Iterator[None]:
+def slot(profile: Profile) -> Iterator[None]:
     """Hold one slot of the profile's Prefect concurrency limit; one that does not exist is an error, not no limit."""
-    limit = getattr(place.serving, "concurrency_limit", None)
+    limit = getattr(profile.serving, "concurrency_limit", None)
     if not limit:
         yield
         return
@@ -86,33 +86,33 @@ def _own_server_for_all() -> Iterator[None]:
         yield
 
 
-def _runner_of(place: Profile) -> TaskRunner[Any]:
-    if not isinstance(place.runner, Ray):
-        return ThreadPoolTaskRunner(max_workers=place.generation.shards_at_once)
+def _runner_of(profile: Profile) -> TaskRunner[Any]:
+    if not isinstance(profile.runner, Ray):
+        return ThreadPoolTaskRunner(max_workers=profile.generation.shards_at_once)
     try:
         from tasks.ray_runner import FlushingRayRunner
     except ImportError as error:
         raise BadInput(
-            f"running on Ray with profile {place.name!r}: {error}; the packages ray and prefect-ray are needed. "
+            f"running on Ray with profile {profile.name!r}: {error}; the packages ray and prefect-ray are needed. "
             "Install them with `pip install -e '.[cluster]'`, or set runner.kind to threads."
         ) from None
     for name, value in QUIET_RAY.items():
         os.environ.setdefault(name, value)
-    settings: dict[str, Any] = {"logging_level": logging.WARNING, "runtime_env": _environment(place, place.runner)}
-    if place.runner.address == "local":
-        settings |= {"num_cpus": place.runner.workers, "include_dashboard": False}
-    return FlushingRayRunner(address=place.runner.address, init_kwargs=settings)
+    settings: dict[str, Any] = {"logging_level": logging.WARNING, "runtime_env": _environment(profile, profile.runner)}
+    if profile.runner.address == "local":
+        settings |= {"num_cpus": profile.runner.workers, "include_dashboard": False}
+    return FlushingRayRunner(address=profile.runner.address, init_kwargs=settings)
 
 
-def _environment(place: Profile, ray: Ray) -> dict[str, Any]:
+def _environment(profile: Profile, ray: Ray) -> dict[str, Any]:
     """Return what workers need: the project's modules, and its log lines sent to the server."""
     variables = {"PREFECT_LOGGING_EXTRA_LOGGERS": "gainloop"}
     if ray.address == "local":
         return {"env_vars": variables | {"PYTHONPATH": str(ROOT)}}
-    for name, path in (("folder", place.folder), ("store.url", place.store.url)):
+    for name, path in (("folder", profile.folder), ("store.url", profile.store.url)):
         if "://" not in path and not os.path.isabs(path):
             raise BadInput(
-                f"running on the Ray cluster {ray.address!r}: {name} of profile {place.name!r} is {path!r}; on a "
+                f"running on the Ray cluster {ray.address!r}: {name} of profile {profile.name!r} is {path!r}; on a "
                 "cluster it must be the same place for every worker. Set it to an absolute path of a shared disk, or "
                 "to a url."
             )

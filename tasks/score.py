@@ -13,7 +13,7 @@ from gainloop.serving.driver import replay
 from gainloop.serving.engine import engine
 from gainloop.serving.scorer import Scorer
 from gainloop.store import Store, open_store
-from gainloop.store.batches import SCORE, complete_stage, replies_folder, stage_summary, would_be_records
+from gainloop.store.batches import complete_stage, replies_folder, stage_summary, would_be_records
 from gainloop.store.replies import as_reply, read_replies
 from gainloop.store.scores import contrasts_folder, read_contrasts
 from gainloop.store.snapshots import read_texts
@@ -26,10 +26,10 @@ from tasks.runner import slot
 logger = logging.getLogger("gainloop.score")
 
 
-def plan_scores(store: Store, place: Profile, batch_id: str, scoring: Scoring) -> ContrastPlan:
+def plan_scores(store: Store, batch_id: str, scoring: Scoring) -> ContrastPlan:
     """Return what a batch's budget buys: which of its outputs are scored under which prompts."""
     columns = ["request_id", "prompt_id", "anchor_id", "prompt_tokens", "completion_tokens"]
-    replies = read_replies(replies_folder(place.folder, batch_id), columns=columns)
+    replies = read_replies(replies_folder(store, batch_id), columns=columns)
     outputs = replies.join(would_be_records(store, batch_id), on="request_id", how="semi")
     budget = scoring.budget(int(replies["completion_tokens"].sum()))
     return plan_contrasts(outputs.rename({"completion_tokens": "num_tokens"}), budget)
@@ -41,7 +41,7 @@ def name_plan(plan: ContrastPlan) -> str:
 
 
 def score_outputs(
-    store: Store, place: Profile, recipe: Recipe, folder: str | None, plan: ContrastPlan, bar: Bar
+    store: Store, profile: Profile, recipe: Recipe, folder: str | None, plan: ContrastPlan, bar: Bar
 ) -> dict[str, Any]:
     """Score what was not scored yet, mark the plan as complete, and return what was found of it as a whole.
 
@@ -53,7 +53,7 @@ def score_outputs(
         ServerError: It is down.
     """
     begun, plan_id = time.monotonic(), name_plan(plan)
-    scorer = _recall(store, place, recipe, plan, contrasts_folder(place.folder, recipe.batch_id, plan_id))
+    scorer = _recall(store, recipe, plan, contrasts_folder(store, recipe.batch_id, plan_id))
     scorable = [one for one in plan if scorer.can_score(*one)]
     landed = set(read_contrasts(scorer.folder)["request_id"])
     missing = [one for one in scorable if one[0] not in landed]
@@ -65,7 +65,7 @@ def score_outputs(
         bar(done, len(scorable), f"{plan.num_scored} prompts each")
 
     if missing:
-        with engine(place, recipe, folder) as lent:
+        with engine(profile, recipe, folder) as lent:
             lent.run(lambda pool: scorer.run(pool, missing, count))
     summary = {
         "outputs": len(scorable),
@@ -79,15 +79,15 @@ def score_outputs(
         "folder": scorer.folder,
         "seconds": time.monotonic() - begun,
     }
-    complete_stage(store, recipe.batch_id, f"{SCORE}{plan_id}", summary)
+    complete_stage(store, recipe.batch_id, "score", summary, plan_id)
     return summary
 
 
-def _recall(store: Store, place: Profile, recipe: Recipe, plan: ContrastPlan, folder: str) -> Scorer:
+def _recall(store: Store, recipe: Recipe, plan: ContrastPlan, folder: str) -> Scorer:
     """Return the scorer of a plan, with the prompts made again of the anchors and replies that they came from."""
     replies = {
         row["request_id"]: as_reply(row)
-        for row in read_replies(replies_folder(place.folder, recipe.batch_id), plan.anchor_ids).iter_rows(named=True)
+        for row in read_replies(replies_folder(store, recipe.batch_id), plan.anchor_ids).iter_rows(named=True)
     }
     anchors = {anchor.anchor_id: anchor for anchor in read_texts(store, plan.anchor_ids)}
     asked = [request for anchor in anchors.values() for request in replay(recipe, anchor, replies).values()]
@@ -95,17 +95,17 @@ def _recall(store: Store, place: Profile, recipe: Recipe, plan: ContrastPlan, fo
 
 
 @task(cache_policy=NO_CACHE, task_run_name="plan scores of {batch_id}")
-def plan_batch_scores(place: Profile, batch_id: str, scoring: Scoring) -> ContrastPlan:
-    plan = plan_scores(open_store(place), place, batch_id, scoring)
+def plan_batch_scores(profile: Profile, batch_id: str, scoring: Scoring) -> ContrastPlan:
+    plan = plan_scores(open_store(profile), batch_id, scoring)
     logger.info(plan.summary)
     return plan
 
 
 @task(cache_policy=NO_CACHE, task_run_name="score outputs")
-def score_plan(place: Profile, recipe: Recipe, folder: str | None, plan: ContrastPlan) -> None:
-    with slot(place), Bar(f"score {recipe.batch_id}", "outputs") as bar:
+def score_plan(profile: Profile, recipe: Recipe, folder: str | None, plan: ContrastPlan) -> None:
+    with slot(profile), Bar(f"score {recipe.batch_id}", "outputs") as bar:
         try:
-            score_outputs(open_store(place), place, recipe, folder, plan, bar)
+            score_outputs(open_store(profile), profile, recipe, folder, plan, bar)
         except CannotScore:
             logger.warning(
                 "scoring outputs of batch %s: the servers have no /tokenize; vLLM has. Nothing is scored: the report "
@@ -114,10 +114,10 @@ def score_plan(place: Profile, recipe: Recipe, folder: str | None, plan: Contras
             )
 
 
-def why_not_scored(store: Store, place: Profile, batch_id: str, plan: ContrastPlan) -> str:
+def why_not_scored(store: Store, profile: Profile, batch_id: str, plan: ContrastPlan) -> str:
     """Return why there is nothing to score, or nothing left; empty if there is."""
-    if isinstance(place.serving, Servers) and not place.serving.logprobs:
+    if isinstance(profile.serving, Servers) and not profile.serving.logprobs:
         return "the profile's serving.logprobs is false"
     if plan.outputs.is_empty():
         return f"a budget of {plan.budget_tokens:,} tokens buys no score"
-    return "it was done before" if stage_summary(store, batch_id, f"{SCORE}{name_plan(plan)}") else ""
+    return "it was done before" if stage_summary(store, batch_id, "score", name_plan(plan)) else ""

@@ -40,9 +40,9 @@ def run_simulation(
 
 
 @task(cache_policy=NO_CACHE, task_run_name="simulate seed {seed}")
-def simulate_gaps(place: Profile, seed: int, settings: int, largest: int, repeats: int) -> tuple[str, str]:
+def simulate_gaps(profile: Profile, seed: int, settings: int, largest: int, repeats: int) -> tuple[str, str]:
     with Bar("simulate", "cells") as bar:
-        simulation, page = run_simulation(place.folder, seed, settings, largest, repeats, bar)
+        simulation, page = run_simulation(profile.folder, seed, settings, largest, repeats, bar)
     publish(simulation, page)
     return simulation.headline, page
 
@@ -53,15 +53,15 @@ def publish(simulation: Simulation, page: str) -> None:
     from gainloop.studies.figure_4 import NAMES
     from gainloop.studies.figure_4_page import draw_gaps
 
-    place, key = link_to(page), f"simulation-{simulation.simulation}"
+    url, key = link_to(page), f"simulation-{simulation.simulation}"
     rows = [
         f"| {NAMES[trend.kind]} | {trend.letter.upper()} | {trend.correlation.number} | {trend.correlation.interval} "
         f"| {trend.correlation.n:,} | {trend.direction} | {trend.published_direction} |"
         for trend in simulation.trends
     ]
     head = "| KL Gap | over | rank correlation | 95 % interval | n | it | printed |\n|---|---|---:|---|---:|---|---|"
-    markdown = "\n".join([f"**{simulation.headline}**", "", head, *rows, "", f"The whole page: `{place}`"])
+    markdown = "\n".join([f"**{simulation.headline}**", "", head, *rows, "", f"The whole page: `{url}`"])
     create_markdown_artifact(markdown, key=key, description=simulation.headline)
     plot = as_png_uri(draw_gaps(simulation.points, "forward"))
     create_image_artifact(plot, key=f"{key}-plot", description="The KL Gap by KL(G || pi), nats")
-    create_link_artifact(place, key=f"{key}-page", link_text="The whole page", description=simulation.headline)
+    create_link_artifact(url, key=f"{key}-page", link_text="The whole page", description=simulation.headline)

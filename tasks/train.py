@@ -12,7 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from gainloop.evaluation.likelihoods import score_training
 from gainloop.methods import SBP
 from gainloop.store import Store, open_store
-from gainloop.store.batches import complete_stage, kept_records, read_recipe, stage_summary, training_stage
+from gainloop.store.batches import complete_stage, kept_records, read_recipe, stage_summary
 from gainloop.store.checkpoints import (
     Lineage,
     checkpoint_folder,
@@ -23,28 +23,28 @@ from gainloop.store.checkpoints import (
 )
 from gainloop.store.snapshots import read_anchors
 from schemas.identity import content_hash
-from schemas.profile import Profile
+from schemas.profile import Profile, Training
 from schemas.recipe import AnyStart, Checkpoint, Mixture, TrainingPlan
 from schemas.rows import heldout_draw
 from tasks.progress import Bar
 
 
-def make_start(store: Store, place: Profile, snapshot_id: str, start: AnyStart, bar: Bar) -> str:
+def make_start(store: Store, training: Training, snapshot_id: str, start: AnyStart, bar: Bar) -> str:
     """Return the checkpoint a run starts from: the one named, or a small model made from the training anchors."""
     if isinstance(start, Checkpoint):
-        return _adopt(store, place, start)
+        return _adopt(store, start)
 
     def make(folder: str) -> dict[str, Any]:
         from gainloop.models.pretraining import pretrain
 
-        return pretrain(_training_texts(store, snapshot_id), start, place.training, folder, bar)
+        return pretrain(_training_texts(store, snapshot_id), start, training, folder, bar)
 
-    return make_once(store, place.folder, Lineage("start", snapshot_id, start.model_dump(mode="json")), make)
+    return make_once(store, Lineage("start", snapshot_id, start.model_dump(mode="json")), make)
 
 
 def tune_synthesizer(
     store: Store,
-    place: Profile,
+    profile: Profile,
     snapshot_id: str,
     start_id: str,
     method: SBP,
@@ -66,19 +66,21 @@ def tune_synthesizer(
         texts, start = _training_texts(store, snapshot_id), checkpoint_folder(store, start_id)
         with pairing as on_text:  # a text has a vector first, and partners then
             vectors = embed(
-                *(texts, method.embedder, method.embedder_revision, place.embedding),
+                *(texts, method.embedder, method.embedder_revision, profile.embedding),
                 lambda done, total: on_text(done, 2 * total),
             )
             pairs = pretraining.pair_texts(texts, vectors, method, lambda done, total: on_text(total + done, 2 * total))
-        return pretraining.tune_synthesizer(texts, pairs, start, method, max_tokens, place.training, folder, seed, bar)
+        return pretraining.tune_synthesizer(
+            texts, pairs, start, method, max_tokens, profile.training, folder, seed, bar
+        )
 
     tuning = method.model_dump(mode="json", exclude={"draws"})
     plan = {"snapshot_id": snapshot_id, "method": tuning, "max_tokens": max_tokens, "seed": seed}
-    return make_once(store, place.folder, Lineage("synthesizer", start_id, plan), make)
+    return make_once(store, Lineage("synthesizer", start_id, plan), make)
 
 
 def train_arm(
-    store: Store, place: Profile, batch_id: str, start_id: str, plan: TrainingPlan, role: str, bar: Bar
+    store: Store, training: Training, batch_id: str, start_id: str, plan: TrainingPlan, role: str, bar: Bar
 ) -> str:
     """Return the checkpoint that continues the start on one arm of the comparison.
 
@@ -96,12 +98,12 @@ def train_arm(
         texts = {"synthetic": records["text"].to_list(), "anchors": _training_texts(store, snapshot_id)}
         parts = [Part(name, texts[name], share) for name, share in shares.model_dump().items()]
         start = checkpoint_folder(store, start_id)
-        return continue_pretraining(parts, start, plan, place.training, folder, bar)
+        return continue_pretraining(parts, start, plan, training, folder, bar)
 
     about = plan.model_dump(mode="json") | {"mixture": shares.model_dump(mode="json")}
     source = {"snapshot_id": read_recipe(store, batch_id).snapshot_id} if role == "baseline" else {}
     batch_ids = [batch_id] if role == "synthetic" else []
-    return make_once(store, place.folder, Lineage(role, start_id, about | source, batch_ids), make)
+    return make_once(store, Lineage(role, start_id, about | source, batch_ids), make)
 
 
 def split_records(records: pl.DataFrame, heldout: float) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -128,7 +130,7 @@ def finish_training(
         if role in ("synthetic", "baseline")
     }
     summary |= {"heldout_records": heldout, "epochs": epochs}
-    complete_stage(store, batch_id, training_stage(training_id), summary)
+    complete_stage(store, batch_id, "train", summary, training_id)
 
 
 def name_training(batch_id: str, start_id: str, plan: TrainingPlan) -> str:
@@ -136,51 +138,51 @@ def name_training(batch_id: str, start_id: str, plan: TrainingPlan) -> str:
     return content_hash("training", batch_id, start_id, plan.model_dump(mode="json"))
 
 
-def require_trainable(place: Profile) -> None:
+def require_trainable(profile: Profile) -> None:
     """Refuse, before anything costs time, a profile whose training device this machine does not have."""
-    if place.training.device != "cpu":
+    if profile.training.device != "cpu":
         from gainloop.models.loading import require_device
 
-        require_device(place.training.device)
+        require_device(profile.training.device)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")
-def prepare_start(place: Profile, snapshot_id: str, start: AnyStart) -> str:
+def prepare_start(profile: Profile, snapshot_id: str, start: AnyStart) -> str:
     with Bar("pretrain the start checkpoint", "steps") as bar:
-        return make_start(open_store(place), place, snapshot_id, start, bar)
+        return make_start(open_store(profile), profile.training, snapshot_id, start, bar)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="tune synthesizer")
 def prepare_synthesizer(
-    place: Profile, snapshot_id: str, start_id: str, method: SBP, max_tokens: int, seed: int
+    profile: Profile, snapshot_id: str, start_id: str, method: SBP, max_tokens: int, seed: int
 ) -> str:
     with Bar("tune the synthesizer", "steps") as bar:
-        store, pairing = open_store(place), Bar("pair the anchors", "anchors embedded and paired")
-        return tune_synthesizer(store, place, snapshot_id, start_id, method, max_tokens, seed, pairing, bar)
+        store, pairing = open_store(profile), Bar("pair the anchors", "anchors embedded and paired")
+        return tune_synthesizer(store, profile, snapshot_id, start_id, method, max_tokens, seed, pairing, bar)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="train {role}")
-def train_checkpoint(place: Profile, batch_id: str, start_id: str, plan: TrainingPlan, role: str) -> str:
+def train_checkpoint(profile: Profile, batch_id: str, start_id: str, plan: TrainingPlan, role: str) -> str:
     with Bar(f"train the {role} arm", "steps") as bar:
-        return train_arm(open_store(place), place, batch_id, start_id, plan, role, bar)
+        return train_arm(open_store(profile), profile.training, batch_id, start_id, plan, role, bar)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="score checkpoints")
 def score_checkpoints(
-    place: Profile, batch_id: str, training_id: str, checkpoints: dict[str, str], begun: float
+    profile: Profile, batch_id: str, training_id: str, checkpoints: dict[str, str], begun: float
 ) -> None:
-    store = open_store(place)
+    store = open_store(profile)
     with Bar("score checkpoints", "sets of texts") as bar:
-        scores = score_training(store, place, batch_id, checkpoints, bar)
+        scores = score_training(store, profile.training.device, batch_id, checkpoints, bar)
     finish_training(store, batch_id, training_id, checkpoints, scores, time.time() - begun)
 
 
-def is_trained(place: Profile, batch_id: str, training_id: str) -> bool:
+def is_trained(profile: Profile, batch_id: str, training_id: str) -> bool:
     """Tell whether this training of the batch is complete."""
-    return stage_summary(open_store(place), batch_id, training_stage(training_id)) is not None
+    return stage_summary(open_store(profile), batch_id, "train", training_id) is not None
 
 
-def _adopt(store: Store, place: Profile, wanted: Checkpoint) -> str:
+def _adopt(store: Store, wanted: Checkpoint) -> str:
     """Give a checkpoint made elsewhere, or earlier in this store, its row."""
     if find_weights(store, wanted.model):
         return wanted.model
@@ -188,7 +190,7 @@ def _adopt(store: Store, place: Profile, wanted: Checkpoint) -> str:
 
     folder, revision = find_checkpoint(wanted)
     lineage = Lineage("start", "", {"revision": revision})
-    return make_once(store, place.folder, lineage, lambda partial: _copy(folder, partial))
+    return make_once(store, lineage, lambda partial: _copy(folder, partial))
 
 
 def _copy(folder: str, partial: str) -> dict[str, Any]:

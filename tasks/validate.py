@@ -9,7 +9,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.curation.corpus import Corpus, examples, look_across, write_matches
+from gainloop.curation.corpus import Corpus, compare, examples, write_matches
 from gainloop.curation.probes import read_probes
 from gainloop.curation.suite import (
     MATCHES,
@@ -23,8 +23,7 @@ from gainloop.curation.suite import (
     require_success,
 )
 from gainloop.store import Store, open_store
-from gainloop.store.batches import read_recipe, read_records, resolve_batch, stage_summary
-from gainloop.store.duck import now
+from gainloop.store.batches import batch_folder, complete_stage, read_recipe, read_records, resolve_batch, stage_summary
 from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput
 from schemas.profile import Profile
@@ -34,17 +33,17 @@ from schemas.suites import ANCHORS, CORPUS, KEPT, records_suite
 log = logging.getLogger("gainloop.validate")
 
 
-def anchors_folder(folder: str, snapshot_id: str) -> str:
-    """Return where the verdict and Data Docs of a snapshot's anchors lie."""
-    return f"{folder}/snapshots/{snapshot_id}/validation"
+def anchors_folder(store: Store, snapshot_id: str) -> str:
+    """Return where the results and Data Docs of a snapshot's anchors lie."""
+    return f"{store.folder}/snapshots/{snapshot_id}/validation"
 
 
-def records_folder(folder: str, batch_id: str) -> str:
-    """Return where the verdict and Data Docs of a batch's records lie."""
-    return f"{folder}/batches/{batch_id}/validation"
+def records_folder(store: Store, batch_id: str) -> str:
+    """Return where the results and Data Docs of a batch's records lie."""
+    return f"{batch_folder(store, batch_id)}/validation"
 
 
-def validate_anchors(store: Store, folder: str, snapshot_id: str) -> dict[str, Any]:
+def validate_anchors(store: Store, snapshot_id: str) -> dict[str, Any]:
     """Judge the anchors of a snapshot. It never changes, so one that has passed is not judged again.
 
     Anchors are not quarantined: the corpus is what it is, and its source is the place to mend it.
@@ -55,18 +54,18 @@ def validate_anchors(store: Store, folder: str, snapshot_id: str) -> dict[str, A
     Raises:
         SuiteFailed: An expectation does not hold; verdict and Data Docs are there nevertheless.
     """
-    place = anchors_folder(folder, snapshot_id)
-    if (reached := read_verdict(place)) and reached.summary["success"]:
+    folder = anchors_folder(store, snapshot_id)
+    if (reached := read_verdict(folder)) and reached.summary["success"]:
         return reached.summary
     rows = anchor_columns(read_anchors(store, snapshot_id))
-    with open_judge(place, snapshot_id) as judge:
+    with open_judge(folder, snapshot_id) as judge:
         findings = judge.judge("anchors", rows, "anchor_id", ANCHORS)
-    verdict = reach_verdict(place, {"anchors": rows.height}, findings)
+    verdict = reach_verdict(folder, {"anchors": rows.height}, findings)
     require_success(verdict, f"{rows.height} anchors of snapshot {snapshot_id}")
     return verdict.summary
 
 
-def validate_batch(store: Store, folder: str, batch_id: str, curation: Curation) -> dict[str, Any]:
+def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str, Any]:
     """Judge the records of a batch, quarantine those that fail, and mark the batch validated.
 
     First each record beside its anchor, then those that passed beside all others, as ``curation`` says; what was found
@@ -89,44 +88,45 @@ def validate_batch(store: Store, folder: str, batch_id: str, curation: Curation)
     recipe = read_recipe(store, batch_id)
     records, anchors = read_records(store, batch_id), read_anchors(store, recipe.snapshot_id)
     rows = record_columns(records, anchors)
-    place = records_folder(folder, batch_id)
-    with open_judge(place, batch_id) as judge:
+    folder = records_folder(store, batch_id)
+    with open_judge(folder, batch_id) as judge:
         findings = judge.judge("records", rows, "record_id", records_suite(recipe.method["kind"]))
         refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
         passed = records.filter(~pl.col("record_id").is_in(refused))
-        corpus = look_across(store, folder, batch_id, passed, anchors, probes, curation)
+        corpus = compare(store, batch_id, passed, anchors, probes, curation)
         if asked := tuple(one for one in CORPUS if one.reason in corpus.found):
             findings += judge.judge("corpus", corpus.columns, "record_id", asked)
-        write_matches(f"{place}/{MATCHES}", corpus)
+        write_matches(f"{folder}/{MATCHES}", corpus)
         quarantine = _quarantine_rows(batch_id, findings)
         kept = rows.select("record_id", kept=~pl.col("record_id").is_in(quarantine["record_id"].to_list()))
         findings += judge.judge("kept", kept, "record_id", KEPT)
     counts = _counts(kept, quarantine) | {"corpus": _about(corpus, curation)}
-    verdict = reach_verdict(place, counts, findings)
+    verdict = reach_verdict(folder, counts, findings)
     require_success(verdict, f"{rows.height} records of batch {batch_id}")
-    done_row = {"batch_id": batch_id, "stage": "validate", "summary": verdict.summary, "completed_at": now()}
-    store.insert(quarantine=quarantine, completions=[done_row])
+    complete_stage(store, batch_id, "validate", verdict.summary, quarantine=quarantine)
     log.info("Batch %s: %s", batch_id, in_words(verdict.summary))
     return verdict.summary
 
 
 @task(cache_policy=NO_CACHE, task_run_name="judge anchors of {snapshot_id}")
-def judge_anchors(place: Profile, snapshot_id: str) -> dict[str, Any]:
+def judge_anchors(profile: Profile, snapshot_id: str) -> dict[str, Any]:
+    store = open_store(profile)
     try:
-        return validate_anchors(open_store(place), place.folder, snapshot_id)
+        return validate_anchors(store, snapshot_id)
     finally:
-        show_verdict(anchors_folder(place.folder, snapshot_id), snapshot_id)
+        show_verdict(anchors_folder(store, snapshot_id), snapshot_id)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="judge records of {batch_id}")
-def judge_records(place: Profile, batch_id: str, curation: Curation) -> dict[str, Any]:
+def judge_records(profile: Profile, batch_id: str, curation: Curation) -> dict[str, Any]:
+    store = open_store(profile)
     try:
-        summary = validate_batch(open_store(place), place.folder, batch_id, curation)
+        summary = validate_batch(store, batch_id, curation)
         if told := judged_otherwise(summary, curation):
             log.warning("Batch %s: %s", batch_id, told)
         return summary
     finally:
-        show_verdict(records_folder(place.folder, batch_id), batch_id)
+        show_verdict(records_folder(store, batch_id), batch_id)
 
 
 def show_verdict(folder: str, key: str) -> None:

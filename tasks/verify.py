@@ -22,43 +22,44 @@ MOST_PROCESSES = 8
 
 
 def run_verification(
-    store: Store, profile: Profile, subject: AnySubject, processes: int, on_progress: Callable[[int, int], None]
+    store: Store, device: str, subject: AnySubject, processes: int, on_progress: Callable[[int, int], None]
 ) -> tuple[Verification, str]:
     """Return a verification and the path of its page.
 
     Trainings and scores that are there already are not made again; figures and page are.
 
     Args:
+        device: Where models answer probes, as torch calls it.
         processes: Trainings side by side; it changes no result.
         on_progress: Told how much is done, of how much.
     """
     if isinstance(subject, OwnBatches):
-        verification = describe_own_batches(store, profile, subject, on_progress)
+        verification = describe_own_batches(store, device, subject, on_progress)
     else:
         from gainloop.studies.world_runs import verify_world
 
         verification_id = content_hash("verification", VERIFICATION_FORMAT, subject.model_dump(mode="json"))
-        folder = f"{profile.folder}/verify/{verification_id}"
+        folder = f"{store.folder}/verify/{verification_id}"
         verification = verify_world(folder, verification_id, subject, processes, on_progress)
-    page = f"{profile.folder}/verify/{verification.verification}/verification.html"
+    page = f"{store.folder}/verify/{verification.verification}/verification.html"
     write_file(page, render_verification(verification).encode())
     write_file(page.replace(".html", ".json"), verification.model_dump_json(indent=2).encode())
     return verification, page
 
 
 @task(cache_policy=NO_CACHE, task_run_name="verify {subject.kind}")
-def verify_predictors(place: Profile, subject: AnySubject) -> tuple[str, str]:
+def verify_predictors(profile: Profile, subject: AnySubject) -> tuple[str, str]:
     processes = min(MOST_PROCESSES, os.cpu_count() or 1)
     what, unit = ("score own probes", "models") if isinstance(subject, OwnBatches) else ("verify", "trainings")
     with Bar(what, unit) as bar:
-        verification, page = run_verification(open_store(place), place, subject, processes, bar)
+        verification, page = run_verification(open_store(profile), profile.training.device, subject, processes, bar)
     publish(verification, page)
     return verification.headline, page
 
 
 def publish(verification: Verification, page: str) -> None:
     """Show a verification on the run's page in Prefect."""
-    place, key = link_to(page), f"verification-{verification.verification}"
+    url, key = link_to(page), f"verification-{verification.verification}"
     head = "| Predictor | rank correlation | 95 % interval | n | p | within methods | lost by following it | it |"
     rows = [head, "|---|---:|---|---:|---:|---:|---:|---|"]
     for line in list_worth(verification):
@@ -68,8 +69,8 @@ def publish(verification: Verification, page: str) -> None:
             f"| {line.p} | {worth.within.signed} {worth.within.interval} "
             f"| {worth.regret.number} {worth.regret.interval} | {worth.finding} |"
         )
-    markdown = "\n".join([f"**{verification.headline}**", "", *rows, "", f"The whole page: `{place}`"])
+    markdown = "\n".join([f"**{verification.headline}**", "", *rows, "", f"The whole page: `{url}`"])
     create_markdown_artifact(markdown, key=key, description=verification.headline)
     if plot := draw_worth(verification):
         create_image_artifact(as_png_uri(plot), key=f"{key}-plot", description="Rank correlations with the verdict")
-    create_link_artifact(place, key=f"{key}-page", link_text="The whole page", description=verification.headline)
+    create_link_artifact(url, key=f"{key}-page", link_text="The whole page", description=verification.headline)

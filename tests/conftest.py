@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gainloop.store import Store
+from gainloop.store import Store, open_store
 from schemas.profile import Profile, StorePlace
 from tests.small_run import parameters, write_corpus, write_profile
 from tests.whole_run import Place, prefect_server, start
@@ -26,7 +26,7 @@ def profile(tmp_path: Path) -> Profile:
 
 @pytest.fixture
 def store(profile: Profile) -> Store:
-    return Store(profile.store.url, profile.store.lock_seconds)
+    return open_store(profile)
 
 
 @pytest.fixture

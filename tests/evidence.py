@@ -112,7 +112,7 @@ def make_evidence(
 def save_evidence(store: Store, profile: Profile, evidence: Evidence) -> None:
     """Write a batch into the store and its folder, as the stages before the report leave it."""
     of_batch = pl.lit(evidence.batch_id).alias("batch_id")
-    write_replies(replies_folder(profile.folder, evidence.batch_id), _as_rows(evidence.replies), Span())
+    write_replies(replies_folder(store, evidence.batch_id), _as_rows(evidence.replies), Span())
     batch = {"batch_id": evidence.batch_id, "snapshot_id": evidence.recipe["snapshot_id"]}
     batch |= {"recipe": json.dumps(evidence.recipe), "logprob_semantics": evidence.logprob_semantics}
     store.insert(
@@ -134,9 +134,10 @@ def save_evidence(store: Store, profile: Profile, evidence: Evidence) -> None:
 def save_contrasts(store: Store, profile: Profile, evidence: Evidence) -> None:
     """Write the scores of outputs under prompts, and mark them complete."""
     assert evidence.contrasts is not None
-    folder = contrasts_folder(profile.folder, evidence.batch_id, "0123456789abcdef")
+    folder = contrasts_folder(store, evidence.batch_id, "0123456789abcdef")
     write_contrasts(folder, [list(evidence.contrasts.iter_rows())])
-    complete_stage(store, evidence.batch_id, "score 0123456789abcdef", evidence.summaries["score"] | {"folder": folder})
+    summary = evidence.summaries["score"] | {"folder": folder}
+    complete_stage(store, evidence.batch_id, "score", summary, "0123456789abcdef")
 
 
 def save_training(store: Store, profile: Profile, evidence: Evidence) -> None:
@@ -150,7 +151,7 @@ def save_training(store: Store, profile: Profile, evidence: Evidence) -> None:
         evidence.scores[key].write_parquet(part)
         write_file(url, part.getvalue())
     summary = evidence.summaries["train"] | {"checkpoints": evidence.checkpoints, "scores": urls}
-    complete_stage(store, evidence.batch_id, f"train {evidence.training_id}", summary)
+    complete_stage(store, evidence.batch_id, "train", summary, evidence.training_id)
 
 
 def without_logprobs(evidence: Evidence, num_replies: int | None = None) -> Evidence:

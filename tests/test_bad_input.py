@@ -90,7 +90,7 @@ def starting_from(model: str) -> Callable[[Profile, Path], None]:
 
 def opening_a_text_file(profile: Profile, folder: Path) -> None:
     folder.write_text("no DuckDB file" * 1000)
-    Store(str(folder)).query("select 1")
+    Store(str(folder), "").query("select 1")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def has_rows(table: str) -> Callable[[Place], bool]:
 
 
 def is_complete(stage: str) -> Callable[[Place], bool]:
-    query = "from completions where starts_with(stage, ?)"
+    query = "from completions where stage = ?"
     return lambda place: place.store.query(query, stage).height > 0
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from gainloop.curation.corpus import Corpus, examples, look_across
+from gainloop.curation.corpus import Corpus, compare, examples
 from gainloop.curation.probes import read_probes
 from gainloop.curation.suite import MATCHES, as_markdown, read_verdict
 from gainloop.reports.batch import count_rows
@@ -51,7 +51,7 @@ class Batches:
     def matches(self) -> dict[str, dict[str, Any]]:
         """The evidence under the names of the records."""
         names = {record.record_id: name for name, record in self.second.records.items()}
-        lines = Path(records_folder(self.second.folder, self.second.batch_id), MATCHES).read_text().splitlines()
+        lines = Path(records_folder(self.second.store, self.second.batch_id), MATCHES).read_text().splitlines()
         return {names[row["record_id"]]: row for row in map(json.loads, lines)}
 
 
@@ -60,9 +60,9 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Batches:
     place = tmp_path_factory.mktemp("batches")
     asked = "".join(json.dumps({"question": one}) + "\n" for one in ("What?", QUESTION, SHORT))
     (place / "probes.jsonl").write_text(asked)
-    store, folder, anchors = Store(str(place / "gainloop.duckdb")), str(place / "data"), good_anchors()
-    make_world(store, folder, {}, [HELDOUT], heldout=1, seed=9)
-    first = make_world(store, folder, EARLIER | good_texts(), anchors)
+    store, anchors = Store(str(place / "gainloop.duckdb"), str(place / "data")), good_anchors()
+    make_world(store, {}, [HELDOUT], heldout=1, seed=9)
+    first = make_world(store, EARLIER | good_texts(), anchors)
     refused = {"batch_id": first.batch_id, "record_id": first.records["leaky"].record_id, "reason": "prompt_leak"}
     store.insert(quarantine=[refused])
     complete_stage(store, first.batch_id, "validate", {})
@@ -78,16 +78,17 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Batches:
         "leaking twin": f"{sentences('twin')} You are an AI assistant.",
     }
     fresh = {f"fresh {number}": sentences(f"fresh {number}") for number in range(20)}
-    second = make_world(store, folder, texts | fresh, anchors, seed=1)
+    second = make_world(store, texts | fresh, anchors, seed=1)
     second.curation = Curation(probes=Probes(files=[str(place / "*.jsonl")]))
     return Batches(first, second, second.validate())
 
 
-def look(world: World, curation: Curation, folder: str | None = None) -> Corpus:
+def look(world: World, curation: Curation, folder: str = "") -> Corpus:
     records = read_records(world.store, world.batch_id)
     anchors = read_anchors(world.store, "snap")
     probes = read_probes(curation.probes)
-    return look_across(world.store, folder or world.folder, world.batch_id, records, anchors, probes, curation)
+    store = replace(world.store, folder=folder or world.store.folder)
+    return compare(store, world.batch_id, records, anchors, probes, curation)
 
 
 def test_each_record_that_repeats_another_or_holds_a_probe_has_its_reason_and_no_other_record_has(
@@ -130,10 +131,10 @@ def test_the_evidence_says_which_other_text_how_similar_and_which_probe_item(bat
 def test_a_record_that_two_batches_made_of_the_same_replies_is_no_duplicate_of_itself(
     store: Store, tmp_path: Path
 ) -> None:
-    folder, anchors = str(tmp_path / "data"), good_anchors()
-    make_world(store, folder, good_texts(), anchors).validate()
+    anchors = good_anchors()
+    make_world(store, good_texts(), anchors).validate()
     near = {f"near {word}": changed(good_texts()[f"good {word}"]) for word in range(6)}
-    more = make_world(store, folder, good_texts() | near, anchors, seed=1)
+    more = make_world(store, good_texts() | near, anchors, seed=1)
     ids = {name: record.record_id for name, record in more.records.items()}
 
     assert any(ids[f"near {word}"] < ids[f"good {word}"] for word in range(6)), "of a batch the lowest id would stay"
@@ -145,9 +146,9 @@ def test_a_record_that_two_batches_made_of_the_same_replies_is_no_duplicate_of_i
 def test_a_batch_of_near_earlier_records_fails_and_the_error_says_what_lets_it_pass(
     store: Store, tmp_path: Path
 ) -> None:
-    folder, anchors = str(tmp_path / "data"), good_anchors()
-    make_world(store, folder, good_texts(), anchors).validate()
-    again = make_world(store, folder, {name: changed(text) for name, text in good_texts().items()}, anchors, seed=1)
+    anchors = good_anchors()
+    make_world(store, good_texts(), anchors).validate()
+    again = make_world(store, {name: changed(text) for name, text in good_texts().items()}, anchors, seed=1)
     with pytest.raises(SuiteFailed, match="near_duplicate_of_earlier_batch") as failure:
         again.validate()
     assert HOUSE_FORM.fullmatch(str(failure.value))
@@ -173,7 +174,7 @@ def test_the_verdict_tells_what_was_compared_and_names_the_evidence(batches: Bat
         "earlier records": 25,
         "records of the batch": 24,
     }
-    place = records_folder(batches.second.folder, batches.second.batch_id)
+    place = records_folder(batches.second.store, batches.second.batch_id)
     verdict = read_verdict(place)
     assert verdict is not None
     page = as_markdown(verdict)
@@ -222,7 +223,7 @@ def test_the_order_of_records_changes_nothing(batches: Batches) -> None:
     records, anchors = read_records(world.store, world.batch_id), read_anchors(world.store, "snap")
     probes = read_probes(world.curation.probes)
     looks = [
-        look_across(world.store, world.folder, world.batch_id, some, anchors, probes, world.curation)
+        compare(world.store, world.batch_id, some, anchors, probes, world.curation)
         for some in (records, records.reverse(), records.sample(fraction=1, shuffle=True, seed=0))
     ]
     assert looks[0].matches == looks[1].matches == looks[2].matches
@@ -244,7 +245,7 @@ def test_sketches_that_were_kept_say_the_same_as_new_ones_and_damaged_ones_are_m
 def test_near_copies_of_many_texts_leave_one_of_each_and_no_two_that_are_alike(store: Store, tmp_path: Path) -> None:
     rng = Random(0)
     texts = {f"{n} {copy}": changed(sentences(f"many {n}"), rng.randint(1, 4)) for n in range(20) for copy in range(5)}
-    world = make_world(store, str(tmp_path), texts, good_anchors())
+    world = make_world(store, texts, good_anchors())
     found = look(world, Curation()).found["near_duplicate"]
     left = [name.split()[0] for name, record in world.records.items() if record.record_id not in found]
     assert sorted(left, key=int) == [str(n) for n in range(20)]
@@ -253,7 +254,7 @@ def test_near_copies_of_many_texts_leave_one_of_each_and_no_two_that_are_alike(s
 def test_an_anchor_that_holds_a_probe_is_counted_as_it_is_trained_on_as_it_is(store: Store, tmp_path: Path) -> None:
     (tmp_path / "quiz.json").write_text(json.dumps([{"question": QUESTION}]))
     quoting = Anchor(f"{sentences('quoting')} {QUESTION}")
-    world = make_world(store, str(tmp_path), good_texts(4), [*good_anchors(3), quoting])
+    world = make_world(store, good_texts(4), [*good_anchors(3), quoting])
     corpus = look(world, Curation(probes=Probes(files=[str(tmp_path / "quiz.json")])))
     assert corpus.compared["anchors that hold a probe"] == 1
     (match,) = corpus.matches
@@ -307,11 +308,11 @@ def test_probes_that_cannot_be_read_say_which_and_what_to_do(
 
 
 def test_a_probe_file_that_is_missing_is_told_before_anything_is_judged(store: Store, tmp_path: Path) -> None:
-    world = make_world(store, str(tmp_path), good_texts(4), good_anchors(4))
+    world = make_world(store, good_texts(4), good_anchors(4))
     world.curation = Curation(probes=Probes(files=[str(tmp_path / "none.jsonl")]))
     with pytest.raises(BadInput, match=r"none\.jsonl"):
         world.validate()
-    assert not Path(records_folder(world.folder, world.batch_id)).exists()
+    assert not Path(records_folder(world.store, world.batch_id)).exists()
 
 
 def test_real_replies_hold_few_questions_about_their_passage_and_never_repeat_each_other(
@@ -321,7 +322,7 @@ def test_real_replies_hold_few_questions_about_their_passage_and_never_repeat_ea
     passages = [json.loads(line) for line in lines]
     anchors = [Anchor(passage["context"], passage["title"]) for passage in passages]
     texts = {f"{draw} {n}": passage["completions"][draw] for draw in range(5) for n, passage in enumerate(passages)}
-    world = make_world(store, str(tmp_path), texts, anchors)
+    world = make_world(store, texts, anchors)
     probes = Probes(files=[str(shared_data / "squad/squad_val.jsonl")], fields=["questions.question"])
     found = look(world, Curation(probes=probes)).found
     assert 0 < len(found["contaminated"]) < 0.02 * len(texts)

@@ -18,7 +18,7 @@ import yaml
 
 from benchmarks.rows import SNAPSHOT, make_corpus
 from gainloop.methods import EntiGraph
-from gainloop.store import open_store
+from gainloop.store import Store, open_store
 from gainloop.store.batches import count_settled, replies_folder
 from gainloop.store.replies import read_replies
 from schemas.profile import load_profile
@@ -73,12 +73,15 @@ class Place:
         command = [sys.executable, "-c", RUN, str(self.folder / "place.yaml"), RECIPE.model_dump_json()]
         return subprocess.Popen(command, cwd=ROOT, env=os.environ, start_new_session=True)
 
+    @property
+    def store(self) -> Store:
+        return open_store(load_profile(str(self.folder / "place.yaml")))
+
     def rows(self, table: str) -> pl.DataFrame:
-        store = open_store(load_profile(str(self.folder / "place.yaml")))
-        return store.query(f"from {table} where batch_id = ? order by all", RECIPE.batch_id)
+        return self.store.query(f"from {table} where batch_id = ? order by all", RECIPE.batch_id)
 
     def replies(self) -> pl.DataFrame:
-        return read_replies(replies_folder(str(self.folder), RECIPE.batch_id)).drop("seconds", "attempt", "server")
+        return read_replies(replies_folder(self.store, RECIPE.batch_id)).drop("seconds", "attempt", "server")
 
 
 @pytest.fixture(scope="module")

@@ -37,25 +37,25 @@ def place(store: Store, profile: Profile) -> Profile:
 
 
 def asked(store: Store, place: Profile, training_id: str = "", release: str = "") -> Decision:
-    return decide_on(store, place, measure_once(store, place, BATCH, training_id), release)
+    return decide_on(store, place.gate, measure_once(store, BATCH, training_id), release)
 
 
 def states(store: Store) -> list[str]:
     return store.query("select state from decisions order by decided_at")["state"].to_list()
 
 
-def shown(place: Profile) -> str:
-    return Reader(read_file(page_of(place, BATCH)).decode()).text
+def shown(store: Store) -> str:
+    return Reader(read_file(page_of(store, BATCH)).decode()).text
 
 
 def test_a_held_batch_is_refused_with_figure_threshold_report_and_way_out(store: Store, place: Profile) -> None:
     decision = asked(store, place)
     with pytest.raises(Held) as error:
-        require_not_held(decision, page_of(place, BATCH))
+        require_not_held(decision, page_of(store, BATCH))
     assert HOUSE_FORM.fullmatch(str(error.value))
     (veto,) = decision.vetoes
     assert (veto.key, veto.words in str(error.value)) == ("no_closer", True)
-    for part in (BATCH, veto.figure.interval, "above 25 %", page_of(place, BATCH), '--release "why"'):
+    for part in (BATCH, veto.figure.interval, "above 25 %", page_of(store, BATCH), '--release "why"'):
         assert part in str(error.value)
 
 
@@ -88,7 +88,7 @@ def test_a_release_is_remembered_where_the_batch_is_measured_again_and_after_tra
     store: Store, place: Profile
 ) -> None:
     asked(store, place, release="to see")
-    complete_stage(store, BATCH, "yardstick s", {"start": "s", "url": yardstick(place)})
+    complete_stage(store, BATCH, "yardstick", {"start": "s", "url": yardstick(place)}, "s")
     again = asked(store, place)
     assert (again.state, again.release) == ("released", "to see")
     after = asked(store, place, TRAINING)
@@ -100,8 +100,8 @@ def test_before_training_noise_is_judged_by_the_start_that_scored_the_anchors(st
         return next(reason for reason in asked(store, place).reasons if reason.key == "noise")
 
     assert (noise().outcome, noise().threshold) == ("not known", None)
-    complete_stage(store, BATCH, "yardstick s", {"start": "s", "url": yardstick(place)})
-    anchors = measure_once(store, place, BATCH, "").entropy.anchors
+    complete_stage(store, BATCH, "yardstick", {"start": "s", "url": yardstick(place)}, "s")
+    anchors = measure_once(store, BATCH, "").entropy.anchors
     assert (noise().outcome, noise().threshold) == ("passes", 1.5 * anchors.high)
 
 
@@ -110,25 +110,25 @@ def yardstick(place: Profile) -> str:
 
 
 def test_the_page_and_the_json_beside_it_follow_the_decision(store: Store, place: Profile) -> None:
-    page = Path(save_report(store, place, BATCH, ""))
+    page = Path(save_report(store, place.gate, BATCH, ""))
     held = asked(store, place)
-    assert "Decision: held" in shown(place)
+    assert "Decision: held" in shown(store)
     for reason in held.reasons:
-        assert reason.found in shown(place)
-        assert reason.whole_rule in shown(place)
+        assert reason.found in shown(store)
+        assert reason.whole_rule in shown(store)
     assert Decision.model_validate_json(page.with_name("decision.json").read_text()) == held
     measured = page.with_name("report.json").read_text()
 
     released = asked(store, place, release="<b>to see</b>")
-    save_report(store, place, BATCH, "")
-    assert "Decision: released" in shown(place)
-    assert 'released: "<b>to see</b>"' in shown(place)
+    save_report(store, place.gate, BATCH, "")
+    assert "Decision: released" in shown(store)
+    assert 'released: "<b>to see</b>"' in shown(store)
     assert Decision.model_validate_json(page.with_name("decision.json").read_text()) == released
     assert page.with_name("report.json").read_text() == measured
     assert Report.model_validate_json(measured).batch == BATCH
 
-    save_report(store, place, BATCH, TRAINING)
-    assert "Decision: rejected" in shown(place)
+    save_report(store, place.gate, BATCH, TRAINING)
+    assert "Decision: rejected" in shown(store)
 
 
 def test_the_markdown_is_the_headline_and_one_row_a_reason(store: Store, place: Profile) -> None:
@@ -145,7 +145,7 @@ def test_history_is_of_earlier_batches_of_the_same_method_and_of_the_latest_repo
 ) -> None:
     sbp = EVIDENCE.recipe | {"method": {"kind": "sbp"}}
     others = {"earlier": (-1, EVIDENCE.recipe), "later": (1, EVIDENCE.recipe), "other": (-1, sbp)}
-    report = measure_once(store, place, BATCH, "")
+    report = measure_once(store, BATCH, "")
     for batch_id, (days, recipe) in others.items():
         at = EVIDENCE.measured_at + timedelta(days=days)
         begin(store, batch_id, recipe, at)

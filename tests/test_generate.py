@@ -84,7 +84,7 @@ def generate(place: Profile, recipe: Recipe, folder: str | None = None) -> list[
 
 def finish(place: Profile, recipe: Recipe, progress: Sequence[Progress] = (), **run: Any) -> dict[str, Any]:
     made = RunTotals(reduce(Progress.add, progress, Progress()), **run)
-    return finish_batch(open_store(place), place, recipe, made)
+    return finish_batch(open_store(place), place.prices, recipe, made)
 
 
 def made(store: Store, table: str, recipe: Recipe) -> pl.DataFrame:
@@ -134,7 +134,7 @@ def test_a_finished_batch_is_counted_and_marked_complete(
     progress = generate(place, recipe)
     sent = sum(one.requests_sent for one in progress)
     assert stage_summary(store, recipe.batch_id, "generate") is None
-    folder = replies_folder(place.folder, recipe.batch_id)
+    folder = replies_folder(store, recipe.batch_id)
     assert len(list_files(folder, ".parquet")) > 1
 
     summary = finish(place, recipe, progress, seconds=1.5, cache_hit_rate=0.25)
@@ -188,9 +188,7 @@ def test_the_embedded_engine_makes_the_same_records_in_shards_of_any_size(
     generate(profile, recipe, folder)
     generate(there, recipe, folder)
 
-    here, again = (
-        read_replies(replies_folder(place.folder, recipe.batch_id)).drop("seconds") for place in (profile, there)
-    )
+    here, again = (read_replies(replies_folder(store, recipe.batch_id)).drop("seconds") for place in (profile, there))
     assert here.height == 12
     assert here.equals(again)
 
@@ -267,12 +265,12 @@ def test_a_failure_ends_the_shards_beside_it_and_what_landed_is_kept(
         first, other = shards(place, recipe)
         with suppress(KeyError), engine(place, recipe, None, for_all=True):
             waiting = threads.submit(generate_records, store, place, recipe, None, first, {})
-            while not read_replies(replies_folder(place.folder, recipe.batch_id)).height:
+            while not read_replies(replies_folder(store, recipe.batch_id)).height:
                 time.sleep(0.02)
             raise KeyError
         with pytest.raises(Stopped, match="what landed is kept"):
             waiting.result(timeout=5)
-    landed = read_replies(replies_folder(place.folder, recipe.batch_id)).height
+    landed = read_replies(replies_folder(store, recipe.batch_id)).height
     assert 0 < landed < 12
     assert made(store, "records", recipe).is_empty()
 
@@ -302,7 +300,7 @@ def test_a_shard_that_takes_too_long_is_an_error_and_what_landed_is_kept(
             match=rf"generating batch {recipe.batch_id}: anchors 0 to 6 are not done after 0.6 s, \d of 6 are",
         ):
             generate_records(store, place, recipe, None, span, {})
-    landed = read_replies(replies_folder(place.folder, recipe.batch_id)).height
+    landed = read_replies(replies_folder(store, recipe.batch_id)).height
     assert 0 < landed < 12
     assert generate_records(store, on_servers(profile, stub), recipe, None, span, {}).replies_reused == landed
 
@@ -312,11 +310,11 @@ def test_a_batch_whose_records_have_lost_their_replies_is_never_complete(
 ) -> None:
     place, recipe = on_servers(profile, stub), recipe_on(snapshot_id)
     generate(place, recipe)
-    part, *_ = list_files(replies_folder(place.folder, recipe.batch_id), ".parquet")
+    part, *_ = list_files(replies_folder(store, recipe.batch_id), ".parquet")
     Path(part).write_bytes(Path(part).read_bytes()[:-100])
 
     with pytest.raises(
         LedgerError, match=r"[1-9]\d* replies that records were made of are not in .*set aside as \.torn"
     ):
-        finish_batch(store, place, recipe, RunTotals())
+        finish_batch(store, place.prices, recipe, RunTotals())
     assert stage_summary(store, recipe.batch_id, "generate") is None

@@ -98,7 +98,7 @@ def asked(stub: Stub) -> int:
 
 def test_the_report_says_what_was_planted_with_intervals_over_anchors(store: Store, place: Profile) -> None:
     summary = judged(store, place, judging_on(place, store))
-    report = measure_once(store, place, BATCH, "")
+    report = measure_once(store, BATCH, "")
     records = EVIDENCE.records.sort("record_id").head(40)
     anchors = EVIDENCE.anchors.sort("anchor_id").head(10).with_columns(record_id="anchor_id")
     for figure, texts, rule, counted in (
@@ -127,7 +127,7 @@ def test_the_report_says_what_was_planted_with_intervals_over_anchors(store: Sto
 def test_a_verdict_names_its_text_its_reason_and_the_reply_it_came_of(store: Store, place: Profile) -> None:
     summary = judged(store, place, judging_on(place, store))
     verdicts = read_verdicts(summary["url"])
-    replies = read_replies(f"{judgements_folder(place.folder, BATCH)}/replies")
+    replies = read_replies(f"{judgements_folder(store, BATCH)}/replies")
     assert verdicts.height == replies.height == 90
     assert set(verdicts["request_id"]) == set(replies["request_id"])
     texts = dict(EVIDENCE.records.select("record_id", "text").iter_rows())
@@ -139,7 +139,7 @@ def test_a_verdict_names_its_text_its_reason_and_the_reply_it_came_of(store: Sto
     assert (summary["prompt_tokens"], summary["completion_tokens"]) == (prompt, completion)
     assert summary["cost"] == pytest.approx((2 * prompt + 4 * completion) / 1e6)
     assert f"{prompt + completion:,} tokens, " in in_words(summary)
-    cost = measure_once(store, place, BATCH, "").cost
+    cost = measure_once(store, BATCH, "").cost
     assert (cost.judging_tokens, cost.judging_money and cost.judging_money.amount) == (
         prompt + completion,
         summary["cost"],
@@ -175,15 +175,16 @@ def test_a_judge_that_goes_away_costs_no_reply_that_landed(store: Store, place: 
         return by_rule(prompt)
 
     with stub_server(StubOptions(models=models, says=leave_midway)) as leaving:
-        there = place.model_copy(update={"folder": f"{place.folder}/there", "serving": Servers(urls=[leaving.url])})
-        judging = judging_on(there, store)
+        there = place.model_copy(update={"serving": Servers(urls=[leaving.url])})
+        elsewhere = replace(store, folder=f"{store.folder}/there")
+        judging = judging_on(there, elsewhere)
         with pytest.raises(ServerError):
-            judged(store, there, judging)
-        landed = read_replies(f"{judgements_folder(there.folder, BATCH)}/replies").height
+            judged(elsewhere, there, judging)
+        landed = read_replies(f"{judgements_folder(elsewhere, BATCH)}/replies").height
         assert 0 < landed <= 40
         models["stub"] = "/models/stub"
         leaving.requests.clear()
-        rest = judged(store, there, judging)
+        rest = judged(elsewhere, there, judging)
     assert rest["requests_sent"] == asked(leaving) == 90 - landed
     assert read_verdicts(rest["url"]).equals(read_verdicts(whole["url"]))
 
@@ -247,7 +248,7 @@ def test_unreadable_verdicts_are_counted_left_out_and_too_many_are_no_figure(
         summary = judged(store, there, judging_on(there, store, sample=60, anchors=0))
     counts = summary["verdicts"]
     assert summary["unreadable"] == {"malformed": sum(counts[question][UNREADABLE] for question in counts)}
-    figure = measure_once(store, there, BATCH, "").quality.non_factual
+    figure = measure_once(store, BATCH, "").quality.non_factual
     assert figure.dropped == counts["factuality"][UNREADABLE] > 0
     assert f"{figure.dropped} unreadable" in figure.definition
     if share < 0.1:
@@ -297,12 +298,12 @@ def test_a_batch_that_is_not_complete_is_not_judged(store: Store, place: Profile
 
 
 def test_a_report_after_a_judging_is_another_report_and_its_page_names_the_judge(store: Store, place: Profile) -> None:
-    page, before = page_of(place, BATCH), measure_once(store, place, BATCH, "").quality
+    page, before = page_of(store, BATCH), measure_once(store, BATCH, "").quality
     assert {before.non_factual.status, before.anchors_non_factual.status, before.pair_irrelevance.status} == {
         NOT_JUDGED
     }
     judged(store, place, judging_on(place, store, anchors=0))
-    save_report(store, place, BATCH, "")
+    save_report(store, place.gate, BATCH, "")
     shown, truth = Reader(read_file(page).decode()).text, read_file(page.replace(".html", ".json"))
     report = Report.model_validate_json(truth)
     assert NOT_JUDGED not in shown
@@ -316,13 +317,13 @@ def test_verdicts_that_are_gone_are_an_error_and_not_a_report_without_them(store
     summary = judged(store, place, judging_on(place, store, sample=4, anchors=0))
     Path(summary["url"]).unlink()
     with pytest.raises(StoreError, match="reading verdicts: there is no file") as error:
-        gather_evidence(store, place, BATCH)
+        gather_evidence(store, BATCH)
     assert HOUSE_FORM.fullmatch(str(error.value))
 
 
 def test_a_batch_of_false_records_is_held_before_training_and_says_why(store: Store, place: Profile) -> None:
     lenient = place.model_copy(update={"gate": Gate(no_closer=None)})
-    before = decide_on(store, lenient, measure_once(store, lenient, BATCH, ""))
+    before = decide_on(store, lenient.gate, measure_once(store, BATCH, ""))
     assert before.state == "undecided"
     assert next(one for one in before.reasons if one.key == "non_factual").found == NOT_JUDGED
 
@@ -333,10 +334,10 @@ def test_a_batch_of_false_records_is_held_before_training_and_says_why(store: St
     with stub_server(StubOptions(models={"harsh": "/models/harsh"}, says=harsh)) as stub:
         there = lenient.model_copy(update={"serving": Servers(urls=[stub.url])})
         judged(store, there, plan_judging(resolve_judge(store, there, "harsh"), 60, 0))
-    after = decide_on(store, lenient, measure_once(store, lenient, BATCH, ""))
+    after = decide_on(store, lenient.gate, measure_once(store, BATCH, ""))
     assert (after.state, [veto.key for veto in after.vetoes]) == ("held", ["non_factual"])
     judged(store, place, judging_on(place, store, sample=60, anchors=0))  # a milder judge, asked last
-    assert decide_on(store, lenient, measure_once(store, lenient, BATCH, "")).state == "undecided"
+    assert decide_on(store, lenient.gate, measure_once(store, BATCH, "")).state == "undecided"
 
 
 def test_a_checkpoint_judges_in_this_process(store: Store, profile: Profile, tmp_path: Path) -> None:

@@ -25,14 +25,14 @@ def read_overview(profile: Profile) -> Overview:
 def test_a_report_brings_its_batch_onto_the_page_and_training_replaces_it(store: Store, profile: Profile) -> None:
     evidence = make_evidence(num_anchors=20)
     save_evidence(store, profile, evidence)
-    page = Path(save_report(store, profile, evidence.batch_id, ""))
+    page = Path(save_report(store, profile.gate, evidence.batch_id, ""))
     (before,) = read_overview(profile).standings
     assert before.gain.status == "not measured: no model was trained on this batch yet"
-    save_report(store, profile, evidence.batch_id, evidence.training_id)
+    save_report(store, profile.gate, evidence.batch_id, evidence.training_id)
     without = load_report(store, evidence.batch_id, "")
     row = {"batch_id": evidence.batch_id, "measurement_id": "later", "measured_at": without.created + timedelta(days=9)}
     store.insert(measurements=[row | {"report": without.model_dump_json()}])
-    save_report(store, profile, evidence.batch_id, "")  # newer, and yet the training's is shown
+    save_report(store, profile.gate, evidence.batch_id, "")  # newer, and yet the training's is shown
     (after,) = read_overview(profile).standings
     assert (after.training, after.gain.status) == (evidence.training_id, "ok")
     assert (page.parent.parent / after.page).resolve() == page
@@ -49,19 +49,19 @@ def test_a_report_of_another_format_is_listed_and_stops_nothing(store: Store, pr
         row = {"batch_id": batch_id, "measurement_id": "m", "measured_at": evidence.measured_at, "report": report}
         store.insert(measurements=[row])
     save_evidence(store, profile, evidence)
-    save_report(store, profile, evidence.batch_id, "")
+    save_report(store, profile.gate, evidence.batch_id, "")
     overview = read_overview(profile)
     assert [one.batch for one in overview.standings] == [evidence.batch_id]
     assert [(one.batch, one.why) for one in overview.unmeasured] == [("a", EARLIER), ("b", EARLIER)]
 
 
 def test_a_page_that_says_all_is_not_written_again_and_one_that_is_gone_is(store: Store, profile: Profile) -> None:
-    page = Path(save_overview(store, profile))
+    page = Path(save_overview(store, profile.gate))
     assert read_batches(store) == []
     written = page.stat().st_mtime_ns
-    save_overview(store, profile)
+    save_overview(store, profile.gate)
     assert page.stat().st_mtime_ns == written
     page.unlink()
-    save_overview(store, profile)
+    save_overview(store, profile.gate)
     assert page.read_bytes().count(b"No batch of this store was measured yet.") == 1
     assert sorted(path.name for path in page.parent.iterdir()) == ["index.html", "index.json"]

@@ -185,8 +185,9 @@ def test_the_page_of_methods_says_what_the_critic_costs_as_it_is() -> None:
 
 
 def test_every_measure_in_the_documents_is_a_module_or_function_of_the_measures() -> None:
-    names = {path.stem for path in modules("gainloop/measures")}
-    for path in modules("gainloop/measures"):
+    measuring = modules("gainloop/measures", "gainloop/reports")
+    names = {path.stem for path in measuring}
+    for path in measuring:
         names |= {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
 
     assert set(table_rows("measure", "docs/measures.md")) <= names

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 @pytest.fixture(scope="module")
 def batch(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterator[Batch]:
     folder = tmp_path_factory.mktemp("recorded")
-    store = Store(str(folder / "store.duckdb"))
+    store = Store(str(folder / "store.duckdb"), str(folder))
     passages = [str(shared_data / f"recorded_replies/{name}_val.jsonl") for name in ("base", "iter1")]
     source = Files(paths=passages, text_field="context", title_field="title", licence="CC BY-SA 4.0", max_chars=10_000)
     snapshot_id = refresh_snapshot(store, source, 0.02).snapshot_id
@@ -54,8 +54,8 @@ def batch(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterat
         total = Progress()
         for span in spans_of(plan_batch(store, recipe), place.generation.shard_anchors):
             total = total.add(generate_records(store, place, recipe, None, span, {}))
-        generated = finish_batch(store, place, recipe, RunTotals(total))
-        judged = validate_batch(store, str(folder), recipe.batch_id, Curation())
+        generated = finish_batch(store, place.prices, recipe, RunTotals(total))
+        judged = validate_batch(store, recipe.batch_id, Curation())
         yield Batch(store, place, recipe, teacher, generated, judged)
 
 
@@ -82,7 +82,7 @@ def test_what_is_quarantined_is_what_a_reader_would_take_out(batch: Batch) -> No
 
 
 def test_the_batch_has_a_report_with_a_figure_or_a_reason_in_every_line(batch: Batch) -> None:
-    page = save_report(batch.store, batch.place, batch.recipe.batch_id, "")
+    page = save_report(batch.store, batch.place.gate, batch.recipe.batch_id, "")
     report = load_report(batch.store, batch.recipe.batch_id, "")
     lines = [line for section in list_figures(report).values() for line in section]
 

@@ -91,7 +91,7 @@ def test_a_snapshot_has_one_name_on_every_machine(store: Store, folder: Path, tm
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     write(elsewhere / "all.jsonl", sorted({text for text in read_texts(folder) if text != "short"}, reverse=True))
-    other = Store(str(tmp_path / "other.duckdb"))
+    other = Store(str(tmp_path / "other.duckdb"), "")
 
     assert refresh(other, elsewhere).snapshot_id == refresh(store, folder).snapshot_id
 
@@ -166,7 +166,7 @@ def python(code: str, *arguments: str) -> "subprocess.Popen[str]":
 
 REFRESHING = """
 import sys, test_refresh as t
-t.refresh_snapshot(t.Store(sys.argv[1]), t.Slow(), 0.2)
+t.refresh_snapshot(t.Store(sys.argv[1], ''), t.Slow(), 0.2)
 """
 
 
@@ -177,7 +177,7 @@ def test_a_killed_refresh_is_taken_up_where_it_was(store: Store, tmp_path: Path)
     process.kill()
     process.communicate()
     resumed = refresh_snapshot(store, Slow(), 0.2)
-    whole = refresh_snapshot(Store(str(tmp_path / "whole.duckdb")), Slow(seconds=0), 0.2)
+    whole = refresh_snapshot(Store(str(tmp_path / "whole.duckdb"), ""), Slow(seconds=0), 0.2)
 
     assert 0 < resumed.num_parts_read < 4
     assert resumed.snapshot_id == whole.snapshot_id
@@ -190,7 +190,7 @@ from gainloop.store import Store
 for n in itertools.count():
     if pathlib.Path(sys.argv[2]).exists():
         break
-    Store(sys.argv[1]).insert(quarantine=[{"batch_id": "b", "record_id": str(n), "reason": "r"}])
+    Store(sys.argv[1], '').insert(quarantine=[{"batch_id": "b", "record_id": str(n), "reason": "r"}])
     print(n + 1, flush=True)
 """
 

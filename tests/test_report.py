@@ -218,7 +218,7 @@ def test_a_report_survives_its_json() -> None:
 def test_evidence_comes_back_from_the_store_as_it_was(store: Store, profile: Profile) -> None:
     evidence = make_evidence()
     save_evidence(store, profile, evidence)
-    found = gather_evidence(store, profile, evidence.batch_id, evidence.training_id)
+    found = gather_evidence(store, evidence.batch_id, evidence.training_id)
     one, other = (measure_batch(replace(e, measured_at=evidence.measured_at)) for e in (evidence, found))
     rounded = {"delta_i", "mi", "h_output", "curation", "paper"}
     assert other.model_dump(exclude=rounded) == one.model_dump(exclude=rounded)
@@ -255,10 +255,10 @@ def test_records_of_several_replies_have_a_caveat_that_says_what_a_nat_is_of() -
 def test_a_second_report_measures_nothing_and_changes_nothing(store: Store, profile: Profile) -> None:
     evidence = make_evidence()
     save_evidence(store, profile, evidence)
-    page = save_report(store, profile, evidence.batch_id, evidence.training_id)
+    page = save_report(store, profile.gate, evidence.batch_id, evidence.training_id)
     truth = page.replace(".html", ".json")
     first = read_file(page), read_file(truth)
-    assert save_report(store, profile, evidence.batch_id, evidence.training_id) == page
+    assert save_report(store, profile.gate, evidence.batch_id, evidence.training_id) == page
     assert (read_file(page), read_file(truth)) == first
     assert store.query("select count(*) from measurements").item() == 1
     assert Report.model_validate_json(first[1]) == load_report(store, evidence.batch_id, evidence.training_id)
@@ -267,10 +267,10 @@ def test_a_second_report_measures_nothing_and_changes_nothing(store: Store, prof
 def test_a_page_that_is_gone_is_written_again(store: Store, profile: Profile) -> None:
     evidence = make_evidence()
     save_evidence(store, profile, evidence)
-    page = save_report(store, profile, evidence.batch_id, evidence.training_id)
+    page = save_report(store, profile.gate, evidence.batch_id, evidence.training_id)
     written = read_file(page)
     Path(page).unlink()
-    save_report(store, profile, evidence.batch_id, evidence.training_id)
+    save_report(store, profile.gate, evidence.batch_id, evidence.training_id)
     assert read_file(page) == written
 
 
@@ -299,7 +299,7 @@ def test_the_newest_training_is_the_latest(store: Store, profile: Profile) -> No
 def test_a_batch_that_is_not_validated_has_no_report(store: Store, profile: Profile) -> None:
     evidence = make_evidence()
     with pytest.raises(BadInput, match=r"generate and validate is not complete.*Run the flow generate"):
-        save_report(store, profile, evidence.batch_id, "")
+        save_report(store, profile.gate, evidence.batch_id, "")
     with pytest.raises(BadInput, match="loading the report of batch"):
         load_report(store, evidence.batch_id, "")
     assert find_report(store, evidence.batch_id, "") is None
@@ -310,7 +310,7 @@ def test_scores_that_are_gone_are_named(store: Store, profile: Profile) -> None:
     save_evidence(store, profile, evidence)
     shutil.rmtree(f"{profile.folder}/scores")
     with pytest.raises(StoreError, match=r"there is no file .*-start-heldout.parquet"):
-        gather_evidence(store, profile, evidence.batch_id, evidence.training_id)
+        gather_evidence(store, evidence.batch_id, evidence.training_id)
 
 
 def test_the_markdown_for_prefect_holds_headline_and_figures() -> None:
@@ -324,5 +324,5 @@ def test_the_markdown_for_prefect_holds_headline_and_figures() -> None:
 
 def load_after(store: Store, profile: Profile, batch_id: str, training_id: str) -> Report:
     """Return what the JSON file says once a report is saved."""
-    page = save_report(store, profile, batch_id, training_id)
+    page = save_report(store, profile.gate, batch_id, training_id)
     return Report.model_validate_json(read_file(page.replace(".html", ".json")))

@@ -10,7 +10,7 @@ from gainloop.serving import CannotScore
 from gainloop.serving.driver import replay
 from gainloop.serving.scorer import Scorer
 from gainloop.store import Store, group_commit, open_store
-from gainloop.store.batches import latest_scores, replies_folder
+from gainloop.store.batches import latest_summary, replies_folder
 from gainloop.store.replies import as_reply, read_replies
 from gainloop.store.scores import contrasts_folder, read_contrasts
 from gainloop.store.snapshots import read_texts
@@ -40,7 +40,7 @@ def score(
     place: Profile, recipe: Recipe, folder: str | None, scoring: Scoring = SOME
 ) -> tuple[dict[str, Any], pl.DataFrame]:
     store = open_store(place)
-    plan = plan_scores(store, place, recipe.batch_id, scoring)
+    plan = plan_scores(store, recipe.batch_id, scoring)
     summary = score_outputs(store, place, recipe, folder, plan, Bar("score", "outputs"))
     return summary, read_contrasts(summary["folder"])
 
@@ -49,7 +49,7 @@ def score(
 def test_replayed_requests_are_those_that_were_asked(store: Store, profile: Profile, weights: str, method: str) -> None:
     recipe = recipe_on(write_corpus(store), method, model="start", sampling=Sampling(max_tokens=96))
     generate(profile, recipe, weights)
-    replies = read_replies(replies_folder(profile.folder, recipe.batch_id))
+    replies = read_replies(replies_folder(store, recipe.batch_id))
     by_id = {row["request_id"]: as_reply(row) for row in replies.iter_rows(named=True)}
     for (anchor_id,), landed in replies.group_by("anchor_id"):
         asked = replay(recipe, read_texts(store, [str(anchor_id)])[0], by_id)
@@ -68,11 +68,11 @@ def test_an_output_is_likelier_under_its_own_prompt_as_it_was_when_it_was_sample
     assert summary["tokens"] <= summary["budget_tokens"] == 20_000
     assert scores["request_id"].n_unique() == summary["outputs"] > 8
     assert scores["kind"].value_counts().filter(kind="own")["count"].item() == summary["outputs"]
-    replies = read_replies(replies_folder(profile.folder, recipe.batch_id))
+    replies = read_replies(replies_folder(store, recipe.batch_id))
     own = scores.filter(kind="own").join(replies, on="request_id")
     assert own["low"].to_list() == pytest.approx(own["token_logprobs"].list.sum().to_list(), abs=2e-3)
     assert scores["low"].equals(scores["high"])
-    assert latest_scores(store, recipe.batch_id) == summary
+    assert latest_summary(store, recipe.batch_id, "score") == summary
 
 
 def test_a_rerun_scores_only_what_is_missing_and_ends_the_same(
@@ -80,8 +80,8 @@ def test_a_rerun_scores_only_what_is_missing_and_ends_the_same(
 ) -> None:
     recipe = recipe_on(write_corpus(store), model="start", sampling=Sampling(max_tokens=16))
     generate(profile, recipe, weights)
-    plan = plan_scores(store, profile, recipe.batch_id, SOME)
-    folder = contrasts_folder(profile.folder, recipe.batch_id, name_plan(plan))
+    plan = plan_scores(store, recipe.batch_id, SOME)
+    folder = contrasts_folder(store, recipe.batch_id, name_plan(plan))
     scored: list[str] = []
     whole = Scorer._score
 
@@ -137,7 +137,7 @@ def test_servers_that_score_no_text_are_found_out_and_nothing_is_said_to_be_done
         generate(place, recipe)
         with pytest.raises(CannotScore):
             score(place, recipe, None)
-    assert latest_scores(store, recipe.batch_id) is None
+    assert latest_summary(store, recipe.batch_id, "score") is None
 
 
 def test_servers_that_tell_no_logprobs_are_not_asked_and_no_budget_buys_nothing(store: Store, profile: Profile) -> None:
@@ -145,8 +145,8 @@ def test_servers_that_tell_no_logprobs_are_not_asked_and_no_budget_buys_nothing(
     with stub_server() as stub:
         place = on_servers(profile, stub)
         generate(place, recipe)
-        plan = plan_scores(store, place, recipe.batch_id, SOME)
+        plan = plan_scores(store, recipe.batch_id, SOME)
         blind = place.model_copy(update={"serving": Servers(urls=[stub.url], logprobs=False)})
         assert why_not_scored(store, blind, recipe.batch_id, plan) == "the profile's serving.logprobs is false"
-        nothing = plan_scores(store, place, recipe.batch_id, Scoring(share=0))
+        nothing = plan_scores(store, recipe.batch_id, Scoring(share=0))
         assert why_not_scored(store, place, recipe.batch_id, nothing) == "a budget of 0 tokens buys no score"

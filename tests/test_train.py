@@ -15,7 +15,7 @@ from gainloop.models import pretraining
 from gainloop.models.packing import Packed, Part, pack
 from gainloop.models.pretraining import LEARNED
 from gainloop.store import Store
-from gainloop.store.batches import begin_batch, complete_stage, kept_records, stage_summary, training_stage
+from gainloop.store.batches import begin_batch, complete_stage, kept_records, stage_summary
 from gainloop.store.checkpoints import checkpoint_folder, checkpoint_metrics
 from schemas.errors import BadInput
 from schemas.profile import Profile, Training
@@ -55,7 +55,7 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("run")
-    store, place = Store(str(folder / "x.duckdb")), Profile(name="test", folder=str(folder))
+    store, place = Store(str(folder / "x.duckdb"), str(folder)), Profile(name="test", folder=str(folder))
     write_part(store, "a", "1", TEXTS)
     snapshot_id = make_snapshot(store, {"a": "1"}, heldout_fraction=0.25)
     batch_id = write_batch(store, snapshot_id, seed=0)
@@ -67,12 +67,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretraining, "pack", watch)
-        start_id = make_start(store, place, snapshot_id, START, QUIET)
+        start_id = make_start(store, place.training, snapshot_id, START, QUIET)
         return Run(store, place, snapshot_id, batch_id, start_id, train_arms(store, place, batch_id, start_id), read)
 
 
 def train_arms(store: Store, place: Profile, batch_id: str, start_id: str, plan: TrainingPlan = PLAN) -> dict[str, str]:
-    return {role: train_arm(store, place, batch_id, start_id, plan, role, QUIET) for role in ("synthetic", "baseline")}
+    return {
+        role: train_arm(store, place.training, batch_id, start_id, plan, role, QUIET)
+        for role in ("synthetic", "baseline")
+    }
 
 
 def write_batch(store: Store, snapshot_id: str, seed: int) -> str:
@@ -111,7 +114,7 @@ def test_both_arms_read_as_many_tokens(run: Run) -> None:
 
 
 def test_a_checkpoint_is_made_once_and_says_what_it_was_made_from(run: Run) -> None:
-    assert make_start(run.store, run.place, run.snapshot_id, START, QUIET) == run.start_id
+    assert make_start(run.store, run.place.training, run.snapshot_id, START, QUIET) == run.start_id
     assert train_arms(run.store, run.place, run.batch_id, run.start_id) == run.arms
     made = [run.start_id, *run.arms.values()]
     rows = run.store.query("select checkpoint_id, role, parent, batch_ids from checkpoints").rows()
@@ -136,12 +139,12 @@ def test_a_batch_that_was_not_validated_is_not_trained_on(run: Run) -> None:
     batch_id = begin_batch(run.store, recipe, "raw")
 
     with pytest.raises(BadInput, match=f"batch {batch_id}: it has no completed validation"):
-        train_arm(run.store, run.place, batch_id, run.start_id, PLAN, "synthetic", QUIET)
+        train_arm(run.store, run.place.training, batch_id, run.start_id, PLAN, "synthetic", QUIET)
 
 
 def test_every_likelihood_that_the_report_needs_is_scored_once(run: Run) -> None:
     checkpoints = {"start": run.start_id, **run.arms}
-    urls = score_training(run.store, run.place, run.batch_id, checkpoints, lambda _done, _total: None)
+    urls = score_training(run.store, run.place.training.device, run.batch_id, checkpoints, lambda _done, _total: None)
     written = {url: Path(url).stat().st_mtime_ns for url in urls.values()}
 
     assert set(urls) == {
@@ -156,7 +159,10 @@ def test_every_likelihood_that_the_report_needs_is_scored_once(run: Run) -> None
     assert heldout.columns == ["text_id", "nats", "num_tokens", "num_bytes"]
     assert heldout.height == run.store.query("select 1 from anchors where heldout_draw < 0.25").height
     assert "r00" not in pl.read_parquet(urls["start/records"])["text_id"]
-    assert score_training(run.store, run.place, run.batch_id, checkpoints, lambda _done, _total: None) == urls
+    assert (
+        score_training(run.store, run.place.training.device, run.batch_id, checkpoints, lambda _done, _total: None)
+        == urls
+    )
     assert {url: Path(url).stat().st_mtime_ns for url in urls.values()} == written
 
 
@@ -164,7 +170,7 @@ def test_a_finished_training_says_its_checkpoints_scores_and_tokens(run: Run) ->
     training_id, checkpoints = name_training(run.batch_id, run.start_id, PLAN), {"start": run.start_id, **run.arms}
     finish_training(run.store, run.batch_id, training_id, checkpoints, {"start/heldout": "url"}, seconds=1.0)
 
-    summary = stage_summary(run.store, run.batch_id, training_stage(training_id))
+    summary = stage_summary(run.store, run.batch_id, "train", training_id)
     epochs = summary.pop("epochs")
     assert epochs["synthetic"]["synthetic"][0] == epochs["synthetic"]["anchors"][0] == 1024
     assert epochs["baseline"]["anchors"][1] == pytest.approx(2 * epochs["synthetic"]["anchors"][1])
@@ -179,24 +185,24 @@ def test_a_finished_training_says_its_checkpoints_scores_and_tokens(run: Run) ->
 
 def test_a_folder_with_a_model_is_a_start_named_by_its_weights(store: Store, profile: Profile, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "model")
-    start_id = make_start(store, profile, "s", Checkpoint(model=folder), QUIET)
+    start_id = make_start(store, profile.training, "s", Checkpoint(model=folder), QUIET)
 
     adopted = Path(checkpoint_folder(store, start_id))
     assert (adopted / "model.safetensors").read_bytes() == Path(folder, "model.safetensors").read_bytes()
-    assert make_start(store, profile, "s", Checkpoint(model=folder), QUIET) == start_id
-    assert make_start(store, profile, "s", Checkpoint(model=start_id), QUIET) == start_id
+    assert make_start(store, profile.training, "s", Checkpoint(model=folder), QUIET) == start_id
+    assert make_start(store, profile.training, "s", Checkpoint(model=start_id), QUIET) == start_id
     save_tiny_model(tmp_path / "model", MODEL.model_copy(update={"seed": 1}))
-    assert make_start(store, profile, "s", Checkpoint(model=folder), QUIET) != start_id
+    assert make_start(store, profile.training, "s", Checkpoint(model=folder), QUIET) != start_id
 
 
 def test_a_start_that_is_no_model_is_an_error_that_says_so(store: Store, profile: Profile, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"it has no config.json"):
-        make_start(store, profile, "s", Checkpoint(model=str(tmp_path)), QUIET)
+        make_start(store, profile.training, "s", Checkpoint(model=str(tmp_path)), QUIET)
 
 
 def test_a_synthesizer_learns_from_pairs_and_is_named_by_what_it_learned_from(run: Run, tmp_path: Path) -> None:
     folder = save_tiny_model(tmp_path / "model", MODEL.model_copy(update={"context_tokens": 512}))
-    start_id = make_start(run.store, run.place, run.snapshot_id, Checkpoint(model=folder), QUIET)
+    start_id = make_start(run.store, run.place.training, run.snapshot_id, Checkpoint(model=folder), QUIET)
     method = SBP(min_similarity=0.0, budget_tokens=1024)
 
     def tune(method: SBP, max_tokens: int = 400) -> str:

@@ -49,14 +49,13 @@ class World:
     """A store with one snapshot and one generated batch."""
 
     store: Store
-    folder: str
     records: dict[str, Record]
     batch_id: str
     anchors: list[Anchor] = field(default_factory=list)
     curation: Curation = field(default_factory=Curation)
 
     def validate(self) -> dict[str, Any]:
-        return validate_batch(self.store, self.folder, self.batch_id, self.curation)
+        return validate_batch(self.store, self.batch_id, self.curation)
 
     def reasons(self) -> dict[str, set[str]]:
         """Return the reasons of every quarantined record, under the names the test gave."""
@@ -70,7 +69,6 @@ class World:
 
 def make_world(
     store: Store,
-    folder: str,
     texts: dict[str, str],
     anchors: list[Anchor],
     method: str = "rephrase",
@@ -104,7 +102,7 @@ def make_world(
     )
     begin_batch(store, recipe, "processed")
     complete_stage(store, recipe.batch_id, "generate", {})
-    return World(store, folder, records, recipe.batch_id, anchors)
+    return World(store, records, recipe.batch_id, anchors)
 
 
 def as_row(batch_id: str, record: Record) -> dict[str, Any]:
@@ -148,8 +146,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> World:
     anchors = good_anchors()
     twins = {"twin one": sentences("twin"), "twin two": sentences("twin")}
     texts = planted_texts(anchors) | twins | good_texts()
-    world = make_world(Store(str(place / "gainloop.duckdb")), str(place / "data"), texts, anchors)
-    validate_anchors(world.store, world.folder, "snap")
+    world = make_world(Store(str(place / "gainloop.duckdb"), str(place / "data")), texts, anchors)
+    validate_anchors(world.store, "snap")
     world.validate()
     return world
 
@@ -181,13 +179,13 @@ def test_a_related_document_may_quote_less_than_a_rewrite(
 ) -> None:
     anchors = good_anchors()
     half_copied = " ".join(anchors[0].text.split()[:44] + sentences("rest").split()[:28])
-    world = make_world(store, folder, {"half": half_copied} | good_texts(), anchors, method)
+    world = make_world(store, {"half": half_copied} | good_texts(), anchors, method)
     world.validate()
     assert world.reasons() == ({"half": {"copies_anchor"}} if is_refused else {})
 
 
 def test_results_and_data_docs_lie_in_the_batch_folder(judged: World) -> None:
-    place = Path(records_folder(judged.folder, judged.batch_id))
+    place = Path(records_folder(judged.store, judged.batch_id))
     (page,) = place.glob(f"validations/records/{judged.batch_id}/*/*.html")
     assert (place / "index.html").is_file()
     assert REASONS["too_short"] in page.read_text()
@@ -199,17 +197,17 @@ def test_results_and_data_docs_lie_in_the_batch_folder(judged: World) -> None:
 
 
 def test_a_second_run_changes_nothing_and_does_not_import_great_expectations(judged: World) -> None:
-    stamps = {path: path.stat().st_mtime_ns for path in Path(judged.folder).rglob("*")}
+    stamps = {path: path.stat().st_mtime_ns for path in Path(judged.store.folder).rglob("*")}
     again = (
         "import sys; from schemas.recipe import Curation; from gainloop.store import Store; "
         "from tasks.validate import validate_anchors, validate_batch; "
-        f"store = Store({judged.store.path!r}); validate_anchors(store, {judged.folder!r}, 'snap'); "
-        f"assert validate_batch(store, {judged.folder!r}, {judged.batch_id!r}, Curation()) == {judged.validate()!r}; "
+        f"store = Store({judged.store.path!r}, {judged.store.folder!r}); validate_anchors(store, 'snap'); "
+        f"assert validate_batch(store, {judged.batch_id!r}, Curation()) == {judged.validate()!r}; "
         "assert 'great_expectations' not in sys.modules"
     )
     tables = [judged.store.query(f"select * from {table}").rows() for table in ("quarantine", "completions")]
     subprocess.run([sys.executable, "-c", again], check=True, timeout=60)
-    assert {path: path.stat().st_mtime_ns for path in Path(judged.folder).rglob("*")} == stamps
+    assert {path: path.stat().st_mtime_ns for path in Path(judged.store.folder).rglob("*")} == stamps
     assert [judged.store.query(f"select * from {table}").rows() for table in ("quarantine", "completions")] == tables
 
 
@@ -217,18 +215,18 @@ def test_babble_that_does_not_loop_passes_as_only_training_can_tell_what_it_is_w
     rng = Random(0)
     vocabulary = " ".join(anchor.text for anchor in good_anchors()).split()
     babble = {f"babble {number}": " ".join(rng.choices(vocabulary, k=60)) for number in range(24)}
-    assert make_world(store, folder, babble, good_anchors()).validate()["kept"] == 24
+    assert make_world(store, babble, good_anchors()).validate()["kept"] == 24
 
 
 def test_a_collapsed_batch_stops_with_the_shares_and_where_to_read(store: Store, folder: str) -> None:
     loop = {f"loop {number}": "the mill is the mill is the mill is " * 12 + str(number % 3) for number in range(20)}
-    world = make_world(store, folder, loop | good_texts(4), good_anchors())
+    world = make_world(store, loop | good_texts(4), good_anchors())
     with pytest.raises(SuiteFailed) as failure:
         world.validate()
     message = str(failure.value)
     assert "24 records of batch" in message
     assert "repeats (repeated_share at most 0.35: 0.167 where 0.5 is required)" in message
-    page = Path(records_folder(folder, world.batch_id)) / "index.html"
+    page = Path(records_folder(store, world.batch_id)) / "index.html"
     assert str(page) in message
     assert page.is_file()
     assert not store.query("select * from completions where stage = 'validate'").height
@@ -237,12 +235,10 @@ def test_a_collapsed_batch_stops_with_the_shares_and_where_to_read(store: Store,
 
 
 def test_a_failed_verdict_says_on_the_page_what_did_not_hold(store: Store, folder: str) -> None:
-    world = make_world(
-        store, folder, {f"same {n}": sentences("same") for n in range(9)} | good_texts(1), good_anchors()
-    )
+    world = make_world(store, {f"same {n}": sentences("same") for n in range(9)} | good_texts(1), good_anchors())
     with pytest.raises(SuiteFailed):
         world.validate()
-    verdict = read_verdict(records_folder(folder, world.batch_id))
+    verdict = read_verdict(records_folder(store, world.batch_id))
     assert verdict is not None
     page = as_markdown(verdict)
     assert "The suite failed" in page
@@ -254,7 +250,7 @@ def test_a_batch_that_failed_is_judged_afresh_and_leaves_no_stale_reason(
     store: Store, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     texts = {f"short {number}": f"Number {number}." for number in range(20)} | good_texts()
-    world = make_world(store, folder, texts, good_anchors())
+    world = make_world(store, texts, good_anchors())
     strict = tuple(one if one.reason != "too_short" else replace(one, mostly=0.9) for one in records_suite("rephrase"))
     with monkeypatch.context() as patched:
         patched.setattr("tasks.validate.records_suite", lambda method: strict)
@@ -263,24 +259,24 @@ def test_a_batch_that_failed_is_judged_afresh_and_leaves_no_stale_reason(
     lenient = tuple(one for one in records_suite("rephrase") if one.reason not in ("too_short", "not_prose"))
     monkeypatch.setattr("tasks.validate.records_suite", lambda method: lenient)
     assert world.validate()["kept"] == len(texts)
-    pages = list(Path(records_folder(folder, world.batch_id)).glob("validations/records/*/*/*.html"))
+    pages = list(Path(records_folder(store, world.batch_id)).glob("validations/records/*/*/*.html"))
     assert len(pages) == 1
 
 
 def test_an_empty_batch_fails_and_says_so(store: Store, folder: str) -> None:
-    world = make_world(store, folder, {}, good_anchors())
+    world = make_world(store, {}, good_anchors())
     with pytest.raises(SuiteFailed, match="number of rows at least 1: 0 where 1 is required"):
         world.validate()
 
 
 def test_a_record_from_a_heldout_anchor_stops_the_batch(store: Store, folder: str) -> None:
-    world = make_world(store, folder, good_texts(), good_anchors(), heldout=1)
+    world = make_world(store, good_texts(), good_anchors(), heldout=1)
     with pytest.raises(SuiteFailed, match="heldout_anchor"):
         world.validate()
 
 
 def test_a_record_from_outside_the_snapshot_stops_the_batch(store: Store, folder: str) -> None:
-    world = make_world(store, folder, good_texts(), good_anchors())
+    world = make_world(store, good_texts(), good_anchors())
     stray = Record("0" * 16, "rephrase", "", sentences("stray"), ("q",))
     store.insert(records=[as_row(world.batch_id, stray)])
     with pytest.raises(SuiteFailed, match=r"1 of 18 expectations do not hold, unknown_anchor"):
@@ -290,7 +286,7 @@ def test_a_record_from_outside_the_snapshot_stops_the_batch(store: Store, folder
 def test_an_expectation_that_cannot_be_computed_has_not_held(
     store: Store, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world = make_world(store, folder, good_texts(), good_anchors())
+    world = make_world(store, good_texts(), good_anchors())
     monkeypatch.setattr("tasks.validate.records_suite", lambda method: (at_most("no_such_column", 1, "repeats", 0.5),))
     with pytest.raises(SuiteFailed, match=r"no_such_column at most 1: not computable where 0.5 is required"):
         world.validate()
@@ -309,13 +305,13 @@ def test_a_batch_that_is_still_being_generated_is_not_judged(store: Store, folde
     recipe = Recipe(method={"kind": "rephrase"}, snapshot_id="snap", model="m")
     begin_batch(store, recipe, "processed")
     with pytest.raises(BadInput, match="generation is not complete"):
-        validate_batch(store, folder, recipe.batch_id, Curation())
+        validate_batch(store, recipe.batch_id, Curation())
 
 
 def test_latest_is_the_batch_begun_most_recently_and_others_must_be_known(store: Store, folder: str) -> None:
     with pytest.raises(BadInput, match="known are none"):
         resolve_batch(store)
-    world = make_world(store, folder, good_texts(2), good_anchors(2))
+    world = make_world(store, good_texts(2), good_anchors(2))
     assert resolve_batch(store, "latest") == resolve_batch(store, world.batch_id) == world.batch_id
     with pytest.raises(BadInput, match=f"known are {world.batch_id}"):
         resolve_batch(store, "nothing")
@@ -323,9 +319,9 @@ def test_latest_is_the_batch_begun_most_recently_and_others_must_be_known(store:
 
 def test_broken_anchors_stop_before_anything_is_made_of_them(store: Store, folder: str) -> None:
     anchors = good_anchors(4) + [Anchor("\x00\x01\x02\ufffd" * 9 + sentences(str(number))) for number in range(4)]
-    make_world(store, folder, {}, anchors)
+    make_world(store, {}, anchors)
     with pytest.raises(SuiteFailed, match=r"8 anchors of snapshot snap.*broken_encoding"):
-        validate_anchors(store, folder, "snap")
+        validate_anchors(store, "snap")
 
 
 def test_recorded_replies_of_a_real_model_mostly_pass(store: Store, folder: str, shared_data: Path) -> None:
@@ -334,8 +330,8 @@ def test_recorded_replies_of_a_real_model_mostly_pass(store: Store, folder: str,
     anchors = [Anchor(passage["context"], passage["title"]) for passage in passages]
     # One reply per passage, in the order of the passages, then the second ones, and so on.
     texts = {f"{draw} {n}": passage["completions"][draw] for draw in range(5) for n, passage in enumerate(passages)}
-    world = make_world(store, folder, texts, anchors)
-    assert validate_anchors(store, folder, "snap")["anchors"] == 120
+    world = make_world(store, texts, anchors)
+    assert validate_anchors(store, "snap")["anchors"] == 120
     summary = world.validate()
     assert summary["kept"] >= 0.88 * summary["records"]  # 6 % run on, 4 % speak of "the passage"
     # This model goes on to its next training example after the list it was asked for.

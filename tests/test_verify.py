@@ -50,12 +50,12 @@ def crash(done: int, total: int) -> None:
 def verified(tmp_path_factory: pytest.TempPathFactory) -> Verified:
     folder = tmp_path_factory.mktemp("verified")
     profile = Profile(name="test", folder=str(folder), store=StorePlace(url=str(folder / "gainloop.duckdb")))
-    store = Store(profile.store.url, 20)
+    store = Store(profile.store.url, profile.folder, 20)
     with pytest.raises(Crash):
-        run_verification(store, profile, SMALL, 1, crash)
+        run_verification(store, "cpu", SMALL, 1, crash)
     at_crash = {path: path.stat().st_mtime_ns for path in folder.rglob("runs/*.json")}
     told: list[tuple[int, int]] = []
-    verification, page = run_verification(store, profile, SMALL, 1, lambda done, total: told.append((done, total)))
+    verification, page = run_verification(store, "cpu", SMALL, 1, lambda done, total: told.append((done, total)))
     return Verified(verification, Path(page), told, at_crash)
 
 
@@ -117,7 +117,7 @@ def test_the_page_has_every_figure_with_its_interval_and_number(verified: Verifi
 
 def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile) -> None:
     fill(store, profile, 7)
-    verification, page = run_verification(store, profile, OwnBatches(), 1, silent)
+    verification, page = run_verification(store, "cpu", OwnBatches(), 1, silent)
     assert len(verification.batches) == 7
     worth = {each.predictor: each for each in verification.worth}
     assert worth["gate_gain"].finding == "predicts"
@@ -132,7 +132,7 @@ def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile)
 
 def test_several_trainings_of_a_batch_count_as_its_seeds(store: Store, profile: Profile) -> None:
     fill(store, profile, 5, num_trainings=2)
-    verification, _ = run_verification(store, profile, OwnBatches(), 1, silent)
+    verification, _ = run_verification(store, "cpu", OwnBatches(), 1, silent)
     assert len(verification.batches) == 5
     assert verification.reliability.value == pytest.approx(1)
     for batch in verification.batches:
@@ -153,10 +153,10 @@ def test_a_training_that_was_measured_again_is_no_further_seed(store: Store, pro
 
 
 def test_a_few_own_batches_cannot_tell_and_the_page_says_how_many_are_needed(store: Store, profile: Profile) -> None:
-    verification, page = run_verification(store, profile, OwnBatches(), 1, silent)
+    verification, page = run_verification(store, "cpu", OwnBatches(), 1, silent)
     assert "there are 0 batches" in verification.headline
     fill(store, profile, 2)
-    verification, page = run_verification(store, profile, OwnBatches(), 1, silent)
+    verification, page = run_verification(store, "cpu", OwnBatches(), 1, silent)
     assert "there are 2 batches" in verification.headline
     assert "at least 5 are needed" in unescape(Path(page).read_text())
 
@@ -177,7 +177,7 @@ def test_own_probes_are_asked_of_every_checkpoint_once(tmp_path: Path, store: St
     probes = tmp_path / "probes.jsonl"
     lines = [json.dumps({"prompt": f"The number after {n} is", "answer": str(n + 1)}) for n in range(20)]
     probes.write_text("\n".join(lines))
-    verification, _ = run_verification(store, profile, OwnBatches(probes=str(probes)), 1, silent)
+    verification, _ = run_verification(store, "cpu", OwnBatches(probes=str(probes)), 1, silent)
     assert {batch.verdict.unit for batch in verification.batches} == {"nats/answer"}
     assert {batch.verdict.value for batch in verification.batches} == {0}  # both arms are one model here
     asked = read_probes(str(probes))["text_id"].to_list()

@@ -75,7 +75,7 @@ def local_vllm() -> LocalVLLM:
 @contextmanager
 def running(store: Store, place: Profile, snapshot_id: str) -> Iterator[tuple[Profile, str, str]]:
     """Make a model from a snapshot and serve it; give the profile that reaches it, its id and its folder."""
-    start_id = make_start(store, place, snapshot_id, START, lambda _done, _all: None)
+    start_id = make_start(store, place.training, snapshot_id, START, lambda _done, _all: None)
     folder = checkpoint_folder(store, start_id)
     recipe = Recipe(method={}, snapshot_id=snapshot_id, model="start", revision=start_id)
     with served(place.model_copy(update={"serving": local_vllm()}), recipe, folder) as reached:
@@ -87,7 +87,7 @@ def generate(store: Store, place: Profile, recipe: Recipe) -> tuple[dict[str, An
     total = Progress()
     for span in spans_of(plan_batch(store, recipe), place.generation.shard_anchors):
         total = total.add(generate_records(store, place, recipe, None, span, {}))
-    return finish_batch(store, place, recipe, RunTotals(total)), total.requests_sent
+    return finish_batch(store, place.prices, recipe, RunTotals(total)), total.requests_sent
 
 
 def recipe_of(method: Method, snapshot_id: str, start_id: str, **more: Any) -> Recipe:
@@ -98,7 +98,7 @@ def recipe_of(method: Method, snapshot_id: str, start_id: str, **more: Any) -> R
 def check(store: Store, place: Profile, recipe: Recipe) -> pl.DataFrame:
     """Run a recipe, hold what came of it to the ledger, run it again; return its replies."""
     summary, sent = generate(store, place, recipe)
-    replies = read_replies(replies_folder(place.folder, recipe.batch_id))
+    replies = read_replies(replies_folder(store, recipe.batch_id))
     # A judge that never answers leaves its record undecided: a drop of the record, and no request of the batch's.
     assert sent >= summary["requests"] >= summary["anchors"] == recipe.max_anchors
     assert summary["records"] + summary["drops"] >= summary["anchors"]

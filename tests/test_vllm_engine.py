@@ -61,7 +61,7 @@ def make_batch(folder: Path, urls: list[str], max_in_flight: int) -> tuple[pl.Da
         "select anchor_id, facet, record_id as id, text from records union all "
         "select anchor_id, facet, request_id, reason from drops order by all"
     )
-    replies = read_replies(replies_folder(place.folder, recipe.batch_id))
+    replies = read_replies(replies_folder(store, recipe.batch_id))
     return rows, replies, (after[0] - before[0]) / (after[1] - before[1])
 
 

@@ -14,7 +14,7 @@ from gainloop.measures.duplication import NUM_HASHES, SEED, SHINGLE_WORDS, Match
 from gainloop.measures.ngrams import HashedTexts, hash_texts
 from gainloop.measures.words import words
 from gainloop.store import Store
-from gainloop.store.batches import kept_records
+from gainloop.store.batches import batch_folder, kept_records
 from gainloop.store.files import exists, read_frame, write_file, write_frame
 from schemas.recipe import Curation, Probes
 
@@ -36,18 +36,18 @@ class KnownTexts:
     read: Callable[[list[str]], pl.DataFrame]
 
 
-def known_anchors(folder: str, snapshot_id: str, anchors: pl.DataFrame) -> KnownTexts:
+def known_anchors(store: Store, snapshot_id: str, anchors: pl.DataFrame) -> KnownTexts:
     """Return a snapshot's anchors, held-out ones among them.
 
     Args:
         anchors: All of them: columns anchor_id, text.
     """
     texts = anchors.select(id="anchor_id", text="text")
-    ids, sketches = sketched(f"{folder}/snapshots/{snapshot_id}/sketches.parquet", lambda: texts)
+    ids, sketches = sketched(f"{store.folder}/snapshots/{snapshot_id}/sketches.parquet", lambda: texts)
     return KnownTexts(snapshot_id, ids, sketches, lambda some: texts.filter(pl.col("id").is_in(some)))
 
 
-def earlier_batches(store: Store, folder: str, batch_id: str) -> Iterator[KnownTexts]:
+def earlier_batches(store: Store, batch_id: str) -> Iterator[KnownTexts]:
     """Yield the kept records of each batch that was validated before this one, in that order.
 
     Of two that are validated at the same moment neither sees the other.
@@ -57,16 +57,16 @@ def earlier_batches(store: Store, folder: str, batch_id: str) -> Iterator[KnownT
         batch_id,
     )
     for other in validated["batch_id"]:
-        yield _batch(store, folder, other)
+        yield _batch(store, other)
 
 
-def _batch(store: Store, folder: str, batch_id: str) -> KnownTexts:
+def _batch(store: Store, batch_id: str) -> KnownTexts:
     def read(some: list[str]) -> pl.DataFrame:
         found = "select record_id as id, text from records where batch_id = ? and record_id in (select unnest(?))"
         return store.query(found, batch_id, some)
 
     ids, sketches = sketched(
-        f"{folder}/batches/{batch_id}/sketches.parquet",
+        f"{batch_folder(store, batch_id)}/sketches.parquet",
         lambda: kept_records(store, batch_id).select(id="record_id", text="text"),
     )
     return KnownTexts(batch_id, ids, sketches, read)
@@ -147,9 +147,8 @@ class Corpus:
         self.matches.append({"reason": reason, "record_id": record_id, **about})
 
 
-def look_across(
+def compare(
     store: Store,
-    folder: str,
     batch_id: str,
     records: pl.DataFrame,
     anchors: pl.DataFrame,
@@ -171,7 +170,7 @@ def look_across(
     if probes.height:
         _look_for_probes(corpus, anchors, probes, curation.probes)
     if curation.near_duplicates:
-        _look_for_near_duplicates(store, folder, batch_id, corpus, anchors, curation)
+        _look_for_near_duplicates(store, batch_id, corpus, anchors, curation)
     return corpus
 
 
@@ -217,15 +216,15 @@ def _held(
 
 
 def _look_for_near_duplicates(
-    store: Store, folder: str, batch_id: str, corpus: Corpus, anchors: pl.DataFrame, curation: Curation
+    store: Store, batch_id: str, corpus: Corpus, anchors: pl.DataFrame, curation: Curation
 ) -> None:
     least, sketches = curation.near_duplicates, sketch(corpus.hashed)
     if "anchors" in curation.among:
         snapshot_id = _snapshot_of(store, batch_id)
-        known = known_anchors(folder, snapshot_id, anchors)
+        known = known_anchors(store, snapshot_id, anchors)
         _compare_with(corpus, OF_ANCHOR, "anchor", known, sketches, least)
     if "earlier_batches" in curation.among:
-        _compare_with_earlier(corpus, earlier_batches(store, folder, batch_id), sketches, least)
+        _compare_with_earlier(corpus, earlier_batches(store, batch_id), sketches, least)
     if "batch" in curation.among:
         corpus.compared["records of the batch"] = len(corpus.open_rows)
         found = repeats(corpus.hashed, corpus.open_rows, sketches, least)

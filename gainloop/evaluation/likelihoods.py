@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import polars as pl
 
 from gainloop.store import Store
-from gainloop.store.batches import YARDSTICK, complete_stage, kept_records, read_recipe, stage_summary, used_anchors
+from gainloop.store.batches import complete_stage, kept_records, read_recipe, stage_summary, used_anchors
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.files import exists, write_frame
 from gainloop.store.snapshots import read_anchors
 from schemas.identity import content_hash
-from schemas.profile import Profile
 
 MAX_SCORED = 2_000
 """Texts scored per set; more would narrow the intervals little and cost as much again."""
@@ -35,7 +34,7 @@ class TextSet:
     half: bool = False
 
 
-def score_set(store: Store, place: Profile, checkpoint_id: str, wanted: TextSet) -> str:
+def score_set(store: Store, device: str, checkpoint_id: str, wanted: TextSet) -> str:
     """Return the url of the texts' likelihoods under a checkpoint; score them first if they are not there."""
     from gainloop.models.loading import read_context
     from gainloop.models.scoring import score_texts
@@ -43,17 +42,17 @@ def score_set(store: Store, place: Profile, checkpoint_id: str, wanted: TextSet)
     chosen = wanted.texts.sort("text_id").head(MAX_SCORED)
     ids = chosen["text_id"].to_list()
     before = chosen["before"].to_list() if "before" in chosen.columns else None
-    url = f"{place.folder}/scores/{checkpoint_id}-{content_hash(ids, before, wanted.half)}.parquet"
+    url = f"{store.folder}/scores/{checkpoint_id}-{content_hash(ids, before, wanted.half)}.parquet"
     if not exists(url):
         folder = checkpoint_folder(store, checkpoint_id)
         window = read_context(folder) // 2 if wanted.half else None
         texts = chosen["text"].to_list()
-        write_frame(url, score_texts(folder, ids, texts, place.training.device, before, window))
+        write_frame(url, score_texts(folder, ids, texts, device, before, window))
     return url
 
 
 def score_training(
-    store: Store, place: Profile, batch_id: str, checkpoints: dict[str, str], on_set: OnSet
+    store: Store, device: str, batch_id: str, checkpoints: dict[str, str], on_set: OnSet
 ) -> dict[str, str]:
     """Return the urls of all that the report needs of a training, by ``<role>/<what>``; see ``Evidence``."""
     from gainloop.models.pretraining import LEARNED
@@ -77,17 +76,16 @@ def score_training(
     scored = {}
     for done, (name, (role, texts)) in enumerate(wanted.items()):
         on_set(done, len(wanted))
-        scored[name] = score_set(store, place, checkpoints[role], texts)
+        scored[name] = score_set(store, device, checkpoints[role], texts)
     on_set(len(wanted), len(wanted))
     return scored | {name: f"{folder}/{LEARNED}" for name, folder in learned.items()}
 
 
-def score_yardstick(store: Store, place: Profile, batch_id: str, start_id: str) -> None:
+def score_yardstick(store: Store, device: str, batch_id: str, start_id: str) -> None:
     """Score a batch's anchors under the start before anything is trained: what the gate holds Delta I against."""
-    stage = f"{YARDSTICK}{start_id}"
-    url = score_set(store, place, start_id, TextSet(_as_texts(used_anchors(store, batch_id), "anchor_id")))
-    if stage_summary(store, batch_id, stage) is None:
-        complete_stage(store, batch_id, stage, {"start": start_id, "url": url})
+    url = score_set(store, device, start_id, TextSet(_as_texts(used_anchors(store, batch_id), "anchor_id")))
+    if stage_summary(store, batch_id, "yardstick", start_id) is None:
+        complete_stage(store, batch_id, "yardstick", {"start": start_id, "url": url}, start_id)
 
 
 def _as_texts(frame: pl.DataFrame, key: str) -> pl.DataFrame:

@@ -46,7 +46,7 @@ def embed_words(texts: Sequence[str], on_text: OnText, dimensions: int = WIDTH) 
     return _by_block(texts, lambda block: unit_rows(projection.transform(words.transform(block))), on_text)
 
 
-def embed_here(texts: Sequence[str], model: str, revision: str, place: LocalEmbedding, on_text: OnText) -> Vectors:
+def embed_here(texts: Sequence[str], model: str, revision: str, embedding: LocalEmbedding, on_text: OnText) -> Vectors:
     """Return the vectors of a sentence-transformers model in this process.
 
     Raises:
@@ -61,17 +61,17 @@ def embed_here(texts: Sequence[str], model: str, revision: str, place: LocalEmbe
             f"profile to servers, or method.embedder to {TFIDF}."
         ) from None
     try:
-        loaded = SentenceTransformer(model, revision=revision or None, device=place.device)
+        loaded = SentenceTransformer(model, revision=revision or None, device=embedding.device)
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
         first = str(error).strip().splitlines()[0]
         raise BadInput(
-            f"loading the embedding model {model!r} on {place.device}: {first}; {TFIDF}, a folder, or a hub model that "
-            "this machine can reach and hold is needed. Set method.embedder to one, or embedding of the profile to "
-            "servers that have it."
+            f"loading the embedding model {model!r} on {embedding.device}: {first}; {TFIDF}, a folder, or a hub model "
+            "that this machine can reach and hold is needed. Set method.embedder to one, or embedding of the profile "
+            "to servers that have it."
         ) from error
 
     def encode(block: Sequence[str]) -> Vectors:
-        return unit_rows(loaded.encode(list(block), batch_size=place.texts_at_once, show_progress_bar=False))
+        return unit_rows(loaded.encode(list(block), batch_size=embedding.texts_at_once, show_progress_bar=False))
 
     return _by_block(texts, encode, on_text)
 

@@ -24,12 +24,12 @@ LEARNED = "learned.parquet"
 """What a continued checkpoint's rows cost before and after: see ``what_was_learned``."""
 
 
-def pretrain(texts: Sequence[str], plan: NewModel, place: Training, folder: str, on_step: OnStep) -> Metrics:
+def pretrain(texts: Sequence[str], plan: NewModel, training: Training, folder: str, on_step: OnStep) -> Metrics:
     """Make a tokenizer and a model from texts, train it on the plan's budget, save both in ``folder``."""
     tokenizer = make_tokenizer(texts, plan.vocabulary)
     model = make_model(plan, tokenizer)
     packed = pack([Part("anchors", texts, 1.0)], tokenizer, plan.budget_tokens, plan.context_tokens, plan.seed)
-    metrics = train(model, tokenizer, packed.rows, plan.optimiser, place, folder, plan.seed, on_step)
+    metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, plan.seed, on_step)
     num_parameters = sum(weights.numel() for weights in model.parameters())
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions, "num_parameters": num_parameters}
 
@@ -59,7 +59,7 @@ def tune_synthesizer(
     start: str,
     method: SBP,
     max_tokens: int,
-    place: Training,
+    training: Training,
     folder: str,
     seed: int,
     on_step: OnStep,
@@ -84,13 +84,13 @@ def tune_synthesizer(
             "Lower method.min_similarity or raise sampling.max_tokens."
         )
     chosen = _within_budget(rows, method.budget_tokens, seed)
-    metrics = train(model, tokenizer, chosen, method.optimiser, place, folder, seed, on_step)
+    metrics = train(model, tokenizer, chosen, method.optimiser, training, folder, seed, on_step)
     about = {"pairing": pairing.counts | {"too_long": len(pairing.pairs) - len(rows)}, "search": pairing.search}
     return metrics | {"num_pairs": len(rows), "num_rows": len(chosen)} | about
 
 
 def continue_pretraining(
-    parts: Sequence[Part], start: str, plan: TrainingPlan, place: Training, folder: str, on_step: OnStep
+    parts: Sequence[Part], start: str, plan: TrainingPlan, training: Training, folder: str, on_step: OnStep
 ) -> Metrics:
     """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget.
 
@@ -100,7 +100,7 @@ def continue_pretraining(
     context = min(plan.context_tokens, model.config.max_position_embeddings)
     packed = pack(parts, tokenizer, plan.budget_tokens, context, plan.seed)
     online = Online(packed.is_first)
-    metrics = train(model, tokenizer, packed.rows, plan.optimiser, place, folder, plan.seed, on_step, online)
+    metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, plan.seed, on_step, online)
     what_was_learned(model, tokenizer, packed, online).write_parquet(f"{folder}/{LEARNED}")
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions}
 

@@ -131,7 +131,7 @@ def train(
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Row],
     optimiser: Optimiser,
-    place: Training,
+    training: Training,
     folder: str,
     seed: int,
     on_step: OnStep = lambda _step, _steps: None,
@@ -152,20 +152,20 @@ def train(
         ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
     """
     logging.disable_progress_bar()
-    require_device(place.device)
+    require_device(training.device)
     longest = max(len(row["input_ids"]) for row in rows)
     rows_per_step = max(1, optimiser.batch_tokens // longest)
-    rows_at_once = max(part for part in range(1, place.rows_per_device + 1) if rows_per_step % part == 0)
+    rows_at_once = max(part for part in range(1, training.rows_per_device + 1) if rows_per_step % part == 0)
     state = _last_state(folder)
     if online:
         online.open(folder, rows_per_step, is_new=state is None)
     trainer = _Trainer(
         online,
         model=model,
-        args=_arguments(optimiser, place, folder, seed, rows_at_once, rows_per_step // rows_at_once, len(rows)),
+        args=_arguments(optimiser, training, folder, seed, rows_at_once, rows_per_step // rows_at_once, len(rows)),
         train_dataset=_Rows(rows),
         data_collator=_Collator(int(tokenizer.pad_token_id or 0)),
-        callbacks=[_Saver(place.save_seconds, on_step, online)],
+        callbacks=[_Saver(training.save_seconds, on_step, online)],
     )
     trainer.pop_callback(next(type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__))
     result = trainer.train(resume_from_checkpoint=state)
@@ -183,7 +183,7 @@ def train(
 
 
 def _arguments(
-    optimiser: Optimiser, place: Training, folder: str, seed: int, rows_at_once: int, accumulate: int, num_rows: int
+    optimiser: Optimiser, training: Training, folder: str, seed: int, rows_at_once: int, accumulate: int, num_rows: int
 ) -> TrainingArguments:
     steps = math.ceil(num_rows / (rows_at_once * accumulate))
     return TrainingArguments(
@@ -198,8 +198,8 @@ def _arguments(
         adam_beta2=0.95,  # forgets in 20 steps, not 1,000: runs here may be a few hundred steps long
         train_sampling_strategy="sequential",
         seed=seed,
-        use_cpu=place.device == "cpu",
-        bf16=place.device != "cpu",
+        use_cpu=training.device == "cpu",
+        bf16=training.device != "cpu",
         save_strategy="no",
         save_total_limit=1,
         logging_strategy="no",

@@ -17,7 +17,7 @@ from gainloop.store import Store
 from gainloop.store.files import exists, read_file, write_file
 from schemas.figure import Figure
 from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Standing, Unmeasured
-from schemas.profile import Gate, Profile
+from schemas.profile import Gate
 from schemas.report import FORMAT as REPORT_FORMAT
 from schemas.report import Report
 
@@ -315,15 +315,15 @@ order by batch_id
 """Of each batch one report: of this format if there is one, of a training if there is one, the newest of those."""
 
 
-def save_overview(store: Store, profile: Profile) -> str:
+def save_overview(store: Store, gate: Gate) -> str:
     """Return the path of the page over all batches, having written it and the JSON beside it unless they say this.
 
     Two runs may do so at once: each writes whole files of what the store has, and the last one wins.
     """
     from gainloop.reports.overview_page import render_overview
 
-    page = f"{profile.folder}/batches/index.html"
-    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store), profile.gate)
+    page = f"{store.folder}/batches/index.html"
+    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store), gate)
     content = overview.model_dump_json(indent=2).encode()
     if not (exists(page) and exists(truth) and read_file(truth) == content):
         write_file(page, render_overview(overview).encode())

@@ -37,6 +37,8 @@ SENDING: Final = {
     "hedges": ("hedges", "A reply took far too long, so the request was sent a second time; the first reply counts."),
 }
 
+FOLDER: Final = Path(__file__).parent
+
 
 def render_page(report: Report, validation: str | None = None, decision: Decision | None = None) -> str:
     """Return the page as HTML. All text from outside is escaped; nothing is loaded from anywhere.
@@ -57,10 +59,10 @@ def render_page(report: Report, validation: str | None = None, decision: Decisio
     )
 
 
-def open_template(name: str) -> Template:
-    """Return a page's template; what it is given is escaped."""
+def open_template(name: str, folder: Path = FOLDER) -> Template:
+    """Return a page's template from a folder; what it is given is escaped. It may extend one of this folder's."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([folder, FOLDER]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -29,7 +29,7 @@ def embed(
     texts: Sequence[str],
     model: str = TFIDF,
     revision: str = "",
-    place: AnyEmbedding = LocalEmbedding(),  # noqa: B008
+    embedding: AnyEmbedding = LocalEmbedding(),  # noqa: B008
     on_text: OnText = lambda _done, _total: None,
 ) -> Vectors:
     """Return one unit vector per text.
@@ -37,7 +37,7 @@ def embed(
     Args:
         model: ``tfidf``, or the name of an embedding model: of the hub, a folder, or as servers have it.
         revision: Of a hub model that runs in this process.
-        place: Where the model runs. The same model gives the same vectors up to rounding wherever that is.
+        embedding: Where the model runs. The same model gives the same vectors up to rounding wherever that is.
         on_text: Told how many texts have a vector, and of how many.
 
     Returns:
@@ -51,13 +51,13 @@ def embed(
         return np.zeros((0, 0), dtype=np.float32)
     if model == TFIDF:
         return embed_words(texts, on_text)
-    if isinstance(place, EmbeddingServers):
-        return unit_rows(embed_at_servers(texts, model, place, on_text))
-    return embed_here(texts, model, revision, place, on_text)
+    if isinstance(embedding, EmbeddingServers):
+        return unit_rows(embed_at_servers(texts, model, embedding, on_text))
+    return embed_here(texts, model, revision, embedding, on_text)
 
 
 def embed_at_servers(
-    texts: Sequence[str], model: str, place: EmbeddingServers, on_text: Callable[[int, int], None]
+    texts: Sequence[str], model: str, embedding: EmbeddingServers, on_text: Callable[[int, int], None]
 ) -> Vectors:
     """Return one vector per text, as the servers give it.
 
@@ -74,18 +74,18 @@ def embed_at_servers(
         BadInput: The key cannot be sent.
         ServerError: A request is answered by no server, or servers have different models.
     """
-    return asyncio.run(_Embedding(texts, model, place, on_text).run())
+    return asyncio.run(_Embedding(texts, model, embedding, on_text).run())
 
 
 class _Embedding:
     """One corpus on its way through the servers."""
 
     def __init__(
-        self, texts: Sequence[str], model: str, place: EmbeddingServers, on_text: Callable[[int, int], None]
+        self, texts: Sequence[str], model: str, embedding: EmbeddingServers, on_text: Callable[[int, int], None]
     ) -> None:
-        self._texts, self._model, self._place, self._on_text = texts, model, place, on_text
-        key = read_key(place)
-        self._endpoints = [Endpoint(url.rstrip("/"), key, "embedding") for url in place.urls]
+        self._texts, self._model, self._place, self._on_text = texts, model, embedding, on_text
+        key = read_key(embedding)
+        self._endpoints = [Endpoint(url.rstrip("/"), key, "embedding") for url in embedding.urls]
         self._vectors = np.zeros((0, 0), dtype=np.float32)
         self._kind = ("", 0)
         self._num_done, self._num_cut = 0, 0

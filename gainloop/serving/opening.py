@@ -33,36 +33,36 @@ def served(profile: Profile, recipe: Recipe, folder: str | None) -> Iterator[Pro
         BadInput: The profile cannot serve the recipe's model.
         ServerError: The server did not start.
     """
-    place = profile.serving
-    if isinstance(place, Servers) and folder is not None:
+    serving = profile.serving
+    if isinstance(serving, Servers) and folder is not None:
         raise BadInput(
             f"generating with checkpoint {recipe.revision} on profile {profile.name!r}: its servers are running "
             "already and cannot load it; a profile whose serving.kind is embedded or vllm can. "
             "Use such a profile, or set served_model to a model that the servers have."
         )
-    if not isinstance(place, LocalVLLM):
+    if not isinstance(serving, LocalVLLM):
         yield profile
     else:
         assert folder is not None
         from gainloop.serving.vllm import serve_vllm
 
-        with serve_vllm(place, folder, recipe.model) as url:
-            running = Servers(urls=[url], api_key_variable="", concurrency_limit=place.concurrency_limit)
+        with serve_vllm(serving, folder, recipe.model) as url:
+            running = Servers(urls=[url], api_key_variable="", concurrency_limit=serving.concurrency_limit)
             yield profile.model_copy(update={"serving": running})
 
 
 def connect(profile: Profile, recipe: Recipe, folder: str | None) -> Pool:
     """Return the pool of a recipe's generator; it belongs to the event loop that it is entered in."""
     match profile.serving:
-        case Servers() as place:
-            return connect_servers(place, profile.generation, recipe.model, recipe.revision)
-        case Embedded() as place:
+        case Servers() as servers:
+            return connect_servers(servers, profile.generation, recipe.model, recipe.revision)
+        case Embedded() as embedded:
             if folder is None:
                 raise BadInput(
                     f"asking {recipe.model!r} on profile {profile.name!r}: servers have that model, and this profile "
                     "has none; a checkpoint of its store is needed there. Use the profile whose servers made the batch."
                 )
-            return Pool([_engine(folder, recipe.model, recipe.revision, place.device)], profile.generation)
+            return Pool([_engine(folder, recipe.model, recipe.revision, embedded.device)], profile.generation)
         case LocalVLLM():
             raise AssertionError("a profile that starts its own server is opened inside served()")
 
@@ -79,40 +79,40 @@ async def open_pool(profile: Profile, recipe: Recipe, folder: str | None) -> Asy
         yield pool
 
 
-def connect_servers(place: Servers, bounds: Generation, model: str, revision: str = "") -> Pool:
+def connect_servers(servers: Servers, bounds: Generation, model: str, revision: str = "") -> Pool:
     """Return the pool of a profile's servers."""
-    return Pool(_servers(place, model, revision), bounds)
+    return Pool(_servers(servers, model, revision), bounds)
 
 
-def _servers(place: Servers, model: str, revision: str = "") -> list[Server]:
+def _servers(servers: Servers, model: str, revision: str = "") -> list[Server]:
     """Return a profile's servers."""
-    key = read_key(place)
-    return [Server(url, model, revision, key, place.logprobs) for url in place.urls]
+    key = read_key(servers)
+    return [Server(url, model, revision, key, servers.logprobs) for url in servers.urls]
 
 
-def read_key(place: Servers | EmbeddingServers) -> str:
-    """Return the key from the environment variable that a place names; "none" if it is not set.
+def read_key(servers: Servers | EmbeddingServers) -> str:
+    """Return the key from the environment variable that a profile names; "none" if it is not set.
 
     Raises:
         BadInput: No header can carry it.
     """
-    key = os.environ.get(place.api_key_variable, "").strip() or "none"
+    key = os.environ.get(servers.api_key_variable, "").strip() or "none"
     if not (key.isascii() and key.isprintable()):
         raise BadInput(
-            f"reading the key of {', '.join(place.urls)} from {place.api_key_variable}: it has characters that no "
+            f"reading the key of {', '.join(servers.urls)} from {servers.api_key_variable}: it has characters that no "
             "HTTP header may have; printable ASCII is allowed. Set the variable to the key alone."
         )
     return key
 
 
-async def count_cached(place: Servers, model: str) -> tuple[float, float] | None:
+async def count_cached(servers: Servers, model: str) -> tuple[float, float] | None:
     """Return the prompt tokens that the servers found in their prefix caches, and those that they looked for.
 
     All that was asked of them since they started counts; None if one of them does not tell.
     """
-    servers = _servers(place, model)
-    counts = await asyncio.gather(*(server.cache_counts() for server in servers))
-    await asyncio.gather(*(server.close() for server in servers))
+    connected = _servers(servers, model)
+    counts = await asyncio.gather(*(server.cache_counts() for server in connected))
+    await asyncio.gather(*(server.close() for server in connected))
     told = [count for count in counts if count is not None]
     return (sum(hits for hits, _ in told), sum(all_ for _, all_ in told)) if len(told) == len(counts) else None
 
@@ -143,7 +143,7 @@ def _engine(folder: str, model: str, revision: str, device: str) -> "EmbeddedEng
 
 
 def require_generator(
-    place: Profile,
+    profile: Profile,
     method: Method,
     served_model: str,
     critic: Critic | None = None,
@@ -176,9 +176,9 @@ def require_generator(
             "critic would write it anew; filters, which only keep or drop, are allowed. Leave critic out, or set "
             "method.kind to another method."
         )
-    if isinstance(place.serving, Servers) and not served_model:
+    if isinstance(profile.serving, Servers) and not served_model:
         raise BadInput(
-            f"generating on profile {place.name!r}: its servers are running already and served_model is empty; the "
+            f"generating on profile {profile.name!r}: its servers are running already and served_model is empty; the "
             f"name of a model that they have is needed, and a method that it can write for: {fitting}. Set "
             "served_model and method.kind, or use a profile whose serving.kind is embedded or vllm."
         )

@@ -34,7 +34,7 @@ logger = logging.getLogger("gainloop.vllm")
 
 
 @contextmanager
-def serve_vllm(place: LocalVLLM, model_folder: str, name: str) -> Iterator[str]:
+def serve_vllm(settings: LocalVLLM, model_folder: str, name: str) -> Iterator[str]:
     """Serve a model folder under a name for as long as the block runs, and give the server's url, ending in /v1.
 
     The server and all its processes end with the block, and with this process. What it prints goes
@@ -44,12 +44,12 @@ def serve_vllm(place: LocalVLLM, model_folder: str, name: str) -> Iterator[str]:
         ServerError: There is no such interpreter; the server ends, while starting or later; it is not
             ready within ``ready_seconds``.
     """
-    python = _find_python(place, name)
+    python = _find_python(settings, name)
     log, port = _new_log(), _free_port()
     logger.info("serving %s from %s on port %d; its log is %s", name, model_folder, port, log)
-    process = _start(_command(python, place, model_folder, name, port), place.environment, log)
+    process = _start(_command(python, settings, model_folder, name, port), settings.environment, log)
     try:
-        _wait_until_ready(process, place.ready_seconds, port, name, log)
+        _wait_until_ready(process, settings.ready_seconds, port, name, log)
         yield f"http://127.0.0.1:{port}/v1"
         _require_running(process, name, log)
     finally:
@@ -57,20 +57,20 @@ def serve_vllm(place: LocalVLLM, model_folder: str, name: str) -> Iterator[str]:
     log.unlink()
 
 
-def _find_python(place: LocalVLLM, name: str) -> str:
-    python = shutil.which(place.python)
+def _find_python(settings: LocalVLLM, name: str) -> str:
+    python = shutil.which(settings.python)
     if python is None:
         raise ServerError(
-            f"serving {name!r} with vLLM: there is no interpreter {place.python!r} in {os.getcwd()}; one that has vllm "
-            "installed is needed. Run `make vllm`, or set serving.python of the profile."
+            f"serving {name!r} with vLLM: there is no interpreter {settings.python!r} in {os.getcwd()}; one that has "
+            "vllm installed is needed. Run `make vllm`, or set serving.python of the profile."
         )
     return os.path.abspath(python)
 
 
-def _command(python: str, place: LocalVLLM, model_folder: str, name: str, port: int) -> list[str]:
+def _command(python: str, settings: LocalVLLM, model_folder: str, name: str, port: int) -> list[str]:
     model = ["--model", os.path.abspath(model_folder), "--served-model-name", name]
     where = ["--host", "127.0.0.1", "--port", str(port)]
-    return [python, "-m", "vllm.entrypoints.openai.api_server", *model, *where, *place.arguments]
+    return [python, "-m", "vllm.entrypoints.openai.api_server", *model, *where, *settings.arguments]
 
 
 def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":

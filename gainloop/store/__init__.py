@@ -20,4 +20,4 @@ def open_store(profile: Profile) -> Store:
             f"opening the store {url!r} of profile {profile.name!r}: the scheme {scheme!r} is not spoken; "
             "a path of a DuckDB file is. Set store.url to a path."
         )
-    return Store(url, profile.store.lock_seconds)
+    return Store(url, profile.folder, profile.store.lock_seconds)

@@ -20,21 +20,6 @@ from schemas.rows import Anchor
 WRITER_SECONDS = 10.0
 """How long a batch is waited for that another process writes: one that was stopped needs a moment to end."""
 
-TRAIN = "train "
-"""What a training is called among a batch's stages, before its id: a batch may be trained on more than once."""
-
-
-YARDSTICK = "yardstick "
-"""What scoring a batch's anchors under a start is called, before the start's id."""
-
-
-SCORE = "score "
-"""What a plan of scores is called among a batch's stages, before its id."""
-
-
-JUDGE = "judge "
-"""What a judging is called among a batch's stages, before its id."""
-
 
 def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
     """Write down what a batch is made by, and return its id."""
@@ -82,49 +67,46 @@ def count_settled(store: Store, batch_id: str) -> tuple[int, int]:
     return int(planned), int(settled)
 
 
-def complete_stage(store: Store, batch_id: str, stage: str, summary: dict[str, Any]) -> None:
-    """Mark a stage of a batch as complete: the last write of the stage."""
-    row = {"batch_id": batch_id, "stage": stage, "summary": summary, "completed_at": now()}
-    store.insert(completions=[row])
+def complete_stage(
+    store: Store, batch_id: str, stage: str, summary: dict[str, Any], key: str = "", **rows: pl.DataFrame
+) -> None:
+    """Mark a stage of a batch as complete: the last write of the stage.
+
+    Args:
+        stage: The flow or task: generate, validate, score, judge, yardstick or train.
+        key: What was done, where a stage can be done in several ways: the id of a plan, a judging, a start, a training.
+        rows: Rows of other tables, by their names, that are there if and only if the stage is complete.
+    """
+    row = {"batch_id": batch_id, "stage": stage, "key": key, "summary": summary, "completed_at": now()}
+    store.insert(**rows, completions=[row])
 
 
-def stage_summary(store: Store, batch_id: str, stage: str) -> dict[str, Any] | None:
+def stage_summary(store: Store, batch_id: str, stage: str, key: str = "") -> dict[str, Any] | None:
     """Return what a complete stage wrote down, or None if it is not complete."""
-    found = store.query("select summary from completions where batch_id = ? and stage = ?", batch_id, stage)
-    if found.is_empty():
-        return None
-    summary: dict[str, Any] = json.loads(found.item())
-    return summary
+    return next((found for name, found in list_summaries(store, batch_id, stage) if name == key), None)
 
 
-def training_stage(training_id: str) -> str:
-    """Return the name of the stage that one training of a batch is."""
-    return f"{TRAIN}{training_id}"
+def list_summaries(store: Store, batch_id: str, stage: str) -> list[tuple[str, dict[str, Any]]]:
+    """Return key and summary of every time that a stage of a batch was completed, the latest first."""
+    rows = store.query(
+        "select key, summary from completions where batch_id = ? and stage = ? order by completed_at desc, key",
+        *(batch_id, stage),
+    )
+    return [(key, json.loads(summary)) for key, summary in rows.iter_rows()]
 
 
-def latest_scores(store: Store, batch_id: str) -> dict[str, Any] | None:
-    """Return what the plan of scores that was completed last wrote down; None before the first."""
-    return _latest(store, batch_id, SCORE)
+def latest_summary(store: Store, batch_id: str, stage: str) -> dict[str, Any] | None:
+    """Return what a stage wrote down when it was completed last; None before the first time."""
+    return next((summary for _, summary in list_summaries(store, batch_id, stage)), None)
 
 
 def latest_judging(store: Store, batch_id: str) -> dict[str, Any] | None:
     """Return what the judge that finished last wrote down, of its judgings the one of most records; None before any."""
-    last = _latest(store, batch_id, JUDGE)
-    if last is None:
-        return None
-    found = store.query(
-        "select summary from completions where batch_id = ? and starts_with(stage, ?) order by completed_at, stage",
-        batch_id,
-        JUDGE,
-    )
-    own: list[dict[str, Any]] = [json.loads(one) for one in found["summary"]]
-    own = [one for one in own if (one["model"], one["revision"]) == (last["model"], last["revision"])]
-    return max(own, key=lambda one: (one["records"], one["anchors"]))
-
-
-def latest_yardstick(store: Store, batch_id: str) -> dict[str, str]:
-    """Return the start that scored the batch's anchors last, before anything was trained, and where; {} before any."""
-    return _latest(store, batch_id, YARDSTICK) or {}
+    judgings = [summary for _, summary in list_summaries(store, batch_id, "judge")]
+    own = [
+        one for one in judgings if (one["model"], one["revision"]) == (judgings[0]["model"], judgings[0]["revision"])
+    ]
+    return max(reversed(own), key=lambda one: (one["records"], one["anchors"]), default=None)
 
 
 def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[str, dict[str, Any]]:
@@ -133,10 +115,8 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
     Raises:
         BadInput: One of them is not complete.
     """
-    stages = {"generate": "generate", "validate": "validate"} | (
-        {"train": training_stage(training_id)} if training_id else {}
-    )
-    found = {name: stage_summary(store, batch_id, stage) for name, stage in stages.items()}
+    keys = {"generate": "", "validate": ""} | ({"train": training_id} if training_id else {})
+    found = {stage: stage_summary(store, batch_id, stage, key) for stage, key in keys.items()}
     missing = [name for name, summary in found.items() if summary is None]
     if missing:
         raise BadInput(
@@ -144,7 +124,7 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
             f"{', '.join(found)}. Run the flow {missing[0]} on this batch first."
         )
     whole = {name: summary for name, summary in found.items() if summary is not None}
-    optional = {"score": latest_scores(store, batch_id), "judge": latest_judging(store, batch_id)}
+    optional = {"score": latest_summary(store, batch_id, "score"), "judge": latest_judging(store, batch_id)}
     return whole | {name: summary for name, summary in optional.items() if summary}
 
 
@@ -158,22 +138,18 @@ def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:
     )
 
 
-def replies_folder(folder: str, batch_id: str) -> str:
-    """Return where a batch's replies lie below a profile's folder."""
-    return f"{folder}/batches/{batch_id}/replies"
+def batch_folder(store: Store, batch_id: str) -> str:
+    """Return where the files of a batch lie."""
+    return f"{store.folder}/batches/{batch_id}"
 
 
-def _latest(store: Store, batch_id: str, stages: str) -> dict[str, Any] | None:
-    found = store.query(
-        "select summary from completions where batch_id = ? and starts_with(stage, ?) "
-        "order by completed_at desc limit 1",
-        *(batch_id, stages),
-    )
-    return None if found.is_empty() else dict(json.loads(found.item()))
+def replies_folder(store: Store, batch_id: str) -> str:
+    """Return where the replies to a batch's requests lie."""
+    return f"{batch_folder(store, batch_id)}/replies"
 
 
 @contextmanager
-def only_writer(folder: str, batch_id: str) -> Iterator[None]:
+def only_writer(store: Store, batch_id: str) -> Iterator[None]:
     """Hold a batch for the block, so that no other process writes it; the system frees it if this one dies.
 
     Object storage has no locks: there, two runs of one recipe ask for the same replies twice and keep them once.
@@ -181,10 +157,10 @@ def only_writer(folder: str, batch_id: str) -> Iterator[None]:
     Raises:
         StoreError: Another process writes the batch.
     """
-    if "://" in folder:
+    if "://" in store.folder:
         yield
         return
-    path = Path(folder, "batches", batch_id, ".lock")
+    path = Path(batch_folder(store, batch_id), ".lock")
     with disk_errors(f"holding batch {batch_id}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)

@@ -33,24 +33,24 @@ class Lineage:
         return content_hash("checkpoint", self.role, self.parent, self.batch_ids, self.plan)
 
 
-def make_once(store: Store, folder: str, lineage: Lineage, make: Callable[[str], Metrics]) -> str:
+def make_once(store: Store, lineage: Lineage, make: Callable[[str], Metrics]) -> str:
     """Return the checkpoint's id; make it first if it is not there. Of several runs that want it one makes it.
 
     Args:
-        folder: The profile's folder; weights need a local one.
         make: Writes the model into the folder it is given, resuming from what it finds there, and
             returns metrics. They are written beside the weights too, so that a crash between the
             two writes does not lose them.
 
     Raises:
-        BadInput: The folder is not local.
+        BadInput: The store's folder is not local; weights need one that is.
     """
-    if "://" in folder:
+    if "://" in store.folder:
         raise BadInput(
-            f"training in {folder}: it is not a local folder; checkpoints need one. Set folder in the profile to one."
+            f"training in {store.folder}: it is not a local folder; checkpoints need one. "
+            "Set folder in the profile to one."
         )
     checkpoint_id = lineage.checkpoint_id
-    path = f"{folder}/checkpoints/{checkpoint_id}"
+    path = f"{store.folder}/checkpoints/{checkpoint_id}"
     if find_weights(store, checkpoint_id) and os.path.isdir(path):
         return checkpoint_id
     with disk_errors(f"making {path}"):

@@ -18,16 +18,13 @@ import polars as pl
 import pyarrow as pa
 
 from schemas.errors import StoreError
-from schemas.tables import DDL, KEYS
+from schemas.tables import DDL, KEYS, MIGRATIONS, VERSION
 
 _LOCKED = "Could not set lock"
 
 _REMEMBER_LIMIT = "set variable its_limit = current_setting('memory_limit')"
 _GIVE_BACK = "set memory_limit = getvariable('its_limit')"
 """When the limit is set, and be it anew, DuckDB's allocator gives back what it keeps: 50 MB after a shard's rows."""
-
-_LAST_TABLE = list(KEYS)[-1]
-"""The DDL's last: where it is, all are."""
 
 _OF_THE_DISK = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, duckdb.TransactionException)
 """A commit on a full disk is the last; conflicts, its other cause, cannot be where all take turns."""
@@ -46,9 +43,14 @@ class Store:
     DuckDB lets one process hold a file for writing, and then no other may even read it. So every
     call attaches the file, does its work in one transaction and detaches it; a call that finds it
     held waits for its turn up to ``lock_seconds``.
+
+    Attributes:
+        path: The file.
+        folder: Where what is large lies: replies, checkpoints, scores, pages; a local folder or an fsspec url.
     """
 
     path: str
+    folder: str
     lock_seconds: float = 120
 
     def query(self, sql: str, *parameters: Any) -> pl.DataFrame:
@@ -117,7 +119,6 @@ class Store:
 
     def _try_attach(self) -> duckdb.DuckDBPyConnection:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        fresh = not os.path.exists(self.path)
         duck = _duck(self.path, os.getpid())
         quoted = self.path.replace("'", "''")
         try:
@@ -127,11 +128,28 @@ class Store:
                 f"opening the store {self.path}: this process has it open by a connection of its own; the store is "
                 "attached for moments, by itself. Close that connection, or read a copy of the file."
             ) from error
-        # Another process may have made the file between the lines; the DDL is idempotent.
-        has_all = f"select 1 from duckdb_tables() where database_name = 'store' and table_name = '{_LAST_TABLE}'"
-        if fresh or not duck.execute(has_all).fetchone():
-            duck.execute(f"begin; {DDL} commit;")
+        if (version := _version_of(duck)) != VERSION:
+            self._bring_up_to_date(duck, version)
         return duck
+
+    def _bring_up_to_date(self, duck: duckdb.DuckDBPyConnection, version: int) -> None:
+        """Make the tables of a new file, or what those of an earlier version lack, as one transaction."""
+        if version > VERSION:
+            raise StoreError(
+                f"opening the store {self.path}: its tables are of version {version}; this gainloop knows versions up "
+                f"to {VERSION}. Use the gainloop that wrote it last, or a later one."
+            )
+        steps = [MIGRATIONS[older] for older in range(version, VERSION) if version]
+        duck.execute(f"begin; {DDL} {' '.join(steps)} insert into schema_version values ({VERSION}); commit;")
+
+
+def _version_of(duck: duckdb.DuckDBPyConnection) -> int:
+    """Return the version of the tables of the store that is attached: 0 of a new file."""
+    try:
+        return int(duck.execute("select max(version) from schema_version").fetchall()[0][0])
+    except duckdb.CatalogException:  # version 1 did not say so
+        has_any = "select 1 from duckdb_tables() where database_name = 'store' and table_name = 'completions'"
+        return 1 if duck.execute(has_any).fetchone() else 0
 
 
 @lru_cache(maxsize=1)

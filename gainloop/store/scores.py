@@ -5,6 +5,8 @@ from dataclasses import astuple
 
 import polars as pl
 
+from gainloop.store.batches import batch_folder
+from gainloop.store.duck import Store
 from gainloop.store.files import exists, list_files, read_frame, write_frame
 from schemas.errors import StoreError
 from schemas.identity import content_hash
@@ -22,9 +24,9 @@ CONTRAST_SCHEMA = {
 Row = tuple[str, str, str, float, float]
 
 
-def contrasts_folder(folder: str, batch_id: str, plan_id: str) -> str:
-    """Return where a batch's scores by one plan lie below a profile's folder."""
-    return f"{folder}/batches/{batch_id}/contrasts/{plan_id}"
+def contrasts_folder(store: Store, batch_id: str, plan_id: str) -> str:
+    """Return where a scores of a batch's outputs by one plan lie."""
+    return f"{batch_folder(store, batch_id)}/contrasts/{plan_id}"
 
 
 def write_contrasts(folder: str, outputs: list[list[Row]]) -> None:
@@ -46,12 +48,12 @@ VERDICT_SCHEMA = dict.fromkeys(("text_id", "anchor_id", "question", "verdict", "
 """One row per text and question; see ``Verdict``."""
 
 
-def judgements_folder(folder: str, batch_id: str) -> str:
-    """Return where verdicts on a batch lie below a profile's folder.
+def judgements_folder(store: Store, batch_id: str) -> str:
+    """Return where a judge's verdicts on a batch lie.
 
     The replies of all judges lie below it together: a larger sample asks only about what a smaller one left out.
     """
-    return f"{folder}/batches/{batch_id}/judgements"
+    return f"{batch_folder(store, batch_id)}/judgements"
 
 
 def write_verdicts(url: str, verdicts: Iterable[Verdict]) -> pl.DataFrame:

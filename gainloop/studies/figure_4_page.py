@@ -1,5 +1,6 @@
 """The HTML page of a simulation."""
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -98,6 +99,6 @@ def render_simulation(simulation: Simulation, world: World) -> str:
     drawings += [
         drawn(draw_gaps(simulation.points, kind), f"{NAMES[kind]}. {caption}") for kind, caption in CAPTIONS.items()
     ]
-    return open_template("simulation.html.j2").render(
+    return open_template("simulation.html.j2", Path(__file__).parent).render(
         simulation=simulation, drawings=drawings, letters=LETTERS, names=NAMES
     )

@@ -12,14 +12,13 @@ import polars as pl
 from gainloop.measures.entropy import paired_gain
 from gainloop.measures.estimate import Estimate, as_figure, mean_of
 from gainloop.store import Store
-from gainloop.store.batches import stage_summary, training_stage
+from gainloop.store.batches import stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.files import exists, read_file, read_frame, write_frame
 from gainloop.store.scores import find_scores
 from gainloop.studies.findings import ACCEPTED, OF_REPORTS, OF_TRAININGS, PRIMARY, describe
 from schemas.errors import BadInput
 from schemas.identity import content_hash, unit_draw
-from schemas.profile import Profile
 from schemas.report import FORMAT as REPORT_FORMAT
 from schemas.report import Report
 from schemas.studies import VERIFICATION_FORMAT, Judged, OwnBatches, Verification
@@ -61,11 +60,12 @@ def part_of(text_id: str) -> str:
 
 
 def describe_own_batches(
-    store: Store, profile: Profile, subject: OwnBatches, on_progress: Callable[[int, int], None]
+    store: Store, device: str, subject: OwnBatches, on_progress: Callable[[int, int], None]
 ) -> Verification:
     """Return what the reports' figures are worth over all batches of which a training has a report.
 
     Args:
+        device: Where the models answer, as torch calls it.
         on_progress: Told how many models have answered the probes, of how many.
 
     Raises:
@@ -76,7 +76,7 @@ def describe_own_batches(
     reports = read_reports(store)
     trainings = []
     for report in reports:
-        arms = answer(store, profile, report, probes) if probes is not None else _heldout_losses(store, report)
+        arms = answer(store, device, report, probes) if probes is not None else _heldout_losses(store, report)
         trainings.append(Training(report, _beside(arms)))
         on_progress(len(trainings), len(reports))
     by_batch: dict[str, list[Training]] = {}
@@ -160,19 +160,17 @@ def read_probes(path: str) -> pl.DataFrame:
     return pl.DataFrame(rows).unique("text_id").sort("text_id")
 
 
-def answer(store: Store, profile: Profile, report: Report, probes: pl.DataFrame) -> dict[str, pl.DataFrame]:
+def answer(store: Store, device: str, report: Report, probes: pl.DataFrame) -> dict[str, pl.DataFrame]:
     """Return the loss of every probe's answer under both arms of a training; answers that are there are read."""
     from gainloop.models.scoring import score_answers
 
     found = {}
     for arm in ARMS:
         checkpoint_id = report.checkpoints[arm]
-        url = f"{profile.folder}/scores/{checkpoint_id}-probes-{content_hash(probes['text_id'].to_list())}.parquet"
+        url = f"{store.folder}/scores/{checkpoint_id}-probes-{content_hash(probes['text_id'].to_list())}.parquet"
         if not exists(url):
             folder = checkpoint_folder(store, checkpoint_id)
-            nats = score_answers(
-                folder, probes["prompt"].to_list(), probes["answer"].to_list(), profile.training.device
-            )
+            nats = score_answers(folder, probes["prompt"].to_list(), probes["answer"].to_list(), device)
             size = probes["answer"].str.len_bytes().cast(pl.Int64)
             write_frame(url, probes.select("text_id", nats=pl.Series(nats), num_bytes=size))
         found[arm] = read_frame(url)
@@ -180,7 +178,7 @@ def answer(store: Store, profile: Profile, report: Report, probes: pl.DataFrame)
 
 
 def _heldout_losses(store: Store, report: Report) -> dict[str, pl.DataFrame]:
-    summary: dict[str, Any] = stage_summary(store, report.batch, training_stage(report.training)) or {}
+    summary: dict[str, Any] = stage_summary(store, report.batch, "train", report.training) or {}
     urls = summary.get("scores", {})
     found = find_scores(report.batch, {arm: urls[f"{arm}/heldout"] for arm in ARMS if f"{arm}/heldout" in urls})
     nothing = pl.DataFrame(schema={"text_id": pl.String, "nats": pl.Float64, "num_bytes": pl.Int64})

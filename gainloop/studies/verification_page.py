@@ -1,6 +1,7 @@
 """The HTML page of a verification."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -161,7 +162,7 @@ def list_worth(verification: Verification) -> list[Line]:
 
 def render_verification(verification: Verification) -> str:
     """Return the page as HTML. All text from outside is escaped; nothing is loaded from anywhere."""
-    return open_template("verification.html.j2").render(
+    return open_template("verification.html.j2", Path(__file__).parent).render(
         verification=verification,
         lines=list_worth(verification),
         drawings=_draw(verification),

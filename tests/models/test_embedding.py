@@ -54,7 +54,7 @@ def test_a_corpus_without_words_is_refused_in_plain_words() -> None:
 
 
 def test_a_sentence_transformers_model_embeds_in_this_process(sentence_model: str) -> None:
-    vectors = embed(TEXTS, sentence_model, place=LocalEmbedding(texts_at_once=2))
+    vectors = embed(TEXTS, sentence_model, embedding=LocalEmbedding(texts_at_once=2))
 
     assert vectors.shape == (5, 16)
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
@@ -78,7 +78,7 @@ def test_without_its_package_a_model_is_an_error_that_says_how_to_get_it(monkeyp
 
 def test_servers_embed_to_unit_vectors_in_the_order_of_texts() -> None:
     with embedding_stub() as stub:
-        vectors = embed(TEXTS, "stub", place=EmbeddingServers(urls=[stub.url], texts_per_request=2))
+        vectors = embed(TEXTS, "stub", embedding=EmbeddingServers(urls=[stub.url], texts_per_request=2))
 
     expected = np.array([vector_of(text) for text in TEXTS])
     assert vectors.dtype == np.float32

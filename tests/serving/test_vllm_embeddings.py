@@ -47,13 +47,13 @@ def test_vllms_vectors_are_the_models_in_the_order_of_texts(served: str, checkpo
     texts = [text[:90] for text in TEXTS]
     place = EmbeddingServers(urls=[served], texts_per_request=5, max_in_flight=4)
 
-    assert embed(texts, "embedder", place=place) == pytest.approx(last_states(checkpoint, texts), abs=1e-3)
+    assert embed(texts, "embedder", embedding=place) == pytest.approx(last_states(checkpoint, texts), abs=1e-3)
 
 
 def test_a_text_longer_than_the_context_is_known_by_its_beginning(served: str) -> None:
     long = " ".join(TEXTS)
     place = EmbeddingServers(urls=[served])
-    vectors = embed([TEXTS[0][:90], long], "embedder", place=place)
+    vectors = embed([TEXTS[0][:90], long], "embedder", embedding=place)
 
     assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
-    assert vectors[0] == pytest.approx(embed([TEXTS[0][:90]], "embedder", place=place)[0], abs=1e-4)
+    assert vectors[0] == pytest.approx(embed([TEXTS[0][:90]], "embedder", embedding=place)[0], abs=1e-4)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from gainloop.store import Store, batches
@@ -13,6 +14,8 @@ from gainloop.store.batches import (
     begin_batch,
     complete_stage,
     count_settled,
+    latest_summary,
+    list_summaries,
     only_writer,
     open_anchors,
     plan_batch,
@@ -33,7 +36,8 @@ RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s"
 HOLD = """
 import sys, time
 from gainloop.store.batches import only_writer
-with only_writer(sys.argv[1], "batch"):
+from gainloop.store import Store
+with only_writer(Store("", sys.argv[1]), "batch"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -63,6 +67,27 @@ def test_a_stage_is_complete_once_its_mark_is_there_and_the_mark_stays(store: St
     assert stage_summary(store, "b", "generate") == {"records": 3, "seconds": 0.5}
     assert stage_summary(store, "b", "validate") is None
     assert stage_summary(store, "c", "generate") is None
+
+
+def test_a_stage_that_is_done_in_several_ways_has_a_summary_for_each_the_latest_first(store: Store) -> None:
+    complete_stage(store, "b", "train", {"seconds": 1}, "first")
+    complete_stage(store, "b", "train", {"seconds": 2}, "second")
+    complete_stage(store, "b", "generate", {})
+
+    assert stage_summary(store, "b", "train", "first") == {"seconds": 1}
+    assert stage_summary(store, "b", "train") is None
+    assert list_summaries(store, "b", "train") == [("second", {"seconds": 2}), ("first", {"seconds": 1})]
+    assert latest_summary(store, "b", "train") == {"seconds": 2}
+    assert latest_summary(store, "b", "score") is None
+
+
+def test_the_rows_of_a_stage_are_there_if_and_only_if_it_is_complete(store: Store) -> None:
+    refused = pl.DataFrame({"batch_id": ["b"], "record_id": ["r"], "reason": ["too_short"]})
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        complete_stage(store, "b", "validate", {}, quarantine=refused.drop("reason"))
+    assert stage_summary(store, "b", "validate") is None
+    complete_stage(store, "b", "validate", {}, quarantine=refused)
+    assert store.query("select record_id from quarantine").rows() == [("r",)]
 
 
 def test_used_anchors_are_those_with_a_record_or_a_drop_of_the_batch(store: Store) -> None:
@@ -136,10 +161,10 @@ def test_a_batch_that_another_process_writes_is_an_error_that_names_it(
     with another_writer(tmp_path):
         with (
             pytest.raises(StoreError, match=r"writing batch batch: another process has been writing it for 0\.2 s;"),
-            only_writer(str(tmp_path), "batch"),
+            only_writer(Store("", str(tmp_path)), "batch"),
         ):
             raise AssertionError("both write")
-        with only_writer(str(tmp_path), "another batch"):
+        with only_writer(Store("", str(tmp_path)), "another batch"):
             pass
 
 
@@ -147,15 +172,15 @@ def test_a_writer_that_is_killed_frees_its_batch(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(batches, "WRITER_SECONDS", 2.0)
     with another_writer(tmp_path) as writer:
         writer.send_signal(signal.SIGKILL)
-        with only_writer(str(tmp_path), "batch"):
+        with only_writer(Store("", str(tmp_path)), "batch"):
             pass
-        with only_writer(str(tmp_path), "batch"):
+        with only_writer(Store("", str(tmp_path)), "batch"):
             pass
 
 
 def test_an_error_frees_the_batch_and_object_storage_has_no_locks(tmp_path: Path) -> None:
     for folder in (str(tmp_path), "memory://bucket"):
-        with pytest.raises(KeyError), only_writer(folder, "batch"):
+        with pytest.raises(KeyError), only_writer(Store("", folder), "batch"):
             raise KeyError
-        with only_writer(folder, "batch"):
+        with only_writer(Store("", folder), "batch"):
             pass

@@ -3,6 +3,7 @@ import os
 import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,16 @@ class Maker:
 
 def test_a_checkpoint_is_made_once_and_found_by_its_id(store: Store, profile: Profile) -> None:
     make = Maker()
-    checkpoint_id = make_once(store, profile.folder, LINEAGE, make)
+    checkpoint_id = make_once(store, LINEAGE, make)
 
-    assert make_once(store, profile.folder, LINEAGE, make) == checkpoint_id == LINEAGE.checkpoint_id
+    assert make_once(store, LINEAGE, make) == checkpoint_id == LINEAGE.checkpoint_id
     assert make.num_calls == 1
     assert Path(checkpoint_folder(store, checkpoint_id), "model.safetensors").read_text() == "weights"
     assert checkpoint_metrics(store, checkpoint_id) == {"train_loss_nats": 2.5}
 
 
 def test_a_checkpoint_says_its_parent_batches_and_plan(store: Store, profile: Profile) -> None:
-    checkpoint_id = make_once(store, profile.folder, LINEAGE, Maker())
+    checkpoint_id = make_once(store, LINEAGE, Maker())
 
     told = json.loads(Path(checkpoint_folder(store, checkpoint_id), "lineage.json").read_text())
     assert (told["role"], told["parent"], told["batch_ids"]) == ("synthetic", "parent", ["batch"])
@@ -67,20 +68,20 @@ def test_making_that_was_interrupted_finds_what_it_had_and_is_no_checkpoint_befo
     store: Store, profile: Profile
 ) -> None:
     with pytest.raises(KeyboardInterrupt):
-        make_once(store, profile.folder, LINEAGE, Maker(stop=True))
+        make_once(store, LINEAGE, Maker(stop=True))
     with pytest.raises(BadInput, match="not found in the store; the latest are none"):
         checkpoint_folder(store, LINEAGE.checkpoint_id)
 
     again = Maker()
-    make_once(store, profile.folder, LINEAGE, again)
+    make_once(store, LINEAGE, again)
     assert again.found == ["state"]
 
 
 def test_a_crash_between_the_weights_and_the_row_costs_no_training(store: Store, profile: Profile) -> None:
-    make_once(Store(f"{profile.folder}/other.duckdb"), profile.folder, LINEAGE, Maker())
+    make_once(Store(f"{profile.folder}/other.duckdb", profile.folder), LINEAGE, Maker())
 
     make = Maker()
-    checkpoint_id = make_once(store, profile.folder, LINEAGE, make)
+    checkpoint_id = make_once(store, LINEAGE, make)
     assert make.num_calls == 0
     assert checkpoint_metrics(store, checkpoint_id) == {"train_loss_nats": 2.5}
 
@@ -88,22 +89,22 @@ def test_a_crash_between_the_weights_and_the_row_costs_no_training(store: Store,
 def test_of_several_runs_that_want_a_checkpoint_one_makes_it(store: Store, profile: Profile) -> None:
     makers = [Maker(), Maker(), Maker()]
     with ThreadPoolExecutor(3) as pool:
-        made = set(pool.map(lambda make: make_once(store, profile.folder, LINEAGE, make), makers))
+        made = set(pool.map(lambda make: make_once(store, LINEAGE, make), makers))
 
     assert made == {LINEAGE.checkpoint_id}
     assert sum(make.num_calls for make in makers) == 1
 
 
 def test_weights_that_were_deleted_are_made_again(store: Store, profile: Profile) -> None:
-    checkpoint_id = make_once(store, profile.folder, LINEAGE, Maker())
+    checkpoint_id = make_once(store, LINEAGE, Maker())
     shutil.rmtree(checkpoint_folder(store, checkpoint_id))
 
-    make_once(store, profile.folder, LINEAGE, Maker())
+    make_once(store, LINEAGE, Maker())
     assert Path(checkpoint_folder(store, checkpoint_id), "model.safetensors").exists()
 
 
 def test_an_unknown_checkpoint_is_an_error_that_lists_the_latest(store: Store, profile: Profile) -> None:
-    checkpoint_id = make_once(store, profile.folder, LINEAGE, Maker())
+    checkpoint_id = make_once(store, LINEAGE, Maker())
 
     with pytest.raises(BadInput, match=f"'feed': not found in the store; the latest are {checkpoint_id}"):
         checkpoint_folder(store, "feed")
@@ -113,5 +114,5 @@ def test_object_storage_is_refused_before_anything_is_made(store: Store) -> None
     make = Maker()
 
     with pytest.raises(BadInput, match="training in s3://bucket: it is not a local folder"):
-        make_once(store, "s3://bucket", LINEAGE, make)
+        make_once(replace(store, folder="s3://bucket"), LINEAGE, make)
     assert make.num_calls == 0

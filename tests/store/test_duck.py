@@ -18,7 +18,7 @@ from gainloop.store import Store, open_store
 from gainloop.store.duck import now
 from schemas.errors import BadInput, StoreError
 from schemas.profile import Profile, StorePlace
-from schemas.tables import KEYS
+from schemas.tables import KEYS, VERSION
 from tests.small_run import ROOT
 
 HOLD = """
@@ -30,7 +30,7 @@ time.sleep(float(sys.argv[2]))
 
 
 def completion(batch_id: str, stage: str, summary: str = "{}") -> dict[str, Any]:
-    return {"batch_id": batch_id, "stage": stage, "summary": summary, "completed_at": now()}
+    return {"batch_id": batch_id, "stage": stage, "key": "", "summary": summary, "completed_at": now()}
 
 
 def count(store: Store, table: str = "completions") -> int:
@@ -39,7 +39,7 @@ def count(store: Store, table: str = "completions") -> int:
 
 def insert_each(path: str, batch_id: str, num_calls: int) -> int:
     """Insert one row a call; return how many were new."""
-    store = Store(path, 60)
+    store = Store(path, "", 60)
     return sum(store.insert(completions=[completion(batch_id, str(n))])["completions"] for n in range(num_calls))
 
 
@@ -61,6 +61,24 @@ def test_a_fresh_store_has_every_table_that_has_a_key(store: Store) -> None:
 
     assert {name for name, _ in tables} == KEYS.keys()
     assert all(set(KEYS[name]) <= set(columns) for name, columns in tables)
+
+
+def test_a_store_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_rows(store: Store) -> None:
+    store.insert(completions=[completion("b", "train 1a"), completion("b", "generate")])
+    with duckdb.connect(store.path) as connection:
+        connection.execute("drop table schema_version; alter table completions drop column key")
+
+    found = store.query("select stage, key from completions order by stage")
+    assert found.rows() == [("generate", ""), ("train", "1a")]
+    assert store.insert(completions=[completion("b", "generate")]) == {"completions": 0}
+    assert store.query("select version from schema_version").rows() == [(VERSION,)]
+
+
+def test_a_store_of_a_later_version_is_refused_and_left_as_it_is(store: Store) -> None:
+    store.insert(schema_version=[{"version": VERSION + 1}])
+
+    with pytest.raises(StoreError, match=f"its tables are of version {VERSION + 1}; this gainloop knows"):
+        count(store)
 
 
 def test_rows_inserted_twice_are_there_once(store: Store) -> None:
@@ -109,7 +127,7 @@ def test_a_file_freed_in_time_is_waited_for(store: Store) -> None:
 
 
 def test_a_file_held_past_the_deadline_is_an_error_that_names_the_holder(store: Store) -> None:
-    impatient = Store(store.path, lock_seconds=0.3)
+    impatient = Store(store.path, store.folder, lock_seconds=0.3)
     store.insert(completions=[completion("b", "train")])
 
     with held_for(store, seconds=60) as holder, pytest.raises(StoreError) as caught:
@@ -153,18 +171,18 @@ def test_a_place_that_cannot_be_written_is_an_error_that_says_so(tmp_path: Path)
     (tmp_path / "file").write_text("not a folder")
 
     with pytest.raises(StoreError, match=r"opening the store .*/file/x.duckdb: .*the folder must be writable"):
-        count(Store(str(tmp_path / "file" / "x.duckdb")))
+        count(Store(str(tmp_path / "file" / "x.duckdb"), ""))
 
 
 def test_a_file_that_is_no_store_is_an_error_that_says_so(tmp_path: Path) -> None:
     (tmp_path / "x.duckdb").write_text("no DuckDB file " * 1000)
 
     with pytest.raises(StoreError, match=r"opening the store .*x.duckdb"):
-        count(Store(str(tmp_path / "x.duckdb")))
+        count(Store(str(tmp_path / "x.duckdb"), ""))
 
 
 def test_a_full_disk_is_an_error_and_the_earlier_rows_are_still_there(small_disk: Path) -> None:
-    store = Store(str(small_disk / "x.duckdb"))
+    store = Store(str(small_disk / "x.duckdb"), "")
     store.insert(completions=[completion("early", "train")])
     noise = [completion(str(n), os.urandom(5000).hex()) for n in range(1000)]
 
@@ -186,7 +204,7 @@ def test_an_interrupt_in_the_middle_of_an_insert_leaves_the_store_usable(store: 
         "import random, signal, sys\n"
         "import polars as pl\n"
         "from gainloop.store import Store\n"
-        "store, broken = Store(sys.argv[1], 2), 0\n"
+        "store, broken = Store(sys.argv[1], '', 2), 0\n"
         "def stop(*_): raise KeyboardInterrupt\n"
         "signal.signal(signal.SIGALRM, stop)\n"
         "rng = random.Random(0)\n"
