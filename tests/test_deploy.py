@@ -1,81 +1,27 @@
 """The project as people use it: a Prefect server, deployments, a worker, runs, and their pages in a browser."""
 
-import json
 import re
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
-import psutil
 import pytest
 
 from gainloop.methods import Rephrase
 from schemas.report import Report
 from tests.browser import open_page, require_text
 from tests.serving.stub_server import stub_server
-from tests.small_run import PLAN, ROOT, START, command, environment, parameters, write_corpus, write_profile
+from tests.site import Site, running_site
+from tests.small_run import PLAN, ROOT, START, command, parameters, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
-
-READY_SECONDS = 180
-RUN_SECONDS = 300
-SETTINGS = {
-    "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-    "PREFECT_WORKER_QUERY_SECONDS": "1",
-}
-
-
-@dataclass(frozen=True)
-class Site:
-    """A running Prefect server that has the project's deployments, and a worker for them."""
-
-    folder: Path
-    url: str
-    settings: dict[str, str] = field(repr=False)
-
-    def prefect(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run Prefect's command line to its end."""
-        asked = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
-        return subprocess.run(
-            asked, cwd=ROOT, env=self.settings, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
-        )
-
-    def run(self, deployment: str, **given: Any) -> tuple[int, str]:
-        """Run a deployment to its end; returns the exit status and the flow run's id."""
-        options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
-        done = self.prefect("deployment", "run", deployment, *options, "--watch")
-        found = re.search(r"UUID: ([0-9a-f-]{36})", done.stdout)
-        assert found, done.stdout + done.stderr
-        return done.returncode, found[1]
-
-    def read(self, path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.get(f"{self.url}/api/{path}").raise_for_status().json()
-        return answer
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    site = Site(folder, url, environment(folder, f"{url}/api") | SETTINGS)
-    with _running(site, "server", "start", "--port", str(port)) as server:
-        _wait_until_ready(site, server)
-        for arguments in (("work-pool", "create", "gainloop", "--type", "process"), ("deploy", "--all")):
-            done = site.prefect(*arguments)
-            assert done.returncode == 0, done.stdout + done.stderr
-        with _running(site, "worker", "start", "--pool", "gainloop"):
-            yield site
+    with running_site(tmp_path_factory.mktemp("site")) as site, site.worker():
+        yield site
 
 
 @pytest.fixture(scope="module")
@@ -156,32 +102,3 @@ def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished
 def _generate(site: Site, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     asked = command("generate", given)
     return subprocess.run(asked, cwd=ROOT, env=site.settings, capture_output=True, text=True, check=False)
-
-
-@contextmanager
-def _running(site: Site, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Keep a Prefect process running for the block; at its end it and all it started are gone."""
-    asked = [sys.executable, "-m", "prefect", *arguments]
-    with (site.folder / f"{arguments[0]}.log").open("wb") as log:
-        process = subprocess.Popen(asked, cwd=ROOT, env=site.settings, stdout=log, stderr=log)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            own = psutil.Process(process.pid)
-            family = [own, *own.children(recursive=True)]
-            process.terminate()
-            for one in psutil.wait_procs(family, timeout=15)[1]:
-                one.kill()
-        process.wait()
-
-
-def _wait_until_ready(site: Site, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(f"{site.url}/api/health", timeout=5).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.5)
-    pytest.fail(f"the Prefect server is not ready: {(site.folder / 'server.log').read_text()[-2000:]}")

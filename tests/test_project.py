@@ -159,6 +159,18 @@ def test_every_flow_has_a_deployment_and_a_name_is_given_once() -> None:
     assert len(set(named)) == len(named)
 
 
+@pytest.mark.parametrize("deployment", deployments(), ids=lambda d: f"{d['entrypoint']}/{d['name']}")
+def test_a_deployments_runs_are_heard_of_thrice_before_they_are_taken_for_crashed(deployment: dict[str, Any]) -> None:
+    automations = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]
+    silent, *others = [automation["trigger"] for automation in automations]
+    every = int(deployment["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"])
+
+    assert 3 * every < silent["within"]
+    for trigger in (silent, *others):
+        assert "prefect.tag.gainloop" in {one["prefect.resource.id"] for one in trigger["match_related"]}
+    assert "gainloop" in deployment["tags"]
+
+
 def test_every_source_method_and_filter_is_in_the_readme_and_nothing_else() -> None:
     assert sorted(table_rows("source")) == sorted(SOURCES)
     assert sorted(table_rows("method")) == sorted(METHODS)

@@ -1,0 +1,133 @@
+"""A site as people run it: a Prefect server that has the project's deployments, and workers for them."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.small_run import ROOT, environment
+
+READY_SECONDS = 180
+RUN_SECONDS = 300
+PATIENCE_SECONDS = 60
+"""What an answer of the API may take on a busy machine."""
+
+SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_WORKER_QUERY_SECONDS": "1",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running Prefect server that has the project's deployments; its log is ``server.log`` in ``folder``."""
+
+    folder: Path
+    url: str
+    settings: dict[str, str] = field(repr=False)
+
+    def prefect(self, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        """Run Prefect's command line to its end."""
+        asked = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
+        return subprocess.run(
+            asked, cwd=cwd, env=self.settings, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+        )
+
+    def require(self, *arguments: str, cwd: Path = ROOT) -> None:
+        """Run Prefect's command line to its end, which must be a good one."""
+        done = self.prefect(*arguments, cwd=cwd)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def run(self, deployment: str, **given: Any) -> tuple[int, str]:
+        """Run a deployment to its end; returns the exit status and the flow run's id."""
+        options = [part for name, value in given.items() for part in ("-p", f"{name}={json.dumps(value)}")]
+        done = self.prefect("deployment", "run", deployment, *options, "--watch")
+        found = re.search(r"UUID: ([0-9a-f-]{36})", done.stdout)
+        assert found, done.stdout + done.stderr
+        return done.returncode, found[1]
+
+    def read(self, path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = httpx.get(f"{self.url}/api/{path}", timeout=PATIENCE_SECONDS).raise_for_status().json()
+        return answer
+
+    def send(self, path: str, content: Any) -> Any:
+        """Post JSON to the API; returns what it answers."""
+        answer = httpx.post(f"{self.url}/api/{path}", json=content, timeout=PATIENCE_SECONDS)
+        return answer.raise_for_status().json()
+
+    def worker(self) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        """Keep a worker of the project's pool running for the block."""
+        return _running(self, "worker", "start", "--pool", "gainloop")
+
+
+@contextmanager
+def running_site(folder: Path) -> Iterator[Site]:
+    """Keep a server with the project's deployments running for the block."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    site = Site(folder, url, environment(folder, f"{url}/api") | SETTINGS)
+    with _running(site, "server", "start", "--port", str(port)) as server:
+        _wait_until_ready(site, server)
+        site.require("work-pool", "create", "gainloop", "--type", "process")
+        site.require("deploy", "--all")
+        yield site
+
+
+def wait_until(holds: Callable[[], Any], seconds: float) -> Any:
+    """Wait until something holds, and return what it gave then."""
+    deadline = time.monotonic() + seconds
+    while not (found := holds()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.5)
+    return found
+
+
+def kill_family(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and all it started at once, itself first: it can tell nobody."""
+    own = psutil.Process(process.pid)
+    for one in [own, *own.children(recursive=True)]:
+        one.kill()
+    process.wait()
+
+
+@contextmanager
+def _running(site: Site, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Keep a Prefect process running for the block; at its end it and all it started are gone."""
+    asked = [sys.executable, "-m", "prefect", *arguments]
+    with (site.folder / f"{arguments[0]}.log").open("ab") as log:
+        process = subprocess.Popen(asked, cwd=ROOT, env=site.settings, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            own = psutil.Process(process.pid)
+            family = [own, *own.children(recursive=True)]
+            process.terminate()
+            for one in psutil.wait_procs(family, timeout=15)[1]:
+                one.kill()
+        process.wait()
+
+
+def _wait_until_ready(site: Site, server: "subprocess.Popen[bytes]") -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            if httpx.get(f"{site.url}/api/health", timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    pytest.fail(f"the Prefect server is not ready: {(site.folder / 'server.log').read_text()[-2000:]}")
