@@ -1,6 +1,6 @@
 # `make demo` is the main job on this machine; `make test` the tests that need no server. Both install what they need.
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-vllm test-server test-crash test-all lint format install vllm
+.PHONY: help demo test test-vllm test-server test-crash test-all lint format docs install vllm
 
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
@@ -35,6 +35,9 @@ lint: .venv/installed  ## ruff and mypy
 format: .venv/installed  ## write the layout that lint asks for
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
+
+docs: .venv/installed  ## the tables of the documents that are made from the code
+	$(RUN) -m gainloop.reports.figure_table
 
 install: .venv/installed  ## the environment that everything above runs in
 

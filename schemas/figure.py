@@ -1,8 +1,12 @@
-"""One measured number, as reports hold and show it."""
+"""One measured number, as reports hold and show it, and the words that its field has for it."""
 
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class Part(BaseModel):
@@ -61,3 +65,93 @@ class Histogram(Part):
     edges: list[float]
     counts: list[int]
     unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the field of a figure says of it: the one place that does.
+
+    Attributes:
+        title: Name of the figure, in the field's own terms.
+        meaning: One to three sentences for someone who sees the figure for the first time, with what is healthy.
+        unit: Unit of every value that the field takes.
+        section: Heading below which pages show the figure; empty for a figure of a table's row.
+        healthy: Direction in which a batch gets better; None where neither end is good, or the figure only describes.
+        predicts: What the gain ought to do where the figure is higher; None if nothing is expected.
+        is_early: Whether the figure is known before a full training.
+    """
+
+    title: str
+    meaning: str
+    unit: str
+    section: str = ""
+    healthy: Literal["higher", "lower"] | None = None
+    predicts: Literal["rises", "falls"] | None = None
+    is_early: bool = True
+
+    @property
+    def name(self) -> str:
+        """The title as it stands within a sentence."""
+        return within_sentence(self.title)
+
+
+class Described(NamedTuple):
+    """One figure of a model with its words, and its path from there, such as ``delta_i.median``."""
+
+    path: str
+    words: Words
+    figure: Figure
+
+
+def within_sentence(title: str) -> str:
+    """Return a title as it stands within a sentence; a symbol stays as it is.
+
+    >>> [within_sentence(title) for title in ("Near duplicates", "Delta I per byte", "H(M(p))", "GGMI")]
+    ['near duplicates', 'Delta I per byte', 'H(M(p))', 'GGMI']
+    """
+    is_symbol = title.startswith("Delta ") or not title[1:2].islower()
+    return title if is_symbol else title[:1].lower() + title[1:]
+
+
+def figure(title: str, meaning: str, unit: str, **about: Any) -> Any:
+    """Return the field of a figure, with its words.
+
+    Args:
+        title: Name of the figure.
+        meaning: What the figure says, and what is healthy.
+        unit: Unit of the figure.
+        about: Any other attribute of ``Words``.
+    """
+    Words(title, meaning, unit, **about)  # what is no attribute is refused at once
+    return Field(title=title, description=meaning, json_schema_extra={"unit": unit} | about)
+
+
+def section(heading: str) -> Any:
+    """Return the field of a part whose figures are shown below a heading."""
+    return Field(json_schema_extra={"section": heading})
+
+
+def words_of(model: type[Part], heading: str = "") -> dict[str, Words]:
+    """Return the words of every figure of a model and of the models within it, by path, in the order of the fields.
+
+    Raises:
+        TypeError: A figure's field has no words; it names the field.
+    """
+    return dict(_walk(model, heading))
+
+
+def figures_of(part: Part) -> list[Described]:
+    """Return every figure of a model with its path and its words, in the order of the fields."""
+    return [Described(path, words, attrgetter(path)(part)) for path, words in words_of(type(part)).items()]
+
+
+def _walk(model: type[Part], heading: str) -> Iterator[tuple[str, Words]]:
+    for name, field in model.model_fields.items():
+        about: Any = field.json_schema_extra or {}
+        kind = field.annotation
+        if kind is Figure:
+            if not (field.title and field.description and "unit" in about):
+                raise TypeError(f"{model.__name__}.{name}: a figure's field has words; declare it = figure(...)")
+            yield name, Words(field.title, field.description, **({"section": heading} | about))
+        elif isinstance(kind, type) and issubclass(kind, Part):
+            yield from ((f"{name}.{path}", words) for path, words in _walk(kind, about.get("section", heading)))

@@ -3,10 +3,11 @@
 from datetime import datetime
 from typing import Literal
 
-from schemas.figure import Figure, Part
-from schemas.report import Verdict
+from schemas.figure import Figure, Part, figure
+from schemas.report import DELTA_I, DEPENDENCE, GAIN
+from schemas.sections import Verdict
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the fields or the arithmetic change."""
 
 Quadrant = Literal["healthy", "prompt ignored", "noisy", "collapsed", "not known"]
@@ -15,8 +16,8 @@ Quadrant = Literal["healthy", "prompt ignored", "noisy", "collapsed", "not known
 class Standing(Part):
     """One batch that was measured, by its newest report; ``number`` is its place in time, and in the plots.
 
-    ``gain`` is over the matched baseline, ``batch_gain`` over the start, ``per_thousand`` the gain per 1,000 accepted
-    tokens; ``page`` is where its report lies, relative to the overview.
+    ``page`` is where its report lies, relative to the overview; ``figures`` are those of the report that the overview
+    shows, and all that might foretell a gain, by their path in the report.
     """
 
     number: int
@@ -26,15 +27,25 @@ class Standing(Part):
     begun: datetime
     recipe: str
     verdict: Verdict
-    gain: Figure
-    batch_gain: Figure
     per_thousand: Figure
-    delta_i: Figure
-    dependence: Figure
-    novelty: Figure
-    accept_rate: Figure
+    figures: dict[str, Figure]
     accepted_tokens: int | None
     quadrant: Quadrant
+
+    @property
+    def gain(self) -> Figure:
+        """The gain over the matched baseline."""
+        return self.figures[GAIN]
+
+    @property
+    def delta_i(self) -> Figure:
+        """Delta I per byte."""
+        return self.figures[DELTA_I]
+
+    @property
+    def dependence(self) -> Figure:
+        """I(p; Y) by log P."""
+        return self.figures[DEPENDENCE]
 
 
 class Unmeasured(Part):
@@ -56,8 +67,19 @@ class Ranked(Part):
     batches: list[str]
     trained: int
     accepted_tokens: int | None
-    per_thousand: Figure
-    gain: Figure
+    per_thousand: Figure = figure(
+        "Gain per 1,000 accepted tokens",
+        "The gain over the matched baseline by thousand tokens of kept records, in thousandths of a bit: what text of "
+        "this recipe is worth. Healthy: the interval lies above 0. It favours small batches, since gains level off.",
+        "millibits/byte per 1,000 tokens",
+        healthy="higher",
+    )
+    gain: Figure = figure(
+        "Gain over the matched baseline",
+        "The mean gain of the recipe's batches, whatever their size. Healthy: the interval lies above 0.",
+        "bits/byte",
+        healthy="higher",
+    )
 
 
 class Lost(Part):
@@ -79,9 +101,12 @@ class Lines(Part):
 
 
 class Foretold(Part):
-    """How closely one figure goes with the gain over the matched baseline, over all batches that have both."""
+    """How closely one figure goes with the gain over the matched baseline, over all batches that have both.
 
-    predictor: Literal["delta_i", "dependence", "novelty", "batch_gain"]
+    ``predictor`` is the figure's path in the report.
+    """
+
+    predictor: str
     correlation: Figure
 
 

@@ -1,15 +1,16 @@
 """What is said about a batch. The JSON of ``Report`` is the truth; the page and the artifacts only show it."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final
 
-from schemas.figure import Figure, Histogram, Part
-from schemas.information import Dependence, Paper, Trainee
+from pydantic import Field
+
+from schemas.figure import Figure, Part, figure, section, words_of
+from schemas.information import DeltaI, Dependence, Entropy, Filter, Paper, Semantics
+from schemas.sections import Diversity, Faithfulness, Gain, Quality, Section, Trainee
 
 FORMAT = 7
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
-
-Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
 
 
 class GeneratedBy(Part):
@@ -48,80 +49,6 @@ class Validation(Part):
     expectations: int | None
 
 
-Semantics = Literal["processed", "raw", "unknown", "repaired", "certain", "none"]
-"""Of what log-probabilities are: the distribution that was sampled, the model's own, or not known; "repaired" if scores
-of what was sampled stand in for them, "certain" at temperature 0, "none" if there are none."""
-
-
-class DeltaI(Part):
-    semantics: Semantics
-    nats_per_record: Figure
-    median: Figure
-    bits_per_byte: Figure
-    histogram: Histogram
-
-
-class Entropy(Part):
-    anchors: Figure
-    records: Figure
-
-
-class Filter(Part):
-    """What curation did to the generator's distribution of replies: they became kept records or did not."""
-
-    accept_rate: Figure
-    total_variation: Figure
-    divergence: Figure
-    entropy: Figure
-
-
-class Diversity(Part):
-    """``too_many_collisions`` is null where nothing can be expected: no log-probabilities, or no prompt asked twice."""
-
-    distinct_trigrams: Figure
-    vendi: Figure
-    anchors_vendi: Figure
-    compression: Figure
-    anchors_compression: Figure
-    duplicates: Figure
-    near_duplicates: Figure
-    repetition: Figure
-    common_opening: Figure
-    opening: str
-    facet_opening: Figure
-    opening_in_facet: str
-    collisions: Figure
-    expected_collisions: Figure
-    too_many_collisions: bool | None
-
-
-class Faithfulness(Part):
-    """``distance`` and ``divergence`` are lower bounds, by a classifier, of TV and KL(records || anchors)."""
-
-    copying: Figure
-    copying_any: Figure
-    novelty: Figure
-    longest_copy: Figure
-    distance: Figure
-    divergence: Figure
-
-
-class Quality(Part):
-    """The data quality table of Synthetic Bootstrapped Pretraining (arXiv:2509.15248), for a batch of any method.
-
-    ``non_factual`` and ``pair_irrelevance`` take a language model as judge; ``anchors_non_factual`` is what it calls
-    false among real texts. ``no_closer`` is no column of the table: it needs no judge.
-    """
-
-    repetition: Figure
-    duplicates_1m: Figure
-    non_factual: Figure
-    anchors_non_factual: Figure
-    pair_irrelevance: Figure
-    no_closer: Figure
-    pair_copying: Figure
-
-
 class Repetition(Part):
     """How often a part of the training text was read, and what that is worth by a law fitted to web text.
 
@@ -135,22 +62,6 @@ class Repetition(Part):
     next_token: float
 
 
-class Gain(Part):
-    """What training on the batch saved on held-out anchors, and what repeating real text saved for as many tokens.
-
-    ``per_1k_tokens`` is the difference by thousand tokens that the generator wrote, those of dropped replies among
-    them, and ``per_second`` by second of all that was done for it. ``seeds`` are the trainings of each arm.
-    """
-
-    synthetic: Figure
-    baseline: Figure
-    advantage: Figure
-    per_1k_tokens: Figure
-    per_second: Figure
-    seeds: int
-    verdict: Verdict
-
-
 class Money(Part):
     """What the tokens of the replies cost, at the prices of the profile that finished the batch."""
 
@@ -158,33 +69,72 @@ class Money(Part):
     currency: str
 
 
-class Cost(Part):
-    """What a batch took. Null is what was not told: by servers, or by a batch generated before this was counted.
+OF_RUN: Final[dict[str, Any]] = {"of": "run"}
+"""Marks what is of the run that finished the batch; all else is of the batch, however many runs made it."""
 
-    Tokens, money and ``retried_replies``, those that took more than one attempt, are of the batch as a whole,
-    however many runs made it; there is no money where no price is set, and ``accepted_tokens`` are the completion
-    tokens of kept records. ``requests_sent retries refusals hedges``, ``seconds`` (wall clock, by stage),
-    ``tokens_per_second`` (completion tokens) and ``cache_hit_rate`` (the share of prompt tokens found in the servers'
-    prefix caches) are of the run that finished it. ``requests_sent`` counts every attempt: again after a fault
-    (``retries``), after a full server said no (``refusals``), beside a slow one (``hedges``). ``scoring_tokens`` were
-    read to find out what outputs tell of their prompts. ``judging_tokens`` are those of a judge's prompts and replies,
-    and ``judging_money`` is their price.
+
+class Cost(Part):
+    """What a batch took. Null is what is not known: servers did not say it, or nobody counted it yet.
+
+    ``seconds`` are wall clock, by stage. There is no money where no price is set.
     """
 
-    prompt_tokens: int
-    completion_tokens: int
-    accepted_tokens: int | None = None
-    money: Money | None = None
-    retried_replies: int | None = None
-    requests_sent: int | None = None
-    retries: int | None = None
-    refusals: int | None = None
-    hedges: int | None = None
-    tokens_per_second: float | None = None
-    cache_hit_rate: float | None = None
-    scoring_tokens: int | None = None
-    judging_tokens: int | None = None
-    judging_money: Money | None = None
+    prompt_tokens: int = Field(title="prompt tokens")
+    completion_tokens: int = Field(
+        title="completion tokens", description="Of all replies, those that were dropped among them."
+    )
+    accepted_tokens: int | None = Field(
+        None, title="completion tokens of kept records", description="What may be trained on."
+    )
+    money: Money | None = Field(
+        None, title="price of these tokens", description="At the prices of the profile that finished the batch."
+    )
+    retried_replies: int | None = Field(None, title="replies that took several attempts")
+    requests_sent: int | None = Field(
+        None,
+        title="requests sent",
+        description="Every attempt counts. A request that an earlier run has a reply to is not sent again.",
+        json_schema_extra=OF_RUN,
+    )
+    retries: int | None = Field(
+        None,
+        title="retries",
+        description="Requests sent again after a fault, such as a lost connection.",
+        json_schema_extra=OF_RUN,
+    )
+    refusals: int | None = Field(
+        None,
+        title="refusals",
+        description="A full server said no, and the request waited for room. Nothing is lost by it.",
+        json_schema_extra=OF_RUN,
+    )
+    hedges: int | None = Field(
+        None,
+        title="hedges",
+        description="A reply took far too long, so the request was sent a second time; the first reply counts.",
+        json_schema_extra=OF_RUN,
+    )
+    tokens_per_second: float | None = Field(
+        None,
+        title="completion tokens per second",
+        description="Over the whole run, all servers together.",
+        json_schema_extra=OF_RUN,
+    )
+    cache_hit_rate: float | None = Field(
+        None,
+        title="prompt tokens found in the servers' prefix cache",
+        description="The servers had read the same beginning before, and did not read it again.",
+        json_schema_extra=OF_RUN | {"unit": "share"},
+    )
+    scoring_tokens: int | None = Field(
+        None,
+        title="tokens read to score outputs",
+        description="Under their own prompts and others: what outputs tell of their prompts.",
+    )
+    judging_tokens: int | None = Field(
+        None, title="tokens of the judge", description="Prompts and verdicts of a language model together."
+    )
+    judging_money: Money | None = Field(None, title="price of the judge's tokens")
     training_tokens: dict[str, int]
     seconds: dict[str, float]
 
@@ -201,7 +151,8 @@ class Example(Part):
 
 
 class Report(Part):
-    """Everything; ``mi`` is I(p; Y), and ``h_output`` is H(M(p))."""
+    """Everything; ``mi`` is I(p; Y), and ``h_output`` is H(M(p)). A part whose field is a section has its figures on
+    every page, below that heading."""
 
     format: int
     headline: str
@@ -213,19 +164,35 @@ class Report(Part):
     logprob_semantics: Semantics
     counts: Counts
     validation: Validation
-    delta_i: DeltaI
-    mi: Dependence
-    h_output: Figure
-    curation: Filter
-    entropy: Entropy
-    diversity: Diversity
-    faithfulness: Faithfulness
-    quality: Quality
-    trainee: Trainee
-    paper: Paper
+    delta_i: DeltaI = section(Section.INFORMATION)
+    mi: Dependence = section(Section.INFORMATION)
+    h_output: Figure = figure(
+        "H(M(p))",
+        "What the replies hold in all: what the generator added, and what it passed on of its prompts.",
+        "nats/record",
+        section=Section.INFORMATION,
+        predicts="rises",
+    )
+    curation: Filter = section(Section.INFORMATION)
+    entropy: Entropy = section(Section.INFORMATION)
+    diversity: Diversity = section(Section.DIVERSITY)
+    faithfulness: Faithfulness = section(Section.FAITHFULNESS)
+    quality: Quality = section(Section.QUALITY)
+    trainee: Trainee = section(Section.MODELS)
+    paper: Paper = section(Section.PAPER)
     repetition: dict[str, Repetition]
-    gain: Gain
+    gain: Gain = section(Section.GAIN)
     cost: Cost
     checkpoints: dict[str, str]
     caveats: list[str]
     examples: list[Example]
+
+
+WORDS: Final = words_of(Report)
+"""The words of every figure of a report, by its path."""
+
+GAIN: Final = "gain.advantage"
+"""Path of the gain over the matched baseline: what decides, and what predictors are to foretell."""
+
+DELTA_I: Final = "delta_i.bits_per_byte"
+DEPENDENCE: Final = "mi.ratio_to_log_p"

@@ -8,7 +8,7 @@ from schemas.choice import by_kind, choice
 from schemas.figure import Figure, Part
 from schemas.recipe import Parameters
 
-VERIFICATION_FORMAT = 1
+VERIFICATION_FORMAT = 2
 """Raised when the fields or the arithmetic change, so that a verification is run anew."""
 
 Direction = Literal["rises", "falls"]

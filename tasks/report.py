@@ -186,8 +186,7 @@ def publish(report: Report, decision: Decision, page: str) -> str:
 
     The Markdown says it all; table, image and link are for those who collect them over many batches.
     """
-    from gainloop.reports.markdown import write_markdown
-    from gainloop.reports.page import draw_image, list_ledger
+    from gainloop.reports.page import draw_image, list_ledger, write_markdown
 
     url, key = link_to(page), f"report-{report.batch}"
     # As text too: a browser follows no link from a site to a file.

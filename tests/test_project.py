@@ -17,8 +17,10 @@ from gainloop import ORDER
 from gainloop.filters import FILTERS, Filter
 from gainloop.methods import METHODS, Method
 from gainloop.methods.critic import Critic
+from gainloop.reports import figure_table
 from gainloop.sources import SOURCES
 from schemas.profile import load_profile
+from schemas.report import WORDS
 from tests.conftest import ROOT
 
 PRODUCT = ("schemas", "gainloop", "tasks", "flows")
@@ -197,12 +199,19 @@ def test_the_page_of_methods_says_what_the_critic_costs_as_it_is() -> None:
 
 
 def test_every_measure_in_the_documents_is_a_module_or_function_of_the_measures() -> None:
-    measuring = modules("gainloop/measures", "gainloop/reports")
+    measuring = modules("gainloop/measures", "gainloop/reports", "gainloop/steering")
     names = {path.stem for path in measuring}
     for path in measuring:
         names |= {node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef)}
 
     assert set(table_rows("measure", "docs/measures.md")) <= names
+
+
+def test_the_page_of_measures_has_every_figure_of_the_report_as_its_field_says_it() -> None:
+    text = figure_table.PAGE.read_text()
+
+    assert figure_table.fill(text, figure_table.tables()) == text, "run: make docs"
+    assert all(f"`{path}`" in text for path in WORDS)
 
 
 def test_the_readme_is_read_in_a_few_minutes() -> None:

@@ -89,7 +89,7 @@ def test_the_batch_has_a_report_with_a_figure_or_a_reason_in_every_line(batch: B
     assert Path(page).stat().st_size > 50_000
     assert all((line.figure.value is None) == (line.figure.status != "ok") for line in lines)
     assert all(line.figure.unit and line.figure.definition for line in lines)
-    unjudged = {line.name for line in lines if line.figure.status.startswith("not judged")}
+    unjudged = {line.words.title for line in lines if line.figure.status.startswith("not judged")}
     assert unjudged == {"Non-factual", "Non-factual, anchors", "Pair-irrelevance"}
     assert report.counts.kept == batch.validated["kept"]
     # What such replies are: about their own passage, in other words, each one different.

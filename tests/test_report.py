@@ -10,7 +10,7 @@ import pytest
 
 from gainloop.measures.entropy import NOT_ASKED
 from gainloop.reports.batch import measure_batch
-from gainloop.reports.markdown import write_markdown
+from gainloop.reports.page import write_markdown
 from gainloop.store import Store
 from gainloop.store.files import read_file
 from schemas.errors import BadInput, LedgerError, StoreError
@@ -234,7 +234,7 @@ def test_a_batch_without_logprobs_comes_back_from_the_store_and_has_its_page(sto
     assert before.headline == (
         f"Delta I: {NOT_ASKED}. Gain on held-out text: not measured: no model was trained on this batch yet."
     )
-    assert f"| Delta I, mean | {NOT_ASKED} |" in write_markdown(before)
+    assert f"| Delta I per reply | {NOT_ASKED} |" in write_markdown(before)
     assert "![" not in write_markdown(before)
     assert load_after(store, profile, evidence.batch_id, evidence.training_id).gain.verdict == "baseline_wins"
 
@@ -317,9 +317,8 @@ def test_the_markdown_for_prefect_holds_headline_and_figures() -> None:
     report = measure_batch(make_evidence())
     shown = write_markdown(report)
     assert shown.startswith(f"**{report.headline}**")
-    assert (
-        f"| Difference | {report.gain.advantage.number} | {report.gain.advantage.interval} | bits/byte | 60 |" in shown
-    )
+    gain = report.gain.advantage
+    assert f"| Gain over the matched baseline | {gain.number} | {gain.interval} | bits/byte | 60 |" in shown
 
 
 def load_after(store: Store, profile: Profile, batch_id: str, training_id: str) -> Report:

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from html import unescape
 from itertools import product
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from gainloop.store.duck import now
 from gainloop.studies.own_batches import part_of, read_probes, read_reports
 from gainloop.studies.world_runs import list_jobs, make_base, run_jobs
 from schemas.errors import BadInput
+from schemas.figure import Figure
 from schemas.profile import Profile, StorePlace
-from schemas.report import Figure
+from schemas.report import WORDS
 from schemas.studies import InventedWorld, OwnBatches, Verification
 from tasks.verify import run_verification
 from tests.evidence import make_evidence, save_evidence, save_training
@@ -122,8 +124,11 @@ def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile)
     worth = {each.predictor: each for each in verification.worth}
     assert worth["gate_gain"].finding == "predicts"
     assert worth["gate_gain"].correlation.n == 7
-    assert "delta_i_bytes" in worth
-    assert "heldout_gain" not in worth  # half of it is the verdict
+    assert "delta_i.bits_per_byte" in worth
+    assert not [key for key in worth if key.startswith("gain.")]  # half of each is the verdict
+    reports = read_reports(store)
+    for path in (path for path, words in WORDS.items() if words.predicts and not path.startswith("gain.")):
+        assert (path in worth) == all(attrgetter(path)(report).value is not None for report in reports)
     assert "It is worth following" not in verification.headline  # it is known only when the training is done
     assert verification.headline in unescape(Path(page).read_text())
     gate, verdict = verification.batches[3].predictors["gate_gain"], verification.batches[3].verdict
@@ -182,7 +187,7 @@ def test_own_probes_are_asked_of_every_checkpoint_once(tmp_path: Path, store: St
     assert {batch.verdict.value for batch in verification.batches} == {0}  # both arms are one model here
     asked = read_probes(str(probes))["text_id"].to_list()
     assert verification.batches[0].verdict.n == sum(part_of(text_id) == "verdict" for text_id in asked)
-    assert "heldout_gain" in {each.predictor for each in verification.worth}
+    assert "gain.advantage" in {each.predictor for each in verification.worth}
     assert len(list((tmp_path / "data" / "scores").glob("*probes*"))) == 2
 
 

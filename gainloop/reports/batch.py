@@ -14,18 +14,9 @@ from gainloop.reports.information import measure_curation, measure_delta_i, meas
 from gainloop.reports.texts import list_caveats_of_texts, measure_texts
 from gainloop.reports.trainee import loss, measure_paper, measure_trainee, not_scored
 from schemas.errors import LedgerError
-from schemas.report import (
-    FORMAT,
-    Cost,
-    Counts,
-    Entropy,
-    Gain,
-    GeneratedBy,
-    Money,
-    Repetition,
-    Report,
-    Validation,
-)
+from schemas.information import Entropy
+from schemas.report import FORMAT, Cost, Counts, GeneratedBy, Money, Repetition, Report, Validation
+from schemas.sections import Gain
 
 
 def count_rows(evidence: Evidence) -> Counts:

@@ -7,7 +7,9 @@ import polars as pl
 from gainloop.measures.entropy import NOT_ASKED
 from gainloop.reports.evidence import Evidence
 from schemas.figure import Figure
-from schemas.report import DeltaI, Example, Gain
+from schemas.information import DeltaI
+from schemas.report import Example
+from schemas.sections import Gain
 
 NUM_EXAMPLES: Final = 5
 EXAMPLE_CHARACTERS: Final = 900

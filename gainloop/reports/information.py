@@ -20,8 +20,7 @@ from gainloop.measures.mutual_information import (
 )
 from gainloop.reports.evidence import Evidence
 from schemas.figure import Histogram
-from schemas.information import CurvePoint, Dependence
-from schemas.report import DeltaI, Filter, Semantics
+from schemas.information import CurvePoint, DeltaI, Dependence, Filter, Semantics
 
 NOT_SCORED = "not measured: no output was scored under other prompts; the flow score does it"
 NO_SCORE = "not measured: the servers gave no score; vLLM does, by prompt_logprobs"

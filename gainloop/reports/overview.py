@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,8 +19,8 @@ from gainloop.store.files import exists, read_file, write_file
 from schemas.figure import Figure
 from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Standing, Unmeasured
 from schemas.profile import Gate
+from schemas.report import DELTA_I, DEPENDENCE, GAIN, WORDS, Report
 from schemas.report import FORMAT as REPORT_FORMAT
-from schemas.report import Report
 
 HOW_MANY: Final = ("snapshot_id", "revision", "seed", "max_anchors")
 """What of a recipe says on which text, how much and which draw: batches that differ in no more are of one recipe."""
@@ -114,7 +115,11 @@ def _in_words(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-PREDICTORS: Final = ("delta_i", "dependence", "novelty", "batch_gain")
+COLUMNS: Final = (GAIN, DELTA_I, DEPENDENCE, "curation.accept_rate", "faithfulness.novelty")
+"""The figures of every batch that the overview shows side by side, by their paths in the report."""
+
+PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predicts and path != GAIN)
+"""Every figure whose field says what it predicts."""
 
 
 def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
@@ -196,11 +201,9 @@ def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant
     return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
 
 
-def foretell(
-    standings: Sequence[Standing], predictor: Literal["delta_i", "dependence", "novelty", "batch_gain"]
-) -> Foretold:
+def foretell(standings: Sequence[Standing], predictor: str) -> Foretold:
     """Return how closely a figure goes with the gain over the matched baseline."""
-    found = rank_correlation(*(_column(standings, name) for name in (predictor, "gain")))
+    found = rank_correlation(*(_column(standings, name) for name in (predictor, GAIN)))
     definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
     return Foretold(predictor=predictor, correlation=as_figure(found, definition))
 
@@ -233,7 +236,7 @@ def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
 
 
 def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines) -> Standing:
-    delta_i, dependence = report.delta_i.bits_per_byte, report.mi.ratio_to_log_p
+    figures = {path: attrgetter(path)(report) for path in dict.fromkeys((*COLUMNS, *PREDICTORS))}
     tokens = report.cost.accepted_tokens
     return Standing(
         number=number,
@@ -243,15 +246,10 @@ def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines)
         begun=batch.begun,
         recipe=recipe,
         verdict=report.gain.verdict,
-        gain=report.gain.advantage,
-        batch_gain=report.gain.synthetic,
         per_thousand=per_thousand(report.gain.advantage, tokens),
-        delta_i=delta_i,
-        dependence=dependence,
-        novelty=report.faithfulness.novelty,
-        accept_rate=report.curation.accept_rate,
+        figures=figures,
         accepted_tokens=tokens,
-        quadrant=find_quadrant(delta_i, dependence, lines),
+        quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], lines),
     )
 
 
@@ -286,8 +284,8 @@ def _list_lost(batches: Sequence[Begun], kind: Literal["drop", "quarantine"]) ->
     return sorted(found, key=lambda lost: (-lost.count, lost.reason))
 
 
-def _column(standings: Sequence[Standing], name: str) -> list[float]:
-    return [float("nan") if (value := getattr(one, name).value) is None else value for one in standings]
+def _column(standings: Sequence[Standing], path: str) -> list[float]:
+    return [float("nan") if (value := one.figures[path].value) is None else value for one in standings]
 
 
 def _count(number: int, one: str, many: str) -> str:

@@ -1,16 +1,17 @@
-"""The HTML page of a report: everything a reader needs, in one file that opens anywhere."""
+"""A report for people: as an HTML page, one file that opens anywhere, and as Markdown for the run's page in Prefect."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from gainloop.reports import plots
-from gainloop.reports.figure_lines import list_figures
 from schemas.decision import Decision
-from schemas.report import Cost, Counts, Money, Report
+from schemas.figure import Described, figures_of
+from schemas.report import OF_RUN, Cost, Counts, Money, Report
+from schemas.sections import Section
 
 CAPTIONS: Final = {
     "gain": "Gain on held-out text, paired text by text. Right of 0 is better than no training.",
@@ -27,14 +28,6 @@ CAPTIONS: Final = {
         "on: what of the absorbed lies below it was memorised."
     ),
     "losses": "Why replies and records are not trained on.",
-}
-
-# What the run that finished a batch did to get its replies, in words for someone who never ran a server.
-SENDING: Final = {
-    "requests_sent": ("requests sent", "Every attempt counts. What an earlier run had answered is not asked again."),
-    "retries": ("retries", "Sent again after a fault, such as a lost connection."),
-    "refusals": ("refusals", "A full server said no, and the request waited for room. Nothing is lost by it."),
-    "hedges": ("hedges", "A reply took far too long, so the request was sent a second time; the first reply counts."),
 }
 
 FOLDER: Final = Path(__file__).parent
@@ -71,12 +64,37 @@ def open_template(name: str, folder: Path = FOLDER) -> Template:
     return environment.get_template(name)
 
 
+def list_figures(report: Report) -> dict[str, list[Described]]:
+    """Return every figure of a report by the heading of its section, as its field says."""
+    figures = figures_of(report)
+    return {heading: [one for one in figures if one.words.section == heading] for heading in Section}
+
+
+def write_markdown(report: Report) -> str:
+    """Return the headline, the plot, every figure, the ledger and the caveats as Markdown."""
+    plot = draw_image(report)
+    lines = [f"**{report.headline}**", ""] + ([f"![the headline, drawn]({plot})", ""] if plot else [])
+    lines += ["| Figure | value | 95 % interval | unit | n |", "|---|---:|---|---|---:|"]
+    for section, figures in list_figures(report).items():
+        lines += [f"| **{section}** | | | | |", *map(_as_row, figures)]
+    lines += ["", "| Where every row went | |", "|---|---:|"]
+    lines += [f"| {row['line']} | {row['count']:,} |" for row in list_ledger(report.counts)]
+    return "\n".join([*lines, "", *(f"- {caveat}" for caveat in report.caveats)])
+
+
 def list_cost(cost: Cost) -> dict[str, list[tuple[str, str, str]]]:
-    """Return what a batch took as (name, number, meaning), by what it is of; what was not told is left out."""
+    """Return what a batch took as (name, number, meaning), by what it is of; what is not known is left out."""
+    of_batch: list[tuple[str, str, str]] = []
+    of_run: list[tuple[str, str, str]] = []
+    for name, field in Cost.model_fields.items():
+        about: Any = field.json_schema_extra or {}
+        if field.title and (value := getattr(cost, name)) is not None:
+            line = (field.title, _as_number(value, about.get("unit", "")), field.description or "")
+            (of_run if OF_RUN.items() <= about.items() else of_batch).append(line)
     return {
-        "The whole batch": _list_batch(cost),
+        "The whole batch": of_batch,
         "Training tokens": [(name, f"{count:,}", "") for name, count in cost.training_tokens.items()],
-        "The run that finished the batch": _list_run(cost),
+        "The run that finished the batch": of_run,
         "Seconds of each stage": [(stage, f"{seconds:,.1f}", "") for stage, seconds in cost.seconds.items()],
     }
 
@@ -122,36 +140,18 @@ def list_ledger(counts: Counts) -> list[dict[str, str | int]]:
     return [{"line": line, "count": number} for line, number in lines.items()]
 
 
-def _list_batch(cost: Cost) -> list[tuple[str, str, str]]:
-    lines = [
-        ("prompt tokens", f"{cost.prompt_tokens:,}", ""),
-        ("completion tokens", f"{cost.completion_tokens:,}", "Of all replies, those that were dropped too."),
-    ]
-    if cost.accepted_tokens is not None:
-        lines.append(("of them, accepted", f"{cost.accepted_tokens:,}", "Of the kept records: what may be trained on."))
-    if cost.scoring_tokens is not None:
-        lines.append(("tokens read to score outputs", f"{cost.scoring_tokens:,}", "Under prompts that are not theirs."))
-    if cost.judging_tokens is not None:
-        price = f", {_as_price(cost.judging_money)}" if cost.judging_money else ""
-        lines.append(("tokens of the judge", f"{cost.judging_tokens:,}{price}", "Prompts and verdicts together."))
-    if cost.money:
-        lines.append(("price of these tokens", _as_price(cost.money), "At the prices that the profile gives."))
-    if cost.retried_replies is not None:
-        lines.append(("replies that took several attempts", f"{cost.retried_replies:,}", ""))
-    return lines
+def _as_row(line: Described) -> str:
+    figure = line.figure
+    shown = figure.number if figure.value is not None else figure.status
+    return f"| {line.words.title} | {shown} | {figure.interval} | {figure.unit} | {figure.n} |"
 
 
-def _list_run(cost: Cost) -> list[tuple[str, str, str]]:
-    told = {key: getattr(cost, key) for key in SENDING}
-    lines = [(name, f"{told[key]:,}", meaning) for key, (name, meaning) in SENDING.items() if told[key] is not None]
-    if cost.tokens_per_second:
-        speed = f"{cost.tokens_per_second:,.{0 if cost.tokens_per_second >= 10 else 1}f}"
-        lines.append(("completion tokens per second", speed, "Over the whole run, all servers together."))
-    if cost.cache_hit_rate is not None:
-        meaning = "The servers had read the same beginning before, and did not read it again."
-        share = f"{100 * cost.cache_hit_rate:.0f} %"
-        lines.append(("prompt tokens found in the servers' prefix cache", share, meaning))
-    return lines
+def _as_number(value: int | float | Money, unit: str) -> str:
+    if isinstance(value, Money):
+        return _as_price(value)
+    if unit == "share":
+        return f"{100 * value:.0f} %"
+    return f"{value:,.{0 if isinstance(value, int) or value >= 10 else 1}f}"
 
 
 def _as_price(money: Money) -> str:

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from schemas.figure import Figure
-from schemas.information import Dependence, Trainee
-from schemas.report import Counts, DeltaI, Entropy, Gain
+from schemas.information import DeltaI, Dependence, Entropy
+from schemas.report import Counts
+from schemas.sections import Gain, Trainee
 
 # On the page each colour is a CSS variable, so that one drawing serves light, dark and print.
 COLOURS: Final = {

@@ -38,7 +38,7 @@ from gainloop.reports.evidence import (
     why_no_words,
 )
 from schemas.figure import Figure
-from schemas.report import Diversity, Faithfulness, Quality
+from schemas.sections import Diversity, Faithfulness, Quality
 
 MOST_UNREADABLE: Final = 0.1
 """The share of verdicts above which those that can be read are no fair sample of all."""

@@ -15,9 +15,9 @@ from gainloop.measures.learning import Learned, learned
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.information import curation_of
 from schemas.figure import Figure
-from schemas.information import Dependence, LossPoint, Paper, Trainee
-from schemas.report import DeltaI, Filter
+from schemas.information import DeltaI, Dependence, Filter, Paper
 from schemas.rows import heldout_draw
+from schemas.sections import LossPoint, Trainee
 
 CURVE_POINTS: Final = 24
 

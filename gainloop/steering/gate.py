@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from schemas.decision import FORMAT, Decision, Outcome, Reason, State
 from schemas.errors import Held
 from schemas.figure import Figure
 from schemas.profile import Gate
-from schemas.report import Report
+from schemas.report import DELTA_I, DEPENDENCE, GAIN, WORDS, Report
 
 OFF: Final = "switched off in the profile"
 
@@ -23,6 +24,7 @@ class Check:
     """A figure beside a threshold; it vetoes if the whole of its interval lies on the wrong side.
 
     Attributes:
+        path: Where the figure stands in the report.
         threshold: None if the veto is switched off, or if there is none to compare with.
         is_floor: The figure may not lie below the threshold; above, otherwise.
         unknown: Why there is no threshold, if it is not switched off.
@@ -30,7 +32,7 @@ class Check:
     """
 
     key: str
-    name: str
+    path: str
     means: str
     figure: Figure
     threshold: float | None
@@ -53,7 +55,7 @@ class Check:
         limit = "" if self.threshold is None else f"{self.threshold:.4g}{self.about or _unit(self.figure)}"
         return Reason(
             key=self.key,
-            name=self.name,
+            name=WORDS[self.path].name,
             outcome=outcome,
             found=found,
             means=self.means,
@@ -69,35 +71,26 @@ def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[R
     Args:
         history: Delta I per byte of earlier batches of the same method.
     """
-    mi, curation, texts, quality = report.mi, report.curation, report.diversity, report.quality
+
+    def check(key: str, path: str, means: str, threshold: float | None, is_floor: bool) -> Reason:
+        return Check(key, path, means, attrgetter(path)(report), threshold, is_floor).reason()
+
     return [
         _invalid(report.delta_i.nats_per_record),
         _collapsed(report.delta_i.bits_per_byte, gate, history),
         _collisions(report, gate),
-        Check(
+        check(
             "near_duplicates",
-            "near duplicates",
+            "diversity.near_duplicates",
             "records repeat each other",
-            texts.near_duplicates,
             gate.near_duplicates,
-            False,
-        ).reason(),
-        Check(
-            "prompt_ignored", "I(p; Y) / log P", "prompts are ignored", mi.ratio_to_log_p, gate.prompt_ignored, True
-        ).reason(),
+            is_floor=False,
+        ),
+        check("prompt_ignored", DEPENDENCE, "prompts are ignored", gate.prompt_ignored, is_floor=True),
         _noise(report.delta_i.bits_per_byte, report.entropy.anchors, gate),
-        Check(
-            "accept_rate", "kept by curation", "most of it is thrown away", curation.accept_rate, gate.accept_rate, True
-        ).reason(),
-        Check(
-            "no_closer",
-            "no closer to their own anchor",
-            "records are not about their anchors",
-            quality.no_closer,
-            gate.no_closer,
-            False,
-        ).reason(),
-        Check("non_factual", "non-factual", "records are false", quality.non_factual, gate.non_factual, False).reason(),
+        check("accept_rate", "curation.accept_rate", "most of it is thrown away", gate.accept_rate, is_floor=True),
+        check("no_closer", "quality.no_closer", "records are not about their anchors", gate.no_closer, is_floor=False),
+        check("non_factual", "quality.non_factual", "records are false", gate.non_factual, is_floor=False),
     ]
 
 
@@ -127,7 +120,7 @@ def floor_of_history(gate: Gate, history: Sequence[Figure]) -> float | None:
 
 def _collapsed(rate: Figure, gate: Gate, history: Sequence[Figure]) -> Reason:
     known = [figure for figure in history if figure.value is not None]
-    about_it = "collapsed", "Delta I", "the generator says far less than this method did before"
+    about_it = "collapsed", DELTA_I, "the generator says far less than this method did before"
     if gate.collapsed_share is gate.collapsed_deviations is None:
         return Check(*about_it, rate, None, True).reason()
     if len(known) < gate.min_history:
@@ -140,7 +133,7 @@ def _collapsed(rate: Figure, gate: Gate, history: Sequence[Figure]) -> Reason:
 
 def _noise(rate: Figure, anchors: Figure, gate: Gate) -> Reason:
     """Compare with the upper end of the anchors' rate: both are measured, and a veto must be clear of both."""
-    about_it = "noise", "Delta I", "much of it is noise"
+    about_it = "noise", DELTA_I, "much of it is noise"
     yardstick = anchors.value if anchors.high is None else anchors.high
     if gate.noise is None or yardstick is None:
         unknown = "" if gate.noise is None else f"the anchors' own entropy rate: {anchors.status}"
@@ -160,7 +153,7 @@ def _collisions(report: Report, gate: Gate) -> Reason:
         found = f"{told(texts.collisions)}, by chance {told(texts.expected_collisions)}"
     return Reason(
         key="collisions",
-        name="equal replies to one prompt",
+        name=WORDS["diversity.collisions"].name,
         outcome=outcome,
         found=found,
         means="a cache or a fixed seed answered",
@@ -244,7 +237,7 @@ def judge_gain(advantage: Figure) -> Reason:
         outcome = "rejects"
     return Reason(
         key="gain",
-        name="gain over the matched baseline",
+        name=WORDS[GAIN].name,
         outcome=outcome,
         found=told(advantage),
         means="",

@@ -15,11 +15,9 @@ from gainloop.measures.prediction import (
     reliability,
     within_correlation,
 )
-from schemas.figure import Figure
+from schemas.figure import Figure, within_sentence
+from schemas.report import DELTA_I, WORDS
 from schemas.studies import VERIFICATION_FORMAT, Judged, Predictor, Verification, Worth
-
-DELTA_I = "delta_i_bytes"
-"""Delta I per byte: its line is in every headline, whatever it says."""
 
 Finding = Literal["predicts", "predicts the opposite", "not shown", "not measured"]
 
@@ -106,7 +104,7 @@ def _headline(
         f"Over {num_batches} batches, {_say(about[primary].name, found[primary])}",
         _advice(about, found, primary, any_batch),
     ]
-    if DELTA_I in found:
+    if DELTA_I in found:  # in every headline, whatever it says
         parts.append(_say(f"{about[DELTA_I].name} alone", found[DELTA_I]))
     return ". ".join(parts) + "."
 
@@ -119,9 +117,14 @@ def _say(name: str, worth: Worth) -> str:
         "not shown": "does not foretell the verdict: the interval holds 0",
         "not measured": f"could not be judged: {worth.correlation.status}",
     }
-    first = name if name.startswith("Delta") else f"the {name[:1].lower()}{name[1:]}"
     shown = "" if worth.correlation.value is None else f" ({_pair(worth)})"
-    return f"{first} {verbs[worth.finding]}{shown}"
+    return f"{_called(name)} {verbs[worth.finding]}{shown}"
+
+
+def _called(name: str) -> str:
+    """Return a predictor's name within a sentence, with its article; a symbol has none."""
+    within = within_sentence(name)
+    return name if within == name else f"the {within}"
 
 
 def _pair(worth: Worth) -> str:
@@ -141,8 +144,8 @@ def _advice(about: dict[str, Predictor], found: dict[str, Worth], primary: str, 
         return "Nothing that is known before a full training is worth following"
     best = max(good, key=lambda each: abs(each.correlation.value or 0.0))
     return (
-        f"Of what is known before a full training, {about[best.predictor].name} went with the verdict most closely "
-        f"({_pair(best)}), but was not the hypothesis: verify it on other batches before following it"
+        f"Of what is known before a full training, {_called(about[best.predictor].name)} went with the verdict most "
+        f"closely ({_pair(best)}), but was not the hypothesis: verify it on other batches before following it"
     )
 
 
@@ -153,106 +156,20 @@ def _value(figure: Figure | None) -> float:
 PRIMARY: Final = "gate_gain"
 """The one hypothesis: what a batch gains on one half of the questions foretells what it gains on the other."""
 
-OF_TRAININGS: Final = (
-    Predictor(
-        key=PRIMARY,
-        name="Gain on the gate's half",
-        meaning="The same gain on the other half of the texts or probes, of the same trainings.",
-        expected="rises",
-        is_early=False,
-    ),
-    Predictor(
-        key="heldout_gain",
-        name="Gain on held-out text",
-        meaning="Difference to the matched baseline over all held-out texts, as the report has it.",
-        expected="rises",
-        is_early=False,
-    ),
+GATE_GAIN: Final = Predictor(
+    key=PRIMARY,
+    name="Gain on the gate's half",
+    meaning="The same gain on the other half of the texts or probes, of the same trainings.",
+    expected="rises",
+    is_early=False,
 )
 
-OF_REPORTS: Final = {
-    "delta_i.bits_per_byte": Predictor(
-        key=DELTA_I,
-        name="Delta I per byte",
-        meaning="What the generator added beyond its prompts, by length.",
-        expected="rises",
-    ),
-    "delta_i.nats_per_record": Predictor(
-        key="delta_i", name="Delta I per reply", meaning="The same by reply.", expected="rises"
-    ),
-    "delta_i.median": Predictor(
-        key="delta_i_median", name="Delta I, median", meaning="Half of the replies add less.", expected="rises"
-    ),
-    "mi.ratio_to_log_p": Predictor(
-        key="mi_ratio",
-        name="I(p; Y) by log P",
-        meaning="What replies tell of their prompts, as a part of what they could.",
-        expected="rises",
-    ),
-    "h_output": Predictor(key="h_output", name="H(M(p))", meaning="What the replies hold in all.", expected="rises"),
-    "curation.divergence": Predictor(
-        key="curation", name="Divergence by curation", meaning="How far dropping moved the text.", expected="falls"
-    ),
-    "faithfulness.novelty": Predictor(
-        key="novelty",
-        name="New wording",
-        meaning="Part of the words in five-word sequences that no anchor has.",
-        expected="rises",
-    ),
-    "faithfulness.distance": Predictor(
-        key="variation",
-        name="Distance from the anchors",
-        meaning="Lower bound of the total variation of records and anchors.",
-        expected="falls",
-    ),
-    "quality.no_closer": Predictor(
-        key="no_closer",
-        name="No closer to the own anchor",
-        meaning="Records whose words are as near to another anchor as to their own.",
-        expected="falls",
-    ),
-    "trainee.absorbed": Predictor(
-        key="absorbed",
-        name="Absorbed",
-        meaning="What the model no longer has to be told of the batch.",
-        expected="rises",
-        is_early=False,
-    ),
-    "paper.ggmi": Predictor(
-        key="ggmi",
-        name="GGMI",
-        meaning="What the baseline absorbed of an anchor less what the model did of a reply.",
-        expected="rises",
-        is_early=False,
-    ),
-    "entropy.records": Predictor(
-        key="records_entropy",
-        name="Entropy of the records",
-        meaning="What the kept records cost the start checkpoint.",
-        expected="rises",
-    ),
-    "diversity.distinct_trigrams": Predictor(
-        key="distinct", name="Distinct trigrams", meaning="1 if no three words come twice.", expected="rises"
-    ),
-    "diversity.compression": Predictor(
-        key="compression", name="Compression", meaning="How far gzip shrinks the records.", expected="falls"
-    ),
-    "diversity.duplicates": Predictor(
-        key="duplicates", name="Duplicates", meaning="Records that say what another says.", expected="falls"
-    ),
-    "diversity.common_opening": Predictor(
-        key="common_opening",
-        name="Most common opening",
-        meaning="Part of the records that begin with the same four words.",
-        expected="falls",
-    ),
-    "faithfulness.copying": Predictor(
-        key="copying",
-        name="Copied from the anchor",
-        meaning="Words in eight-word sequences of the anchor.",
-        expected="falls",
-    ),
-}
+OF_REPORTS: Final = tuple(
+    Predictor(key=path, name=words.title, meaning=words.meaning, expected=words.predicts, is_early=words.is_early)
+    for path, words in WORDS.items()
+    if words.predicts
+)
+"""Every figure whose field says what it predicts; the key is its path."""
 
 ACCEPTED: Final = Predictor(
     key="accepted", name="Accept rate", meaning="Part of the records that validation kept.", expected="rises"

@@ -16,7 +16,7 @@ from gainloop.store.batches import stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.files import exists, read_file, read_frame, write_frame
 from gainloop.store.scores import find_scores
-from gainloop.studies.findings import ACCEPTED, OF_REPORTS, OF_TRAININGS, PRIMARY, describe
+from gainloop.studies.findings import ACCEPTED, GATE_GAIN, OF_REPORTS, PRIMARY, describe
 from schemas.errors import BadInput
 from schemas.identity import content_hash, unit_draw
 from schemas.report import FORMAT as REPORT_FORMAT
@@ -83,9 +83,9 @@ def describe_own_batches(
     for training in trainings:
         by_batch.setdefault(training.report.batch, []).append(training)
     batches = [judge_batch(own, probes is None) for own in by_batch.values()]
-    predictors = [*OF_TRAININGS, *OF_REPORTS.values(), ACCEPTED]
-    if probes is None:
-        predictors.remove(OF_TRAININGS[1])  # half of it would be the verdict itself
+    predictors = [GATE_GAIN, *OF_REPORTS, ACCEPTED]
+    if probes is None:  # half of these would be the verdict itself
+        predictors = [each for each in predictors if not each.key.startswith("gain.")]
     known = [
         each
         for each in predictors
@@ -116,9 +116,8 @@ def judge_batch(trainings: list[Training], is_text: bool) -> Judged:
     halves = {part: [training.gain(part, is_text) for training in trainings] for part in ("gate", "verdict")}
     counts = report.counts
     kept = np.repeat([1.0, 0.0], [counts.kept, counts.records - counts.kept])
-    figures = {each.key: attrgetter(path)(report) for path, each in OF_REPORTS.items()}
+    figures = {each.key: attrgetter(each.key)(report) for each in OF_REPORTS}
     figures[PRIMARY] = as_figure(_mean(halves["gate"]), "as the verdict, the other half; interval over texts")
-    figures["heldout_gain"] = report.gain.advantage
     figures["accepted"] = as_figure(
         mean_of(kept, np.arange(len(kept)), "share"), "kept records by all; interval over records"
     )

@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from gainloop.reports.page import drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
-from gainloop.studies.findings import DELTA_I
 from schemas.figure import Figure
+from schemas.report import DELTA_I
 from schemas.studies import Predictor, Verification, Worth
 
 MARKS: Final = (("o", "synthetic"), ("s", "baseline"), ("^", "delta"), ("D", "ink"))

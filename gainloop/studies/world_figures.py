@@ -19,6 +19,7 @@ from gainloop.studies.generator import Batch, anchor_of, log_likelihoods, split
 from gainloop.studies.trainee import Vocabulary, losses_of
 from gainloop.studies.world import EVERY, Entity, Words, World, say, write_document
 from schemas.figure import Figure
+from schemas.report import DELTA_I
 from schemas.studies import Predictor, Trained
 
 SCORED_OUTPUTS = 128
@@ -36,7 +37,7 @@ def describe_batch(world: World, batch: Batch) -> dict[str, Figure]:
     size = [len(text.encode()) for text in texts]
     per_byte = conditional_entropy(batch.nll, batch.asked, size)
     found = {
-        "delta_i_bytes": (per_byte, "exact -log2 q of outputs given prompts by UTF-8 bytes; interval over prompts"),
+        DELTA_I: (per_byte, "exact -log2 q of outputs given prompts by UTF-8 bytes; interval over prompts"),
         "delta_i": (conditional_entropy(batch.nll, batch.asked), "exact -log q of outputs; interval over prompts"),
         **_information(batch),
         "distinct": (distinct_ngrams(hash_texts(pl.Series(texts))), "different word trigrams by all of them"),
@@ -235,7 +236,7 @@ PREDICTORS: Final = (
         expected="rises",
     ),
     Predictor(
-        key="delta_i_bytes",
+        key=DELTA_I,
         name="Delta I per byte",
         meaning="Exact negative log-likelihood of the outputs given their prompts, by length.",
         expected="rises",

@@ -1,15 +1,16 @@
 """The page over all batches, read as a browser would read it."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from gainloop.reports.batch import measure_batch
 from gainloop.reports.overview import measure_overview
-from gainloop.reports.overview_page import OF_BATCHES, OF_RECIPES, PREDICTORS, render_overview
+from gainloop.reports.overview_page import OF_BATCHES, OF_RECIPES, list_foretold, render_overview
 from schemas.overview import Overview
 from schemas.profile import Gate
-from schemas.report import Report
+from schemas.report import WORDS, Report
 from tests.evidence import SCRIPT, make_evidence
 from tests.reports.batches import make_batch, make_store, without_scores
 from tests.reports.test_page import Reader
@@ -32,8 +33,8 @@ def html(overview: Overview) -> str:
 
 def test_every_figure_stands_there_with_interval_n_and_unit_or_says_why_not(overview: Overview, html: str) -> None:
     page = Reader(html)
-    rows = [(overview.standings, OF_BATCHES), (overview.ranking, OF_RECIPES)]
-    figures = [getattr(row, column.field) for table, columns in rows for row in table for column in columns]
+    figures = [one.figures[path] for one in overview.standings for path in OF_BATCHES]
+    figures += [getattr(one, name) for one in overview.ranking for name in OF_RECIPES]
     figures += [lost.share for lost in overview.lost] + [overview.lines.noise]
     assert len(figures) > 40
     for figure in figures:
@@ -41,15 +42,16 @@ def test_every_figure_stands_there_with_interval_n_and_unit_or_says_why_not(over
             assert figure.status in page.text
         else:
             assert all(part in page.text for part in (figure.number, figure.interval, figure.unit, f"n = {figure.n}"))
-    for column in (*OF_BATCHES, *OF_RECIPES):
+    for column in (*OF_BATCHES.values(), *OF_RECIPES.values()):
         assert column.meaning in page.text
         assert "Healthy: " in column.meaning
 
 
 def test_the_units_on_the_page_are_those_of_the_figures(overview: Overview) -> None:
-    for table, columns in ((overview.standings, OF_BATCHES), (overview.ranking, OF_RECIPES)):
-        for column in columns:
-            assert {getattr(row, column.field).unit for row in table} == {column.unit}
+    for path, words in OF_BATCHES.items():
+        assert {one.figures[path].unit for one in overview.standings} == {words.unit}
+    for name, words in OF_RECIPES.items():
+        assert {getattr(one, name).unit for one in overview.ranking} == {words.unit}
 
 
 def test_each_batch_is_linked_and_nothing_comes_from_the_network(overview: Overview, html: str) -> None:
@@ -63,17 +65,30 @@ def test_the_plots_name_quadrants_and_write_the_correlation(overview: Overview, 
     assert html.count("<svg") == 4 + 1 + 4  # trends, quadrants, predictors
     for name in ("collapsed", "noisy", "prompt ignored", "healthy"):
         assert f">{name}</text>" in html
-    for one in overview.foretold:
+    for one in list_foretold(overview):
         found = one.correlation
         assert found.n == 6
         assert f"rank correlation {found.signed} {found.interval}, 6 batches" in html
 
 
+def test_whatever_a_field_calls_a_predictor_is_on_the_page_with_its_correlation_or_the_reason(
+    overview: Overview, html: str
+) -> None:
+    page = Reader(html)
+    assert {one.predictor for one in overview.foretold} == {
+        path for path, words in WORDS.items() if words.predicts and path != "gain.advantage"
+    }
+    for one in overview.foretold:
+        assert WORDS[one.predictor].title in page.text
+        shown = one.correlation.signed if one.correlation.value is not None else one.correlation.status[1:]
+        assert shown in page.text
+
+
 def test_with_fewer_than_five_batches_nothing_is_foretold_and_the_page_says_why(report: Report) -> None:
     page = Reader(render_overview(measure_overview(make_store(report)[:4], Gate())))
     assert page.tags.count("svg") == 4 + 1
-    for name, _ in PREDICTORS.values():
-        assert f"{name}: not drawn. Cannot tell: 4 batches have it; at least 5 are needed." in page.text
+    (said,) = re.findall(r"Cannot tell: 4 batches have it; at least 5 are needed: (.*)\.", page.text)
+    assert {"Delta I per byte", "I(p; Y) / log P", "New wording"} < set(said.split(" · "))
 
 
 @pytest.mark.parametrize("gain", [0.01, None])

@@ -9,9 +9,9 @@ import pytest
 
 from gainloop.measures.entropy import NOT_ASKED
 from gainloop.reports.batch import measure_batch
-from gainloop.reports.figure_lines import list_figures
-from gainloop.reports.page import draw_image, list_cost, list_ledger, render_page
-from schemas.report import Cost, Money, Report
+from gainloop.reports.page import draw_image, list_cost, list_figures, list_ledger, render_page, write_markdown
+from schemas.figure import Figure, Part
+from schemas.report import WORDS, Cost, Money, Report
 from tests.evidence import SCRIPT, make_evidence, without_logprobs
 
 
@@ -50,18 +50,41 @@ def test_the_headline_comes_first_below_the_name_of_the_batch(report: Report) ->
 
 
 def test_every_figure_stands_on_the_page_with_value_interval_unit_and_definition(report: Report, page: Reader) -> None:
-    for line in (line for section in list_figures(report).values() for line in section):
-        figure = line.figure
-        for shown in (line.name, figure.number, figure.interval, figure.unit, line.meaning, figure.definition):
+    for _, words, figure in (line for section in list_figures(report).values() for line in section):
+        for shown in (words.title, figure.number, figure.interval, figure.unit, words.meaning, figure.definition):
             assert shown in page.text
+        assert words.healthy is None or f"{words.title}{words.healthy} is better" in page.text
 
 
-def test_every_figure_of_the_report_is_on_the_page(report: Report) -> None:
-    shown = [line.figure for section in list_figures(report).values() for line in section]
-    parts = [report.delta_i, report.entropy, report.diversity, report.faithfulness, report.quality]
-    parts += [report.trainee, report.gain, report.mi, report.curation, report.paper]
-    figures = [value for part in parts for _, value in part if hasattr(value, "definition")]
-    assert all(figure in shown for figure in figures)
+def figures_within(part: Part) -> list[Figure]:
+    """Return every figure of a report, found by what it is and not by its words; those of curves are drawn alone."""
+    values = [value for _, value in part]
+    return [value for value in values if isinstance(value, Figure)] + [
+        figure
+        for value in values
+        if isinstance(value, Part) and not isinstance(value, Figure)
+        for figure in figures_within(value)
+    ]
+
+
+def test_every_figure_of_the_report_is_on_the_page_and_in_the_markdown_once(report: Report) -> None:
+    lines = [line for section in list_figures(report).values() for line in section]
+    assert sorted(map(str, figures_within(report))) == sorted(str(line.figure) for line in lines)
+    assert len(lines) == len(WORDS) > 60
+    markdown = write_markdown(report)
+    assert all(markdown.count(f"| {line.words.title} | ") == 1 for line in lines)
+
+
+def test_no_section_of_the_page_is_empty_and_no_title_comes_twice(report: Report) -> None:
+    assert all(list_figures(report).values())
+    titles = [words.title for words in WORDS.values()]
+    assert len(set(titles)) == len(titles)
+
+
+def test_the_unit_of_a_field_is_that_of_its_figure(report: Report) -> None:
+    for one in (report, measure_batch(without_logprobs(make_evidence()))):
+        for path, words, figure in (line for section in list_figures(one).values() for line in section):
+            assert figure.unit == words.unit, path
 
 
 def test_the_page_asks_nothing_of_the_network_and_runs_nothing(page: Reader) -> None:

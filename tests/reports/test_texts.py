@@ -11,7 +11,7 @@ from gainloop.reports.batch import measure_batch
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.texts import NOT_JUDGED, Texts, list_caveats_of_texts, measure_texts
 from schemas.figure import Figure
-from schemas.report import Diversity, Faithfulness, Quality
+from schemas.sections import Diversity, Faithfulness, Quality
 from tests.evidence import make_evidence, without_logprobs
 
 WORDS = [f"w{number}" for number in range(3000)]

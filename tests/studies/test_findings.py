@@ -3,8 +3,9 @@
 import numpy as np
 
 from gainloop.measures.estimate import Estimate, as_figure
-from gainloop.studies.findings import DELTA_I, describe
-from schemas.report import Figure
+from gainloop.studies.findings import describe
+from schemas.figure import Figure
+from schemas.report import DELTA_I
 from schemas.studies import Judged, Predictor, Verification
 
 RNG = np.random.default_rng(0)
@@ -46,7 +47,7 @@ def test_a_predictor_that_goes_with_the_verdict_is_the_one_to_follow() -> None:
 
 def test_delta_i_is_given_its_due_if_it_does_foretell_the_verdict() -> None:
     found = verified(poor=RNG.normal(size=24), **{DELTA_I: TRUTH + 0.3 * RNG.normal(size=24)})
-    assert "the name of delta_i_bytes alone foretells the verdict" in found.headline
+    assert f"the name of {DELTA_I} alone foretells the verdict" in found.headline
     assert "was not the hypothesis: verify it on other batches" in found.headline
 
 
