@@ -83,7 +83,7 @@ def asking_nobody(profile: Profile, _folder: Path) -> None:
 
 def starting_from(model: str) -> Callable[[Profile, Path], None]:
     def make(profile: Profile, _folder: Path) -> None:
-        make_start(open_store(profile), profile, "s", Checkpoint(model=model), Bar("start", "steps"))
+        make_start(open_store(profile), profile.training, "s", Checkpoint(model=model), Bar("start", "steps"))
 
     return make
 
@@ -121,7 +121,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 
     assert HOUSE_FORM.fullmatch(str(caught.value)), caught.value
     filled = open_store(profile).query("select table_name from duckdb_tables() where estimated_size > 0")
-    assert set(filled["table_name"]) <= {"parts"}  # that a file was read whole stays a fact, whatever came of others
+    assert set(filled["table_name"]) <= {"parts", "schema_version"}  # that a file was read whole stays a fact, whatever came of others
     assert [path.name for path in Path(profile.folder).rglob("*")] == ["gainloop.duckdb"]
 
 
