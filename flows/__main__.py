@@ -20,7 +20,7 @@ from rich.console import Console
 from flows.__help__ import FlowHelp
 from flows.__lists__ import as_lists
 from gainloop.serving.opening import require_generator
-from schemas.choice import in_words
+from schemas.choice import error_summary
 from schemas.errors import GainloopError
 from schemas.profile import load_profile
 from tasks.stopping import Stop, start_server
@@ -122,7 +122,7 @@ def explain(error: cyclopts.CycloptsError) -> str:
     words = " ".join(["python -m flows", *(error.command_chain or ())])
     attempt, known = f"reading the options of `{words}`", f"`{words} --help`"
     if isinstance(error.__cause__, ValidationError) and error.argument:
-        return in_words(attempt, error.__cause__, known, error.argument.name)
+        return error_summary(attempt, error.__cause__, known, error.argument.name)
     if isinstance(error, cyclopts.UnknownOptionError) and (given := error.token.keyword):
         names = [option.name for option in error.argument_collection]
         beside = ", ".join(name for name in names if name.rpartition(".")[0] == given.rpartition(".")[0])

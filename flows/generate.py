@@ -12,14 +12,14 @@ from pydantic import Field
 from gainloop.filters import AnyFilter
 from gainloop.methods import SBP, AnyMethod
 from gainloop.methods.critic import Critic
-from gainloop.serving.opening import require_generator, served
+from gainloop.serving.opening import require_generator, started
 from gainloop.store import open_store
 from gainloop.store.batches import only_writer
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.snapshots import read_snapshot
 from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyStart, NewModel, Recipe, Sampling
-from tasks.generate import count_batch, find_revision, generate_shards, tell_complete
+from tasks.generate import completed_summary, count_batch, find_revision, generate_shards
 from tasks.preflight import preflight
 from tasks.train import prepare_start, prepare_synthesizer
 
@@ -72,11 +72,11 @@ def generate(
         seed=seed,
         max_anchors=max_anchors,
     )
-    if complete := tell_complete(place, recipe):
+    if complete := completed_summary(place, recipe):
         get_run_logger().info(complete)
     else:
         with only_writer(open_store(place), recipe.batch_id):
-            with served(place, recipe, folder) as reached:
+            with started(place, recipe, folder) as reached:
                 preflight(reached, recipe, folder)
                 if dry_run:
                     return recipe.batch_id

@@ -5,11 +5,11 @@ from typing import Annotated
 from prefect import flow, get_run_logger
 from pydantic import Field
 
-from gainloop.serving.opening import served
+from gainloop.serving.opening import started
 from gainloop.store import open_store
 from gainloop.store.batches import only_writer, resolve_batch
 from schemas.profile import load_profile
-from tasks.judge import ask_judge, find_judge, plan_judging, tell_judged
+from tasks.judge import ask_judge, completed_summary, find_judge, plan_judging
 
 
 @flow(name="judge", flow_run_name="judge-{batch_id}")
@@ -37,9 +37,9 @@ def judge(
     batch_id = resolve_batch(open_store(place), batch_id)
     found = find_judge(place, judge_model, judge_revision)
     judging = plan_judging(found, sample, anchors)
-    said = tell_judged(place, batch_id, judging)
+    said = completed_summary(place, batch_id, judging)
     if not said:
-        with only_writer(open_store(place), batch_id), served(place, judging.by, found.folder) as reached:
+        with only_writer(open_store(place), batch_id), started(place, judging.by, found.folder) as reached:
             said = ask_judge(reached, batch_id, judging, found.folder)
     get_run_logger().info(said)
     return said

@@ -2,7 +2,7 @@
 
 from prefect import flow, get_run_logger
 
-from gainloop.serving.opening import served
+from gainloop.serving.opening import started
 from gainloop.store import open_store
 from gainloop.store.batches import read_recipe, resolve_batch
 from gainloop.store.checkpoints import find_weights
@@ -35,6 +35,6 @@ def score(
         get_run_logger().info(f"nothing is scored: {reason}")
     else:
         folder = find_weights(store, recipe.revision)
-        with served(place, recipe, folder) as reached:
+        with started(place, recipe, folder) as reached:
             score_plan(reached, recipe, folder, plan)
     return batch_id

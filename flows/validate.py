@@ -6,7 +6,7 @@ from gainloop.store import open_store
 from gainloop.store.batches import read_recipe, resolve_batch
 from schemas.profile import load_profile
 from schemas.recipe import Curation
-from tasks.validate import in_words, judge_anchors, judge_records
+from tasks.validate import validate_records, validate_snapshot, validation_summary
 
 
 @flow(name="validate", flow_run_name="validate-{batch_id}")
@@ -25,5 +25,5 @@ def validate(
     place = load_profile(profile)
     store = open_store(place)
     batch_id = resolve_batch(store, batch_id)
-    judge_anchors(place, read_recipe(store, batch_id).snapshot_id)
-    return in_words(judge_records(place, batch_id, curation))
+    validate_snapshot(place, read_recipe(store, batch_id).snapshot_id)
+    return validation_summary(validate_records(place, batch_id, curation))

@@ -8,7 +8,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
 
-def in_words(attempt: str, error: ValidationError, known: str, under: str = "") -> str:
+def error_summary(attempt: str, error: ValidationError, known: str, under: str = "") -> str:
     """Return everything that is wrong with a person's input.
 
     Args:

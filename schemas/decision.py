@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from schemas.figure import Figure, Part
+from schemas.figure import Figure, ReportPart
 
 FORMAT = 1
 """Raised when the fields or the rules change, so that a batch is decided on anew."""
@@ -15,7 +15,7 @@ Accepted and rejected rest on the measured gain alone; a batch with a veto is ne
 Outcome = Literal["vetoes", "passes", "not known", "accepts", "rejects", "undecided"]
 
 
-class Reason(Part):
+class Reason(ReportPart):
     """One thing that the gate looked at.
 
     Attributes:
@@ -44,7 +44,7 @@ class Reason(Part):
         return " if ".join(part for part in (self.means, self.rule) if part)
 
 
-class Decision(Part):
+class Decision(ReportPart):
     """One decision on one measurement of a batch, by one set of thresholds; ``release`` is why a person released it."""
 
     format: int

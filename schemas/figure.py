@@ -9,11 +9,11 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Part(BaseModel):
+class ReportPart(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False)
 
 
-class Figure(Part):
+class Figure(ReportPart):
     """One measured number: 95 % interval, the number of rows it rests on, and its definition.
 
     ``value`` is null where ``status`` is not "ok"; an interval is null where there are fewer than
@@ -59,7 +59,7 @@ class Figure(Part):
         return 3 if abs(self.value or 0) < 10 else max(0, 3 - math.floor(math.log10(abs(self.value or 0))))
 
 
-class Histogram(Part):
+class Histogram(ReportPart):
     """``counts[i]`` rows lie between ``edges[i]`` and ``edges[i + 1]``."""
 
     edges: list[float]
@@ -131,7 +131,7 @@ def section(heading: str) -> Any:
     return Field(json_schema_extra={"section": heading})
 
 
-def words_of(model: type[Part], heading: str = "") -> dict[str, Words]:
+def words_of(model: type[ReportPart], heading: str = "") -> dict[str, Words]:
     """Return the words of every figure of a model and of the models within it, by path, in the order of the fields.
 
     Raises:
@@ -140,12 +140,12 @@ def words_of(model: type[Part], heading: str = "") -> dict[str, Words]:
     return dict(_walk(model, heading))
 
 
-def figures_of(part: Part) -> list[Described]:
+def figures_of(part: ReportPart) -> list[Described]:
     """Return every figure of a model with its path and its words, in the order of the fields."""
     return [Described(path, words, attrgetter(path)(part)) for path, words in words_of(type(part)).items()]
 
 
-def _walk(model: type[Part], heading: str) -> Iterator[tuple[str, Words]]:
+def _walk(model: type[ReportPart], heading: str) -> Iterator[tuple[str, Words]]:
     for name, field in model.model_fields.items():
         about: Any = field.json_schema_extra or {}
         kind = field.annotation
@@ -153,5 +153,5 @@ def _walk(model: type[Part], heading: str) -> Iterator[tuple[str, Words]]:
             if not (field.title and field.description and "unit" in about):
                 raise TypeError(f"{model.__name__}.{name}: a figure's field has words; declare it = figure(...)")
             yield name, Words(field.title, field.description, **({"section": heading} | about))
-        elif isinstance(kind, type) and issubclass(kind, Part):
+        elif isinstance(kind, type) and issubclass(kind, ReportPart):
             yield from ((f"{name}.{path}", words) for path, words in _walk(kind, about.get("section", heading)))

@@ -3,14 +3,14 @@ it, and the quantities of Gan & Liu 2024."""
 
 from typing import Literal
 
-from schemas.figure import Figure, Histogram, Part, figure
+from schemas.figure import Figure, Histogram, ReportPart, figure
 
 Semantics = Literal["processed", "raw", "unknown", "repaired", "certain", "none"]
 """Of what log-probabilities are: the distribution that was sampled, the model's own, or not known; "repaired" if scores
 of what was sampled stand in for them, "certain" at temperature 0, "none" if there are none."""
 
 
-class DeltaI(Part):
+class DeltaI(ReportPart):
     semantics: Semantics
     nats_per_record: Figure = figure(
         "Delta I per reply",
@@ -35,7 +35,7 @@ class DeltaI(Part):
     histogram: Histogram
 
 
-class CurvePoint(Part):
+class CurvePoint(ReportPart):
     """Both bounds of I(p; Y) where each output is scored under so many prompts, its own among them."""
 
     prompts: int
@@ -43,7 +43,7 @@ class CurvePoint(Part):
     fpc: Figure
 
 
-class Dependence(Part):
+class Dependence(ReportPart):
     """What outputs tell of their prompts, I(p; Y): bounds, the share of what they could tell, and of what it is.
 
     ``covering`` has the point estimate and an interval that covers; the caps are what the bounds cannot exceed, in
@@ -104,7 +104,7 @@ class Dependence(Part):
     widest_bracket: float
 
 
-class Filter(Part):
+class FilterEffect(ReportPart):
     """What curation did to the generator's distribution of replies: they became kept records or did not."""
 
     accept_rate: Figure = figure(
@@ -132,7 +132,7 @@ class Filter(Part):
     )
 
 
-class Entropy(Part):
+class Entropy(ReportPart):
     anchors: Figure = figure(
         "Entropy of the anchors",
         "What real text costs the start checkpoint: the yardstick for the entropy of the records.",
@@ -146,7 +146,7 @@ class Entropy(Part):
     )
 
 
-class Paper(Part):
+class Paper(ReportPart):
     """The quantities of Gan & Liu 2024, in nats per text: an anchor, or a reply. They describe; they decide nothing.
 
     ``W`` is the model trained on the batch, ``W'`` the matched baseline, and the bound is the right side of

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Literal
 
-from schemas.figure import Figure, Part, figure
+from schemas.figure import Figure, ReportPart, figure
 from schemas.report import DELTA_I, DEPENDENCE, GAIN
 from schemas.sections import Verdict
 
@@ -13,7 +13,7 @@ FORMAT = 2
 Quadrant = Literal["healthy", "prompt ignored", "noisy", "collapsed", "not known"]
 
 
-class Standing(Part):
+class Standing(ReportPart):
     """One batch that was measured, by its newest report; ``number`` is its place in time, and in the plots.
 
     ``page`` is where its report lies, relative to the overview; ``figures`` are those of the report that the overview
@@ -48,7 +48,7 @@ class Standing(Part):
         return self.figures[DEPENDENCE]
 
 
-class Unmeasured(Part):
+class Unmeasured(ReportPart):
     """One batch that was begun and has no report that can be read, and why."""
 
     batch: str
@@ -57,7 +57,7 @@ class Unmeasured(Part):
     why: str
 
 
-class Ranked(Part):
+class Ranked(ReportPart):
     """What batches of one recipe gained, whatever their snapshot, seed and size.
 
     ``batches`` are those measured, ``trained`` how many of them were trained on and rest in the figures.
@@ -82,7 +82,7 @@ class Ranked(Part):
     )
 
 
-class Lost(Part):
+class Lost(ReportPart):
     """How often one reason lost a request its record (drop), or a record its place in training (quarantine)."""
 
     kind: Literal["drop", "quarantine"]
@@ -92,7 +92,7 @@ class Lost(Part):
     share: Figure
 
 
-class Lines(Part):
+class Lines(ReportPart):
     """What parts the plane of I/log P and Delta I per byte into quadrants; null where the gate's threshold is."""
 
     ignored: float | None
@@ -100,7 +100,7 @@ class Lines(Part):
     collapsed: Figure
 
 
-class Foretold(Part):
+class Foretold(ReportPart):
     """How closely one figure goes with the gain over the matched baseline, over all batches that have both.
 
     ``predictor`` is the figure's path in the report.
@@ -110,7 +110,7 @@ class Foretold(Part):
     correlation: Figure
 
 
-class Overview(Part):
+class Overview(ReportPart):
     format: int
     headline: str
     standings: list[Standing]

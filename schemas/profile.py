@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from schemas.choice import by_kind, choice, in_words
+from schemas.choice import by_kind, choice, error_summary
 from schemas.errors import BadInput, require_known
 from schemas.recipe import Parameters
 
@@ -193,7 +193,7 @@ def load_profile(name: str) -> Profile:
     try:
         return Profile.model_validate({"name": path.stem} | _read_settings(path))
     except ValidationError as error:
-        raise BadInput(in_words(f"reading profile {path}", error, "schemas/profile.py")) from error
+        raise BadInput(error_summary(f"reading profile {path}", error, "schemas/profile.py")) from error
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

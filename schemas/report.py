@@ -5,22 +5,22 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from schemas.figure import Figure, Part, figure, section, words_of
-from schemas.information import DeltaI, Dependence, Entropy, Filter, Paper, Semantics
+from schemas.figure import Figure, ReportPart, figure, section, words_of
+from schemas.information import DeltaI, Dependence, Entropy, FilterEffect, Paper, Semantics
 from schemas.sections import Diversity, Faithfulness, Gain, Quality, Section, Trainee
 
 FORMAT = 7
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 
-class GeneratedBy(Part):
+class GeneratedBy(ReportPart):
     model: str
     revision: str
     temperature: float
     top_p: float
 
 
-class Counts(Part):
+class Counts(ReportPart):
     """The ledger. Every anchor and every record is in exactly one line of its sum.
 
     A record may be quarantined for several reasons, so ``quarantined_by_reason`` may add up to more.
@@ -42,14 +42,14 @@ class Counts(Part):
     drops_by_reason: dict[str, int]
 
 
-class Validation(Part):
+class Validation(ReportPart):
     """What Great Expectations said of the batch as a whole; null where it left no word."""
 
     success: bool | None
     expectations: int | None
 
 
-class Repetition(Part):
+class Repetition(ReportPart):
     """How often a part of the training text was read, and what that is worth by a law fitted to web text.
 
     ``effective_tokens`` as many unseen tokens would teach as much; ``next_token`` is what one more of the part would be
@@ -62,7 +62,7 @@ class Repetition(Part):
     next_token: float
 
 
-class Money(Part):
+class Money(ReportPart):
     """What the tokens of the replies cost, at the prices of the profile that finished the batch."""
 
     amount: float
@@ -73,7 +73,7 @@ OF_RUN: Final[dict[str, Any]] = {"of": "run"}
 """Marks what is of the run that finished the batch; all else is of the batch, however many runs made it."""
 
 
-class Cost(Part):
+class Cost(ReportPart):
     """What a batch took. Null is what is not known: servers did not say it, or nobody counted it yet.
 
     ``seconds`` are wall clock, by stage. There is no money where no price is set.
@@ -139,7 +139,7 @@ class Cost(Part):
     seconds: dict[str, float]
 
 
-class Example(Part):
+class Example(ReportPart):
     """One kept record beside its anchor, both cut short."""
 
     record_id: str
@@ -150,7 +150,7 @@ class Example(Part):
     anchor: str
 
 
-class Report(Part):
+class Report(ReportPart):
     """Everything; ``mi`` is I(p; Y), and ``h_output`` is H(M(p)). A part whose field is a section has its figures on
     every page, below that heading."""
 
@@ -173,7 +173,7 @@ class Report(Part):
         section=Section.INFORMATION,
         predicts="rises",
     )
-    curation: Filter = section(Section.INFORMATION)
+    curation: FilterEffect = section(Section.INFORMATION)
     entropy: Entropy = section(Section.INFORMATION)
     diversity: Diversity = section(Section.DIVERSITY)
     faithfulness: Faithfulness = section(Section.FAITHFULNESS)

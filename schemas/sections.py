@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Literal
 
-from schemas.figure import Figure, Part, figure
+from schemas.figure import Figure, ReportPart, figure
 
 Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
 
@@ -20,7 +20,7 @@ class Section(StrEnum):
     QUALITY = "Data quality, as Synthetic Bootstrapped Pretraining reports it"
 
 
-class Gain(Part):
+class Gain(ReportPart):
     """What training on the batch saved on held-out anchors, and what repeating real text saved for as many tokens.
 
     ``seeds`` are the trainings of each arm.
@@ -68,7 +68,7 @@ class Gain(Part):
     verdict: Verdict
 
 
-class LossPoint(Part):
+class LossPoint(ReportPart):
     """What synthetic rows cost, in bits per byte, around one moment of training: before it, and in the end."""
 
     tokens: int
@@ -76,7 +76,7 @@ class LossPoint(Part):
     final: float
 
 
-class Trainee(Part):
+class Trainee(ReportPart):
     """What trained models lose, and what they took in: the synthetic one unless baseline or start is named.
 
     ``curve`` is the loss on synthetic text while it is learnt from, smoothed.
@@ -147,7 +147,7 @@ class Trainee(Part):
     curve: list[LossPoint]
 
 
-class Diversity(Part):
+class Diversity(ReportPart):
     """What the wording of the batch repeats. Where a field says what a 7B model has, it is Qwen2.5-7B that noted what
     follows from passages of Wikipedia, five times each, at temperature 1.
 
@@ -237,7 +237,7 @@ class Diversity(Part):
     too_many_collisions: bool | None
 
 
-class Faithfulness(Part):
+class Faithfulness(ReportPart):
     """``distance`` and ``divergence`` are lower bounds, by a classifier, of TV and KL(records || anchors)."""
 
     copying: Figure = figure(
@@ -280,7 +280,7 @@ class Faithfulness(Part):
     )
 
 
-class Quality(Part):
+class Quality(ReportPart):
     """The data quality table of Synthetic Bootstrapped Pretraining (arXiv:2509.15248), for a batch of any method.
 
     ``no_closer`` is no column of the table: it needs no judge.

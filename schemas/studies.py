@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.choice import by_kind, choice
-from schemas.figure import Figure, Part
+from schemas.figure import Figure, ReportPart
 from schemas.recipe import Parameters
 
 VERIFICATION_FORMAT = 2
@@ -43,7 +43,7 @@ AnySubject = Annotated[
 ]
 
 
-class Predictor(Part):
+class Predictor(ReportPart):
     """A figure that may foretell the verdict.
 
     ``expected``: what the verdict does where the figure is higher. ``is_early``: it is known before a full training.
@@ -56,7 +56,7 @@ class Predictor(Part):
     is_early: bool = True
 
 
-class Judged(Part):
+class BatchOutcome(ReportPart):
     """One batch: what was known before, and the verdict. A predictor that could not be measured has a null value."""
 
     name: str
@@ -66,7 +66,7 @@ class Judged(Part):
     by_seed: list[float]
 
 
-class Worth(Part):
+class Worth(ReportPart):
     """What one predictor is worth.
 
     ``correlation`` is Spearman's with the verdict, ``chance`` the share of shuffles that give as strong a one,
@@ -81,7 +81,7 @@ class Worth(Part):
     finding: Literal["predicts", "predicts the opposite", "not shown", "not measured"]
 
 
-class Verification(Part):
+class Verification(ReportPart):
     """``reliability`` is how far the verdict agrees with itself between seeds; no predictor can be expected to agree
     more. ``random_regret`` is what is lost by taking any batch; the oracle loses nothing."""
 
@@ -92,13 +92,13 @@ class Verification(Part):
     verdict: str
     primary: str
     predictors: list[Predictor]
-    batches: list[Judged]
+    batches: list[BatchOutcome]
     reliability: Figure
     random_regret: Figure
     worth: list[Worth]
 
 
-class Trained(Part):
+class Trained(ReportPart):
     """One finished training in the invented world. Lists are by fact or text, in nats.
 
     ``gate``, ``verdict`` and ``reworded`` are log-probabilities of right values, ``heldout`` losses of documents;
@@ -127,7 +127,7 @@ Kind = Literal["published", "reverse", "forward"]
 TrendDirection = Literal["rises", "falls", "shows no trend"]
 
 
-class Point(Part):
+class Point(ReportPart):
     """The KL Gap of one cell: ``count`` components of one letter, two of each other."""
 
     letter: Letter
@@ -136,7 +136,7 @@ class Point(Part):
     gap: Figure
 
 
-class Trend(Part):
+class Trend(ReportPart):
     """Whether the gap rises or falls with a letter, as a rank correlation over all settings of its cells."""
 
     letter: Letter
@@ -146,7 +146,7 @@ class Trend(Part):
     published_direction: TrendDirection
 
 
-class Simulation(Part):
+class Simulation(ReportPart):
     """``itself`` is what each kind of divergence says of a mixture and itself: it must be 0."""
 
     format: int

@@ -18,7 +18,7 @@ from gainloop.store.replies import Span, compact_replies, read_replies, spans_of
 from schemas.errors import LedgerError
 from schemas.profile import Prices, Profile, Ray, Servers
 from schemas.recipe import Recipe
-from tasks.progress import Bar, Told
+from tasks.progress import Bar, Shown
 from tasks.runner import run_all, slot
 
 
@@ -36,7 +36,7 @@ class RunTotals:
     is_stopped: bool = False
     state: Callable[[], str] | None = None
 
-    def told(self, settled: int, num_anchors: int) -> Told:
+    def shown(self, settled: int, num_anchors: int) -> Shown:
         """Return how far the batch is, for a bar.
 
         Args:
@@ -143,7 +143,7 @@ def finish_batch(store: Store, prices: Prices, recipe: Recipe, made: RunTotals) 
     return summary
 
 
-def tell_complete(profile: Profile, recipe: Recipe) -> str:
+def completed_summary(profile: Profile, recipe: Recipe) -> str:
     """Return that a recipe's batch is complete, with its counts; nothing if it is not."""
     made = stage_summary(open_store(profile), recipe.batch_id, "generate")
     if made is None:
@@ -168,8 +168,10 @@ def generate_shards(profile: Profile, recipe: Recipe, folder: str | None) -> Run
     asked = [{"profile": _part_of(profile), "recipe": recipe, "folder": folder, "span": span} for span in spans]
     made, before = begin_totals(batch_id), cached_tokens(profile, recipe)
     try:
-        with Bar(f"generate {batch_id}", "anchors", lambda: made.told(settled, num_anchors)) as bar:
-            for number, progress in run_all(profile, generate_shard, asked, _held(profile, recipe, folder, made)):
+        with Bar(f"generate {batch_id}", "anchors", lambda: made.shown(settled, num_anchors)) as bar:
+            for number, progress in run_all(
+                profile, generate_shard, asked, _engine_kept(profile, recipe, folder, made)
+            ):
                 made.live.pop(spans[number], None)
                 made.progress = made.progress.add(progress)
             made.seconds = bar.seconds
@@ -190,7 +192,7 @@ def generate_shard(profile: Profile, recipe: Recipe, folder: str | None, span: S
     """Return what was done for one shard; in a process without the flow, with a bar of its own."""
     shared = find_totals(recipe.batch_id)
     made = shared or RunTotals()
-    bar = Bar(f"anchors {span.begin} to {span.end}", "anchors", lambda: made.told(0, span.end - span.begin))
+    bar = Bar(f"anchors {span.begin} to {span.end}", "anchors", lambda: made.shown(0, span.end - span.begin))
     with slot(profile), contextlib.nullcontext() if shared else bar:
         if made.is_stopped:
             raise Stopped(f"generating anchors {span.begin} to {span.end}: the run was stopped; run the same again.")
@@ -214,7 +216,7 @@ def _hit_rate(before: Cached, after: Cached) -> float | None:
 
 
 @contextlib.contextmanager
-def _held(profile: Profile, recipe: Recipe, folder: str | None, made: RunTotals) -> Iterator[None]:
+def _engine_kept(profile: Profile, recipe: Recipe, folder: str | None, made: RunTotals) -> Iterator[None]:
     """Hold the engine of this process while threads run shards; when one fails, all that is asked ends at once."""
     if isinstance(profile.runner, Ray):
         yield

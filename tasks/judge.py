@@ -142,13 +142,13 @@ def judge_texts(
     return summary
 
 
-def tell_judged(profile: Profile, batch_id: str, judging: Judging) -> str:
+def completed_summary(profile: Profile, batch_id: str, judging: Judging) -> str:
     """Return what a judging that is complete has found; nothing if it is not."""
     found = stage_summary(open_store(profile), batch_id, "judge", judging.judging_id)
-    return "" if found is None else in_words(found)
+    return "" if found is None else judging_summary(found)
 
 
-def in_words(summary: dict[str, Any]) -> str:
+def judging_summary(summary: dict[str, Any]) -> str:
     """Return what a judge found, and what it cost."""
     told = "; ".join(
         f"{question}: {', '.join(f'{count:,} {verdict}' for verdict, count in counts.items())}"
@@ -170,7 +170,7 @@ def find_judge(profile: Profile, model: str, revision: str = "") -> FoundJudge:
 @task(cache_policy=NO_CACHE, task_run_name="judge {batch_id}")
 def ask_judge(profile: Profile, batch_id: str, judging: Judging, folder: str | None) -> str:
     with slot(profile), Bar(f"judge {batch_id}", "anchors") as bar:
-        return in_words(judge_texts(open_store(profile), profile, batch_id, judging, folder, bar))
+        return judging_summary(judge_texts(open_store(profile), profile, batch_id, judging, folder, bar))
 
 
 def _require_readable(batch_id: str, judging: Judging, verdicts: pl.DataFrame) -> None:

@@ -17,7 +17,7 @@ SHOW_SECONDS = 2.0
 LOG_SECONDS = 10.0
 BAR_COLUMNS = 16
 
-Told = tuple[int, int, str]
+Shown = tuple[int, int, str]
 """How much is done, of how much, and a note."""
 
 
@@ -33,7 +33,7 @@ class Bar:
         poll: Asked each time before it is shown, in place of calls.
     """
 
-    def __init__(self, what: str, unit: str, poll: Callable[[], Told] | None = None) -> None:
+    def __init__(self, what: str, unit: str, poll: Callable[[], Shown] | None = None) -> None:
         self.what, self.unit, self.poll = what, unit, poll
         self.note = ""
         self._done, self._total = 0, 0
@@ -99,11 +99,11 @@ class Bar:
     def _time(self) -> str:
         began, done_before = self._first or (self._begun, 0)
         if self._done >= self._total or self._stop.is_set():
-            return f"{_in_words(time.monotonic() - self._begun)} in all"
+            return f"{_duration(time.monotonic() - self._begun)} in all"
         if self._done == done_before:
             return "just begun"
         rate = (self._done - done_before) / max(time.monotonic() - began, 1e-3)
-        return f"{rate:,.3g}/s, {_in_words((self._total - self._done) / rate)} left"
+        return f"{rate:,.3g}/s, {_duration((self._total - self._done) / rate)} left"
 
 
 class Terminal:
@@ -154,10 +154,10 @@ def find_console() -> Console | None:
     return next((console for console in consoles if isinstance(console, Console) and console.is_terminal), None)
 
 
-def _in_words(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     """Return a time as people say it.
 
-    >>> _in_words(42.4), _in_words(150), _in_words(9000)
+    >>> _duration(42.4), _duration(150), _duration(9000)
     ('42 s', '2 min 30 s', '2 h 30 min')
     """
     minutes, rest = divmod(round(seconds), 60)

@@ -13,7 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from gainloop.sources import Part, Source
 from gainloop.sources.pieces import split_document
 from gainloop.store import Store, open_store
-from gainloop.store.snapshots import Corpus, PartWriter, count_corpus, insert_snapshot, read_versions
+from gainloop.store.snapshots import CorpusCount, PartWriter, count_corpus, insert_snapshot, read_versions
 from schemas.errors import BadInput
 from schemas.profile import Profile
 from schemas.rows import Anchor
@@ -21,7 +21,7 @@ from tasks.progress import Bar
 
 logger = logging.getLogger("gainloop.refresh")
 
-Progress = Callable[[int, int, int], None]
+OnPart = Callable[[int, int, int], None]
 """Told how many parts were read, how many are to be read, and how many anchors were found in them."""
 
 
@@ -34,7 +34,7 @@ class Refreshed:
     num_parts_read: int
     num_parts_kept: int
     num_new_anchors: int
-    corpus: Corpus
+    corpus: CorpusCount
 
     @property
     def summary(self) -> str:
@@ -43,7 +43,7 @@ class Refreshed:
 
 
 def refresh_snapshot(
-    store: Store, source: Source, heldout_fraction: float, on_progress: Progress = lambda *_: None
+    store: Store, source: Source, heldout_fraction: float, on_progress: OnPart = lambda *_: None
 ) -> Refreshed:
     """Read the parts of a source that are new or changed, and make what it holds now the latest snapshot.
 
@@ -101,7 +101,7 @@ def as_markdown(refreshed: Refreshed) -> str:
     return f"{refreshed.summary}\n\n| snapshot {refreshed.snapshot_id} | |\n|---|---:|\n{table}\n"
 
 
-def _read_parts(store: Store, source: Source, unread: list[Part], on_progress: Progress) -> int:
+def _read_parts(store: Store, source: Source, unread: list[Part], on_progress: OnPart) -> int:
     """Insert the anchors of parts, and return how many were not in the store before."""
     writer, num_found = PartWriter(store, source.source_id), 0
     for num_read, part in enumerate(unread):
@@ -122,7 +122,7 @@ def _read_parts(store: Store, source: Source, unread: list[Part], on_progress: P
     return writer.num_new_anchors
 
 
-def _require_anchors(source: Source, corpus: Corpus, heldout_fraction: float) -> None:
+def _require_anchors(source: Source, corpus: CorpusCount, heldout_fraction: float) -> None:
     if not corpus.num_anchors:
         raise BadInput(
             f"refreshing from source {source.kind!r}: none of {corpus.num_documents} documents has "
@@ -137,7 +137,7 @@ def _require_anchors(source: Source, corpus: Corpus, heldout_fraction: float) ->
         )
 
 
-def _snapshot_row(source: Source, corpus: Corpus, heldout_fraction: float) -> dict[str, Any]:
+def _snapshot_row(source: Source, corpus: CorpusCount, heldout_fraction: float) -> dict[str, Any]:
     return {
         "snapshot_id": corpus.snapshot_id,
         "source_id": source.source_id,

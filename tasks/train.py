@@ -90,13 +90,13 @@ def train_arm(
     shares = plan.mixture if role == "synthetic" else Mixture(synthetic=0, anchors=1)
 
     def make(folder: str) -> dict[str, Any]:
-        from gainloop.models.packing import Part
+        from gainloop.models.packing import MixturePart
         from gainloop.models.pretraining import continue_pretraining
 
         snapshot_id = read_recipe(store, batch_id).snapshot_id
         records, _ = split_records(kept_records(store, batch_id), plan.heldout_records)
         texts = {"synthetic": records["text"].to_list(), "anchors": _training_texts(store, snapshot_id)}
-        parts = [Part(name, texts[name], share) for name, share in shares.model_dump().items()]
+        parts = [MixturePart(name, texts[name], share) for name, share in shares.model_dump().items()]
         start = checkpoint_folder(store, start_id)
         return continue_pretraining(parts, start, plan, training, folder, bar)
 

@@ -9,18 +9,18 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.curation.corpus import Corpus, compare, examples, write_matches
+from gainloop.curation.corpus import Comparison, compare, examples, write_matches
 from gainloop.curation.probes import read_probes
 from gainloop.curation.suite import (
     MATCHES,
     Finding,
     anchor_columns,
     as_markdown,
-    open_judge,
-    reach_verdict,
-    read_verdict,
+    open_suites,
+    read_result,
     record_columns,
     require_success,
+    write_result,
 )
 from gainloop.store import Store, open_store
 from gainloop.store.batches import batch_folder, complete_stage, read_recipe, read_records, resolve_batch, stage_summary
@@ -55,12 +55,12 @@ def validate_anchors(store: Store, snapshot_id: str) -> dict[str, Any]:
         SuiteFailed: An expectation does not hold; verdict and Data Docs are there nevertheless.
     """
     folder = anchors_folder(store, snapshot_id)
-    if (reached := read_verdict(folder)) and reached.summary["success"]:
+    if (reached := read_result(folder)) and reached.summary["success"]:
         return reached.summary
     rows = anchor_columns(read_anchors(store, snapshot_id))
-    with open_judge(folder, snapshot_id) as judge:
-        findings = judge.judge("anchors", rows, "anchor_id", ANCHORS)
-    verdict = reach_verdict(folder, {"anchors": rows.height}, findings)
+    with open_suites(folder, snapshot_id) as runner:
+        findings = runner.run("anchors", rows, "anchor_id", ANCHORS)
+    verdict = write_result(folder, {"anchors": rows.height}, findings)
     require_success(verdict, f"{rows.height} anchors of snapshot {snapshot_id}")
     return verdict.summary
 
@@ -89,59 +89,59 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
     records, anchors = read_records(store, batch_id), read_anchors(store, recipe.snapshot_id)
     rows = record_columns(records, anchors)
     folder = records_folder(store, batch_id)
-    with open_judge(folder, batch_id) as judge:
-        findings = judge.judge("records", rows, "record_id", records_suite(recipe.method["kind"]))
+    with open_suites(folder, batch_id) as runner:
+        findings = runner.run("records", rows, "record_id", records_suite(recipe.method["kind"]))
         refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
         passed = records.filter(~pl.col("record_id").is_in(refused))
         corpus = compare(store, batch_id, passed, anchors, probes, curation)
         if asked := tuple(one for one in CORPUS if one.reason in corpus.found):
-            findings += judge.judge("corpus", corpus.columns, "record_id", asked)
+            findings += runner.run("corpus", corpus.columns, "record_id", asked)
         write_matches(f"{folder}/{MATCHES}", corpus)
         quarantine = _quarantine_rows(batch_id, findings)
         kept = rows.select("record_id", kept=~pl.col("record_id").is_in(quarantine["record_id"].to_list()))
-        findings += judge.judge("kept", kept, "record_id", KEPT)
+        findings += runner.run("kept", kept, "record_id", KEPT)
     counts = _counts(kept, quarantine) | {"corpus": _about(corpus, curation)}
-    verdict = reach_verdict(folder, counts, findings)
+    verdict = write_result(folder, counts, findings)
     require_success(verdict, f"{rows.height} records of batch {batch_id}")
     complete_stage(store, batch_id, "validate", verdict.summary, quarantine=quarantine)
-    log.info("Batch %s: %s", batch_id, in_words(verdict.summary))
+    log.info("Batch %s: %s", batch_id, validation_summary(verdict.summary))
     return verdict.summary
 
 
 @task(cache_policy=NO_CACHE, task_run_name="judge anchors of {snapshot_id}")
-def judge_anchors(profile: Profile, snapshot_id: str) -> dict[str, Any]:
+def validate_snapshot(profile: Profile, snapshot_id: str) -> dict[str, Any]:
     store = open_store(profile)
     try:
         return validate_anchors(store, snapshot_id)
     finally:
-        show_verdict(anchors_folder(store, snapshot_id), snapshot_id)
+        show_result(anchors_folder(store, snapshot_id), snapshot_id)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="judge records of {batch_id}")
-def judge_records(profile: Profile, batch_id: str, curation: Curation) -> dict[str, Any]:
+def validate_records(profile: Profile, batch_id: str, curation: Curation) -> dict[str, Any]:
     store = open_store(profile)
     try:
         summary = validate_batch(store, batch_id, curation)
-        if told := judged_otherwise(summary, curation):
+        if told := differing_settings(summary, curation):
             log.warning("Batch %s: %s", batch_id, told)
         return summary
     finally:
-        show_verdict(records_folder(store, batch_id), batch_id)
+        show_result(records_folder(store, batch_id), batch_id)
 
 
-def show_verdict(folder: str, key: str) -> None:
+def show_result(folder: str, key: str) -> None:
     """Put a verdict on the run's page, whether the suite held or not; nothing if none was reached."""
-    if verdict := read_verdict(folder):
+    if verdict := read_result(folder):
         create_table_artifact(
             key=f"expectations-{key}", table=verdict.findings, description="What each expectation found"
         )
         create_markdown_artifact(key=f"verdict-{key}", markdown=as_markdown(verdict))
 
 
-def in_words(summary: dict[str, Any]) -> str:
+def validation_summary(summary: dict[str, Any]) -> str:
     """Return what became of a batch's records.
 
-    >>> in_words({"records": 1022, "kept": 1015, "quarantined": 7, "reasons": {"not_prose": 2, "too_short": 5}})
+    >>> validation_summary({"records": 1022, "kept": 1015, "quarantined": 7, "reasons": {"not_prose": 2, "too_short": 5}})
     '1,015 of 1,022 records kept, 7 quarantined (5 too_short, 2 not_prose)'
     """
     told = f"{summary['kept']:,} of {summary['records']:,} records kept, {summary['quarantined']:,} quarantined"
@@ -149,13 +149,13 @@ def in_words(summary: dict[str, Any]) -> str:
     return told + (f" ({', '.join(f'{count:,} {reason}' for reason, count in reasons)})" if reasons else "")
 
 
-def judged_otherwise(summary: dict[str, Any], curation: Curation) -> str:
+def differing_settings(summary: dict[str, Any], curation: Curation) -> str:
     """Return what is to be said if a batch was validated with other settings of curation than these; "" if not.
 
     >>> asked = Curation(near_duplicates=0.9)
-    >>> judged_otherwise({"corpus": {"curation": Curation().model_dump(mode="json")}}, asked)[:77]
+    >>> differing_settings({"corpus": {"curation": Curation().model_dump(mode="json")}}, asked)[:77]
     'it was judged before with another curation (near_duplicates 0.8, not 0.9): wh'
-    >>> judged_otherwise({"corpus": {"curation": asked.model_dump(mode="json")}}, asked)
+    >>> differing_settings({"corpus": {"curation": asked.model_dump(mode="json")}}, asked)
     ''
     """
     asked, judged = (
@@ -177,7 +177,7 @@ def _settings(curation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _about(corpus: Corpus, curation: Curation) -> dict[str, Any]:
+def _about(corpus: Comparison, curation: Curation) -> dict[str, Any]:
     """Return what is told of a look across the corpus."""
     return {
         "curation": curation.model_dump(mode="json"),

@@ -121,7 +121,8 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
 
     assert HOUSE_FORM.fullmatch(str(caught.value)), caught.value
     filled = open_store(profile).query("select table_name from duckdb_tables() where estimated_size > 0")
-    assert set(filled["table_name"]) <= {"parts", "schema_version"}  # that a file was read whole stays a fact, whatever came of others
+    # That a file was read whole stays a fact, whatever came of others.
+    assert set(filled["table_name"]) <= {"parts", "schema_version"}
     assert [path.name for path in Path(profile.folder).rglob("*")] == ["gainloop.duckdb"]
 
 

@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from gainloop.curation.corpus import Corpus, compare, examples
+from gainloop.curation.corpus import Comparison, compare, examples
 from gainloop.curation.probes import read_probes
-from gainloop.curation.suite import MATCHES, as_markdown, read_verdict
+from gainloop.curation.suite import MATCHES, as_markdown, read_result
 from gainloop.reports.batch import count_rows
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage, kept_records, read_records
@@ -20,7 +20,7 @@ from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Probes
 from schemas.rows import Anchor
-from tasks.validate import judged_otherwise, records_folder
+from tasks.validate import differing_settings, records_folder
 from tests.evidence import make_evidence
 from tests.test_bad_input import HOUSE_FORM
 from tests.test_validate import World, good_anchors, good_texts, make_world, sentences
@@ -83,7 +83,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Batches:
     return Batches(first, second, second.validate())
 
 
-def look(world: World, curation: Curation, folder: str = "") -> Corpus:
+def look(world: World, curation: Curation, folder: str = "") -> Comparison:
     records = read_records(world.store, world.batch_id)
     anchors = read_anchors(world.store, "snap")
     probes = read_probes(curation.probes)
@@ -175,7 +175,7 @@ def test_the_verdict_tells_what_was_compared_and_names_the_evidence(batches: Bat
         "records of the batch": 24,
     }
     place = records_folder(batches.second.store, batches.second.batch_id)
-    verdict = read_verdict(place)
+    verdict = read_result(place)
     assert verdict is not None
     page = as_markdown(verdict)
     assert f"6 matches, all in `{place}/{MATCHES}`" in page
@@ -185,11 +185,11 @@ def test_the_verdict_tells_what_was_compared_and_names_the_evidence(batches: Bat
 def test_a_second_run_changes_nothing_and_other_settings_are_told(batches: Batches) -> None:
     world = batches.second
     assert world.validate() == batches.summary
-    assert judged_otherwise(batches.summary, world.curation) == ""
+    assert differing_settings(batches.summary, world.curation) == ""
     strict = replace(world, curation=Curation(near_duplicates=0.6))
     assert strict.validate() == batches.summary
-    assert "near_duplicates 0.8, not 0.6; probes.files" in judged_otherwise(batches.summary, strict.curation)
-    assert "near_duplicates None, not 0.8" in judged_otherwise({"records": 3}, Curation())
+    assert "near_duplicates 0.8, not 0.6; probes.files" in differing_settings(batches.summary, strict.curation)
+    assert "near_duplicates None, not 0.8" in differing_settings({"records": 3}, Curation())
 
 
 def test_the_ledger_adds_up(batches: Batches) -> None:

@@ -24,7 +24,7 @@ from schemas.identity import unit_draw
 from schemas.judging import Judging, Verdict
 from schemas.profile import Gate, Prices, Profile, Servers
 from schemas.report import Report
-from tasks.judge import FoundJudge, in_words, judge_texts, plan_judging, resolve_judge, tell_judged
+from tasks.judge import FoundJudge, completed_summary, judge_texts, judging_summary, plan_judging, resolve_judge
 from tasks.progress import Bar
 from tasks.report import decide_on, gather_evidence, measure_once, page_of, save_report
 from tests.evidence import make_evidence, save_evidence
@@ -138,7 +138,7 @@ def test_a_verdict_names_its_text_its_reason_and_the_reply_it_came_of(store: Sto
     prompt, completion = (int(replies[name].sum()) for name in ("prompt_tokens", "completion_tokens"))
     assert (summary["prompt_tokens"], summary["completion_tokens"]) == (prompt, completion)
     assert summary["cost"] == pytest.approx((2 * prompt + 4 * completion) / 1e6)
-    assert f"{prompt + completion:,} tokens, " in in_words(summary)
+    assert f"{prompt + completion:,} tokens, " in judging_summary(summary)
     cost = measure_once(store, BATCH, "").cost
     assert (cost.judging_tokens, cost.judging_money and cost.judging_money.amount) == (
         prompt + completion,
@@ -150,10 +150,10 @@ def test_a_rerun_sends_nothing_and_a_larger_sample_asks_only_about_what_is_new(
     store: Store, place: Profile, stub: Stub
 ) -> None:
     few = judging_on(place, store, sample=10, anchors=4)
-    assert tell_judged(place, BATCH, few) == ""
+    assert completed_summary(place, BATCH, few) == ""
     summary = judged(store, place, few)
     assert asked(stub) == summary["requests_sent"] == 24
-    assert tell_judged(place, BATCH, few) == in_words(summary)
+    assert completed_summary(place, BATCH, few) == judging_summary(summary)
     again = judged(store, place, few)
     assert (asked(stub), again["requests_sent"], again["verdicts"]) == (0, 0, summary["verdicts"])
     more = judged(store, place, judging_on(place, store))

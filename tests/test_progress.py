@@ -53,8 +53,8 @@ def test_a_batch_is_told_as_the_sum_of_its_shards_and_its_servers_only_while_it_
     made = RunTotals(Progress(anchors_done=3, records=5, requests_sent=9, drops={"empty": 1, "cut_off": 2}))
     made.live[Span(4, 8)] = Progress(anchors_done=1, records=1, retries=2, state="1 of 2 servers up, 7 open")
 
-    assert made.told(settled=10, num_anchors=20) == (
+    assert made.shown(settled=10, num_anchors=20) == (
         *(14, 20),
         "6 records, 3 drops (2 cut_off, 1 empty), 9 requests sent, 2 retries, 1 of 2 servers up, 7 open",
     )
-    assert made.told(settled=16, num_anchors=20)[2].endswith("9 requests sent, 2 retries")
+    assert made.shown(settled=16, num_anchors=20)[2].endswith("9 requests sent, 2 retries")

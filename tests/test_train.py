@@ -12,7 +12,7 @@ import torch
 from gainloop.evaluation.likelihoods import score_training
 from gainloop.methods import SBP
 from gainloop.models import pretraining
-from gainloop.models.packing import Packed, Part, pack
+from gainloop.models.packing import MixturePart, Packed, pack
 from gainloop.models.pretraining import LEARNED
 from gainloop.store import Store
 from gainloop.store.batches import begin_batch, complete_stage, kept_records, stage_summary
@@ -61,7 +61,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     batch_id = write_batch(store, snapshot_id, seed=0)
     read: list[dict[str, Sequence[str]]] = []
 
-    def watch(parts: Sequence[Part], *rest: Any) -> Packed:
+    def watch(parts: Sequence[MixturePart], *rest: Any) -> Packed:
         read.append({part.name: part.texts for part in parts if part.share})
         return pack(parts, *rest)
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gainloop.curation.suite import anchor_columns, as_markdown, open_judge, read_verdict
+from gainloop.curation.suite import anchor_columns, as_markdown, open_suites, read_result
 from gainloop.store import Store
 from gainloop.store.batches import (
     begin_batch,
@@ -238,7 +238,7 @@ def test_a_failed_verdict_says_on_the_page_what_did_not_hold(store: Store, folde
     world = make_world(store, {f"same {n}": sentences("same") for n in range(9)} | good_texts(1), good_anchors())
     with pytest.raises(SuiteFailed):
         world.validate()
-    verdict = read_verdict(records_folder(store, world.batch_id))
+    verdict = read_result(records_folder(store, world.batch_id))
     assert verdict is not None
     page = as_markdown(verdict)
     assert "The suite failed" in page
@@ -295,8 +295,8 @@ def test_an_expectation_that_cannot_be_computed_has_not_held(
 @pytest.mark.parametrize("name", ["4232076158282901", "20260131", "0000000000000000"])
 def test_a_batch_whose_id_looks_like_a_number_or_a_date_is_judged_like_any_other(folder: str, name: str) -> None:
     rows = anchor_columns(pl.DataFrame([{"anchor_id": "a", "text": sentences("a")}]))
-    with open_judge(f"{folder}/{name}", name) as judge:
-        findings = judge.judge("anchors", rows, "anchor_id", ANCHORS)
+    with open_suites(f"{folder}/{name}", name) as runner:
+        findings = runner.run("anchors", rows, "anchor_id", ANCHORS)
 
     assert all(one.held for one in findings)
 

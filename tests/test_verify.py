@@ -13,7 +13,7 @@ from flows.verify import verify
 from gainloop.reports.batch import measure_batch
 from gainloop.store import Store
 from gainloop.store.duck import now
-from gainloop.studies.own_batches import part_of, read_probes, read_reports
+from gainloop.studies.own_batches import part_of, read_questions, read_reports
 from gainloop.studies.world_runs import list_jobs, make_base, run_jobs
 from schemas.errors import BadInput
 from schemas.figure import Figure
@@ -185,7 +185,7 @@ def test_own_probes_are_asked_of_every_checkpoint_once(tmp_path: Path, store: St
     verification, _ = run_verification(store, "cpu", OwnBatches(probes=str(probes)), 1, silent)
     assert {batch.verdict.unit for batch in verification.batches} == {"nats/answer"}
     assert {batch.verdict.value for batch in verification.batches} == {0}  # both arms are one model here
-    asked = read_probes(str(probes))["text_id"].to_list()
+    asked = read_questions(str(probes))["text_id"].to_list()
     assert verification.batches[0].verdict.n == sum(part_of(text_id) == "verdict" for text_id in asked)
     assert "gain.advantage" in {each.predictor for each in verification.worth}
     assert len(list((tmp_path / "data" / "scores").glob("*probes*"))) == 2
@@ -196,12 +196,12 @@ def test_a_line_that_is_no_probe_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "probes.jsonl"
     path.write_text(f'{{"prompt": "a", "answer": "b"}}\n{line}\n')
     with pytest.raises(BadInput, match="line 2 is"):
-        read_probes(str(path))
+        read_questions(str(path))
 
 
 def test_probes_that_are_not_there_are_named(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"none\.jsonl: .*Set subject\.probes"):
-        read_probes(str(tmp_path / "none.jsonl"))
+        read_questions(str(tmp_path / "none.jsonl"))
 
 
 def test_a_subject_that_is_unknown_is_refused_with_those_known() -> None:

@@ -14,7 +14,7 @@ from gainloop.filters import FILTERS, Judge
 from gainloop.methods import METHODS, Explain, Method, Rephrase
 from gainloop.methods.critic import Critic
 from gainloop.serving.driver import Progress, replay
-from gainloop.serving.opening import served
+from gainloop.serving.opening import started
 from gainloop.sources import Files
 from gainloop.store import Store
 from gainloop.store.batches import plan_batch, read_records, replies_folder
@@ -78,7 +78,7 @@ def running(store: Store, place: Profile, snapshot_id: str) -> Iterator[tuple[Pr
     start_id = make_start(store, place.training, snapshot_id, START, lambda _done, _all: None)
     folder = checkpoint_folder(store, start_id)
     recipe = Recipe(method={}, snapshot_id=snapshot_id, model="start", revision=start_id)
-    with served(place.model_copy(update={"serving": local_vllm()}), recipe, folder) as reached:
+    with started(place.model_copy(update={"serving": local_vllm()}), recipe, folder) as reached:
         yield reached, start_id, folder
 
 

@@ -14,14 +14,14 @@ Conversation = Generator[list[Request], list[Answer], T]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Generic[T]):
+class Read(Generic[T]):
     """What a reply was read as, and which reply it was."""
 
     value: T
     request_id: str
 
 
-def ask(anchor: Anchor, request: Request, read: Callable[[str], T | None]) -> Conversation[Heard[T] | Drop]:
+def ask(anchor: Anchor, request: Request, read: Callable[[str], T | None]) -> Conversation[Read[T] | Drop]:
     """Send one request; return what its reply says, or the drop that stands for one that cannot be used.
 
     Args:
@@ -34,7 +34,7 @@ def ask(anchor: Anchor, request: Request, read: Callable[[str], T | None]) -> Co
     value = read(answer.text)
     if value is None:
         return Drop(anchor.anchor_id, request.facet, "malformed", answer.request_id)
-    return Heard(value, answer.request_id)
+    return Read(value, answer.request_id)
 
 
 def reason_to_drop(anchor: Anchor, request: Request, answer: Answer) -> Drop | None:

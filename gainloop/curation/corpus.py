@@ -112,7 +112,7 @@ EXAMPLES: Final = 5
 
 
 @dataclass
-class Corpus:
+class Comparison:
     """The records of a batch that have passed so far, and what is found of them.
 
     Attributes:
@@ -154,7 +154,7 @@ def compare(
     anchors: pl.DataFrame,
     probes: pl.DataFrame,
     curation: Curation,
-) -> Corpus:
+) -> Comparison:
     """Return which records hold a probe or are nearly the same as an anchor, an earlier record or one of their batch.
 
     In this order, and what was found of a record once is not asked about again: one that is refused takes no other
@@ -166,7 +166,7 @@ def compare(
         probes: As ``read_probes`` returns them; with no row nothing is looked for in them.
     """
     records = records.select("record_id", "text").sort("record_id")
-    corpus = Corpus(records, hash_texts(records["text"]))
+    corpus = Comparison(records, hash_texts(records["text"]))
     if probes.height:
         _look_for_probes(corpus, anchors, probes, curation.probes)
     if curation.near_duplicates:
@@ -174,27 +174,27 @@ def compare(
     return corpus
 
 
-def write_matches(url: str, corpus: Corpus) -> None:
+def write_matches(url: str, corpus: Comparison) -> None:
     """Write the evidence as lines of JSON; no line where nothing was found."""
     write_file(url, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in corpus.matches).encode())
 
 
-def examples(corpus: Corpus) -> list[str]:
+def examples(corpus: Comparison) -> list[str]:
     """Return a few matches of each reason in words."""
     by_reason: dict[str, list[dict[str, Any]]] = {}
     for one in corpus.matches:
         by_reason.setdefault(one["reason"], []).append(one)
-    return [_in_words(one) for matches in by_reason.values() for one in matches[:EXAMPLES]]
+    return [_match_summary(one) for matches in by_reason.values() for one in matches[:EXAMPLES]]
 
 
-def _look_for_probes(corpus: Corpus, anchors: pl.DataFrame, probes: pl.DataFrame, rules: Probes) -> None:
+def _look_for_probes(corpus: Comparison, anchors: pl.DataFrame, probes: pl.DataFrame, rules: Probes) -> None:
     """Find records that hold a probe, and the anchors that do, since those are trained on as they are."""
     hashed = hash_texts(probes["text"])
     corpus.found[CONTAMINATED] = set()
-    for row, about in _held(corpus.records["text"], corpus.hashed, probes, hashed, rules):
+    for row, about in _texts_with_probes(corpus.records["text"], corpus.hashed, probes, hashed, rules):
         corpus.match(CONTAMINATED, row, **about)
     trained = anchors.filter(~pl.col("heldout"))
-    held = list(_held(trained["text"], hash_texts(trained["text"]), probes, hashed, rules))
+    held = list(_texts_with_probes(trained["text"], hash_texts(trained["text"]), probes, hashed, rules))
     corpus.matches += [
         {"reason": ANCHOR_CONTAMINATED, "anchor_id": trained["anchor_id"][row], **about} for row, about in held
     ]
@@ -205,7 +205,7 @@ def _look_for_probes(corpus: Corpus, anchors: pl.DataFrame, probes: pl.DataFrame
     }
 
 
-def _held(
+def _texts_with_probes(
     texts: pl.Series, hashed: HashedTexts, probes: pl.DataFrame, hashed_probes: HashedTexts, rules: Probes
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield each text that holds a probe, and which one in which words."""
@@ -216,7 +216,7 @@ def _held(
 
 
 def _look_for_near_duplicates(
-    store: Store, batch_id: str, corpus: Corpus, anchors: pl.DataFrame, curation: Curation
+    store: Store, batch_id: str, corpus: Comparison, anchors: pl.DataFrame, curation: Curation
 ) -> None:
     least, sketches = curation.near_duplicates, sketch(corpus.hashed)
     if "anchors" in curation.among:
@@ -238,7 +238,7 @@ def _snapshot_of(store: Store, batch_id: str) -> str:
 
 
 def _compare_with_earlier(
-    corpus: Corpus, batches: Iterator[KnownTexts], sketches: list[RMinHash], least: float
+    corpus: Comparison, batches: Iterator[KnownTexts], sketches: list[RMinHash], least: float
 ) -> None:
     """Match the records that are nearly the same as one of an earlier batch, but for those that an earlier one kept.
 
@@ -256,7 +256,7 @@ def _compare_with_earlier(
 
 
 def _compare_with(
-    corpus: Corpus,
+    corpus: Comparison,
     reason: str,
     kind: str,
     known: KnownTexts,
@@ -292,17 +292,17 @@ def _confirmed(
 
 
 def _match_text(
-    corpus: Corpus, reason: str, row: int, kind: str, where: str, other: tuple[str, str], similarity: float
+    corpus: Comparison, reason: str, row: int, kind: str, where: str, other: tuple[str, str], similarity: float
 ) -> None:
     other_id, text = other
     about = {"item": other_id, "of": where, "similarity": round(similarity, 4), "text": text[:200]}
     corpus.match(reason, row, kind=kind, **about)
 
 
-def _in_words(match: dict[str, Any]) -> str:
+def _match_summary(match: dict[str, Any]) -> str:
     """Return one match in a line.
 
-    >>> _in_words({"reason": "contaminated", "record_id": "a1", "kind": "probe", "item": "q.jsonl row 3, question",
+    >>> _match_summary({"reason": "contaminated", "record_id": "a1", "kind": "probe", "item": "q.jsonl row 3, question",
     ...     "shared": "who was the last", "overlap": None})
     "contaminated: record a1 has 'who was the last' of q.jsonl row 3, question"
     """

@@ -57,7 +57,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Judge:
+class SuiteRunner:
     """Great Expectations with a folder to write into.
 
     Attributes:
@@ -68,7 +68,7 @@ class Judge:
     folder: str
     name: str
 
-    def judge(self, table: str, frame: pl.DataFrame, id_column: str, suite: Suite) -> list[Finding]:
+    def run(self, table: str, frame: pl.DataFrame, id_column: str, suite: Suite) -> list[Finding]:
         """Hold a frame to a suite; the whole result goes to ``results/<table>.json``.
 
         Returns:
@@ -104,7 +104,7 @@ class Judge:
 
 
 @contextmanager
-def open_judge(folder: str, name: str) -> Iterator[Judge]:
+def open_suites(folder: str, name: str) -> Iterator[SuiteRunner]:
     """Give a judge that, when the block ends, builds Data Docs with ``index.html`` in the folder.
 
     Whatever an earlier judge left in the folder is taken away first.
@@ -123,7 +123,7 @@ def open_judge(folder: str, name: str) -> Iterator[Judge]:
             analytics_enabled=False,
             progress_bars=base.ProgressBarsConfig(globally=False),
         )
-        judge = Judge(gx.get_context(project_config=config, mode="ephemeral"), folder, name)
+        judge = SuiteRunner(gx.get_context(project_config=config, mode="ephemeral"), folder, name)
         yield judge
         judge.context.build_data_docs()
         for page in sorted(path for path in Path(site).rglob("*") if path.suffix in KEPT_SUFFIXES):
@@ -229,7 +229,7 @@ MATCHES = "matches.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class SuiteResult:
     """One judged table.
 
     Attributes:
@@ -243,22 +243,22 @@ class Verdict:
     findings: list[dict[str, Any]]
 
 
-def reach_verdict(folder: str, counts: dict[str, Any], findings: Sequence[Finding]) -> Verdict:
+def write_result(folder: str, counts: dict[str, Any], findings: Sequence[Finding]) -> SuiteResult:
     """Sum findings up and write the verdict down, last of all that the folder holds."""
     summary = {**counts, "success": all(one.held for one in findings), "expectations": len(findings)}
-    verdict = Verdict(folder, summary, [one.as_row() for one in findings])
+    verdict = SuiteResult(folder, summary, [one.as_row() for one in findings])
     content = {"summary": verdict.summary, "findings": verdict.findings}
     write_file(f"{folder}/verdict.json", json.dumps(content, indent=1).encode())
     return verdict
 
 
-def read_verdict(folder: str) -> Verdict | None:
+def read_result(folder: str) -> SuiteResult | None:
     """Return the verdict of a folder; None if none was reached there."""
     url = f"{folder}/verdict.json"
-    return Verdict(folder, **json.loads(read_file(url))) if exists(url) else None
+    return SuiteResult(folder, **json.loads(read_file(url))) if exists(url) else None
 
 
-def require_success(verdict: Verdict, what: str) -> None:
+def require_success(verdict: SuiteResult, what: str) -> None:
     """Refuse a table whose suite failed.
 
     Raises:
@@ -276,7 +276,7 @@ def require_success(verdict: Verdict, what: str) -> None:
         )
 
 
-def as_markdown(verdict: Verdict) -> str:
+def as_markdown(verdict: SuiteResult) -> str:
     """Return the verdict for reading: what became of the rows, and which expectations do not hold."""
     heading = "The suite holds" if verdict.summary["success"] else "The suite failed: nothing is trained on this"
     counts = ", ".join(f"{value:,} {name}" for name, value in verdict.summary.items() if type(value) is int)
@@ -287,7 +287,7 @@ def as_markdown(verdict: Verdict) -> str:
     return "\n".join([f"## {heading}", counts, *broken, "", *table, "", *_across(verdict), docs])
 
 
-def _across(verdict: Verdict) -> list[str]:
+def _across(verdict: SuiteResult) -> list[str]:
     """Return what came of the look across the corpus; nothing of anchors, which are not compared."""
     if not (corpus := verdict.summary.get("corpus")):
         return []

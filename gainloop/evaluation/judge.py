@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gainloop.asking.conversation import Conversation, Heard, after, ask, side_by_side
+from gainloop.asking.conversation import Conversation, Read, after, ask, side_by_side
 from gainloop.asking.structured import object_of, one_of, read_object, read_text, text_of
 from schemas.identity import content_hash
 from schemas.judging import Verdict
@@ -131,7 +131,7 @@ def reader_of(question: str) -> Callable[[str], tuple[str, str] | None]:
     return read
 
 
-def _as_row(heard: Heard[tuple[str, str]] | Drop) -> tuple[str, str, str]:
+def _as_row(heard: Read[tuple[str, str]] | Drop) -> tuple[str, str, str]:
     """Return verdict, reason and request."""
     if isinstance(heard, Drop):
         return UNREADABLE, heard.reason, heard.request_id

@@ -31,7 +31,7 @@ _AROUND = "*_`\"'!?:; \n\t"
 """What stands around an answer and is no part of it; a full stop only after it, since .5 begins with one."""
 
 
-class Pair(NamedTuple):
+class Question(NamedTuple):
     """A question of a record, and the record's answer to it."""
 
     question: str
@@ -70,15 +70,15 @@ class Consistency(Filter):
         return settle(votes, self.least, self.most, "inconsistent")
 
 
-def first_pair(text: str) -> Pair | None:
+def first_pair(text: str) -> Question | None:
     """Return the first question of a text with its answer, each begun on a line of its own; None if there is none.
 
     >>> first_pair("Question: What is ground?\\nAnswer: Rye.\\nQuestion: Where?\\nAnswer: By the river.")
-    Pair(question='What is ground?', answer='Rye.')
+    Question(question='What is ground?', answer='Rye.')
     >>> first_pair("**Q:** 3 + 4?\\n\\n**A:** 7")
-    Pair(question='3 + 4?', answer='7')
+    Question(question='3 + 4?', answer='7')
     >>> first_pair("Question: Who? Choose one.\\nA: Ada\\nB: Bob\\nAnswer: Bob")
-    Pair(question='Who? Choose one. A: Ada B: Bob', answer='Bob')
+    Question(question='Who? Choose one. A: Ada B: Bob', answer='Bob')
     >>> first_pair("The answer: rye.") is None
     True
     """
@@ -99,10 +99,10 @@ def first_pair(text: str) -> Pair | None:
         if part:
             parts[part].append(label[2] if label else line)
     question, answer = (" ".join(" ".join(parts[part]).split()) for part in "qa")
-    return Pair(question, answer) if question and answer else None
+    return Question(question, answer) if question and answer else None
 
 
-def ask_answer(anchor: Anchor, record: Record, pair: Pair, open_book: bool, voter: int) -> Request:
+def ask_answer(anchor: Anchor, record: Record, pair: Question, open_book: bool, voter: int) -> Request:
     """Ask a question anew, without the answer; voters differ in their draw alone."""
     wish = (FROM_SOURCE if open_book else FROM_MEMORY).format(question=pair.question)
     prompt = after(anchor.text, wish, anchor.title) if open_book else after("", wish)
@@ -111,7 +111,7 @@ def ask_answer(anchor: Anchor, record: Record, pair: Pair, open_book: bool, vote
     return Request(prompt, facet=f"answer {voter} {record.facet}", json_schema=schema, draw=draw)
 
 
-def agrees(pair: Pair, reply: str) -> bool | None:
+def agrees(pair: Question, reply: str) -> bool | None:
     """Return whether a reply gives the pair's answer; None if it gives none that can be read."""
     said = read_text((read_object(reply) or {}).get("answer"))
     return None if said is None else normalised(said) == normalised(pair.answer)

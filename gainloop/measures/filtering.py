@@ -10,7 +10,7 @@ from gainloop.measures.estimate import Estimate, Floats, Ids, mean_of
 
 
 @dataclass(frozen=True, slots=True)
-class Curation:
+class Filtering:
     """What keeping some outputs and dropping the others does.
 
     Attributes:
@@ -28,7 +28,7 @@ class Curation:
     entropy_lost: Estimate
 
 
-def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Curation:
+def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Filtering:
     """Return what a hard filter does: one that looks at an output and says yes or no, whatever the others are.
 
     Rows that are edited are not filtered: their own likelihood is another, and has to be scored anew.
@@ -50,12 +50,12 @@ def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Curation:
     variation = _mapped(rate, lambda share: 1 - share, "share")
     if not rate.value:
         nothing = replace(rate, value=None, low=None, high=None, unit="nats", status="not measured: nothing was kept")
-        return Curation(rate, variation, nothing, *[replace(nothing, unit="nats/record")] * 2)
+        return Filtering(rate, variation, nothing, *[replace(nothing, unit="nats/record")] * 2)
     divergence = _mapped(rate, lambda share: -float(np.log(share)) + 0.0 if share else None, "nats")
     of_kept = _entropy_of_kept(nats, kept, rate.value)
     lost = nats - of_kept if rate.value < 1 else 0.0 * nats
     entropies = (mean_of(rows, prompt_ids, "nats/record") for rows in (of_kept, lost))
-    return Curation(rate, variation, divergence, *entropies)
+    return Filtering(rate, variation, divergence, *entropies)
 
 
 def _entropy_of_kept(nats: Floats, kept: Floats, rate: float) -> Floats:

@@ -65,7 +65,7 @@ def best_parameters(tokens: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Worth:
+class MarginalWorth:
     """What the next tokens would be worth at the margin, by part of a mixture, in unseen tokens per token.
 
     Attributes:
@@ -79,7 +79,7 @@ class Worth:
     next_token: float
 
 
-def worth_of(unique_tokens: float, seen_tokens: float) -> Worth:
+def worth_of(unique_tokens: float, seen_tokens: float) -> MarginalWorth:
     """Return what reading a part so often is worth.
 
     Raises:
@@ -87,7 +87,7 @@ def worth_of(unique_tokens: float, seen_tokens: float) -> Worth:
     """
     repeats = max(0.0, seen_tokens / unique_tokens - 1) if unique_tokens > 0 else 0.0
     effective = effective_tokens(unique_tokens, seen_tokens)
-    return Worth(seen_tokens / unique_tokens, effective, math.exp(-repeats / DATA_DECAY))
+    return MarginalWorth(seen_tokens / unique_tokens, effective, math.exp(-repeats / DATA_DECAY))
 
 
 def _worth(unique: float, repeats: float, decay: float) -> float:

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from gainloop.asking.conversation import Conversation, Heard, after, ask, beside, own_draw, side_by_side
+from gainloop.asking.conversation import Conversation, Read, after, ask, beside, own_draw, side_by_side
 from gainloop.asking.structured import object_of, one_of, read_object, read_passage, text_of
 from gainloop.measures.words import copied_share
 from gainloop.methods.method import Method
@@ -232,7 +232,7 @@ class Backtranslate(Method):
             drops + [drop for outcome in tried for drop in outcome.drops],
         )
 
-    def solve(self, anchor: Anchor, kind: Kind, number: int, task: Heard[str]) -> Conversation[Outcome]:
+    def solve(self, anchor: Anchor, kind: Kind, number: int, task: Read[str]) -> Conversation[Outcome]:
         """Return the record of a task that leads back to its artefact, and what became of each answer."""
         drops: list[Drop] = []
         for attempt in range(self.attempts):
@@ -261,9 +261,9 @@ class Backtranslate(Method):
         return "" if verdict.value == "same" else "differs"
 
 
-def tell_apart(anchor: Anchor, heard: list[Heard[str] | Drop]) -> tuple[list[Heard[str]], list[Drop]]:
+def tell_apart(anchor: Anchor, heard: list[Read[str] | Drop]) -> tuple[list[Read[str]], list[Drop]]:
     """Return the distinct tasks that do not quote their solution, and drops for the others."""
-    tasks: dict[str, Heard[str]] = {}
+    tasks: dict[str, Read[str]] = {}
     drops: list[Drop] = []
     for draw, task in enumerate(heard):
         if isinstance(task, Drop):

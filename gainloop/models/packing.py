@@ -19,7 +19,7 @@ IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MixturePart:
     """One part of a mixture: its texts and its share of the token budget."""
 
     name: str
@@ -43,7 +43,9 @@ class Packed:
     is_first: list[bool]
 
 
-def pack(parts: Sequence[Part], tokenizer: PreTrainedTokenizerBase, budget: int, context: int, seed: int) -> Packed:
+def pack(
+    parts: Sequence[MixturePart], tokenizer: PreTrainedTokenizerBase, budget: int, context: int, seed: int
+) -> Packed:
     """Fill a token budget with documents of each part, end token between them, cut into full rows.
 
     A part's texts come in a new random order each time they are gone through; rows of all parts are
@@ -80,7 +82,7 @@ def pack(parts: Sequence[Part], tokenizer: PreTrainedTokenizerBase, budget: int,
     )
 
 
-def _share_out(parts: Sequence[Part], budget: int, context: int) -> list[tuple[Part, int]]:
+def _share_out(parts: Sequence[MixturePart], budget: int, context: int) -> list[tuple[MixturePart, int]]:
     """Return the parts that have rows, with as many as their shares give; together they fill the budget."""
     if budget < context:
         raise BadInput(

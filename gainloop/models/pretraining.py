@@ -9,7 +9,7 @@ import torch
 from gainloop.methods.sbp import SBP, ask_related
 from gainloop.models.embedding import Vectors
 from gainloop.models.loading import load_model, load_tokenizer
-from gainloop.models.packing import PairRows, Part, Row, pack
+from gainloop.models.packing import MixturePart, PairRows, Row, pack
 from gainloop.models.pairing import Pairing, related_pairs
 from gainloop.models.start import make_model, make_tokenizer
 from gainloop.models.trainer import Online, OnStep, train, what_was_learned
@@ -28,7 +28,7 @@ def pretrain(texts: Sequence[str], plan: NewModel, training: Training, folder: s
     """Make a tokenizer and a model from texts, train it on the plan's budget, save both in ``folder``."""
     tokenizer = make_tokenizer(texts, plan.vocabulary)
     model = make_model(plan, tokenizer)
-    packed = pack([Part("anchors", texts, 1.0)], tokenizer, plan.budget_tokens, plan.context_tokens, plan.seed)
+    packed = pack([MixturePart("anchors", texts, 1.0)], tokenizer, plan.budget_tokens, plan.context_tokens, plan.seed)
     metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, plan.seed, on_step)
     num_parameters = sum(weights.numel() for weights in model.parameters())
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions, "num_parameters": num_parameters}
@@ -90,7 +90,7 @@ def tune_synthesizer(
 
 
 def continue_pretraining(
-    parts: Sequence[Part], start: str, plan: TrainingPlan, training: Training, folder: str, on_step: OnStep
+    parts: Sequence[MixturePart], start: str, plan: TrainingPlan, training: Training, folder: str, on_step: OnStep
 ) -> Metrics:
     """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget.
 

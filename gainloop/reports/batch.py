@@ -169,7 +169,7 @@ def measure_gain(evidence: Evidence) -> Gain:
             f"the difference by second of all stages together, {paired}",
         ),
         seeds=1,
-        verdict=_judge(advantage),
+        verdict=_verdict_of(advantage),
     )
 
 
@@ -218,7 +218,7 @@ def _per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
     return weighted_sum([(1 / divisor, estimate)], unit)
 
 
-def _judge(advantage: Estimate) -> Any:
+def _verdict_of(advantage: Estimate) -> Any:
     if advantage.low is not None and advantage.low > 0:
         return "synthetic_wins"
     return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"

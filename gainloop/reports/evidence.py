@@ -96,7 +96,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class RecordTexts:
     """The records of a batch, kept or not, read once.
 
     Attributes:
@@ -131,7 +131,7 @@ class Read:
         return np.asarray(places[np.argsort(self.rows["record_id"].rank("ordinal").to_numpy()[places])])
 
 
-def read_texts(evidence: Evidence) -> Read:
+def read_texts(evidence: Evidence) -> RecordTexts:
     """Return a batch's words and all that is counted text by text."""
     anchors = evidence.anchors.sort("anchor_id")
     numbers = anchors.select("anchor_id", own=pl.int_range(pl.len()))
@@ -142,7 +142,7 @@ def read_texts(evidence: Evidence) -> Read:
     )
     own = rows["own"].fill_null(-1).to_numpy().astype(np.int64)
     texts, hashed = hash_texts(rows["text"]), hash_texts(anchors["text"])
-    return Read(
+    return RecordTexts(
         rows=rows.drop("own"),
         texts=texts,
         anchors=hashed,
@@ -152,7 +152,7 @@ def read_texts(evidence: Evidence) -> Read:
     )
 
 
-def near_duplicates_of(read: Read, chosen: Flags) -> Flags:
+def near_duplicates_of(read: RecordTexts, chosen: Flags) -> Flags:
     """Return which of the chosen records repeat an earlier one of them, in the order of record ids."""
     places = read.in_order(chosen)
     found = np.zeros(len(chosen), dtype=bool)
@@ -160,7 +160,7 @@ def near_duplicates_of(read: Read, chosen: Flags) -> Flags:
     return found
 
 
-def over_words(counted: Rows, read: Read, among: Flags) -> Estimate:
+def over_words(counted: Rows, read: RecordTexts, among: Flags) -> Estimate:
     """Return counted words by all words of some records, over anchors."""
     num_words = read.texts.lengths[among]
     if not num_words.sum():
@@ -168,14 +168,14 @@ def over_words(counted: Rows, read: Read, among: Flags) -> Estimate:
     return as_share(ratio_of_sums(counted[among], num_words, read.own[among], "share"))
 
 
-def share_of(flags: Flags, among: Flags, read: Read) -> Estimate:
+def share_of(flags: Flags, among: Flags, read: RecordTexts) -> Estimate:
     """Return the share of some records that are flagged, over anchors."""
     if not among.any():
         return Estimate(None, None, None, 0, "share", why_no_words(read, among))
     return as_share(mean_of(flags[among].astype(float), read.own[among], "share"))
 
 
-def per_cent(flags: Flags, among: Flags, read: Read) -> Estimate:
+def per_cent(flags: Flags, among: Flags, read: RecordTexts) -> Estimate:
     return as_per_cent(share_of(flags, among, read))
 
 
@@ -184,7 +184,7 @@ def as_per_cent(share: Estimate) -> Estimate:
     return replace(share, value=value, low=low, high=high, unit="%")
 
 
-def why_no_words(read: Read, among: Flags) -> str:
+def why_no_words(read: RecordTexts, among: Flags) -> str:
     if not read.kept.any():
         return "not measured: no record was kept"
     return "not measured: the records have no words, or too few"

@@ -9,7 +9,7 @@ import polars as pl
 
 from gainloop.measures.entropy import NOT_ASKED, why_without_logprobs
 from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of
-from gainloop.measures.filtering import Curation, curate
+from gainloop.measures.filtering import Filtering, curate
 from gainloop.measures.mutual_information import (
     MutualInformation,
     conditional_entropy,
@@ -20,7 +20,7 @@ from gainloop.measures.mutual_information import (
 )
 from gainloop.reports.evidence import Evidence
 from schemas.figure import Histogram
-from schemas.information import CurvePoint, DeltaI, Dependence, Filter, Semantics
+from schemas.information import CurvePoint, DeltaI, Dependence, FilterEffect, Semantics
 
 NOT_SCORED = "not measured: no output was scored under other prompts; the flow score does it"
 NO_SCORE = "not measured: the servers gave no score; vLLM does, by prompt_logprobs"
@@ -253,7 +253,7 @@ def measure_delta_i(evidence: Evidence) -> DeltaI:
     A reply that only leads to others, such as a list of entities, is no text of its own. Where what servers told is of
     another distribution than the one that was sampled, the scores of the stage ``score`` stand in, if there are any.
     """
-    replies, semantics = evidence.would_be_records, tell_semantics(evidence)
+    replies, semantics = evidence.would_be_records, describe_semantics(evidence)
     scored = likelihoods(replies, semantics)
     nats, prompts = scored["nats"].to_numpy(), scored["prompt_id"].to_numpy()
     num_bytes = scored["num_bytes"].to_numpy()
@@ -289,7 +289,7 @@ def measure_delta_i(evidence: Evidence) -> DeltaI:
     )
 
 
-def tell_semantics(evidence: Evidence) -> Semantics:
+def describe_semantics(evidence: Evidence) -> Semantics:
     """Return what the log-probabilities of Delta I are of; "repaired" where scores stand in for those told."""
     if evidence.recipe["sampling"]["temperature"] == 0:
         return "certain"
@@ -322,11 +322,11 @@ def likelihoods(replies: pl.DataFrame, semantics: Semantics) -> pl.DataFrame:
     )
 
 
-def measure_curation(evidence: Evidence) -> Filter:
+def measure_curation(evidence: Evidence) -> FilterEffect:
     """Return what dropping and quarantining did to the generator's distribution, as a hard filter on replies."""
     found = curation_of(evidence)
     rule = "over replies that a record or a drop came of, a kept record's or not; interval over prompts"
-    return Filter(
+    return FilterEffect(
         accept_rate=as_figure(found.accept_rate, f"a, replies whose record was kept, {rule}"),
         total_variation=as_figure(found.total_variation, f"1 - a, between replies and kept records, {rule}"),
         divergence=as_figure(found.divergence, f"-log a, KL(kept || replies), {rule}"),
@@ -334,9 +334,9 @@ def measure_curation(evidence: Evidence) -> Filter:
     )
 
 
-def curation_of(evidence: Evidence) -> Curation:
+def curation_of(evidence: Evidence) -> Filtering:
     """Return what curation did, in estimates."""
-    replies = likelihoods(evidence.would_be_records, tell_semantics(evidence))
+    replies = likelihoods(evidence.would_be_records, describe_semantics(evidence))
     kept = evidence.records.filter("kept")["request_ids"].explode().implode()
     found = curate(
         replies["nats"].to_numpy(),

@@ -37,7 +37,7 @@ def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
     for own in flat:
         peers = [other for other in flat if other["kind"] == own["kind"]]
         differing = [key for key in own if any(other.get(key) != own[key] for other in peers)]
-        names.append(", ".join([str(own["kind"]), *(f"{key} {_in_words(own[key])}" for key in differing)]))
+        names.append(", ".join([str(own["kind"]), *(f"{key} {_value_summary(own[key])}" for key in differing)]))
     return names
 
 
@@ -109,9 +109,9 @@ def _flatten(recipe: dict[str, Any]) -> dict[str, Any]:
     return {"kind": method.pop("kind", "unknown")} | method | sampling | left
 
 
-def _in_words(value: Any) -> str:
+def _value_summary(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return " + ".join(map(_in_words, value)) or "none"
+        return " + ".join(map(_value_summary, value)) or "none"
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -27,7 +27,7 @@ from gainloop.measures.two_sample import TwoSample, compare_texts
 from gainloop.measures.words import COPY_WORDS, REPEAT_WORDS
 from gainloop.reports.evidence import (
     Evidence,
-    Read,
+    RecordTexts,
     as_per_cent,
     as_share,
     near_duplicates_of,
@@ -116,7 +116,7 @@ MUCH_COPIED: Final = 0.5
 SAMPLED_RECORDS: Final = 1_000_000
 
 
-def measure_quality(read: Read, near: Flags, evidence: Evidence) -> Quality:
+def measure_quality(read: RecordTexts, near: Flags, evidence: Evidence) -> Quality:
     """Return the columns of the data quality table of Synthetic Bootstrapped Pretraining, and what stands in for two.
 
     Over all records, kept or not: what is kept has been cut at much the same thresholds.
@@ -159,7 +159,7 @@ def measure_quality(read: Read, near: Flags, evidence: Evidence) -> Quality:
     )
 
 
-def _no_closer(read: Read) -> Estimate:
+def _no_closer(read: RecordTexts) -> Estimate:
     if len(read.anchors) < 2:
         why = f"not measured: there is no other anchor to compare with ({len(read.anchors)} in the batch)"
         return Estimate(None, None, None, 0, "%", why)
@@ -204,7 +204,7 @@ def list_caveats_of_texts(diversity: Diversity) -> list[str]:
     ]
 
 
-def measure_diversity(evidence: Evidence, read: Read, near: Flags) -> Diversity:
+def measure_diversity(evidence: Evidence, read: RecordTexts, near: Flags) -> Diversity:
     kept, anchors = evidence.kept["text"], evidence.anchors.sort("anchor_id")["text"]
     opening_share, opening = common_opening(kept)
     facet_share, opening_in_facet = facet_opening(kept, evidence.kept["facet"])
@@ -264,7 +264,7 @@ def _compare(evidence: Evidence) -> TwoSample:
     return compare_texts(first, second, kept["anchor_id"].to_list(), anchors["anchor_id"].to_list())
 
 
-def measure_faithfulness(evidence: Evidence, read: Read) -> Faithfulness:
+def measure_faithfulness(evidence: Evidence, read: RecordTexts) -> Faithfulness:
     known, num_words = read.kept & (read.own >= 0), read.texts.lengths
     over = "of the kept records, by all their words; interval over anchors"
     has_gram = read.kept & (num_words >= NOVEL_WORDS)

@@ -15,7 +15,7 @@ from gainloop.measures.learning import Learned, learned
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.information import curation_of
 from schemas.figure import Figure
-from schemas.information import DeltaI, Dependence, Filter, Paper
+from schemas.information import DeltaI, Dependence, FilterEffect, Paper
 from schemas.rows import heldout_draw
 from schemas.sections import LossPoint, Trainee
 
@@ -280,7 +280,7 @@ UNIT: Final = "nats/text"
 OVER: Final = "over anchors that have a kept record; interval over anchors"
 
 
-def measure_paper(evidence: Evidence, delta_i: DeltaI, dependence: Dependence, curation: Filter) -> Paper:
+def measure_paper(evidence: Evidence, delta_i: DeltaI, dependence: Dependence, curation: FilterEffect) -> Paper:
     """Return the paper's quantities of a batch and its two trainees."""
     added = delta_i.nats_per_record
     anchors = _Anchors.of(evidence)

@@ -123,7 +123,7 @@ class Driver:
         except StopIteration as end:
             outcome = end.value
             assert isinstance(outcome, Outcome)
-            outcome.drops.extend(untold(outcome, heard))
+            outcome.drops.extend(unanswered_drops(outcome, heard))
             return outcome
 
     async def _ask(self, anchor: Anchor, named: dict[str, Request], heard: dict[str, Answer]) -> None:
@@ -163,7 +163,7 @@ def name_request(model: str, revision: str, request: Request, sampling: dict[str
     return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed])
 
 
-def untold(outcome: Outcome, heard: Mapping[str, Answer]) -> list[Drop]:
+def unanswered_drops(outcome: Outcome, heard: Mapping[str, Answer]) -> list[Drop]:
     """Return the requests that got no reply and are in no drop of an outcome: a lost verdict, say, beside ``unjudged``.
 
     Args:

@@ -77,7 +77,7 @@ class Endpoint:
             raise TryAgain("connection") from None
         if answer.status == 200:
             return answer.content
-        raise self._judge(answer, path)
+        raise self._fault_of(answer, path)
 
     def _open(self) -> Connections:
         if self._connections is None:
@@ -95,7 +95,7 @@ class Endpoint:
             await self._connections.close()
         self._connections = None
 
-    def _judge(self, answer: Answer, path: str) -> Exception:
+    def _fault_of(self, answer: Answer, path: str) -> Exception:
         status = answer.status
         if status in (429, 503):
             return TryAgain("overloaded", _retry_after(answer))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def served(profile: Profile, recipe: Recipe, folder: str | None) -> Iterator[Profile]:
+def started(profile: Profile, recipe: Recipe, folder: str | None) -> Iterator[Profile]:
     """Start what a batch needs to be running, give the profile that reaches it, stop it at the end.
 
     Only a profile that starts its own vLLM server needs anything: it becomes one of a running server.

@@ -30,7 +30,7 @@ class Pool:
     def __init__(self, generators: Sequence[Generator], bounds: Generation) -> None:
         now, ceiling = time.monotonic(), -(-bounds.max_in_flight // len(generators))
         self.bounds = bounds
-        self.desks = [Desk(generator, Limit(ceiling, now), heard_at=now) for generator in generators]
+        self.desks = [Desk(generator, Limit(ceiling, now), answered_at=now) for generator in generators]
         self.model, self.revision = generators[0].model, generators[0].revision
         self.logprob_semantics = generators[0].logprob_semantics
         self._queue = Queue(self.desks)
@@ -157,7 +157,7 @@ class Pool:
             with self._watch.watched(one):
                 async with one.scope:
                     answer = await one.ask(desk.generator)
-            self._watch.heard(desk, time.monotonic() - one.begun)
+            self._watch.note_answer(desk, time.monotonic() - one.begun)
         except TimeoutError:
             if one.answer is not None:
                 return one.answer
@@ -186,7 +186,7 @@ class Pool:
     def _require_room(self, now: float, refused_since: float) -> None:
         """Give up a request that is refused for as long as its deadline while others are answered."""
         is_late = refused_since and now - refused_since > self.bounds.deadline_seconds
-        if is_late and max(desk.heard_at for desk in self.desks) > refused_since:
+        if is_late and max(desk.answered_at for desk in self.desks) > refused_since:
             raise Refused("overloaded")
 
     async def _require_working(self, since: float) -> None:
@@ -196,13 +196,13 @@ class Pool:
             ServerError: Nothing was answered since then, and a plain question is not answered either.
         """
         async with self._checking:
-            if max(desk.heard_at for desk in self.desks) > since:
+            if max(desk.answered_at for desk in self.desks) > since:
                 return
             usable = [desk for desk in self.desks if desk.error is None]
             found = await asyncio.gather(*(desk.generator.check() for desk in usable), return_exceptions=True)
             for desk, error in zip(usable, found, strict=True):
                 if error is None:
-                    desk.heard_at = time.monotonic()
+                    desk.answered_at = time.monotonic()
             errors = [error for error in found if isinstance(error, BaseException)]
             if len(errors) == len(found):
                 raise errors[0]

@@ -121,7 +121,7 @@ class Desk:
         error: Why it is not asked any more in this run.
         paused_until: It asked for time until then.
         pauses: How often in a row it asked for time.
-        heard_at: When a reply last came.
+        answered_at: When a reply last came.
         away_since: Since when nothing can be asked of it; None while it works.
     """
 
@@ -133,7 +133,7 @@ class Desk:
     error: ServerError | None = None
     paused_until: float = 0.0
     pauses: int = 0
-    heard_at: float = 0.0
+    answered_at: float = 0.0
     away_since: float | None = None
     waiting: "deque[Ticket]" = field(default_factory=deque)
 

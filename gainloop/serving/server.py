@@ -152,7 +152,7 @@ class Server:
         warm, cool = await asyncio.gather(
             *(self._endpoint.patiently(what, partial(likeliest, temperature)) for temperature in (1.0, 0.5))
         )
-        return wire.tell_semantics(warm, cool)
+        return wire.semantics_of(warm, cool)
 
     def _read_token(self, answer: bytes) -> str:
         """Return the model that a reply of one token names."""

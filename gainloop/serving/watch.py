@@ -99,10 +99,10 @@ class Watch:
             if one.hedge:
                 one.hedge.cancel()
 
-    def heard(self, desk: Desk, seconds: float) -> None:
+    def note_answer(self, desk: Desk, seconds: float) -> None:
         """Take note of an answer and how long it took, before its place is given to another."""
         now = time.monotonic()
-        desk.heard_at, desk.away_since, desk.pauses = now, None, 0
+        desk.answered_at, desk.away_since, desk.pauses = now, None, 0
         desk.limit.answered(now, desk.num_open >= desk.limit.value)
         self._seconds.append(seconds)
 
@@ -169,7 +169,7 @@ class Watch:
         if was_away:
             logger.warning("%s is up", desk.generator.name)
             desk.limit = Limit(desk.limit.ceiling, now)
-            desk.heard_at = now  # its check was answered; that it is up alone is no reply
+            desk.answered_at = now  # its check was answered; that it is up alone is no reply
         desk.is_up, desk.away_since = True, None
         self._queue.serve()
 
@@ -186,7 +186,7 @@ class Watch:
             now = time.monotonic()
             for desk in self._queue.desks:
                 desk.limit.waited(now, desk.num_open >= desk.limit.value)
-                if desk.num_open and desk.is_usable and now - desk.heard_at > SILENT_SECONDS:
+                if desk.num_open and desk.is_usable and now - desk.answered_at > SILENT_SECONDS:
                     self._probe(desk)
             self._queue.serve()
             self._end_late(now)
@@ -262,7 +262,7 @@ class Watch:
             return self.faulted(desk, error, begun)
         except (Refused, ServerError):
             return  # the first attempt will say so too, or succeed
-        self.heard(desk, time.monotonic() - begun)
+        self.note_answer(desk, time.monotonic() - begun)
         if one in self._open and one.answer is None:
             one.answer = answer
             one.expire()

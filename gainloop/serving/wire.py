@@ -186,16 +186,16 @@ def read_cache_counts(metrics: str) -> tuple[float, float] | None:
     return (sum(hits), sum(queries)) if queries else None
 
 
-def tell_semantics(warm: dict[str, float], cool: dict[str, float]) -> str:
+def semantics_of(warm: dict[str, float], cool: dict[str, float]) -> str:
     """Tell which distribution a server's log-probabilities are of, by the same tokens at temperature 1 and 0.5.
 
     Halving the temperature doubles every difference of processed log-probabilities, and no raw one.
 
-    >>> tell_semantics({"a": -1.0, "b": -3.0}, {"a": -0.3, "b": -4.3})
+    >>> semantics_of({"a": -1.0, "b": -3.0}, {"a": -0.3, "b": -4.3})
     'processed'
-    >>> tell_semantics({"a": -1.0, "b": -3.0}, {"a": -1.0, "b": -3.0})
+    >>> semantics_of({"a": -1.0, "b": -3.0}, {"a": -1.0, "b": -3.0})
     'raw'
-    >>> tell_semantics({"a": -1.0}, {"a": -1.0})
+    >>> semantics_of({"a": -1.0}, {"a": -1.0})
     'unknown'
     """
     tokens = sorted(warm.keys() & cool.keys(), key=lambda token: warm[token])

@@ -47,8 +47,12 @@ class Check:
         if limit is None:
             return self._found("not known", self.unknown or OFF)
         if figure.value is None or end is None:
-            return self._found("not known", told(figure) + ("" if figure.value is None else ", without an interval"))
-        return self._found("vetoes" if (end < limit if self.is_floor else end > limit) else "passes", told(figure))
+            return self._found(
+                "not known", describe_figure(figure) + ("" if figure.value is None else ", without an interval")
+            )
+        return self._found(
+            "vetoes" if (end < limit if self.is_floor else end > limit) else "passes", describe_figure(figure)
+        )
 
     def _found(self, outcome: Outcome, found: str) -> Reason:
         end, side = ("upper", "below") if self.is_floor else ("lower", "above")
@@ -94,7 +98,7 @@ def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[R
     ]
 
 
-def told(figure: Figure) -> str:
+def describe_figure(figure: Figure) -> str:
     """Return a figure with its interval and unit; why there is none if it has no value."""
     if figure.value is None:
         return figure.status
@@ -138,7 +142,7 @@ def _noise(rate: Figure, anchors: Figure, gate: Gate) -> Reason:
     if gate.noise is None or yardstick is None:
         unknown = "" if gate.noise is None else f"the anchors' own entropy rate: {anchors.status}"
         return Check(*about_it, rate, None, False, unknown).reason()
-    about = f" bits/byte, {gate.noise:g} times the upper end of the anchors' own {told(anchors)}"
+    about = f" bits/byte, {gate.noise:g} times the upper end of the anchors' own {describe_figure(anchors)}"
     return Check(*about_it, rate, gate.noise * yardstick, False, about=about).reason()
 
 
@@ -150,7 +154,7 @@ def _collisions(report: Report, gate: Gate) -> Reason:
         found = texts.expected_collisions.status
     else:
         outcome = "vetoes" if texts.too_many_collisions else "passes"
-        found = f"{told(texts.collisions)}, by chance {told(texts.expected_collisions)}"
+        found = f"{describe_figure(texts.collisions)}, by chance {describe_figure(texts.expected_collisions)}"
     return Reason(
         key="collisions",
         name=WORDS["diversity.collisions"].name,
@@ -197,7 +201,7 @@ def decide(
     vetoes = list_vetoes(report, gate, history)
     standing = [reason for reason in vetoes if reason.outcome == "vetoes"]
     overruled = list(dict.fromkeys(released[veto.key] for veto in standing if veto.key in released))
-    gain = judge_gain(report.gain.advantage) if report.training else None
+    gain = gain_reason(report.gain.advantage) if report.training else None
     state = _state_before(standing, released) if gain is None else _state_after(standing, gain)
     return Decision(
         format=FORMAT,
@@ -226,7 +230,7 @@ def overrule(decision: Decision, why: str, at: datetime) -> Decision:
     )
 
 
-def judge_gain(advantage: Figure) -> Reason:
+def gain_reason(advantage: Figure) -> Reason:
     """Return what the gain over the matched baseline says: the one figure that can accept a batch, or reject it."""
     outcome: Outcome = "undecided"
     if advantage.value is None:
@@ -239,7 +243,7 @@ def judge_gain(advantage: Figure) -> Reason:
         key="gain",
         name=WORDS[GAIN].name,
         outcome=outcome,
-        found=told(advantage),
+        found=describe_figure(advantage),
         means="",
         rule="the lower end is above 0: accepted; the upper end is below 0: rejected",
         figure=advantage,

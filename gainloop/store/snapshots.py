@@ -22,7 +22,7 @@ _PART_ANCHORS = """
 
 
 @dataclass(frozen=True, slots=True)
-class Corpus:
+class CorpusCount:
     """The distinct anchors of some parts of a source, counted.
 
     ``drops`` counts by reason: documents that were too short, and pieces whose text is another
@@ -111,7 +111,7 @@ def read_texts(store: Store, anchor_ids: list[str]) -> list[Anchor]:
     return [found[anchor_id] for anchor_id in anchor_ids]
 
 
-def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fraction: float) -> Corpus:
+def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fraction: float) -> CorpusCount:
     """Count the distinct anchors of some parts, and name the snapshot that they are.
 
     Args:
@@ -131,7 +131,7 @@ def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fr
         "from found join anchors using (anchor_id)",
         *(*current, heldout_fraction),
     ).iter_rows(named=True)
-    return Corpus(
+    return CorpusCount(
         num_documents=read["documents"],
         num_anchors=kept["anchors"],
         num_heldout=kept["heldout"],

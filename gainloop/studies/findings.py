@@ -17,7 +17,7 @@ from gainloop.measures.prediction import (
 )
 from schemas.figure import Figure, within_sentence
 from schemas.report import DELTA_I, WORDS
-from schemas.studies import VERIFICATION_FORMAT, Judged, Predictor, Verification, Worth
+from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, Predictor, Verification, Worth
 
 Finding = Literal["predicts", "predicts the opposite", "not shown", "not measured"]
 
@@ -28,7 +28,7 @@ def describe(
     verdict: str,
     predictors: Sequence[Predictor],
     primary: str,
-    batches: list[Judged],
+    batches: list[BatchOutcome],
 ) -> Verification:
     """Return what each predictor is worth, over batches.
 
@@ -36,7 +36,7 @@ def describe(
         verdict: What the verdict is, in words; its unit stands in the figures.
         primary: The key of the predictor that the one hypothesis is about.
     """
-    worth = [judge(predictor, batches) for predictor in predictors]
+    worth = [predictor_worth(predictor, batches) for predictor in predictors]
     target = [_value(batch.verdict) for batch in batches]
     unit = batches[0].verdict.unit if batches else ""
     any_batch = as_figure(random_regret(target, unit), "the best verdict less the mean of all; bootstrap over batches")
@@ -58,7 +58,7 @@ def describe(
     )
 
 
-def judge(predictor: Predictor, batches: list[Judged]) -> Worth:
+def predictor_worth(predictor: Predictor, batches: list[BatchOutcome]) -> Worth:
     """Return what one predictor is worth."""
     values = np.array([_value(batch.predictors.get(predictor.key)) for batch in batches])
     target = np.array([_value(batch.verdict) for batch in batches])

@@ -21,7 +21,7 @@ from schemas.errors import BadInput
 from schemas.identity import content_hash, unit_draw
 from schemas.report import FORMAT as REPORT_FORMAT
 from schemas.report import Report
-from schemas.studies import VERIFICATION_FORMAT, Judged, OwnBatches, Verification
+from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, OwnBatches, Verification
 
 ARMS: Final = ("synthetic", "baseline")
 
@@ -36,7 +36,7 @@ order by batch_id, training
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
+class ScoredTraining:
     """One training that has a report, and each text's or probe's loss in nats under both arms.
 
     Attributes:
@@ -72,17 +72,17 @@ def describe_own_batches(
         BadInput: The probes cannot be read.
         StoreError: A file of scores is gone.
     """
-    probes = read_probes(subject.probes) if subject.probes else None
+    probes = read_questions(subject.probes) if subject.probes else None
     reports = read_reports(store)
     trainings = []
     for report in reports:
         arms = answer(store, device, report, probes) if probes is not None else _heldout_losses(store, report)
-        trainings.append(Training(report, _beside(arms)))
+        trainings.append(ScoredTraining(report, _beside(arms)))
         on_progress(len(trainings), len(reports))
-    by_batch: dict[str, list[Training]] = {}
+    by_batch: dict[str, list[ScoredTraining]] = {}
     for training in trainings:
         by_batch.setdefault(training.report.batch, []).append(training)
-    batches = [judge_batch(own, probes is None) for own in by_batch.values()]
+    batches = [outcome_of(own, probes is None) for own in by_batch.values()]
     predictors = [GATE_GAIN, *OF_REPORTS, ACCEPTED]
     if probes is None:  # half of these would be the verdict itself
         predictors = [each for each in predictors if not each.key.startswith("gain.")]
@@ -110,7 +110,7 @@ def read_reports(store: Store) -> list[Report]:
     return [Report.model_validate_json(row) for row in rows]
 
 
-def judge_batch(trainings: list[Training], is_text: bool) -> Judged:
+def outcome_of(trainings: list[ScoredTraining], is_text: bool) -> BatchOutcome:
     """Return what was known of a batch, and its verdict; of several trainings the mean, each with a weight of 1."""
     report = trainings[0].report
     halves = {part: [training.gain(part, is_text) for training in trainings] for part in ("gate", "verdict")}
@@ -121,7 +121,7 @@ def judge_batch(trainings: list[Training], is_text: bool) -> Judged:
     figures["accepted"] = as_figure(
         mean_of(kept, np.arange(len(kept)), "share"), "kept records by all; interval over records"
     )
-    return Judged(
+    return BatchOutcome(
         name=report.batch,
         method=str(report.recipe["method"].get("kind", "")),
         predictors=figures,
@@ -130,7 +130,7 @@ def judge_batch(trainings: list[Training], is_text: bool) -> Judged:
     )
 
 
-def read_probes(path: str) -> pl.DataFrame:
+def read_questions(path: str) -> pl.DataFrame:
     """Return own probes: columns text_id, prompt, answer.
 
     Raises:

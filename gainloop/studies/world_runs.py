@@ -30,7 +30,7 @@ from gainloop.studies.world_figures import (
     describe_trainee,
 )
 from schemas.recipe import NewModel
-from schemas.studies import InventedWorld, Judged, Trained, Verification
+from schemas.studies import BatchOutcome, InventedWorld, Trained, Verification
 
 REFERENCE: Final = "reference"
 PROBE_SEED: Final = 1000
@@ -210,11 +210,11 @@ def verify_world(
 ) -> Verification:
     """Return what predictors are worth in the invented world; what ``folder`` has already is not run again."""
     trained = run_missing(folder, subject, processes, on_progress)
-    batches = [judge_batch(plan, subject, trained) for plan in draw_plans(subject.batches, subject.seed)]
+    batches = [outcome_of(plan, subject, trained) for plan in draw_plans(subject.batches, subject.seed)]
     return describe(verification_id, subject.model_dump(mode="json"), VERDICT, PREDICTORS, PRIMARY, batches)
 
 
-def judge_batch(plan: Plan, subject: InventedWorld, trained: dict[str, Trained]) -> Judged:
+def outcome_of(plan: Plan, subject: InventedWorld, trained: dict[str, Trained]) -> BatchOutcome:
     """Return a batch's predictors and its verdict."""
 
     def pair(seed: int) -> tuple[Trained, Trained]:
@@ -225,7 +225,7 @@ def judge_batch(plan: Plan, subject: InventedWorld, trained: dict[str, Trained])
     gains = np.array([np.subtract(run.verdict_right, reference.verdict_right, dtype=float) for run, reference in runs])
     facts = np.tile(np.arange(gains.shape[1]), len(gains))
     verdict = mean_of(gains.ravel(), facts, "share of facts")
-    return Judged(
+    return BatchOutcome(
         name=plan.name,
         method=plan.method,
         predictors={each.key: known[each.key] for each in PREDICTORS},

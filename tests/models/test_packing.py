@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gainloop.models.packing import IGNORED, Packed, PairRows, Part, encode, pack
+from gainloop.models.packing import IGNORED, MixturePart, Packed, PairRows, encode, pack
 from schemas.errors import BadInput
 from schemas.recipe import Mixture
 from tests.tiny_model import TEXTS, tiny_tokenizer
@@ -22,12 +22,12 @@ def num_tokens(texts: list[str]) -> int:
 
 def mixed(synthetic: float, budget: int, seed: int = 0) -> Packed:
     shares = Mixture(synthetic=synthetic, anchors=1 - synthetic)
-    parts = [Part("synthetic", TEXTS[:4], shares.synthetic), Part("anchors", TEXTS[4:], shares.anchors)]
+    parts = [MixturePart("synthetic", TEXTS[:4], shares.synthetic), MixturePart("anchors", TEXTS[4:], shares.anchors)]
     return pack(parts, TOKENIZER, budget, CONTEXT, seed)
 
 
 def pack_one(texts: list[str], num_rows: int) -> Packed:
-    return pack([Part("anchors", texts, 1.0)], TOKENIZER, num_rows * CONTEXT, CONTEXT, seed=0)
+    return pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, num_rows * CONTEXT, CONTEXT, seed=0)
 
 
 def test_the_budget_is_met_exactly_in_full_rows() -> None:
@@ -61,7 +61,7 @@ def test_every_token_of_a_pass_appears_before_any_comes_again() -> None:
 
 def test_documents_stand_whole_side_by_side_with_an_end_token_between() -> None:
     texts = [text[:50] for text in TEXTS]
-    (row,) = pack([Part("anchors", texts, 1.0)], TOKENIZER, 512, 512, 0).rows
+    (row,) = pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, 512, 512, 0).rows
     documents = str(TOKENIZER.decode(row["input_ids"])).split("<|end|>")
 
     assert len(documents) > 3
@@ -82,7 +82,7 @@ def test_the_seed_decides_the_rows() -> None:
 
 
 def test_a_part_with_no_share_is_left_out() -> None:
-    packed = pack([Part("synthetic", [], 0.0), Part("anchors", TEXTS, 1.0)], TOKENIZER, 4096, CONTEXT, 0)
+    packed = pack([MixturePart("synthetic", [], 0.0), MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 4096, CONTEXT, 0)
 
     assert packed.tokens == {"anchors": 4096}
     assert packed.repetitions.keys() == {"anchors"}
@@ -100,7 +100,7 @@ def test_a_mixture_and_its_baseline_have_as_many_tokens(budget: int, synthetic: 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.integers(1, 30), st.integers(8, 40))
 def test_any_texts_fill_any_budget(texts: list[str], num_rows: int, context: int) -> None:
-    packed = pack([Part("anchors", texts, 1.0)], TOKENIZER, num_rows * context, context, 0)
+    packed = pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, num_rows * context, context, 0)
 
     assert [len(row["input_ids"]) for row in packed.rows] == [context] * num_rows
 
@@ -128,7 +128,7 @@ def test_pairs_that_are_too_long_are_left_out(context: int, max_tokens: int, kep
 
 def test_a_budget_that_fills_no_row_is_an_error() -> None:
     with pytest.raises(BadInput, match=r"packing 1024 tokens into rows of 4096: .* Raise budget_tokens"):
-        pack([Part("anchors", TEXTS, 1.0)], TOKENIZER, 1024, 4096, 0)
+        pack([MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 1024, 4096, 0)
 
 
 def test_a_share_with_no_text_to_fill_it_is_an_error_and_not_a_search_without_end() -> None:
@@ -139,7 +139,7 @@ def test_a_share_with_no_text_to_fill_it_is_an_error_and_not_a_search_without_en
     signal.setitimer(signal.ITIMER_REAL, 1)
     try:
         with pytest.raises(BadInput, match="synthetic"):
-            pack([Part("synthetic", [], 0.5), Part("anchors", TEXTS, 0.5)], TOKENIZER, 4096, CONTEXT, 0)
+            pack([MixturePart("synthetic", [], 0.5), MixturePart("anchors", TEXTS, 0.5)], TOKENIZER, 4096, CONTEXT, 0)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -10,7 +10,7 @@ import pytest
 from gainloop.measures.entropy import NOT_ASKED
 from gainloop.reports.batch import measure_batch
 from gainloop.reports.page import draw_image, list_cost, list_figures, list_ledger, render_page, write_markdown
-from schemas.figure import Figure, Part
+from schemas.figure import Figure, ReportPart
 from schemas.report import WORDS, Cost, Money, Report
 from tests.evidence import SCRIPT, make_evidence, without_logprobs
 
@@ -56,13 +56,13 @@ def test_every_figure_stands_on_the_page_with_value_interval_unit_and_definition
         assert words.healthy is None or f"{words.title}{words.healthy} is better" in page.text
 
 
-def figures_within(part: Part) -> list[Figure]:
+def figures_within(part: ReportPart) -> list[Figure]:
     """Return every figure of a report, found by what it is and not by its words; those of curves are drawn alone."""
     values = [value for _, value in part]
     return [value for value in values if isinstance(value, Figure)] + [
         figure
         for value in values
-        if isinstance(value, Part) and not isinstance(value, Figure)
+        if isinstance(value, ReportPart) and not isinstance(value, Figure)
         for figure in figures_within(value)
     ]
 

@@ -2,19 +2,19 @@
 
 import pytest
 
-from schemas.figure import Figure, Part, figure, figures_of, section, words_of
+from schemas.figure import Figure, ReportPart, figure, figures_of, section, words_of
 
 MEASURED = Figure(
     value=1.0, low=0.5, high=1.5, n=9, clusters=9, dropped=0, unit="words", status="ok", definition="made up"
 )
 
 
-class Texts(Part):
+class Texts(ReportPart):
     length: Figure = figure("Length", "Words of a text. Healthy: above 9.", "words", healthy="higher", predicts="rises")
     opening: str
 
 
-class Whole(Part):
+class Whole(ReportPart):
     texts: Texts = section("How long it is")
     lone: Figure = figure("Lone", "A figure of no part.", "words", section="Alone", is_early=False)
     curve: list[Texts]
@@ -45,7 +45,7 @@ def test_the_words_stand_in_the_schema_of_the_json_and_not_in_the_json() -> None
 
 
 def test_a_figure_whose_field_has_no_words_is_named() -> None:
-    class Mute(Part):
+    class Mute(ReportPart):
         length: Figure
 
     with pytest.raises(TypeError, match=r"Mute\.length: a figure's field has words; declare it = figure\(\.\.\.\)"):

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gainloop.serving.embedded import EmbeddedEngine
-from gainloop.serving.opening import count_cached, open_pool, served, served_revision
+from gainloop.serving.opening import count_cached, open_pool, served_revision, started
 from schemas.errors import BadInput, ServerError
 from schemas.profile import LocalVLLM, Profile, Servers
 from schemas.recipe import Recipe, Sampling
@@ -27,7 +27,7 @@ async def test_the_embedded_engine_answers_under_the_recipes_name_and_is_loaded_
     profile: Profile, tmp_path: Path
 ) -> None:
     folder, recipe = save_tiny_model(tmp_path / "model"), recipe_for("start", "7")
-    with served(profile, recipe, folder) as reached:
+    with started(profile, recipe, folder) as reached:
         async with open_pool(reached, recipe, folder) as pool:
             engine = pool.desks[0].generator
             assert isinstance(engine, EmbeddedEngine)
@@ -40,7 +40,7 @@ async def test_the_embedded_engine_answers_under_the_recipes_name_and_is_loaded_
 async def test_running_servers_are_found_able_to_answer_before_the_first_request(profile: Profile) -> None:
     with stub_server() as stub:
         place, recipe = on_servers(profile, stub.url), recipe_for("stub", "/models/stub")
-        with served(place, recipe, None) as reached:
+        with started(place, recipe, None) as reached:
             assert reached is place
             async with open_pool(reached, recipe, None) as pool:
                 assert pool.logprob_semantics == "raw"
@@ -74,7 +74,7 @@ def test_running_servers_cannot_be_given_a_checkpoint(profile: Profile) -> None:
     place, recipe = on_servers(profile, DOWN), recipe_for("start", "0123")
 
     with pytest.raises(BadInput, match="checkpoint 0123 on profile 'test': its servers are running"):
-        served(place, recipe, "data/checkpoints/0123").__enter__()
+        started(place, recipe, "data/checkpoints/0123").__enter__()
 
 
 def test_a_vllm_place_becomes_one_of_a_running_server_and_keeps_its_limit(
@@ -85,5 +85,5 @@ def test_a_vllm_place_becomes_one_of_a_running_server_and_keeps_its_limit(
         "gainloop.serving.vllm.serve_vllm", lambda _place, folder, model: nullcontext(f"{folder}/{model}")
     )
 
-    with served(place, recipe_for("start", "1"), "folder") as reached:
+    with started(place, recipe_for("start", "1"), "folder") as reached:
         assert reached.serving == Servers(urls=["folder/start"], api_key_variable="", concurrency_limit="gpu")

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from gainloop.serving import Refused, TryAgain
-from gainloop.serving.wire import ask, read_reply, read_scores, tell_semantics
+from gainloop.serving.wire import ask, read_reply, read_scores, semantics_of
 from schemas.recipe import Sampling
 from schemas.rows import Message, Request
 
@@ -92,4 +92,4 @@ def test_scores_are_of_the_texts_tokens_after_each_prompt_in_the_order_asked() -
 
 
 def test_semantics_of_a_model_that_is_sure_of_everything_are_unknown() -> None:
-    assert tell_semantics({"a": -1.0, "b": -1.01}, {"a": -1.0, "b": -1.01}) == "unknown"
+    assert semantics_of({"a": -1.0, "b": -1.01}, {"a": -1.0, "b": -1.01}) == "unknown"

@@ -6,7 +6,7 @@ from gainloop.measures.estimate import Estimate, as_figure
 from gainloop.studies.findings import describe
 from schemas.figure import Figure
 from schemas.report import DELTA_I
-from schemas.studies import Judged, Predictor, Verification
+from schemas.studies import BatchOutcome, Predictor, Verification
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.normal(size=24)
@@ -23,7 +23,7 @@ def figure(value: float) -> Figure:
 def verified(expected: str = "rises", num_batches: int = 24, **values: np.ndarray) -> Verification:
     """Return a verification whose first predictor is the hypothesis."""
     batches = [
-        Judged(
+        BatchOutcome(
             name=f"batch {place}",
             method="ab"[place % 2],
             predictors={key: figure(column[place]) for key, column in values.items()},
