@@ -4,8 +4,9 @@ from prefect import flow, get_run_logger
 
 from gainloop.store import open_store
 from gainloop.store.batches import resolve_batch
+from gainloop.store.measurements import resolve_training
 from schemas.profile import load_profile
-from tasks.report import make_report, resolve_training, show_report
+from tasks.report import make_report, show_report
 
 
 @flow(name="report", flow_run_name="report-{batch_id}")

@@ -23,9 +23,7 @@ from gainloop.store import Store, open_store
 from gainloop.store.batches import (
     batch_folder,
     kept_records,
-    latest_judging,
     latest_summary,
-    list_summaries,
     read_records,
     read_summaries,
     replies_folder,
@@ -33,13 +31,13 @@ from gainloop.store.batches import (
 )
 from gainloop.store.duck import now
 from gainloop.store.files import exists, link_to, read_file, write_file
+from gainloop.store.measurements import find_report, load_report, name_measurement, save_measurement
 from gainloop.store.replies import read_replies
 from gainloop.store.scores import find_scores, read_contrasts, read_verdicts
 from schemas.decision import Decision
-from schemas.errors import BadInput, Held
-from schemas.identity import content_hash
+from schemas.errors import Held
 from schemas.profile import Gate, Profile
-from schemas.report import FORMAT, Report
+from schemas.report import Report
 
 log = logging.getLogger("gainloop.report")
 
@@ -54,23 +52,6 @@ def show_report(profile: Profile, batch_id: str, training_id: str) -> str:
     store = open_store(profile)
     report = load_report(store, batch_id, training_id)
     return publish(report, decide_on(store, profile.gate, report), page_of(store, batch_id))
-
-
-def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -> str:
-    """Return the id of a training of a batch; ``latest`` is the one completed last, or "" before the first.
-
-    Raises:
-        BadInput: The batch has no such training.
-    """
-    known = [key for key, _ in list_summaries(store, batch_id, "train")]
-    if training_id == "latest":
-        return known[0] if known else ""
-    if training_id not in known:
-        raise BadInput(
-            f"finding training {training_id!r} of batch {batch_id}: known are {', '.join(known) or 'none'}. "
-            "Set training_id to one of them or to latest, or run the flow train first."
-        )
-    return training_id
 
 
 def save_report(store: Store, gate: Gate, batch_id: str, training_id: str) -> str:
@@ -98,14 +79,13 @@ def measure_once(store: Store, batch_id: str, training_id: str) -> Report:
     if report := find_report(store, batch_id, training_id):
         return report
     report = measure_batch(gather_evidence(store, batch_id, training_id))
-    row = {"measurement_id": _measurement_id(store, batch_id, training_id), "measured_at": report.created}
-    store.insert(measurements=[row | {"batch_id": batch_id, "report": report.model_dump_json()}])
+    save_measurement(store, report)
     return report
 
 
 def decide_on(store: Store, gate: Gate, report: Report, release: str = "") -> Decision:
     """Return what the gate says of a measured batch."""
-    measurement = _measurement_id(store, report.batch, report.training)
+    measurement = name_measurement(store, report.batch, report.training)
     return decide_once(store, gate, report, measurement, release)
 
 
@@ -122,31 +102,6 @@ def write_report(report: Report, decision: Decision, page: str) -> None:
     write_file(page, render_page(report, results if has_results else None, decision).encode())
     for url, content in truths.items():
         write_file(url, content)
-
-
-def find_report(store: Store, batch_id: str, training_id: str) -> Report | None:
-    """Return the report of a training of a batch, if it was measured."""
-    rows = store.query(
-        "select report from measurements where batch_id = ? and measurement_id = ?",
-        batch_id,
-        _measurement_id(store, batch_id, training_id),
-    )
-    return None if rows.is_empty() else Report.model_validate_json(rows["report"][0])
-
-
-def load_report(store: Store, batch_id: str, training_id: str) -> Report:
-    """Return the report of a training of a batch.
-
-    Raises:
-        BadInput: It was not measured.
-    """
-    report = find_report(store, batch_id, training_id)
-    if report is None:
-        raise BadInput(
-            f"loading the report of batch {batch_id}, training {training_id or 'none'}: it was not measured; "
-            f"the flow report measures. Run it with batch_id {batch_id} first."
-        )
-    return report
 
 
 def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evidence:
@@ -208,15 +163,6 @@ def show_decision(decision: Decision) -> None:
 def page_of(store: Store, batch_id: str) -> str:
     """Return the path of a batch's page."""
     return f"{batch_folder(store, batch_id)}/report.html"
-
-
-def _measurement_id(store: Store, batch_id: str, training_id: str) -> str:
-    """Name what a report rests on: a batch never changes once it is validated, but it can be scored, judged by a
-    model, held against a start or trained on."""
-    scored, yardstick = list_summaries(store, batch_id, "score"), latest_summary(store, batch_id, "yardstick") or {}
-    judged, model = latest_judging(store, batch_id), training_id or yardstick.get("start", "")
-    parts = [model, scored[0][0] if scored else "", judged["judging"] if judged else ""]
-    return content_hash("report", FORMAT, *parts)
 
 
 def ask_gate(store: Store, gate: Gate, device: str, batch_id: str, start_id: str, release: str = "") -> None:

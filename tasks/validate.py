@@ -108,7 +108,7 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
     return verdict.summary
 
 
-@task(cache_policy=NO_CACHE, task_run_name="judge anchors of {snapshot_id}")
+@task(cache_policy=NO_CACHE, task_run_name="validate anchors of {snapshot_id}")
 def validate_snapshot(profile: Profile, snapshot_id: str) -> dict[str, Any]:
     store = open_store(profile)
     try:
@@ -117,7 +117,7 @@ def validate_snapshot(profile: Profile, snapshot_id: str) -> dict[str, Any]:
         show_result(anchors_folder(store, snapshot_id), snapshot_id)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="judge records of {batch_id}")
+@task(cache_policy=NO_CACHE, task_run_name="validate records of {batch_id}")
 def validate_records(profile: Profile, batch_id: str, curation: Curation) -> dict[str, Any]:
     store = open_store(profile)
     try:
@@ -141,7 +141,8 @@ def show_result(folder: str, key: str) -> None:
 def validation_summary(summary: dict[str, Any]) -> str:
     """Return what became of a batch's records.
 
-    >>> validation_summary({"records": 1022, "kept": 1015, "quarantined": 7, "reasons": {"not_prose": 2, "too_short": 5}})
+    >>> reasons = {"not_prose": 2, "too_short": 5}
+    >>> validation_summary({"records": 1022, "kept": 1015, "quarantined": 7, "reasons": reasons})
     '1,015 of 1,022 records kept, 7 quarantined (5 too_short, 2 not_prose)'
     """
     told = f"{summary['kept']:,} of {summary['records']:,} records kept, {summary['quarantined']:,} quarantined"

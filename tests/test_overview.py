@@ -9,10 +9,11 @@ import polars as pl
 from gainloop.reports.overview import read_batches, save_overview
 from gainloop.store import Store
 from gainloop.store.files import read_file
+from gainloop.store.measurements import load_report
 from schemas.overview import Overview
 from schemas.profile import Profile
 from schemas.report import FORMAT
-from tasks.report import load_report, save_report
+from tasks.report import save_report
 from tests.evidence import make_evidence, save_evidence
 
 EARLIER = "measured by an earlier version: run the flow report again"

@@ -60,7 +60,8 @@ def layer(name: str) -> tuple[int, int] | None:
     top, _, below = name.partition(".")
     package = below.partition(".")[0]
     if top == "gainloop":
-        return 1, next((len(ORDER) - row for row, names in enumerate(ORDER) if package in names), 0)
+        rows = {name: len(ORDER) - row for row, names in enumerate(ORDER) for name in names}
+        return 1, rows[package] if package in rows else len(ORDER) + 1
     return {"schemas": (0, 0), "tasks": (2, 0), "flows": (3, 0)}.get(top)
 
 

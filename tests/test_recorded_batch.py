@@ -12,12 +12,13 @@ from gainloop.serving.driver import Progress
 from gainloop.sources import Files
 from gainloop.store import Store
 from gainloop.store.batches import kept_records, plan_batch
+from gainloop.store.measurements import load_report
 from gainloop.store.replies import spans_of
 from schemas.profile import Generation, Profile, Servers
 from schemas.recipe import Curation, Recipe, Sampling
 from tasks.generate import RunTotals, finish_batch, generate_records
 from tasks.refresh import refresh_snapshot
-from tasks.report import load_report, save_report
+from tasks.report import save_report
 from tasks.validate import validate_batch
 from tests.serving.recorded_teacher import RecordedTeacher, recorded_teacher
 

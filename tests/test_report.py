@@ -13,16 +13,11 @@ from gainloop.reports.batch import measure_batch
 from gainloop.reports.page import write_markdown
 from gainloop.store import Store
 from gainloop.store.files import read_file
+from gainloop.store.measurements import find_report, load_report, resolve_training
 from schemas.errors import BadInput, LedgerError, StoreError
 from schemas.profile import Profile
 from schemas.report import Cost, Money, Report
-from tasks.report import (
-    find_report,
-    gather_evidence,
-    load_report,
-    resolve_training,
-    save_report,
-)
+from tasks.report import gather_evidence, save_report
 from tests.evidence import make_evidence, save_evidence, save_training, without_logprobs
 
 

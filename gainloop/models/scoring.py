@@ -1,5 +1,6 @@
 """How likely a checkpoint finds texts."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,8 +9,9 @@ import polars as pl
 import torch
 from transformers import PreTrainedModel
 
-from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.loading import load_model, load_tokenizer, read_context
 from gainloop.models.packing import encode
+from schemas.errors import BadInput
 
 BATCH_TOKENS = 2048
 """Tokens per forward pass: logits of a small vocabulary then stay below 32 MB, which malloc keeps for the next."""
@@ -82,6 +84,36 @@ def score_answers(folder: str, prompts: Sequence[str], answers: Sequence[str], d
         losses = torch.nn.functional.cross_entropy(model(input_ids=ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
         nats.append(float(losses[-len(answer) :].double().sum()))
     return nats
+
+
+class TextScore(NamedTuple):
+    """How likely a model finds one text: ``nats`` is its negative log-likelihood, end token included."""
+
+    nats: float
+    num_tokens: int
+    num_bytes: int
+
+    @property
+    def bits_per_byte(self) -> float:
+        return self.nats / math.log(2) / self.num_bytes
+
+
+def score_text(model: str, text: str, before: str = "", device: str = "cpu") -> TextScore:
+    """Return how likely a model finds one text; for many texts ``score_texts`` opens the model once.
+
+    Args:
+        model: A checkpoint's folder.
+        before: What is read before the text and costs nothing; both have half of the model's context each.
+
+    Raises:
+        BadInput: The folder holds no model, or the text is empty.
+    """
+    if not text:
+        raise BadInput(
+            f"scoring a text under {model}: it is empty; a text of one character or more is scored. Give one."
+        )
+    (row,) = score_texts(model, ["text"], [text], device, [before] if before else None).iter_rows(named=True)
+    return TextScore(row["nats"], row["num_tokens"], row["num_bytes"])
 
 
 class _Piece(NamedTuple):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import polars as pl
@@ -19,6 +19,9 @@ import pyarrow as pa
 
 from schemas.errors import StoreError
 from schemas.tables import DDL, KEYS, MIGRATIONS, VERSION
+
+if TYPE_CHECKING:
+    from schemas.report import Report
 
 _LOCKED = "Could not set lock"
 
@@ -31,6 +34,16 @@ _OF_THE_DISK = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryExc
 
 _TURN = threading.Lock()
 """Threads of one process would share its hold of the file, and two of them insert the same row: they take turns."""
+
+_BATCHES = """
+select batch_id, (recipe ->> '$.method.kind') as method, snapshot_id, created_at as begun,
+    (select count(*) from records where records.batch_id = batches.batch_id) as records,
+    (select (summary ->> '$.kept')::bigint from completions
+        where completions.batch_id = batches.batch_id and stage = 'validate') as kept,
+    (select coalesce(list(distinct stage order by stage), []) from completions
+        where completions.batch_id = batches.batch_id) as stages
+from batches order by begun desc, batch_id
+"""
 
 _ROW_GROUP_ROWS = 8192
 """Each insert writes the last row group anew: DuckDB's own 122,880 rows would be 150 MB of records."""
@@ -81,6 +94,35 @@ class Store:
                 frame = rows if isinstance(rows, pl.DataFrame) else _as_frame(connection, table, rows)
                 added[table] = _insert_new(connection, table, frame)
         return added
+
+    def batches(self) -> pl.DataFrame:
+        """Return the batches, the one begun last first: batch_id, method, snapshot_id, begun, records, kept, stages."""
+        return self.query(_BATCHES)
+
+    def kept(self, batch_id: str = "latest") -> pl.DataFrame:
+        """Return the records of a batch that may be trained on.
+
+        Returns:
+            Columns record_id, anchor_id, facet, text, request_ids, num_bytes.
+
+        Raises:
+            BadInput: There is no such batch, or it is not validated.
+        """
+        from gainloop.store.batches import kept_records, resolve_batch
+
+        return kept_records(self, resolve_batch(self, batch_id))
+
+    def report(self, batch_id: str = "latest", training_id: str = "latest") -> "Report":
+        """Return the report of a batch: of a training of it, or of none where it has none.
+
+        Raises:
+            BadInput: There is no such batch or training, or the flow ``report`` has not measured it.
+        """
+        from gainloop.store.batches import resolve_batch
+        from gainloop.store.measurements import load_report, resolve_training
+
+        batch_id = resolve_batch(self, batch_id)
+        return load_report(self, batch_id, resolve_training(self, batch_id, training_id))
 
     @contextmanager
     def _transaction(self, writes: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
