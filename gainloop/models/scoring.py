@@ -109,10 +109,9 @@ def score_text(model: str, text: str, before: str = "", device: str = "cpu") -> 
         BadInput: The folder holds no model, or the text is empty.
     """
     if not text:
-        raise BadInput(
-            f"scoring a text under {model}: it is empty; a text of one character or more is scored. Give one."
-        )
-    (row,) = score_texts(model, ["text"], [text], device, [before] if before else None).iter_rows(named=True)
+        raise BadInput(f"scoring a text under {model}: it is empty; a text of one character or more is. Give one.")
+    heads, window = ([before], read_context(model) // 2) if before else (None, None)
+    (row,) = score_texts(model, ["text"], [text], device, heads, window).iter_rows(named=True)
     return TextScore(row["nats"], row["num_tokens"], row["num_bytes"])
 
 
