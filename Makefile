@@ -36,8 +36,8 @@ format: .venv/installed  ## write the layout that lint asks for
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-docs: .venv/installed  ## the tables of the documents that are made from the code
-	$(RUN) -m gainloop.reports.figure_table
+docs: .venv/installed  ## the tables of README.md and docs/ that are written from the code
+	$(RUN) -m docs.tables
 
 install: .venv/installed  ## the environment that everything above runs in
 

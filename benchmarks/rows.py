@@ -10,7 +10,7 @@ from multiprocessing import get_context
 from statistics import median
 
 from benchmarks.measured import TEXT, Measured, peak_rss_mb, read_flags, rss_mb, show
-from gainloop.methods import Rephrase
+from gainloop.methods.rephrase import Rephrase
 from gainloop.serving.driver import Progress, run_shard
 from gainloop.serving.engine import engine
 from gainloop.store import open_store

@@ -14,10 +14,12 @@ from flows.train import train
 from flows.validate import validate
 from gainloop.curation.probes import read_probes
 from gainloop.filters import AnyFilter
-from gainloop.methods import SBP, AnyMethod
+from gainloop.methods import AnyMethod
 from gainloop.methods.critic import Critic
+from gainloop.methods.sbp import SBP
 from gainloop.serving.opening import require_generator
-from gainloop.sources import AnySource, PythonDocs
+from gainloop.sources import AnySource
+from gainloop.sources.python_docs import PythonDocs
 from schemas.profile import load_profile
 from schemas.recipe import AnyStart, Curation, NewModel, Sampling, Scoring, TrainingPlan
 from tasks.judge import find_judge

@@ -10,8 +10,9 @@ from prefect import flow, get_run_logger
 from pydantic import Field
 
 from gainloop.filters import AnyFilter
-from gainloop.methods import SBP, AnyMethod
+from gainloop.methods import AnyMethod
 from gainloop.methods.critic import Critic
+from gainloop.methods.sbp import SBP
 from gainloop.serving.opening import require_generator, started
 from gainloop.store import open_store
 from gainloop.store.batches import only_writer

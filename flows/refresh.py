@@ -5,7 +5,8 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from gainloop.sources import AnySource, PythonDocs
+from gainloop.sources import AnySource
+from gainloop.sources.python_docs import PythonDocs
 from schemas.profile import load_profile
 from tasks.refresh import read_source
 

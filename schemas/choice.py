@@ -1,9 +1,22 @@
 """Tagged unions a person chooses from: a form in the UI, and errors that say what may be set."""
 
-from collections.abc import Sequence
-from typing import Any, get_args
+import pkgutil
+from collections.abc import Iterable, Sequence
+from functools import reduce
+from importlib import import_module
+from inspect import isabstract
+from operator import or_
+from types import ModuleType
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, GetJsonSchemaHandler, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    BaseModel,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
@@ -70,6 +83,36 @@ def by_kind(union: Any) -> Known:
     return {member.model_fields["kind"].default: member for member in get_args(union)}
 
 
+def kinds_within(package: str, path: Iterable[str], base: Any, first: str = "") -> dict[str, Any]:
+    """Return the classes of a folder under their kinds: one that stands in the folder is known.
+
+    A kind is a subclass of ``base`` with a field ``kind: Literal["x"] = "x"``, in the module that defines it.
+
+    Args:
+        package: The folder's name as a package, ``__name__`` in its ``__init__.py``.
+        path: Its ``__path__``.
+        base: What all kinds are.
+        first: The kind that stands first, where a form opens; the others follow by name.
+
+    Raises:
+        ImportError: A module cannot be imported, a class has no kind, or two have the same; it names them.
+    """
+    found: Known = {}
+    for name in sorted(module.name for module in pkgutil.iter_modules(path)):
+        for kind, made in _kinds_of(_imported(f"{package}.{name}", package), base):
+            if found.setdefault(kind, made) is not made:
+                raise ImportError(
+                    f"finding what {package} holds: {found[kind].__module__} and {made.__module__} both have the kind "
+                    f"{kind!r}; a kind is allowed once. Rename one of them."
+                )
+    return dict(sorted(found.items(), key=lambda item: (item[0] != first, item[0])))
+
+
+def one_of(what: str, known: Known, where: str, default: str = "") -> Any:
+    """Return the type of a parameter that is one of the known kinds; its arguments are those of ``choice``."""
+    return Annotated[reduce(or_, known.values()), Field(discriminator="kind"), choice(what, known, where, default)]
+
+
 def choice(what: str, known: Known, where: str, default: str = "") -> WrapValidator:
     """Return the annotation that makes a union's errors list the known kinds, or the kind's parameters.
 
@@ -93,6 +136,33 @@ def choice(what: str, known: Known, where: str, default: str = "") -> WrapValida
             raise PydanticCustomError("choice", "{message}", {"message": message}) from error
 
     return _Choice(validate)
+
+
+def _imported(name: str, package: str) -> ModuleType:
+    try:
+        return import_module(name)
+    except Exception as error:
+        raise ImportError(
+            f"finding what {package} holds: module {name} cannot be imported, {type(error).__name__}: {error}; every "
+            "module there must be. Mend it or take it away."
+        ) from error
+
+
+def _kinds_of(module: ModuleType, base: Any) -> Iterable[tuple[str, type[BaseModel]]]:
+    """Yield the kinds that a module defines; a class without one is there for others to build on, and abstract."""
+    for made in vars(module).values():
+        if not (isinstance(made, type) and issubclass(made, BaseModel) and issubclass(made, base)):
+            continue
+        if made.__module__ != module.__name__:
+            continue
+        kind = made.model_fields["kind"].default
+        if isinstance(kind, str):
+            yield kind, made
+        elif not isabstract(made):
+            raise ImportError(
+                f"finding what {module.__package__} holds: {made.__name__} of {module.__name__} has no kind; every "
+                f'class that is used needs one. Add kind: Literal["..."] = "..." to it.'
+            )
 
 
 def _explain(what: str, known: Known, where: str, found: ErrorDetails) -> str:

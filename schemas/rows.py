@@ -39,17 +39,11 @@ class Anchor:
             object.__setattr__(self, "anchor_id", content_hash("anchor", self.text))
 
 
-def is_heldout(anchor_id: str, fraction: float) -> bool:
-    """Tell whether an anchor is kept out of generation and training, for good.
-
-    The answer depends on the anchor's text alone: no refresh, order or limit moves it. Raising
-    ``fraction`` only adds anchors to the held-out part.
-    """
-    return heldout_draw(anchor_id) < fraction
-
-
 def heldout_draw(text_id: str) -> float:
-    """Return the number in [0, 1) that the held-out fraction is compared with, of an anchor or of a record."""
+    """Return the number in [0, 1) of an anchor or a record that is held out where it lies below the held-out fraction.
+
+    It depends on the text alone: no refresh, order or limit moves it, and a larger fraction only adds.
+    """
     return unit_draw("heldout", text_id)
 
 
@@ -107,11 +101,6 @@ class Reply:
     seconds: float
     server: str
     attempt: int = 1
-
-    @property
-    def nll_nats(self) -> float:
-        """The reply's negative log-likelihood given its prompt."""
-        return -sum(self.token_logprobs)
 
 
 @dataclass(frozen=True, slots=True)

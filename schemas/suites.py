@@ -102,28 +102,6 @@ LEAKS = (
     "here's a rewritten",
     "read the following passage",
     "rewrite the following",
-    "retell the text above",
-    "write the text above anew",
-    "write the passage anew as",
-    "turn the text above into",
-    "using only the text above",
-    "above stand a source and",
-    "above stands a passage",
-    "answer as json",
-    "answer with the finished text alone",
-    "answer with the finished table alone",
-    "answer with the finished program alone",
-    "a careful reader takes away from the text above",
-    "study the text above in one way only",
-    "write what the text above says anew",
-    "the text above as a chain of reasoning",
-    "go through what the text above claims",
-    "pose the question that the text above answers",
-    "make a mathematical word problem of the text above",
-    "put the facts of the text above into",
-    "its readers have never seen the text above",
-    "write a chapter of a textbook. topic:",
-    "write one exercise of a textbook, with its solution",
     "here is the reformulated",
     "here's the reformulated",
     "here is a list of implications",
@@ -136,7 +114,8 @@ LEAKS = (
     "sure! here is",
     "sure! here's",
 )
-"""Pieces of chat templates, of prompts, and of talk with whoever asked: none of it is a document's own text."""
+"""Pieces of chat templates, and of talk with whoever asked: none of it is a document's own text. What a batch's own
+prompts say is looked for besides: ``Method.wishes``."""
 
 ANCHORS: Suite = (
     NOT_EMPTY,
@@ -163,27 +142,6 @@ RECORDS: Suite = (
     always("leaks", False, "prompt_leak", mostly=0.8),
     always("cites_source", False, "cites_source", mostly=0.5),
 )
-
-BY_METHOD: dict[str, Suite] = {
-    "rephrase": (at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),),
-    "entigraph": (
-        at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),
-        at_most("longest_copy", 100, "recites_anchor", mostly=0.5),
-    ),
-    "implications": (
-        at_most("repeated_share", 0.45, "repeats", mostly=0.5),
-        at_least("least_on_subject", 0.07, "wanders_off", mostly=0.8),
-    ),
-    "backtranslate": (
-        at_most("copied_share", 1.0, "copies_anchor", mostly=0.5),  # the anchor is the answer, by intent
-        at_least("letter_share", 0.15, "not_prose", mostly=0.5),
-    ),
-    "sbp": (
-        at_most("copied_share", 0.5, "copies_anchor", mostly=0.5),
-        at_most("longest_copy", 50, "recites_anchor", mostly=0.5),
-    ),
-}
-"""What a method's records must meet besides; an expectation here replaces the general one of its column."""
 
 CORPUS: Suite = (
     always("contaminated", False, "contaminated", mostly=0.5),
@@ -237,8 +195,11 @@ REASONS: dict[str, str] = {
 """Why each expectation is there, with the numbers behind its threshold. Data Docs show it."""
 
 
-def records_suite(method: str) -> Suite:
-    """Return what the records of a method must meet."""
-    added = BY_METHOD.get(method, ())
+def records_suite(added: Suite = ()) -> Suite:
+    """Return what records must meet.
+
+    Args:
+        added: What their method expects of them besides; an expectation here replaces the general one of its column.
+    """
     replaced = {expectation.column for expectation in added}
     return tuple(one for one in RECORDS if one.column not in replaced) + added

@@ -10,8 +10,8 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.sources import Part, Source
 from gainloop.sources.pieces import split_document
+from gainloop.sources.source import Part, Source
 from gainloop.store import Store, open_store
 from gainloop.store.snapshots import CorpusCount, PartWriter, count_corpus, insert_snapshot, read_versions
 from schemas.errors import BadInput

@@ -10,7 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.evaluation.likelihoods import score_training
-from gainloop.methods import SBP
+from gainloop.methods.sbp import SBP
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, kept_records, read_recipe, stage_summary
 from gainloop.store.checkpoints import (

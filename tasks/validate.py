@@ -22,6 +22,7 @@ from gainloop.curation.suite import (
     require_success,
     write_result,
 )
+from gainloop.methods.pipeline import read_pipeline
 from gainloop.store import Store, open_store
 from gainloop.store.batches import batch_folder, complete_stage, read_recipe, read_records, resolve_batch, stage_summary
 from gainloop.store.snapshots import read_anchors
@@ -86,11 +87,12 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
     _require_generated(store, batch_id)
     probes = read_probes(curation.probes)  # what cannot be read is told before minutes of judging
     recipe = read_recipe(store, batch_id)
+    pipeline = read_pipeline(recipe)
     records, anchors = read_records(store, batch_id), read_anchors(store, recipe.snapshot_id)
-    rows = record_columns(records, anchors)
+    rows = record_columns(records, anchors, pipeline.wishes)
     folder = records_folder(store, batch_id)
     with open_suites(folder, batch_id) as runner:
-        findings = runner.run("records", rows, "record_id", records_suite(recipe.method["kind"]))
+        findings = runner.run("records", rows, "record_id", records_suite(pipeline.method.expectations))
         refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
         passed = records.filter(~pl.col("record_id").is_in(refused))
         corpus = compare(store, batch_id, passed, anchors, probes, curation)

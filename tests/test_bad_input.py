@@ -20,11 +20,17 @@ from prefect.exceptions import ParameterTypeError
 from safetensors.numpy import save_file
 
 from flows.__main__ import RESULTS, explain, last_words, make_app
-from gainloop.filters import FILTERS, Judge, Novelty
-from gainloop.methods import METHODS, SBP, Backtranslate
+from gainloop.filters import FILTERS
+from gainloop.filters.judge import Judge
+from gainloop.filters.novelty import Novelty
+from gainloop.methods import METHODS
+from gainloop.methods.backtranslate import Backtranslate
 from gainloop.methods.critic import Critic
+from gainloop.methods.sbp import SBP
 from gainloop.serving.opening import served_revision
-from gainloop.sources import Files, PythonDocs
+from gainloop.sources import SOURCES
+from gainloop.sources.files import Files
+from gainloop.sources.python_docs import PythonDocs
 from gainloop.store import Store, open_store
 from gainloop.store.files import whole_folder
 from schemas.errors import GainloopError, StoreError
@@ -41,6 +47,7 @@ HOUSE_FORM = re.compile(r"(?P<attempted>[^;]+): (?P<found>.+)(; |: known are )(?
 """Every message, of whatever error."""
 
 FILTER_KINDS = ", ".join(sorted(FILTERS))
+SOURCE_KINDS = ", ".join(sorted(SOURCES))
 METHOD_KINDS = ", ".join(sorted(METHODS))
 FOR_SERVERS = ", ".join(sorted(kind for kind, made in METHODS.items() if not getattr(made, "tunes_generator", False)))
 WITH_DRAWS = " or ".join(kind for kind, made in METHODS.items() if "draws" in made.model_fields)
@@ -152,7 +159,7 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
     [
         (
             "refresh --source.kind dream",
-            "source.kind 'dream' not found in gainloop/sources/: known are files, huggingface, python_docs. "
+            f"source.kind 'dream' not found in gainloop/sources/: known are {SOURCE_KINDS}. "
             "Set source.kind to one of them.",
         ),
         (

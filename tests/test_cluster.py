@@ -14,7 +14,7 @@ import polars as pl
 import psutil
 import pytest
 
-from gainloop.sources import Files
+from gainloop.sources.files import Files
 from gainloop.store.replies import read_replies
 from schemas.errors import BadInput
 from schemas.profile import Profile, Ray

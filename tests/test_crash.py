@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gainloop.sources import Files
+from gainloop.sources.files import Files
 from gainloop.store.replies import read_replies
 from tasks.preflight import PROBES
 from tasks.refresh import refresh_snapshot

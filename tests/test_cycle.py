@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gainloop.sources import Files
+from gainloop.sources.files import Files
 from gainloop.store.snapshots import read_snapshot
 from schemas.report import Report
 from tasks.refresh import refresh_snapshot

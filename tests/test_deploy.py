@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gainloop.methods import Rephrase
+from gainloop.methods.rephrase import Rephrase
 from schemas.report import Report
 from tests.browser import open_page, require_text
 from tests.serving.stub_server import stub_server

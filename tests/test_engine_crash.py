@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from benchmarks.rows import SNAPSHOT, make_corpus
-from gainloop.methods import EntiGraph
+from gainloop.methods.entigraph import EntiGraph
 from gainloop.store import Store, open_store
 from gainloop.store.batches import count_settled, replies_folder
 from gainloop.store.replies import read_replies

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gainloop.methods import read_method
-from gainloop.sources import Files
+from gainloop.sources.files import Files
 from gainloop.store import Store
 from gainloop.store.batches import plan_batch
 from schemas.errors import ServerError

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from gainloop.methods import Implications
+from gainloop.methods.implications import Implications
 from gainloop.reports.page import list_figures
 from gainloop.serving.driver import Progress
-from gainloop.sources import Files
+from gainloop.sources.files import Files
 from gainloop.store import Store
 from gainloop.store.batches import kept_records, plan_batch
 from gainloop.store.measurements import load_report

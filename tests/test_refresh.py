@@ -9,7 +9,8 @@ from typing import Literal
 
 import pytest
 
-from gainloop.sources import Files, Part, Source
+from gainloop.sources.files import Files
+from gainloop.sources.source import Part, Source
 from gainloop.store import Store
 from gainloop.store.snapshots import read_anchors, read_snapshot
 from schemas.errors import BadInput

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from gainloop.evaluation.likelihoods import score_training
-from gainloop.methods import SBP
+from gainloop.methods.sbp import SBP
 from gainloop.models import pretraining
 from gainloop.models.packing import MixturePart, Packed, pack
 from gainloop.models.pretraining import LEARNED

@@ -12,22 +12,18 @@ import polars as pl
 import pytest
 
 from gainloop.curation.suite import anchor_columns, as_markdown, open_suites, read_result
+from gainloop.methods import METHODS
+from gainloop.methods.rephrase import WISHES, Rephrase
 from gainloop.store import Store
-from gainloop.store.batches import (
-    begin_batch,
-    complete_stage,
-    count_quarantine,
-    kept_records,
-    read_records,
-    resolve_batch,
-)
+from gainloop.store.batches import begin_batch, complete_stage, kept_records, read_records, resolve_batch
 from gainloop.store.duck import now
 from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Recipe
 from schemas.rows import Anchor, Record
-from schemas.suites import ANCHORS, BY_METHOD, CORPUS, KEPT, REASONS, at_most, records_suite
+from schemas.suites import ANCHORS, CORPUS, KEPT, REASONS, at_most, records_suite
 from tasks.validate import records_folder, validate_anchors, validate_batch
 
+REWRITES = records_suite(Rephrase.expectations)
 ADJECTIVES = ("old", "quiet", "northern", "stone", "wooden", "narrow", "crowded", "distant", "green", "windy")
 NOUNS = ("harbour", "bridge", "tower", "market", "chapel", "garden", "canal", "mill", "school", "lighthouse")
 VERBS = ("faces", "crosses", "shades", "replaced", "supplied", "divided", "outlived", "guards", "joined", "feeds")
@@ -163,13 +159,13 @@ def test_kept_and_quarantined_records_add_up_to_all(judged: World) -> None:
     everything = {record.record_id for record in judged.records.values()}
     assert set(kept["record_id"]) == everything - refused
     assert (summary["records"], summary["kept"], summary["quarantined"]) == (len(everything), kept.height, len(refused))
-    assert summary["reasons"] == count_quarantine(judged.store, judged.batch_id) == dict.fromkeys(summary["reasons"], 1)
+    assert summary["reasons"] == dict.fromkeys(summary["reasons"], 1)
     assert kept["record_id"].is_sorted()
     assert kept.columns == ["record_id", "anchor_id", "facet", "text", "request_ids", "num_bytes"]
 
 
 def test_every_reason_is_explained() -> None:
-    suites = [ANCHORS, CORPUS, KEPT, *map(records_suite, (*BY_METHOD, "another"))]
+    suites = [ANCHORS, CORPUS, KEPT, *(records_suite(made.expectations) for made in METHODS.values())]
     assert {one.reason for suite in suites for one in suite} == set(REASONS)
 
 
@@ -182,6 +178,16 @@ def test_a_related_document_may_quote_less_than_a_rewrite(
     world = make_world(store, {"half": half_copied} | good_texts(), anchors, method)
     world.validate()
     assert world.reasons() == ({"half": {"copies_anchor"}} if is_refused else {})
+
+
+@pytest.mark.parametrize(("method", "is_refused"), [("rephrase", True), ("entigraph", False)])
+def test_a_record_that_says_what_its_own_batch_was_asked_leaks_its_prompt(
+    store: Store, folder: str, method: str, is_refused: bool
+) -> None:
+    wish = " ".join(WISHES["medium"].split()[:9])
+    world = make_world(store, {"told": f"{sentences('told')} {wish}"} | good_texts(), good_anchors(), method)
+    world.validate()
+    assert world.reasons() == ({"told": {"prompt_leak"}} if is_refused else {})
 
 
 def test_results_and_data_docs_lie_in_the_batch_folder(judged: World) -> None:
@@ -251,13 +257,13 @@ def test_a_batch_that_failed_is_judged_afresh_and_leaves_no_stale_reason(
 ) -> None:
     texts = {f"short {number}": f"Number {number}." for number in range(20)} | good_texts()
     world = make_world(store, texts, good_anchors())
-    strict = tuple(one if one.reason != "too_short" else replace(one, mostly=0.9) for one in records_suite("rephrase"))
+    strict = tuple(one if one.reason != "too_short" else replace(one, mostly=0.9) for one in REWRITES)
     with monkeypatch.context() as patched:
-        patched.setattr("tasks.validate.records_suite", lambda method: strict)
+        patched.setattr("tasks.validate.records_suite", lambda added: strict)
         with pytest.raises(SuiteFailed, match="too_short"):
             world.validate()
-    lenient = tuple(one for one in records_suite("rephrase") if one.reason not in ("too_short", "not_prose"))
-    monkeypatch.setattr("tasks.validate.records_suite", lambda method: lenient)
+    lenient = tuple(one for one in REWRITES if one.reason not in ("too_short", "not_prose"))
+    monkeypatch.setattr("tasks.validate.records_suite", lambda added: lenient)
     assert world.validate()["kept"] == len(texts)
     pages = list(Path(records_folder(store, world.batch_id)).glob("validations/records/*/*/*.html"))
     assert len(pages) == 1
@@ -287,7 +293,7 @@ def test_an_expectation_that_cannot_be_computed_has_not_held(
     store: Store, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = make_world(store, good_texts(), good_anchors())
-    monkeypatch.setattr("tasks.validate.records_suite", lambda method: (at_most("no_such_column", 1, "repeats", 0.5),))
+    monkeypatch.setattr("tasks.validate.records_suite", lambda added: (at_most("no_such_column", 1, "repeats", 0.5),))
     with pytest.raises(SuiteFailed, match=r"no_such_column at most 1: not computable where 0.5 is required"):
         world.validate()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from gainloop.methods import EntiGraph
+from gainloop.methods.entigraph import EntiGraph
 from gainloop.serving.vllm import serve_vllm
 from gainloop.store import open_store
 from gainloop.store.batches import plan_batch, replies_folder

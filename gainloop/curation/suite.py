@@ -186,26 +186,27 @@ def anchor_columns(anchors: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def record_columns(records: pl.DataFrame, anchors: pl.DataFrame) -> pl.DataFrame:
+def record_columns(records: pl.DataFrame, anchors: pl.DataFrame, wishes: tuple[str, ...] = ()) -> pl.DataFrame:
     """Return record_id and what is measured of each record beside its anchor.
 
     Args:
         records: Columns record_id, anchor_id, text.
         anchors: Columns anchor_id, text, heldout; a record whose anchor is missing is measured alone.
+        wishes: What the records were asked by; one that says a piece of it leaks.
     """
     beside = anchors.select("anchor_id", "heldout", anchor="text")
     rows = records.join(beside, on="anchor_id", how="left").sort("anchor_id", "record_id")
     pairs = zip(rows["text"], rows["anchor"].fill_null(""), strict=True)
-    measured = pl.DataFrame([_measure_record(text, anchor) for text, anchor in pairs], RECORD_SCHEMA, orient="row")
+    measured = [_measure_record(text, anchor, wishes) for text, anchor in pairs]
     return rows.select(
         "record_id",
         anchor_known=pl.col("anchor").is_not_null(),
         anchor_heldout=pl.col("heldout").fill_null(False),
         num_earlier_copies=pl.col("record_id").rank("ordinal").over("text").cast(pl.Int64) - 1,
-    ).hstack(measured)
+    ).hstack(pl.DataFrame(measured, RECORD_SCHEMA, orient="row"))
 
 
-def _measure_record(text: str, anchor: str) -> tuple[object, ...]:
+def _measure_record(text: str, anchor: str, wishes: tuple[str, ...]) -> tuple[object, ...]:
     """Return the values of ``RECORD_SCHEMA``, in its order."""
     return (
         len(measure.words(text)),
@@ -218,7 +219,7 @@ def _measure_record(text: str, anchor: str) -> tuple[object, ...]:
         # Beside a missing anchor every script would be foreign.
         measure.foreign_share(text, anchor or text),
         measure.refuses(text),
-        measure.leaks(text, LEAKS, anchor),
+        measure.leaks(text, LEAKS, anchor) or measure.says_wish(text, wishes, anchor),
         measure.cites_source(text, anchor),
         measure.least_on_subject(text, anchor),
     )

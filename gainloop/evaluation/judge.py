@@ -80,10 +80,6 @@ class Inquiry:
     records: Mapping[str, Mapping[str, Sequence[str]]]
     alone: frozenset[str] = frozenset()
 
-    @property
-    def num_requests(self) -> int:
-        return 2 * sum(map(len, self.records.values())) + len(self.alone)
-
     def rounds(self, anchor: Anchor, seed: int) -> Conversation[Judged]:
         """Return the work on one anchor; nothing is drawn, so the seed changes nothing."""
         asked = [

@@ -1,25 +1,21 @@
-"""What is kept of a method's records: one module per filter, one line here per filter."""
+"""What is kept of a method's records: one module a filter, and this registry, which finds them."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, TypeAdapter
+from pydantic import TypeAdapter
 
-from gainloop.filters.consistency import Consistency
-from gainloop.filters.fidelity import Fidelity
 from gainloop.filters.filter import Filter
-from gainloop.filters.judge import Judge
-from gainloop.filters.novelty import Novelty
-from gainloop.filters.vote import Vote
-from schemas.choice import by_kind, choice
+from schemas.choice import kinds_within, one_of
 
-_Filters = Judge | Novelty | Vote | Consistency | Fidelity
+__all__ = ["FILTERS", "AnyFilter", "read_filters"]
 
-FILTERS = by_kind(_Filters)
+FILTERS: dict[str, type[Filter]] = kinds_within(__name__, __path__, Filter)
 
-AnyFilter = Annotated[_Filters, Field(discriminator="kind"), choice("filter", FILTERS, "gainloop/filters/")]
-
-__all__ = ["FILTERS", "AnyFilter", "Consistency", "Fidelity", "Filter", "Judge", "Novelty", "Vote", "read_filters"]
+if TYPE_CHECKING:
+    AnyFilter = Filter
+else:
+    AnyFilter = one_of("filter", FILTERS, "gainloop/filters/")
 
 
 def read_filters(filters: Sequence[dict[str, Any]]) -> tuple[Filter, ...]:

@@ -39,13 +39,21 @@ class Question(NamedTuple):
 
 
 class Consistency(Filter):
-    """Keeps records whose first question at least a share ``least`` of sampled replies answers as they do.
+    """Keeps records whose first question at least a share ``least`` of the generator's replies answers as they do.
 
-    Answers agree if they are the same but for case, punctuation, articles and space: it is meant for short ones.
+    For records that hold a question and a short answer, each begun on a line of its own (``Question:`` and ``Answer:``,
+    or ``Q:`` and ``A:``, or ``Q1.`` and ``A1.``; where there is an ``Answer:``, ``A:`` is a choice and part of the
+    question). The first question is asked anew ``voters`` times, without the answer; records with whose answer fewer
+    than ``least`` agree are ``inconsistent``, those with more than ``most`` ``too_easy``. A record without a question
+    is ``no_question``. Answers agree if they are the same but for case, punctuation, a leading article and thousands
+    separators, so a sentence seldom agrees with a sentence.
 
-    Source: Wang et al. 2022, arXiv:2203.11171, for agreement of samples; phi-4, arXiv:2412.08905, for leaving out
-    questions that all answers agree on (``most`` below 1 with ``open_book`` false) or none. Differs: the answer that
-    samples are held against is the record's, not their majority.
+    Asks: with the anchor before the question, which tests the answer against the source; with ``open_book`` false
+    without, which tests what the generator knows or can work out by itself.
+    Costs: ``d`` prompt tokens, or none of the document with ``open_book`` false.
+    Source: self-consistency, Wang et al. 2022, arXiv:2203.11171; phi-4 drops questions on which all answers agree or
+    none do: ``{kind: consistency, open_book: false, least: 0.2, most: 0.8}``.
+    Differs: samples are held against the record's answer, not against their own majority.
     """
 
     kind: Literal["consistency"] = "consistency"

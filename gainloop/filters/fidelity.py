@@ -31,9 +31,14 @@ class Compared(NamedTuple):
 
 
 class Fidelity(Filter):
-    """Keeps records with at most ``most_unsupported`` statements that their anchor does not support, or contradicts.
+    """Keeps records in which the generator finds no statement that their anchor does not support.
 
-    The generator judges by its likeliest reply, and sees anchor and record whole: they must fit its context together.
+    The generator lists up to ``most_unsupported`` + 3 statements of a record that its anchor may not bear out, says of
+    each whether it is supported, unsupported or contradicted, and whether the meaning is kept. A record with more than
+    ``most_unsupported`` that are not supported, or of another meaning, is refused as ``unfaithful``.
+
+    Costs: ``d`` prompt tokens and the record's. Anchor and record are judged whole, so both must fit the server's
+    context; one that does not is ``unjudged``.
     """
 
     kind: Literal["fidelity"] = "fidelity"

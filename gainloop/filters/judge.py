@@ -22,7 +22,12 @@ JUDGE = (
 
 
 class Judge(Filter):
-    """Keeps records that the generator itself, asked for its likeliest answer, scores at least ``least``."""
+    """Keeps records that the generator, as judge by a rubric, gives a score of at least ``least`` of 5.
+
+    The generator scores each record beside its anchor; below ``least`` it is refused as ``low_score``.
+
+    Costs: ``d`` prompt tokens and the record's.
+    """
 
     kind: Literal["judge"] = "judge"
     rubric: Annotated[str, Field(min_length=1, description="what each score from 1 to 5 means")] = RUBRIC

@@ -12,7 +12,10 @@ from schemas.rows import Anchor, Record
 
 
 class Novelty(Filter):
-    """Keeps records of whose words at least ``least`` stand in no 8-word sequence of their anchor. Asks nothing."""
+    """Keeps records of whose words at least a share ``least`` is not copied from their anchor.
+
+    Records of whose words fewer stand outside every 8-word sequence of their anchor are refused as ``not_novel``.
+    """
 
     kind: Literal["novelty"] = "novelty"
     least: Annotated[float, Field(ge=0, le=1, description="the smallest share of words not copied")] = 0.2

@@ -21,9 +21,16 @@ Votes = list[bool | None]
 
 
 class Vote(Filter):
-    """Keeps records to which at least a share ``least`` of sampled verdicts says yes, and at most a share ``most``.
+    """Keeps records to which at least a share ``least`` of sampled verdicts says yes; if wanted, not all of them.
 
-    ``most`` below 1 leaves out what all agree on, as phi-4 does with questions that are too easy (arXiv:2412.08905).
+    ``voters`` verdicts are sampled on a yes-or-no ``question`` about each record beside its anchor. Fewer yes than the
+    share ``least`` is ``outvoted``; more than ``most`` is ``too_easy``, where ``most`` is set below 1: what all agree
+    on teaches little, and phi-4 leaves it out. Verdicts that cannot be read have no vote; if they are more than half,
+    the record is ``unjudged``.
+
+    Costs: ``d`` prompt tokens and the record's, all but the first from the server's cache.
+    Source: majority vote of phi-4, Abdin et al. 2024, arXiv:2412.08905.
+    Differs: from ``judge`` in that verdicts are sampled, so that a share of them says how sure the judge is.
     """
 
     kind: Literal["vote"] = "vote"

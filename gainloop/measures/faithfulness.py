@@ -101,35 +101,27 @@ class _Weighed:
     """Anchors as rows of length 1 over their own words: a word that no anchor has changes no comparison."""
 
     def __init__(self, anchors: HashedTexts) -> None:
+        from sklearn.feature_extraction.text import TfidfTransformer  # a second of import
+
         self._vocabulary, columns = np.unique(anchors.words, return_inverse=True)
         counts = self._count(columns, anchors.starts)
-        documents = np.bincount(counts.indices, minlength=counts.shape[1])
-        self._rarity = np.log((1 + len(anchors)) / (1 + documents)) + 1
-        weights = self._weighed(counts)
-        lengths = np.sqrt(weights.multiply(weights).sum(axis=1))
-        weights.data /= np.repeat(lengths, np.diff(weights.indptr))
-        self._rows = weights
+        self._tfidf = TfidfTransformer().fit(counts)
+        self._rows = csr_array(self._tfidf.transform(counts))
 
     def weigh(self, texts: HashedTexts) -> csr_array:
-        """Return texts as rows over the anchors' words."""
-        if not self._vocabulary.size:
-            return self._count(np.zeros(0, dtype=np.int64), np.zeros(len(texts) + 1, dtype=np.int64))
-        columns = np.minimum(np.searchsorted(self._vocabulary, texts.words), self._vocabulary.size - 1)
-        known = self._vocabulary[columns] == texts.words
+        """Return texts as rows of length 1 over the anchors' words."""
+        columns = np.minimum(np.searchsorted(self._vocabulary, texts.words), max(0, self._vocabulary.size - 1))
+        known = np.isin(texts.words, self._vocabulary)
         starts = np.concatenate([[0], np.cumsum(texts.count(known))])
-        return self._weighed(self._count(columns[known], starts))
+        return csr_array(self._tfidf.transform(self._count(columns[known], starts)))
 
     def likeness(self, weighed: csr_array, rows: Rows) -> NDArray[np.float64]:
-        """Return the product of each text with an anchor: the cosine but for the text's own length."""
+        """Return the cosine of each text with an anchor."""
         return np.asarray(weighed.multiply(self._rows[rows]).sum(axis=1), dtype=float)
 
     def _count(self, columns: NDArray[np.int64], starts: Rows) -> csr_array:
+        """Return log(1 + n) for each word that a text has n times: what is weighed is how often, but less and less."""
         shape = (len(starts) - 1, max(1, self._vocabulary.size))
-        counts = csr_array((np.ones(len(columns)), columns, starts), shape=shape)
+        counts = csr_array((np.ones(len(columns)), columns, starts), shape=shape, copy=True)  # summed in place
         counts.sum_duplicates()
-        return counts
-
-    def _weighed(self, counts: csr_array) -> csr_array:
-        return csr_array(
-            (np.log1p(counts.data) * self._rarity[counts.indices], counts.indices, counts.indptr), counts.shape
-        )
+        return counts.log1p()

@@ -7,12 +7,8 @@ They are of models of 10 M to 9 B parameters and English web text: elsewhere the
 import math
 from dataclasses import dataclass
 
-LOG_A, LOG_B, LOG_E = 6.255414, 7.3049974, 0.6254804
-EXPONENT = 0.3526596
-"""Of parameters and of data alike: alpha and beta are tied in the fit."""
-
-DATA_DECAY, PARAMETER_DECAY = 15.387756, 5.309743
-"""R_D* and R_N*: after so many repeats, or so many times too many parameters, most of the worth is used up."""
+DATA_DECAY = 15.387756
+"""R_D*: after so many repeats most of the worth is used up."""
 
 
 def effective_tokens(unique_tokens: float, seen_tokens: float) -> float:
@@ -31,37 +27,7 @@ def effective_tokens(unique_tokens: float, seen_tokens: float) -> float:
     _require_tokens(unique_tokens, seen_tokens)
     used = min(unique_tokens, seen_tokens)
     repeats = seen_tokens / used - 1 if used else 0.0
-    return _worth(used, repeats, DATA_DECAY)
-
-
-def expected_loss(parameters: float, unique_tokens: float, seen_tokens: float) -> float:
-    """Return the loss in nats per token that the law expects of a model trained on repeated text.
-
-    Args:
-        parameters: N of the model.
-        unique_tokens: U, distinct tokens of the mixture.
-        seen_tokens: D, tokens of all epochs together.
-
-    Raises:
-        ValueError: No parameter, or no token.
-    """
-    _require_tokens(unique_tokens, seen_tokens)
-    if parameters <= 0 or seen_tokens == 0:
-        raise ValueError(
-            f"expecting a loss of {parameters:g} parameters after {seen_tokens:g} tokens: both must be above 0. "
-            "Give the model's parameters and the tokens it reads."
-        )
-    fitting = min(parameters, best_parameters(min(unique_tokens, seen_tokens)))
-    worth = _worth(fitting, parameters / fitting - 1, PARAMETER_DECAY)
-    tokens = effective_tokens(unique_tokens, seen_tokens)
-    of_model, of_text = LOG_A - EXPONENT * math.log(worth), LOG_B - EXPONENT * math.log(tokens)
-    return math.exp(LOG_E) + math.exp(of_model) + math.exp(of_text)
-
-
-def best_parameters(tokens: float) -> float:
-    """Return how many parameters spend a training's compute best on so many unseen tokens."""
-    ratio = math.exp((LOG_A - LOG_B) / (2 * EXPONENT))
-    return tokens * ratio**2
+    return used * (1 - DATA_DECAY * math.expm1(-repeats / DATA_DECAY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +54,6 @@ def worth_of(unique_tokens: float, seen_tokens: float) -> MarginalWorth:
     repeats = max(0.0, seen_tokens / unique_tokens - 1) if unique_tokens > 0 else 0.0
     effective = effective_tokens(unique_tokens, seen_tokens)
     return MarginalWorth(seen_tokens / unique_tokens, effective, math.exp(-repeats / DATA_DECAY))
-
-
-def _worth(unique: float, repeats: float, decay: float) -> float:
-    return unique * (1 - decay * math.expm1(-repeats / decay))
 
 
 def _require_tokens(unique_tokens: float, seen_tokens: float) -> None:

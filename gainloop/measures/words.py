@@ -238,10 +238,23 @@ def leaks(text: str, phrases: Iterable[str], anchor: str = "") -> bool:
     """Tell whether a text holds one of the phrases, in any case and spacing, that its anchor does not hold.
 
     Args:
-        phrases: In lower case with single spaces: pieces of prompts and of chat templates.
+        phrases: In lower case with single spaces.
     """
     folded, known = _folded(text), _folded(anchor)
     return any(phrase in folded and phrase not in known for phrase in phrases)
+
+
+def says_wish(text: str, wishes: tuple[str, ...], anchor: str = "") -> bool:
+    """Tell whether a text has eight words in a row of one of the wishes that it was asked by, and its anchor has not.
+
+    Of 105,000 web pages, articles, stories and docstrings none has six words in a row of a prompt of the methods.
+    Eight leave room for texts that do as they are told: "the step is taken as given".
+
+    >>> says_wish("Rye. Retell the text for a small child, briefly", ("Retell the text for a small child, briefly.",))
+    True
+    """
+    said = _wish_grams(wishes).intersection(_grams(words(text), COPY_WORDS))
+    return not said <= _gram_set(anchor, COPY_WORDS)
 
 
 def _folded(text: str) -> str:
@@ -272,6 +285,11 @@ def _covered_share(marked: list[bool], num_words: int, total: int) -> float:
 @lru_cache(maxsize=16)
 def _gram_set(anchor: str, num_words: int) -> frozenset[tuple[str, ...]]:
     return frozenset(_grams(words(anchor), num_words))
+
+
+@lru_cache(maxsize=4)
+def _wish_grams(wishes: tuple[str, ...]) -> frozenset[tuple[str, ...]]:
+    return frozenset(gram for wish in wishes for gram in _grams(words(wish), COPY_WORDS))
 
 
 # A state of a long anchor takes some 300 bytes, and there are up to two a word.

@@ -1,7 +1,7 @@
 """Ways to study a text, chosen for it, and one new text for each of them."""
 
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -37,15 +37,22 @@ QUESTION_CHARS = 120
 
 
 class ActiveReading(Method):
-    """A list of study strategies for this anchor first, then one text per strategy.
+    """A text for each of some ways to study the document, which the generator first chooses for it.
 
-    Source: Lin et al. 2025, arXiv:2508.09494, in both variants: task-agnostic, and task-specific where ``probe`` is
-    set. Differs: strategies are capped, and listed in one structured reply whose bounds let it end within some 300
-    tokens; imagined questions lead to strategies and are no records. Left open by the paper, and chosen here: how a
-    test is described (in the user's words), and that a strategy must say what to write and of what.
+    A timeline where it tells a history, a comparison where it has rivals, a rhyme for what is hard to keep.
+
+    Asks: first one JSON list of up to ``max_strategies`` strategies; then "study the text above in one way only: ..."
+    for each. With ``probe``, a description of the questions that the model will be tested on, the generator imagines
+    some of them first and chooses strategies that serve to answer them (the paper's task-specific variant).
+    Costs: ``9 d`` prompt tokens.
+    Source: Lin et al. 2025, arXiv:2508.09494, in both variants.
+    Differs: strategies are capped, and listed in one structured reply whose bounds let it end within some 300 tokens;
+    imagined questions are no records; facts, names and numbers are asked to be kept as they are. Left open by the
+    paper, and chosen here: a test is described in the user's words, and a strategy must say what to write and of what.
     """
 
     kind: Literal["active_reading"] = "active_reading"
+    wishes: ClassVar[tuple[str, ...]] = (STUDY,)
     probe: Annotated[
         str,
         Field(

@@ -17,6 +17,7 @@ from gainloop.asking.structured import object_of, one_of, read_object, read_pass
 from gainloop.measures.words import copied_share
 from gainloop.methods.method import Method
 from schemas.rows import Anchor, Drop, Message, Outcome, Record, Request, Rounds
+from schemas.suites import Suite, at_least, at_most
 
 Kind = Literal["code", "table", "passage"]
 
@@ -193,16 +194,39 @@ MOST_QUOTED = 0.2
 
 
 class Backtranslate(Method):
-    """The task that an anchor solves, and the anchor as its answer, if the generator solves the task alike unaided.
+    """The task that a program, a table or a passage solves, with it as the answer.
 
-    Source: phi-4, arXiv:2412.08905, instruction reversal: from code to an instruction, kept if code regenerated from it
-    is like the first. Differs: tables and passages too; the paper gives neither prompts nor the measure of likeness.
-    Ours tells whether the artefact was written again (``code_likeness``); nothing is run, so it cannot tell what is
-    right.
+    The generator reads the anchor and writes a hard task; then it solves the task alone, without the document; if it
+    comes back to the artefact, task and artefact are a record. The record's answer is the real text, so nothing in it
+    is invented but the question.
+
+    Asks: for ``draws`` tasks as JSON; of each that does not quote its solution, for an answer, until one of
+    ``attempts`` passes. ``artefact`` says what anchors are; ``auto`` tells each by simple rules.
+    Passes: Python that compiles to the same but for docstrings, annotations of functions and names of local variables;
+    a program in another language with 90 % of neighbouring tokens in common (``least``); a table with 90 % of its rows
+    in common, whatever their order and layout; a passage of which the generator, as judge by its likeliest reply, says
+    that the answer says the same. This tests whether the task leads back to the artefact, not whether the artefact is
+    right: nothing is run. Right Python of another form does not pass; of other languages, a program with one wrong sign
+    does.
+    Costs: ``3 d`` prompt tokens, 3 requests without ``passage``.
+    Counts: a record has two replies, the task and the answer that passed. An answer that does not pass is a drop,
+    ``differs`` or ``unjudged``; the task of which none passes too, ``unsolved``; one that quotes a fifth of its
+    solution is ``gives_away``.
+    Measured: records copy their anchors by intent, so validation does not refuse them for it. The filter ``novelty``
+    would: leave it out. A critic would rewrite the real text, and is refused. Delta I has the task given the document
+    and the answer given the task.
+    Source: instruction reversal of phi-4, Abdin et al. 2024, arXiv:2412.08905.
+    Differs: the paper does it for code, and prints neither prompts nor the measure of likeness. A passage that the
+    generator can write unaided was known to it: of passages this makes practice in answering, not new knowledge.
     """
 
     kind: Literal["backtranslate"] = "backtranslate"
     holds_anchor: ClassVar[bool] = True
+    wishes: ClassVar[tuple[str, ...]] = (*INSTRUCT.values(), UNAIDED, *SOLVE.values())
+    expectations: ClassVar[Suite] = (
+        at_most("copied_share", 1.0, "copies_anchor", mostly=0.5),  # the anchor is the answer, by intent
+        at_least("letter_share", 0.15, "not_prose", mostly=0.5),
+    )
     artefact: Annotated[
         Kind | Literal["auto"], Field(description="what anchors are; auto tells each by simple rules")
     ] = "auto"

@@ -1,6 +1,6 @@
 """A loop around any method: a critic reads each record by a rubric, and it is written anew until it is good enough."""
 
-from typing import Annotated, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -41,10 +41,22 @@ class Critique(NamedTuple):
 class Critic(Parameters):
     """The generator as its own critic: each record is written anew while it scores less than ``enough``.
 
-    Source: phi-4, arXiv:2412.08905, which has texts criticised and revised by a rubric, and prints neither prompts nor
-    the number of turns. Ours: the critique is the likeliest reply, and a draft that cannot be bettered stays.
+    Asks: for problems and a score from 1 to 5 by ``rubric``, as JSON, the likeliest reply; below ``enough`` for the
+    text without these problems, which is sampled as the method's replies are; and so on, ``max_turns`` times at most.
+    The last text is not criticised again.
+    Costs: each reads the anchor, which is cached, and the draft.
+    Counts: a draft that was written anew has led on to its revision, and is neither record nor drop; so is a critique.
+    A revision that is cut off, empty, an echo or the draft again is a drop, and the draft stays as the record. A
+    critique that cannot be read ends the loop with the draft as it is; it counts as ``no_critique``.
+    Measured: Delta I is of the replies that became records or drops: of a revised record that is the revision, given a
+    prompt that holds anchor, draft and problems. It says what the last turn added to all that, not what the loop added
+    to the anchor, and is not to be compared with that of the same method without a critic.
+    Source: phi-4, Abdin et al. 2024, arXiv:2412.08905.
+    Differs: the paper prints neither prompts, rubric nor number of turns. The critique is the likeliest reply, and a
+    draft that cannot be bettered stays.
     """
 
+    wishes: ClassVar[tuple[str, ...]] = (REVISE,)
     rubric: Annotated[str, Field(min_length=1, description="what each score from 1 to 5 means")] = RUBRIC
     max_turns: Annotated[
         int,

@@ -4,7 +4,7 @@ import re
 from itertools import combinations
 from math import comb
 from random import Random
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -12,6 +12,7 @@ from gainloop.asking.conversation import after, ask
 from gainloop.asking.structured import list_of, object_of, read_object, read_passage, read_texts, text_of
 from gainloop.methods.method import Method, keep_finished
 from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
+from schemas.suites import Suite, at_most
 
 LIST_ENTITIES = (
     "Sum the text above up in a few sentences, and list the people, places, things and ideas that it is about, most "
@@ -36,14 +37,23 @@ class Listed(NamedTuple):
 
 
 class EntiGraph(Method):
-    """A summary and the entities first, then one text per chosen pair and triple.
+    """A summary, and texts on how a document's entities bear on each other, pair by pair and triple by triple.
 
-    Source: Yang et al. 2024, arXiv:2409.07431. Differs: pairs and triples are capped and drawn at random, entities
-    are deduplicated (case, articles, possessives), a list that cannot be read is a drop and not asked for again, and
-    a text discusses its entities once where the paper's rephrases the article for each.
+    Asks: first one JSON object of summary and entities; then one request per pair or triple, drawn at random up to
+    ``max_pairs`` and ``max_triples``. Entities that differ in case, articles or possessives are one.
+    Costs: ``21 d`` prompt tokens. The summary is a record too.
+    Source: Yang et al. 2024, arXiv:2409.07431.
+    Differs: pairs and triples are capped, where the reference code asks about all; a list that cannot be read is a
+    drop, where it is asked for again without end; a text discusses its entities once, where the paper rephrases the
+    article for each of them first.
     """
 
     kind: Literal["entigraph"] = "entigraph"
+    wishes: ClassVar[tuple[str, ...]] = (LIST_ENTITIES, RELATE)
+    expectations: ClassVar[Suite] = (
+        at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),
+        at_most("longest_copy", 100, "recites_anchor", mostly=0.5),
+    )
     max_entities: Annotated[int, Field(ge=2, le=64, description="entities used of each list")] = 12
     max_pairs: Annotated[int, Field(ge=0, description="texts on two entities, per anchor")] = 16
     max_triples: Annotated[int, Field(ge=0, description="texts on three entities, per anchor")] = 4

@@ -1,7 +1,7 @@
 """A text rewritten as reasoning that leaves no gap."""
 
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -34,15 +34,17 @@ RIGOUR = (
 
 
 class Explain(Method):
-    """One rewrite of the anchor as step-by-step reasoning for each of some ways to reason.
+    """The document as reasoning without a gap: as a chain of steps, as claims and their grounds, as a solved problem.
 
-    Source: the synthetic text that phi-3 learnt reasoning from (Abdin et al. 2024, arXiv:2404.14219), of which the
-    report prints neither prompts nor proportions. Chosen here: the user's documents as seeds, three ways, so that the
-    texts of a document differ in structure and not in wording alone, and that a step without a known reason is called
-    so.
+    Asks: one request per way of ``ways``; every step has a reason, or is called a given.
+    Costs: ``3 d`` prompt tokens.
+    Source: the synthetic part of phi-3, Abdin et al. 2024, arXiv:2404.14219.
+    Differs: the report prints neither prompts nor proportions; seeds are the user's documents, and there are three
+    ways, so that the texts of a document differ in structure and not in wording alone.
     """
 
     kind: Literal["explain"] = "explain"
+    wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), RIGOUR, ALONE)
     ways: Annotated[
         tuple[Way, ...],
         Field(min_length=1, description="one record per way at most"),

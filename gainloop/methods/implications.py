@@ -1,13 +1,14 @@
 """Lists of what follows from a text."""
 
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from gainloop.asking.conversation import after
 from gainloop.methods.method import Method, keep_finished
 from schemas.rows import Anchor, Request, Rounds
+from schemas.suites import Suite, at_least, at_most
 
 INFER = (
     "List what a careful reader takes away from the text above: what it states, the same in other words where that "
@@ -19,14 +20,23 @@ INFER = (
 
 
 class Implications(Method):
-    """Some samples of one request: what the anchor states, says in other words, and implies.
+    """Lists of what a text states, says in other words, and implies.
 
-    Source: Zweiger et al. 2025 (SEAL), arXiv:2506.10943, whose self-edits are such lists. Differs: statements are asked
-    to stand alone, since in a fifth of the lists that SEAL published some statement begins with "he" or "this"; the
-    generator is not reinforced by what training on each list gains: a report measures a batch as a whole.
+    Asks: ``draws`` samples of one request.
+    Costs: ``5 d`` prompt tokens. Draws of one prompt are one cluster: intervals count prompts.
+    Source: SEAL, Zweiger et al. 2025, arXiv:2506.10943, whose self-edits are such lists.
+    Differs: statements are asked to stand alone, since in a fifth of the lists that SEAL published some statement
+    begins with "he" or "this"; the generator is not reinforced by what training on each list gains: a report measures a
+    batch as a whole. Models go on to other things after a list, such as the next passage: a record is the reply as it
+    came, and validation refuses those that leak.
     """
 
     kind: Literal["implications"] = "implications"
+    wishes: ClassVar[tuple[str, ...]] = (INFER,)
+    expectations: ClassVar[Suite] = (
+        at_most("repeated_share", 0.45, "repeats", mostly=0.5),
+        at_least("least_on_subject", 0.07, "wanders_off", mostly=0.8),
+    )
     draws: Annotated[int, Field(ge=1, le=64, description="lists sampled per anchor")] = 5
 
     @property

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -107,17 +107,25 @@ class Voice(NamedTuple):
 
 
 class K2Rephrase(Method):
-    """A few new versions of each document, each in a style and from a perspective of its own, checked against it.
+    """A few new versions of each document as a whole, each in its own style and perspective, and checked against it.
 
     Long documents are rewritten chunk by chunk, and each chunk goes on from the end of what was written so far; so
     neither a limit on the length of replies nor the length of the document shortens them.
 
-    Source: Kimi Team 2025 (Kimi K2), arXiv:2507.20534; in production, each corpus is rewritten twice at most. The
-    paper gives neither its prompts nor what a chunk is shown of the others, nor how versions are compared: ours are
-    below, the last ``context_tokens`` written, and the filter ``fidelity``.
+    Asks: for each version, one request per chunk of at most ``chunk_tokens``, one after the other. Each but the first
+    is shown the last ``context_tokens`` of what was written so far and goes on from there; what a continuation says
+    again of its end, from a sentence's beginning or at least 8 words, is cut off. Last, the filter ``fidelity``
+    compares version and document; ``verify`` sets that off.
+    Costs: 2 versions of up to 4 chunks, and 2 comparisons. ``4 d`` prompt tokens, replies twice as long as the
+    document, and 150 tokens of context a chunk. If one chunk's reply cannot be used, the others of its version are
+    drops, ``unfinished``. What lies beyond ``max_chunks`` is one drop an anchor, ``over_limit``.
+    Source: Kimi K2, Kimi Team 2025, arXiv:2507.20534, which rewrites a corpus twice at most.
+    Differs: the paper gives neither its prompts, nor what a chunk is shown of the others, nor how versions are
+    compared.
     """
 
     kind: Literal["k2_rephrase"] = "k2_rephrase"
+    wishes: ClassVar[tuple[str, ...]] = (REWRITE, CONTINUE)
     rewrites: Annotated[int, Field(ge=1, le=len(STYLES), description="new versions per document")] = 2
     chunk_tokens: ChunkTokens = 300
     context_tokens: Annotated[int, Field(ge=16, description="estimated tokens shown of what was written so far")] = 150

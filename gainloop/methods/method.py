@@ -8,6 +8,7 @@ from typing import ClassVar
 from gainloop.asking.conversation import reason_to_drop
 from schemas.recipe import Parameters
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
+from schemas.suites import Suite
 
 
 class Method(Parameters):
@@ -18,11 +19,15 @@ class Method(Parameters):
         kind: The tag it has in recipes, in the registry and in the README.
         tunes_generator: True if it trains its own generator from the start checkpoint first.
         holds_anchor: True if its records hold the anchor itself, which nobody is to write anew.
+        wishes: The constants its prompts for text are made of. A record that says a piece of one has leaked its prompt.
+        expectations: What its records must meet besides what all must; one replaces the general one of its column.
     """
 
     kind: str
     tunes_generator: ClassVar[bool] = False
     holds_anchor: ClassVar[bool] = False
+    wishes: ClassVar[tuple[str, ...]] = ()
+    expectations: ClassVar[Suite] = ()
 
     @property
     @abstractmethod

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from gainloop.filters import Filter, read_filters
-from gainloop.filters.filter import sift
-from gainloop.methods import Method, read_method
+from gainloop import methods
+from gainloop.filters import read_filters
+from gainloop.filters.filter import Filter, sift
 from gainloop.methods.critic import Critic, revise_all
+from gainloop.methods.method import Method
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, Rounds
 
@@ -26,6 +27,11 @@ class Pipeline:
         a_record = sum(one.max_requests for one in self.filters) + (self.critic.max_requests if self.critic else 0)
         return self.method.max_requests + self.method.max_records * a_record
 
+    @property
+    def wishes(self) -> tuple[str, ...]:
+        """What its records were asked by."""
+        return self.method.wishes + (self.critic.wishes if self.critic else ())
+
     def rounds(self, anchor: Anchor, seed: int) -> Rounds:
         """Return the work on one anchor; neither order nor limit changes a draw."""
         rng = Random(f"{seed}/{anchor.anchor_id}")  # noqa: S311
@@ -37,5 +43,6 @@ class Pipeline:
 
 def read_pipeline(recipe: Recipe) -> Pipeline:
     """Return what a recipe names, with its parameters."""
+    # By the package's name: the registry, which finds its methods here, may still be importing this.
     critic = None if recipe.critic is None else Critic.model_validate(recipe.critic)
-    return Pipeline(read_method(recipe.method), read_filters(recipe.filters), critic)
+    return Pipeline(methods.read_method(recipe.method), read_filters(recipe.filters), critic)

@@ -1,7 +1,7 @@
 """The same core for other readers, in other genres."""
 
 from random import Random
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -46,16 +46,21 @@ class Pair(NamedTuple):
 
 
 class Reformulate(Method):
-    """Pairs of genre and audience for this anchor first, one reformulation each, and a judge of what has been kept.
+    """The same core in other genres for other readers, each judged for consistency: a letter, a manual, a dialogue.
 
-    Source: Hao et al. 2025 (MGA), arXiv:2502.04235, with its "limited consistency": variation is wanted, losing the
-    core or contradicting it is not. The paper keeps 3 of 5 and more throughout; what it varies is the prompt that
-    reformulates: a strict one costs diversity, and with a relaxed one training collapses. Differs: one generator does
-    all three steps, where the paper tunes small models for them; the judge is the filter ``judge`` with a rubric of our
-    own. A pair that differs from another in case alone is the same.
+    Asks: first one JSON list of up to ``max_pairs`` pairs of genre and audience that suit the document; then one
+    reformulation of each; then a judge of "limited consistency" for each, from 1 to 5: free in form, selection,
+    examples and background, bound to the core. Below ``least_consistency`` a text is dropped as ``low_score``; at 1 no
+    judge is asked.
+    Costs: ``11 d`` prompt tokens and those of the judged texts; without the judge 6 requests and ``6 d``.
+    Source: MGA, Hao et al. 2025, arXiv:2502.04235, which judges alike throughout, with 3 as the least, and found that a
+    stricter prompt to reformulate costs diversity, and that training on the texts of a relaxed one collapses.
+    Differs: one generator chooses, writes and judges, where the paper tunes a small model for each; the judge is the
+    filter ``judge`` with a rubric of our own. A pair that differs from another in case alone is the same.
     """
 
     kind: Literal["reformulate"] = "reformulate"
+    wishes: ClassVar[tuple[str, ...]] = (REFORMULATE,)
     max_pairs: Annotated[int, Field(ge=1, le=32, description="reformulations per anchor")] = 5
     least_consistency: Annotated[
         int, Field(ge=1, le=5, description="lowest score of 1 to 5 that is kept; 1 asks no judge and keeps all")

@@ -1,7 +1,7 @@
 """The same content in other styles."""
 
 from random import Random
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -9,6 +9,7 @@ from gainloop.asking.chunks import Chunk, ChunkTokens, MaxChunks, cut_anchor
 from gainloop.asking.conversation import after
 from gainloop.methods.method import Method, each_once, keep_finished
 from schemas.rows import Anchor, Outcome, Request, Rounds
+from schemas.suites import Suite, at_most
 
 Style = Literal["easy", "medium", "hard", "qa"]
 
@@ -22,13 +23,21 @@ WISHES: dict[Style, str] = {
 
 
 class Rephrase(Method):
-    """One rewrite per style of each chunk of the anchor: longer texts lose more when they are rewritten.
+    """Each text in four styles: for a child, as an encyclopedia would, for a scholar, as questions and answers.
 
-    Source: Maini et al. 2024 (WRAP), arXiv:2401.16380, chunks of at most 300 tokens. Differs: prompts are our own,
-    and tokens are estimated.
+    A longer text is rewritten chunk by chunk, because longer rewrites lose more.
+
+    Asks: one request per style and chunk of at most ``chunk_tokens``, "retell the text above ...".
+    Costs: ``4 d`` prompt tokens, replies about as long as the chunks. What lies beyond ``max_chunks`` is one drop an
+    anchor, ``over_limit``.
+    Source: WRAP, Maini et al. 2024, arXiv:2401.16380, chunks of at most 300 tokens.
+    Differs: prompts are our own, and tokens of a chunk are estimated, rather too many than too few: 300 are about 960
+    characters of English.
     """
 
     kind: Literal["rephrase"] = "rephrase"
+    wishes: ClassVar[tuple[str, ...]] = tuple(WISHES.values())
+    expectations: ClassVar[Suite] = (at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),)
     styles: Annotated[
         tuple[Style, ...],
         Field(min_length=1, description="one record per style and chunk at most"),

@@ -8,6 +8,7 @@ from pydantic import Field
 from gainloop.methods.method import Method, keep_finished
 from schemas.recipe import Optimiser
 from schemas.rows import Anchor, Request, Rounds
+from schemas.suites import Suite, at_most
 
 RELATED = "<|related|>"
 """Stands between a document and its related one; our own tokenizer knows it as one token."""
@@ -17,22 +18,28 @@ TFIDF = "tfidf"
 
 
 class SBP(Method):
-    """Samples of p(d2 | d1), a synthesizer tuned on pairs of related anchors.
+    """Related documents, from a synthesizer tuned on your own corpus.
 
-    Pairs are anchors whose embeddings are similar and whose words are not the same. The synthesizer
-    starts from the current checkpoint and learns d2 given d1, with the loss on d2 alone.
+    Samples of p(d2 | d1). Pairs are anchors whose embeddings are similar and whose words are not the same. The
+    synthesizer starts from the current checkpoint and learns d2 given d1, with the loss on d2 alone.
 
-    Source: Yang et al. 2025, arXiv:2509.15248, which gives neither the threshold nor the
-    near-duplicate filter. Ours: cosine, and Jaccard of word 5-grams, with the most similar candidates of
-    each anchor looked at (``gainloop/models/pairing.py``; docs/pairing.md says what that costs). Differs too: every
-    anchor that a seed draws is a d1 once, with ``draws`` replies, where the paper samples d1 with replacement; the
-    embedder is TF-IDF and SVD unless a model is named, where the paper's is a model of 0.6 billion parameters; and
-    records are read as often as the mixture's share of the budget takes, where the paper reads them once: the report
-    says how often, and a share that the records just fill reads them once.
+    Asks: ``draws`` samples after the anchor's text; no instruction, the synthesizer is a base model.
+    Costs: ``d`` prompt tokens; and the tuning, ``budget_tokens`` tokens.
+    Source: Yang et al. 2025, arXiv:2509.15248.
+    Differs: the paper gives neither the similarity threshold nor the filter of near duplicates; ours are parameters,
+    cosine and Jaccard of word 5-grams, with the most similar candidates of each anchor looked at (docs/pairing.md says
+    what that costs). Every anchor that a seed draws is a d1 once, with ``draws`` replies, where the paper samples d1
+    with replacement; the embedder is TF-IDF and SVD unless a model is named, where the paper's is a model of 0.6
+    billion parameters; and records are read as often as the mixture's share of the budget takes, where the paper reads
+    them once: the report says how often, and a share that the records just fill reads them once.
     """
 
     kind: Literal["sbp"] = "sbp"
     tunes_generator: ClassVar[bool] = True
+    expectations: ClassVar[Suite] = (
+        at_most("copied_share", 0.5, "copies_anchor", mostly=0.5),
+        at_most("longest_copy", 50, "recites_anchor", mostly=0.5),
+    )
     draws: Annotated[int, Field(ge=1, description="documents sampled per anchor")] = 1
     min_similarity: Annotated[float, Field(ge=-1, le=1, description="cosine above which two anchors are a pair")] = 0.35
     max_overlap: Annotated[float, Field(ge=0, le=1, description="shingle overlap of near duplicates")] = 0.5

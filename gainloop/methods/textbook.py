@@ -1,7 +1,7 @@
 """Textbook chapters and exercises, on topics of a document but without it."""
 
 from random import Random
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -45,18 +45,24 @@ class Chapter(NamedTuple):
 
 
 class Textbook(Method):
-    """Topics, audiences and skills that a document suggests, then a chapter per topic and an exercise per skill.
+    """Chapters and exercises on the document's topics, written from scratch.
 
-    Chapters and exercises are written from scratch: their prompts hold topic, audience and skills, and not the
-    document. So they say what the generator knows, and are as right as it is.
+    Their prompts hold topic, audience and skills, and not the document. They say what the generator knows, not what the
+    document says; as much of them is right as the generator is right.
 
-    Source: Gunasekar et al. 2023 (phi-1), arXiv:2306.11644, and Li et al. 2023 (phi-1.5), arXiv:2309.05463, which make
-    text diverse by constraining topics and audiences, and exercises by the names of functions to write. Differs: the
-    papers print neither prompts nor lists of topics; here topics come from the user's documents, and an exercise is
-    constrained by a skill, so that subjects other than code have exercises too.
+    Asks: first one JSON list of up to ``max_chapters`` topics, each with an audience and up to ``max_exercises``
+    skills; then a chapter per topic, and per skill a problem with its worked solution.
+    Costs: ``d`` prompt tokens for the list, some 200 for each other request. Chapters are long: ``sampling.max_tokens``
+    of 1,024 or more.
+    Source: phi-1, Gunasekar et al. 2023, arXiv:2306.11644, and phi-1.5, Li et al. 2023, arXiv:2309.05463, which make
+    text diverse by constraining topics and audiences, and exercises by the names of functions to write.
+    Differs: the papers print neither prompts nor topics; topics come from the documents, and exercises are constrained
+    by a skill, so that subjects other than code have some too. Two documents with a topic in common have texts of their
+    own on it.
     """
 
     kind: Literal["textbook"] = "textbook"
+    wishes: ClassVar[tuple[str, ...]] = (CHAPTER, EXERCISE)
     max_chapters: Annotated[int, Field(ge=1, le=16, description="chapters per anchor, one a topic")] = 3
     max_exercises: Annotated[int, Field(ge=1, le=8, description="exercises per chapter, one a skill")] = 2
 

@@ -136,57 +136,6 @@ def _curve(evidence: Evidence) -> list[LossPoint]:
     return points
 
 
-def error_bound(tv_generator: float, tv_curation: float, generalisation: float, largest_loss: float = 1.0) -> float:
-    """Return the most that a model trained on synthetic text can err on the real distribution (Lemma 3.1).
-
-    Args:
-        tv_generator: Total variation between the real distribution and the generator's, in [0, 1].
-        tv_curation: Total variation between the generator's and what curation leaves, in [0, 1].
-        generalisation: Its generalisation error on the synthetic text.
-        largest_loss: C, the bound of the loss.
-    """
-    return largest_loss * (_share(tv_generator) + _share(tv_curation)) + generalisation
-
-
-def generalisation_bound(
-    information: float, num_samples: int, sigma: float, num_layers: int = 0, contraction: float = 1.0
-) -> float:
-    """Return the most that a trainee's expected loss can lie above its training loss (Lemmas 4.4 and 4.8).
-
-    Args:
-        information: I(S, W) between training text and trainee: of S_gen and W, or of S_anchor and W'.
-        num_samples: Texts trained on.
-        sigma: The loss is sigma-subgaussian.
-        num_layers: Layers L that each lose information.
-        contraction: What each of them keeps of it, eta in (0, 1].
-
-    Raises:
-        ValueError: Negative information, no sample, or a contraction outside (0, 1].
-    """
-    if information < 0 or num_samples < 1 or not 0 < contraction <= 1:
-        raise ValueError(
-            f"bounding generalisation: information {information:g} nats, {num_samples} samples, contraction "
-            f"{contraction:g}; at least 0, at least 1 and in (0, 1] are allowed. Pass estimates that are."
-        )
-    return math.exp(num_layers / 2 * math.log(contraction)) * math.sqrt(2 * sigma**2 * information / num_samples)
-
-
-def synthetic_information_bound(
-    delta_i: float, bottleneck: float, generator_entropy: float, curation: float = 0.0
-) -> float:
-    """Return the most that a trainee can know of the synthetic text, I(S_gen, W) (Lemma 4.5).
-
-    The bound of Lemma 4.6 is ``generalisation_bound`` of it, and that of Theorem 4.7 ``error_bound`` of that. It is
-    never below 0: estimates that would make it so contradict each other.
-
-    Args:
-        bottleneck: B_syn = I(e_M, W) + I(e_p, W), what training keeps of the generator's and the prompts' own factors.
-        generator_entropy: H(e_M).
-        curation: delta, what curation adds.
-    """
-    return max(0.0, -delta_i + bottleneck + generator_entropy + curation)
-
-
 @dataclass(frozen=True, slots=True)
 class Entropies:
     """What Theorem 4.10 is made of; floats, or arrays over many worlds.
@@ -265,15 +214,6 @@ class Entropies:
     @property
     def holds(self) -> NDArray[np.bool_]:
         return np.asarray(self.slack >= -1e-12)
-
-
-def _share(total_variation: float) -> float:
-    if not 0 <= total_variation <= 1:
-        raise ValueError(
-            f"bounding an error: total variation {total_variation:g}; a number in [0, 1] is allowed. Pass an estimate "
-            "that is."
-        )
-    return total_variation
 
 
 UNIT: Final = "nats/text"

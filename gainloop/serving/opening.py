@@ -7,9 +7,11 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gainloop.filters import FILTERS, Filter
-from gainloop.methods import METHODS, Method
+from gainloop.filters import FILTERS
+from gainloop.filters.filter import Filter
+from gainloop.methods import METHODS
 from gainloop.methods.critic import Critic
+from gainloop.methods.method import Method
 from gainloop.serving.pool import Pool
 from gainloop.serving.server import Server
 from schemas.errors import BadInput
@@ -155,7 +157,7 @@ def require_generator(
         BadInput: The profile's servers need the name of a model, the method cannot use one, its own generator, which
             only continues documents, would have to judge, or a critic would write the anchors anew.
     """
-    fitting = ", ".join(sorted(kind for kind, known in METHODS.items() if not getattr(known, "tunes_generator", False)))
+    fitting = ", ".join(sorted(kind for kind, known in METHODS.items() if not known.tunes_generator))
     if served_model and method.tunes_generator:
         raise BadInput(
             f"generating by {method.kind} with the served model {served_model!r}: {method.kind} tunes a generator of "
@@ -164,7 +166,7 @@ def require_generator(
         )
     asking = [*(["critic"] if critic else []), *(one.kind for one in filters if one.max_requests)]
     if method.tunes_generator and asking:
-        silent = ", ".join(sorted(kind for kind, known in FILTERS.items() if not getattr(known(), "max_requests", 0)))
+        silent = ", ".join(sorted(kind for kind, known in FILTERS.items() if not known.model_validate({}).max_requests))
         raise BadInput(
             f"generating by {method.kind} with {', '.join(asking)}: the generator that {method.kind} tunes continues "
             f"documents and follows no instruction, so it is no judge; filters that ask nothing are {silent}, methods "

@@ -1,22 +1,15 @@
-"""Where anchors come from: one class a kind of place, and the line that makes it known."""
+"""Where anchors come from: one module a kind of place, and this registry, which finds them."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
+from gainloop.sources.source import Source
+from schemas.choice import kinds_within, one_of
 
-from gainloop.sources.files import Files
-from gainloop.sources.huggingface import HuggingFace
-from gainloop.sources.python_docs import PythonDocs
-from gainloop.sources.source import Part, Source
-from schemas.choice import by_kind, choice
+__all__ = ["SOURCES", "AnySource"]
 
-__all__ = ["SOURCES", "AnySource", "Files", "HuggingFace", "Part", "PythonDocs", "Source"]
+SOURCES: dict[str, type[Source]] = kinds_within(__name__, __path__, Source, first="python_docs")
 
-_Kinds = PythonDocs | Files | HuggingFace
-
-SOURCES = by_kind(_Kinds)
-
-AnySource = Annotated[
-    _Kinds, Field(discriminator="kind"), choice("source", SOURCES, "gainloop/sources/", "python_docs")
-]
-"""The type of a flow's parameter: one of the kinds, chosen by ``kind``."""
+if TYPE_CHECKING:
+    AnySource = Source
+else:
+    AnySource = one_of("source", SOURCES, "gainloop/sources/", "python_docs")

@@ -132,11 +132,10 @@ def _folder_above_wildcards(pattern: str) -> str:
 
 
 class Files(TabularSource):
-    """Files of text or of rows: .txt .md .jsonl .csv (also with .gz or .zst) and .parquet.
+    """Folders and globs of .txt .md .jsonl .parquet .csv, also .gz and .zst, local or any fsspec url.
 
-    A part is a file; it is read again when its size or time, or its checksum in object storage, is
-    another. Part names are relative to the folder that all paths share, so no machine's path
-    reaches an anchor.
+    A part is a file; it is read again when its size or time, or its checksum in object storage, is another. Part names
+    are relative to the folder that all paths share, so no machine's path reaches an anchor.
     """
 
     kind: Literal["files"] = "files"

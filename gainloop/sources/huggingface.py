@@ -12,7 +12,10 @@ from schemas.rows import Document
 
 
 class HuggingFace(TabularSource):
-    """One split of a dataset on the hub, or of a folder that ``datasets`` can load. A part is the split."""
+    """A dataset of the hub at a pinned revision, or a folder that ``datasets`` can load, streamed.
+
+    A part is a split.
+    """
 
     kind: Literal["huggingface"] = "huggingface"
     dataset: Annotated[str, Field(min_length=1, description="hub id, for example wikimedia/wikipedia, or a folder")]

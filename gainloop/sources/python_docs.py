@@ -22,7 +22,7 @@ Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class PythonDocs(Source):
-    """Docstrings and help topics of the Python that runs this; no download needed.
+    """The help topics and docstrings of the Python that runs this; no download.
 
     Modules are parsed, never imported. A part is a module.
     """

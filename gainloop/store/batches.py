@@ -235,12 +235,3 @@ def kept_records(store: Store, batch_id: str) -> pl.DataFrame:
         )
     refused = store.query("select distinct record_id from quarantine where batch_id = ?", batch_id)
     return read_records(store, batch_id).join(refused, on="record_id", how="anti", maintain_order="left")
-
-
-def count_quarantine(store: Store, batch_id: str) -> dict[str, int]:
-    """Return how many records each reason refused; a record with two reasons counts under both."""
-    counts = store.query(
-        "select reason, count(*) as num_records from quarantine where batch_id = ? group by reason order by reason",
-        batch_id,
-    )
-    return dict(counts.rows())

@@ -15,7 +15,6 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gainloop.serving import UNFIT, Refused, Score
 from gainloop.studies.world import (
     ANCHOR,
     ASKING,
@@ -30,9 +29,6 @@ from gainloop.studies.world import (
     say,
     write_document,
 )
-from schemas.identity import content_hash
-from schemas.recipe import Sampling
-from schemas.rows import Prompt, Reply, Request
 
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.int32]
@@ -124,69 +120,6 @@ class Source:
     def _distinct(self) -> list[dict[Words, float]]:
         """The places' options; those that many places share, once."""
         return list({id(options): options for options in self.sentences}.values())
-
-
-class KnownGenerator:
-    """A ``gainloop.serving.Generator`` whose prompts are known beforehand, each with its source.
-
-    Args:
-        sources: By prompt.
-    """
-
-    name = "invented world"
-    model = "invented world"
-    logprob_semantics = "processed"
-
-    def __init__(self, sources: dict[str, Source]) -> None:
-        self.sources = sources
-        self.revision = content_hash("known generator", sorted(sources))
-
-    async def check(self) -> None:
-        """It is always there."""
-
-    async def is_up(self) -> bool:
-        return True
-
-    async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
-        """Answer with a draw that the request's id decides.
-
-        Raises:
-            Refused: The prompt is not one of those it was made with.
-        """
-        source = self.sources.get(request.prompt) if isinstance(request.prompt, str) else None
-        if source is None:
-            raise Refused("unknown_prompt")
-        text = source.draw(np.random.default_rng(int(request_id, 16)))
-        numbers = _numbers(source.vocabulary)
-        return Reply(
-            request_id=request_id,
-            prompt_id=request.prompt_id,
-            text=" ".join(text),
-            token_ids=(*(numbers[word] for word in text), len(numbers)),
-            token_logprobs=source.token_logprobs(text),
-            finish_reason="stop",
-            prompt_tokens=len(str(request.prompt).split()),
-            completion_tokens=len(text) + 1,
-            seconds=0.0,
-            server=self.name,
-        )
-
-    async def score(self, prompts: Sequence[Prompt], token_ids: tuple[int, ...], sampling: Sampling) -> list[Score]:
-        """Return how likely a text is after each prompt, exactly: minus infinity where a prompt cannot lead to it."""
-        found = []
-        for prompt in prompts:
-            source = self.sources.get(prompt) if isinstance(prompt, str) else None
-            if source is None:
-                found.append(UNFIT)
-                continue
-            # The last token is the end; words are numbered as they stand in the vocabulary.
-            text = tuple(source.vocabulary[number] for number in token_ids[:-1])
-            nats = source.log_likelihood(text)
-            found.append(Score(nats, nats))
-        return found
-
-    async def close(self) -> None:
-        """Nothing is open."""
 
 
 def log_likelihoods(sources: Sequence[Source], texts: Sequence[Words]) -> Floats:

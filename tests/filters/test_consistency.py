@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gainloop.filters import Consistency
-from gainloop.filters.consistency import first_pair, normalised
+from gainloop.filters.consistency import Consistency, first_pair, normalised
 from schemas.rows import Answer, Record, Request
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, OTHER, hold, make_reply, prompt

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gainloop.filters import Fidelity
-from gainloop.filters.fidelity import ask_comparison, read_comparison
+from gainloop.filters.fidelity import Fidelity, ask_comparison, read_comparison
 from gainloop.filters.filter import sift
 from schemas.rows import Drop, Outcome, Record
 from tests.methods.playing import ANCHOR, make_reply

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from gainloop.filters import Vote, read_filters
+from gainloop.filters import read_filters
 from gainloop.filters.filter import sift
+from gainloop.filters.vote import Vote
 from schemas.rows import Answer, Drop, Record, Request
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, Outcome, hold, make_reply, prompt, say

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gainloop.reports.trainee import Entropies, error_bound, generalisation_bound, synthetic_information_bound
+from gainloop.reports.trainee import Entropies
 from tests.measures.known_sources import entropy as entropy_of_rows
 
 NUM_WORLDS = 10_000
@@ -119,20 +119,3 @@ def test_a_trainee_that_learns_nothing_has_the_largest_gain(worlds: list[Entropi
         known = {name: getattr(world, name) for name in Entropies.__slots__}
         lazy = Entropies(**known | {"synthetic_given_trainee": known["synthetic"]})
         assert (lazy.ggmi >= world.ggmi - 1e-12).all()
-
-
-def test_bounds_of_errors_are_what_the_lemmas_say() -> None:
-    assert error_bound(0.1, 0.2, 0.05, largest_loss=2.0) == pytest.approx(0.65)
-    assert generalisation_bound(2.0, 100, sigma=0.5) == pytest.approx(math.sqrt(2 * 0.25 * 2 / 100))
-    assert generalisation_bound(2.0, 100, 0.5, num_layers=4, contraction=0.5) == pytest.approx(0.25 * 0.1)
-    assert synthetic_information_bound(3.0, 2.0, 4.0, 0.5) == 3.5
-    assert synthetic_information_bound(9.0, 2.0, 4.0) == 0
-
-
-@pytest.mark.parametrize("wrong", [(-1.0, 10, 1.0), (1.0, 0, 1.0), (1.0, 10, 0.0), (1.0, 10, 1.5)])
-def test_what_no_world_can_have_is_refused(wrong: tuple[float, int, float]) -> None:
-    information, num_samples, contraction = wrong
-    with pytest.raises(ValueError, match="bounding generalisation"):
-        generalisation_bound(information, num_samples, 1.0, 1, contraction)
-    with pytest.raises(ValueError, match=r"total variation 1\.2"):
-        error_bound(1.2, 0, 0)

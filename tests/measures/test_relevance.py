@@ -31,6 +31,12 @@ def test_a_text_that_shares_no_word_with_any_anchor_is_no_closer() -> None:
     assert np.isnan(found[2])
 
 
+def test_the_anchors_stay_as_they_were_for_the_next_measure() -> None:
+    anchors = hash_texts(pl.Series(["a a b", "c d d d"]))
+    no_closer_than_another(anchors, anchors, np.array([0, 1]), list("pq"))
+    assert anchors.starts.tolist() == [0, 3, 7]
+
+
 def test_a_text_without_an_anchor_says_nothing_and_one_anchor_is_too_few() -> None:
     texts = hash_texts(pl.Series(["a b"]))
     assert np.isnan(no_closer_than_another(texts, hash_texts(pl.Series(["a", "b"])), np.array([-1]), ["p"])).all()

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any, TypeVar
 
 from gainloop.asking.conversation import Conversation
-from gainloop.methods import Method
+from gainloop.methods.method import Method
 from schemas.rows import Anchor, Answer, Outcome, Reply, Request
 
 T = TypeVar("T")

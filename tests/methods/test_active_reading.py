@@ -3,8 +3,7 @@ from typing import Any
 
 import pytest
 
-from gainloop.methods import ActiveReading
-from gainloop.methods.active_reading import STRATEGY_CHARS
+from gainloop.methods.active_reading import STRATEGY_CHARS, ActiveReading
 from schemas.rows import Answer, Drop, Outcome, Request
 from tests.methods.playing import ANCHOR, make_reply, play, prompt
 

@@ -3,8 +3,7 @@ from typing import Any
 
 import pytest
 
-from gainloop.methods import Backtranslate
-from gainloop.methods.backtranslate import code_likeness, kind_of, table_likeness
+from gainloop.methods.backtranslate import Backtranslate, code_likeness, kind_of, table_likeness
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
 

@@ -3,11 +3,12 @@ from typing import Any
 
 import pytest
 
-from gainloop.filters import Judge
-from gainloop.methods import METHODS, Method, Rephrase
+from gainloop.filters.judge import Judge
+from gainloop.methods import METHODS
 from gainloop.methods.critic import Critic, ask_critique, read_critique
-from gainloop.methods.method import without_repeats
+from gainloop.methods.method import Method, without_repeats
 from gainloop.methods.pipeline import Pipeline, read_pipeline
+from gainloop.methods.rephrase import Rephrase
 from schemas.recipe import Recipe
 from schemas.rows import Answer, Drop, Outcome, Record, Request
 from tests.methods import malformed

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gainloop.methods import EntiGraph
-from gainloop.methods.entigraph import ask_entities, choose_groups, read_entities
+from gainloop.methods.entigraph import EntiGraph, ask_entities, choose_groups, read_entities
 from schemas.rows import Anchor, Answer, Drop, Outcome, Request
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
 

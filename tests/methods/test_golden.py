@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from gainloop.methods import METHODS, Method, read_method
+from gainloop.methods import METHODS, read_method
+from gainloop.methods.method import Method
 from schemas.rows import Anchor, Answer, Drop, Request
 from tests.methods.playing import make_reply, obey, play
 

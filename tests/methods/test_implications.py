@@ -1,4 +1,4 @@
-from gainloop.methods import Implications
+from gainloop.methods.implications import Implications
 from tests.methods.playing import ANCHOR, make_reply, play, prompt
 
 

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gainloop.asking.chunks import estimate_tokens, last_tokens
-from gainloop.methods import K2Rephrase
-from gainloop.methods.k2_rephrase import CONTINUE, PERSPECTIVES, REWRITE, STYLES
+from gainloop.methods.k2_rephrase import CONTINUE, PERSPECTIVES, REWRITE, STYLES, K2Rephrase
 from schemas.rows import Anchor, Answer, Drop, Outcome, Request
 from tests.methods.playing import ANCHOR, make_reply, play, play_rounds, prompt, say
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from gainloop.methods import Reformulate
+from gainloop.methods.reformulate import Reformulate
 from schemas.rows import Answer, Drop, Outcome, Request
 from tests.methods.playing import ANCHOR, make_reply, play, play_rounds, prompt
 

@@ -3,54 +3,49 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pytest
+from annotated_types import Ge, Le
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
-from gainloop.measures.words import leaks
-from gainloop.methods import (
-    METHODS,
-    SBP,
-    ActiveReading,
-    EntiGraph,
-    Explain,
-    Formats,
-    Implications,
-    K2Rephrase,
-    Method,
-    Reformulate,
-    Rephrase,
-    Textbook,
-    read_method,
-)
-from gainloop.methods.explain import WISHES as WAYS
-from gainloop.methods.formats import WISHES as FORMATS
-from gainloop.methods.rephrase import WISHES
+from gainloop.asking.conversation import own_draw
+from gainloop.measures.words import says_wish
+from gainloop.methods import METHODS, read_method
+from gainloop.methods.method import Method
+from gainloop.methods.sbp import SBP
 from schemas.rows import Anchor, Answer, Drop, Request
-from schemas.suites import LEAKS
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, play_rounds, prompt, say, say_no, shared_start
 
 EVERY = [method() for method in METHODS.values()]
 every_method = pytest.mark.parametrize("method", EVERY, ids=lambda method: method.kind)
 
-STYLES = sorted(WISHES)
+OWN_DRAWS = {own_draw(ANCHOR, number) for number in range(100)}
 
-FROM_SCRATCH: dict[str, str | tuple[str, ...]] = {
-    "backtranslate": "answer",
-    "textbook": ("chapter: ", "exercise: "),
-}
-"""Methods with prompts that do not hold the document, and which those are, by the beginnings of their facets."""
+LONG = Anchor("\n\n".join(f"Paragraph {n} tells of the mill, of rye and of the river at length." for n in range(400)))
 
 
-LONG = Anchor("\n\n".join(f"Paragraph {n} tells of the mill, of rye and of the river at length." for n in range(2000)))
+def parameters_of(made: type[Method]) -> st.SearchStrategy[Method]:
+    """Return methods of a kind that count other numbers, name other choices, and do or leave out what they may."""
+    return st.builds(
+        made, **{name: values for name, one in made.model_fields.items() if (values := values_of(one)) is not None}
+    )
 
 
-def some(names: Any) -> st.SearchStrategy[tuple[str, ...]]:
-    return st.lists(st.sampled_from(sorted(names)), min_size=1, unique=True).map(tuple)
+def values_of(field: FieldInfo) -> st.SearchStrategy[Any] | None:
+    least = next((one.ge for one in field.metadata if isinstance(one, Ge)), None)
+    most = next((one.le for one in field.metadata if isinstance(one, Le)), 1000)
+    if field.annotation is int and least in (0, 1, 2):  # a count, not a size
+        return st.integers(least, min(most, least + 12))
+    if field.annotation is bool:
+        return st.booleans()
+    if get_origin(field.annotation) is tuple:
+        return st.lists(st.sampled_from(get_args(get_args(field.annotation)[0])), min_size=1, unique=True).map(tuple)
+    return None
 
 
 @every_method
@@ -61,11 +56,15 @@ def test_a_method_is_found_by_its_kind_and_read_back_from_a_recipe(method: Metho
 
 @every_method
 def test_the_document_comes_first_in_every_prompt_and_is_shared_by_all(method: Method) -> None:
-    scratch = FROM_SCRATCH.get(method.kind, "\0")
-    prompts = [prompt(request) for request in play(method)[0] if not request.facet.startswith(scratch)]
+    prompts = [prompt(request) for request in play(method)[0] if request.draw not in OWN_DRAWS]
 
     assert all(ANCHOR.text in text[: len(ANCHOR.title) + len(ANCHOR.text) + 2] for text in prompts)
     assert ANCHOR.text in shared_start(prompts)
+
+
+@every_method
+def test_only_a_prompt_without_the_document_has_a_draw_that_no_other_document_has(method: Method) -> None:
+    assert not [one for one in play(method)[0] if one.draw in OWN_DRAWS and ANCHOR.text in prompt(one)]
 
 
 @every_method
@@ -168,13 +167,23 @@ def test_no_malformed_reply_raises_or_makes_a_wrong_record_and_all_are_counted(m
             assert misbehave.bad - verdicts <= dropped
 
 
+def reached(method: Method) -> tuple[int, int]:
+    """Return the most that is asked and made of a short or a long document, by a model that passes all or none."""
+    played = [play(method, anchor, answer) for anchor in (ANCHOR, LONG) for answer in (say, say_no)]
+    return max(len(asked) for asked, _ in played), max(len(outcome.records) for _, outcome in played)
+
+
 @every_method
 def test_a_method_says_exactly_how_much_it_may_ask_and_make(method: Method) -> None:
-    """Its bounds are reached by a short or a long document, and a model that passes every check or none."""
-    played = [play(method, anchor, answer) for anchor in (ANCHOR, LONG) for answer in (say, say_no)]
+    assert reached(method) == (method.max_requests, method.max_records)
 
-    assert max(len(asked) for asked, _ in played) == method.max_requests
-    assert max(len(outcome.records) for _, outcome in played) == method.max_records
+
+@every_method
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_a_method_says_so_of_any_parameters(method: Method, data: st.DataObject) -> None:
+    asking = data.draw(parameters_of(type(method)))
+    assert reached(asking) == (asking.max_requests, asking.max_records)
 
 
 @every_method
@@ -182,32 +191,7 @@ def test_a_reply_that_repeats_its_wish_amid_other_words_is_seen_as_a_leak(method
     for request in play(method)[0]:
         if not request.json_schema and isinstance(request.prompt, tuple):
             wish = prompt(request).rpartition("\n\n")[2]
-            assert leaks(f"The mill grinds rye. {wish}", LEAKS, ANCHOR.text), wish
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    method=st.one_of(
-        st.builds(Rephrase, styles=some(STYLES), max_chunks=st.just(1)),
-        st.builds(K2Rephrase, rewrites=st.integers(1, 8), max_chunks=st.just(1), verify=st.booleans()),
-        st.builds(
-            EntiGraph, max_entities=st.integers(2, 14), max_pairs=st.integers(0, 30), max_triples=st.integers(0, 30)
-        ),
-        st.builds(SBP, draws=st.integers(1, 30)),
-        st.builds(ActiveReading, max_strategies=st.integers(1, 32), probe=st.sampled_from(["", "On dates."])),
-        st.builds(Reformulate, max_pairs=st.integers(1, 32), least_consistency=st.integers(1, 5)),
-        st.builds(Textbook, max_chapters=st.integers(1, 16), max_exercises=st.integers(1, 8)),
-        st.builds(Explain, ways=some(WAYS)),
-        st.builds(Formats, formats=some(FORMATS)),
-        st.builds(Implications, draws=st.integers(1, 30)),
-    ),
-    seed=st.integers(),
-)
-def test_an_obedient_model_is_asked_as_often_as_the_method_says(method: Method, seed: int) -> None:
-    asked, outcome = play(method, seed=seed)
-
-    assert len(asked) == method.max_requests
-    assert len(outcome.records) == method.max_records
+            assert says_wish(f"The mill grinds rye. {wish}", method.wishes, ANCHOR.text), wish
 
 
 @every_method

@@ -1,8 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from gainloop.methods import Rephrase
-from gainloop.methods.rephrase import WISHES
+from gainloop.methods.rephrase import WISHES, Rephrase
 from schemas.rows import Anchor, Drop, Outcome, Record
 from tests.methods.playing import ANCHOR, make_reply, play, prompt
 

@@ -1,5 +1,4 @@
-from gainloop.methods import SBP
-from gainloop.methods.sbp import RELATED, ask_related
+from gainloop.methods.sbp import RELATED, SBP, ask_related
 from schemas.rows import Drop, Outcome, Record
 from tests.methods.playing import ANCHOR, make_reply, play
 from tests.tiny_model import tiny_tokenizer

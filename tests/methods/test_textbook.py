@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from gainloop.methods import Textbook
+from gainloop.methods.textbook import Textbook
 from schemas.rows import Answer, Drop, Outcome, Request
 from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
 

@@ -6,11 +6,12 @@ import pytest
 from pydantic import ValidationError
 
 from gainloop.asking.conversation import ALONE
-from gainloop.methods import Explain, Formats, Method, read_method
-from gainloop.methods.explain import RIGOUR
+from gainloop.methods import read_method
+from gainloop.methods.explain import RIGOUR, Explain
 from gainloop.methods.explain import WISHES as WAYS
-from gainloop.methods.formats import OWN_START
+from gainloop.methods.formats import OWN_START, Formats
 from gainloop.methods.formats import WISHES as FORMATS
+from gainloop.methods.method import Method
 from tests.methods.playing import ANCHOR, play, prompt
 
 

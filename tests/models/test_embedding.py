@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gainloop.methods import SBP
+from gainloop.methods.sbp import SBP
 from gainloop.serving.embeddings import embed
 from schemas.errors import BadInput
 from schemas.profile import EmbeddingServers, LocalEmbedding

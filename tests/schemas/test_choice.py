@@ -1,9 +1,12 @@
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, model_validator
 
-from schemas.choice import by_kind, choice
+from schemas.choice import by_kind, choice, kinds_within
 from schemas.recipe import Parameters
 
 
@@ -91,3 +94,69 @@ def test_the_union_stays_a_form() -> None:
 def test_good_values_pass_as_they_are() -> None:
     assert TypeAdapter(Journey).validate_python({"kind": "ride", "line": "U1"}) == Ride(line="U1")
     assert TypeAdapter(Journey).validate_python(Walk()) == Walk()
+
+
+SHOP = """from abc import abstractmethod
+from typing import Literal
+from schemas.recipe import Parameters
+
+class Tool(Parameters):
+    kind: str
+
+    @abstractmethod
+    def use(self) -> str: ...
+"""
+
+
+def tool(kind: str) -> str:
+    return f'''from typing import Literal
+from {{shop}}.tool import Tool
+
+class {kind.title()}(Tool):
+    kind: Literal["{kind}"] = "{kind}"
+
+    def use(self) -> str:
+        return "{kind}"
+'''
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Return what finds the kinds in a folder of the modules that it is given."""
+    name = f"shop_{abs(hash(request.node.name))}"
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def find(**modules: str) -> dict[str, Any]:
+        folder = tmp_path / name
+        folder.mkdir()
+        for module, text in {"__init__": "", "tool": SHOP, **modules}.items():
+            (folder / f"{module}.py").write_text(text.replace("{shop}", name))
+        return kinds_within(name, [str(folder)], import_module(f"{name}.tool").Tool, first="saw")
+
+    return find
+
+
+def test_a_class_is_known_because_it_stands_in_the_folder(shop: Any) -> None:
+    found = shop(saw=tool("saw"), a_plane=tool("plane"), hammer=tool("hammer"))
+
+    assert list(found) == ["saw", "hammer", "plane"], "what a form opens with, then by name"
+    assert found["plane"]().use() == "plane"
+
+
+def test_what_kinds_have_in_common_is_no_kind(shop: Any) -> None:
+    edged = "from {shop}.tool import Tool\nfrom {shop}.saw import Saw\nclass Edged(Tool):\n    teeth: int = 0"
+    assert list(shop(saw=tool("saw"), edged=edged)) == ["saw"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import no_such_thing", r"module \w+\.broken cannot be imported, ModuleNotFoundError: No module named 'no_"),
+        ("1 / 0", r"module \w+\.broken cannot be imported, ZeroDivisionError: division by zero; every module"),
+        (tool("saw"), r"\w+\.broken and \w+\.saw both have the kind 'saw'; a kind is allowed once"),
+        (tool("saw").replace(' = "saw"', ""), r"Saw of \w+\.broken has no kind; every class that is used needs one"),
+    ],
+)
+def test_a_module_that_is_not_as_it_must_be_is_told_by_its_name(shop: Any, text: str, message: str) -> None:
+    with pytest.raises(ImportError, match=message):
+        shop(saw=tool("saw"), broken=text)

@@ -10,8 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gainloop.methods import SBP, EntiGraph, Method, Rephrase
+from gainloop.methods.entigraph import EntiGraph
+from gainloop.methods.method import Method
 from gainloop.methods.pipeline import Pipeline
+from gainloop.methods.rephrase import Rephrase
+from gainloop.methods.sbp import SBP
 from gainloop.serving import Refused, TryAgain, Unreachable
 from gainloop.serving.driver import Driver, Progress, name_request, outcome_rows
 from gainloop.serving.pool import Pool

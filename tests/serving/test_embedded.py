@@ -178,7 +178,7 @@ async def test_a_replys_score_after_its_own_prompt_is_the_likelihood_it_was_draw
     requests = [*REQUESTS[:6], CHAT]
     for request, reply in zip(requests, await complete(engine, requests, sampling), strict=True):
         (own, other) = await engine.score([request.prompt, "Never asked"], reply.token_ids, sampling)
-        assert own.low == pytest.approx(-reply.nll_nats, abs=2e-3)
+        assert own.low == pytest.approx(sum(reply.token_logprobs), abs=2e-3)
         assert other.low < own.low or temperature == 0
 
 
@@ -194,7 +194,7 @@ async def test_the_mean_surprise_of_many_draws_is_the_exact_entropy(
     engine: EmbeddedEngine, folder: str, sampling: Sampling
 ) -> None:
     replies = await complete(engine, [Request("Once", draw=n) for n in range(640)], sampling)
-    nats = np.array([reply.nll_nats for reply in replies])
+    nats = np.array([-sum(reply.token_logprobs) for reply in replies])
     logprobs = next_logprobs(folder, prompt_ids(folder, Request("Once")))[-1].numpy()
     probabilities = np.exp(logprobs / sampling.temperature)
     probabilities = np.sort(probabilities / probabilities.sum())[::-1]

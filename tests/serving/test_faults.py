@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.stub import StubOptions, read_stats, running_stub
-from gainloop.methods import Rephrase
 from gainloop.methods.pipeline import Pipeline
+from gainloop.methods.rephrase import Rephrase
 from gainloop.serving.driver import Driver, Progress
 from gainloop.serving.opening import connect_servers
 from gainloop.serving.pool import Pool

@@ -8,10 +8,19 @@ from typing import Any
 
 import pytest
 
-from gainloop.filters import Consistency, Fidelity, Filter, Judge, Novelty, Vote
-from gainloop.methods import Backtranslate, EntiGraph, K2Rephrase, Method, Rephrase
+from gainloop.filters.consistency import Consistency
+from gainloop.filters.fidelity import Fidelity
+from gainloop.filters.filter import Filter
+from gainloop.filters.judge import Judge
+from gainloop.filters.novelty import Novelty
+from gainloop.filters.vote import Vote
+from gainloop.methods.backtranslate import Backtranslate
 from gainloop.methods.critic import Critic
+from gainloop.methods.entigraph import EntiGraph
+from gainloop.methods.k2_rephrase import K2Rephrase
+from gainloop.methods.method import Method
 from gainloop.methods.pipeline import Pipeline
+from gainloop.methods.rephrase import Rephrase
 from gainloop.serving import Refused
 from gainloop.serving.driver import Driver, outcome_rows, replay
 from gainloop.serving.pool import Pool

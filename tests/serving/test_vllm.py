@@ -323,7 +323,7 @@ async def test_measured_through_vllm_delta_i_and_i_are_those_of_all_outputs_enum
     found = mutual_information(low[rows, own], others, len(prompts), own)
     assert found.low <= entropy(mixed(exact)) - truth <= found.high
     # At temperature 1 what was sampled tells the same; elsewhere it is raw, and its mean is above the entropy.
-    sampled = conditional_entropy([reply.nll_nats for reply in replies], own)
+    sampled = conditional_entropy([-sum(reply.token_logprobs) for reply in replies], own)
     if (temperature, top_p) == (1, 1):
         assert sampled.value == pytest.approx(most.value, abs=1e-3)
     else:

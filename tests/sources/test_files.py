@@ -13,7 +13,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from gainloop.sources import Files
+from gainloop.sources.files import Files
 from schemas.errors import BadInput, SourceError
 from schemas.rows import Document
 

@@ -5,7 +5,8 @@ import huggingface_hub
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from gainloop.sources import AnySource, HuggingFace
+from gainloop.sources import AnySource
+from gainloop.sources.huggingface import HuggingFace
 from schemas.errors import BadInput, SourceError
 
 

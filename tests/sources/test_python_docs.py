@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gainloop.sources import PythonDocs
 from gainloop.sources.pieces import split_document
+from gainloop.sources.python_docs import PythonDocs
 from schemas.rows import Document
 
 MODULE = '''"""About the module."""

@@ -3,13 +3,16 @@ import json
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from gainloop.sources import SOURCES, AnySource, Files, HuggingFace, PythonDocs
+from gainloop.sources import SOURCES, AnySource
+from gainloop.sources.files import Files
+from gainloop.sources.huggingface import HuggingFace
+from gainloop.sources.python_docs import PythonDocs
 
 SOURCE = TypeAdapter(AnySource)
 
 
 def test_every_kind_is_known_under_its_name() -> None:
-    assert {"python_docs": PythonDocs, "files": Files, "huggingface": HuggingFace} == SOURCES
+    assert {"python_docs": PythonDocs, "files": Files, "huggingface": HuggingFace}.items() <= SOURCES.items()
     assert set(SOURCE.json_schema()["discriminator"]["mapping"]) == set(SOURCES)
 
 
@@ -18,7 +21,7 @@ def test_every_kind_is_known_under_its_name() -> None:
     [
         (
             {"kind": "fils"},
-            "source.kind 'fils' not found in gainloop/sources/: known are files, huggingface, python_docs",
+            f"source.kind 'fils' not found in gainloop/sources/: known are {', '.join(sorted(SOURCES))}",
         ),
         ({"kind": "files"}, "source 'files': paths is not set; it is required"),
         ({"kind": "files", "paths": []}, "source 'files': paths is []; list should have at least 1 item"),

@@ -14,7 +14,7 @@ from gainloop.store.snapshots import (
 )
 from schemas.errors import BadInput
 from schemas.identity import content_hash
-from schemas.rows import Anchor, is_heldout
+from schemas.rows import Anchor, heldout_draw
 
 
 def write_part(store: Store, part: str, fingerprint: str, texts: list[str], too_short: int = 0) -> None:
@@ -68,7 +68,7 @@ def test_the_heldout_anchors_are_those_that_their_text_chooses(store: Store) -> 
     heldout = set(read_anchors(store, snapshot_id, heldout=True)["anchor_id"])
     training = set(read_anchors(store, snapshot_id, heldout=False)["anchor_id"])
 
-    assert heldout == {anchor_id for anchor_id in heldout | training if is_heldout(anchor_id, 0.25)}
+    assert heldout == {anchor_id for anchor_id in heldout | training if heldout_draw(anchor_id) < 0.25}
     assert len(heldout) == read_snapshot(store)["num_heldout"]
     assert len(heldout | training) == 200
 

@@ -1,17 +1,13 @@
 """The generator's likelihood is exact, and what it says of information is what estimators find."""
 
-from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 
 from gainloop.measures.mutual_information import conditional_entropy, mutual_information
-from gainloop.serving import Refused
-from gainloop.studies.generator import KnownGenerator, Plan, Source, log_likelihoods, make_batch, make_source, split
+from gainloop.studies.generator import Plan, Source, log_likelihoods, make_batch, make_source, split
 from gainloop.studies.world import RELATIONS, Entity, Fact, Words, make_world
-from schemas.recipe import Sampling
-from schemas.rows import Request
 from tests.measures.known_sources import entropy, other_prompts
 
 VOCABULARY: Words = (".", "ant", "bee", "cat")
@@ -98,24 +94,6 @@ def test_a_wrong_value_is_as_likely_as_the_plan_says() -> None:
     right = sum(weight for plain, weight in options.items() if "asp" in plain)
     assert right == pytest.approx(0.6)
     assert sum(options.values()) == pytest.approx(1)
-
-
-async def test_it_answers_like_any_other_generator() -> None:
-    sources = {f"prompt {place}": source for place, source in enumerate(tiny_sources())}
-    generator, request = KnownGenerator(sources), Request("prompt 3")
-    await generator.check()
-    reply = await generator.complete("00ff", request, Sampling())
-    assert await generator.is_up()
-    assert reply == await generator.complete("00ff", request, Sampling())
-    assert reply.nll_nats == pytest.approx(-sources["prompt 3"].log_likelihood(tuple(reply.text.split())))
-    assert len(reply.token_ids) == len(reply.token_logprobs) == reply.completion_tokens
-    own, other, unknown = await generator.score(["prompt 3", "prompt 0", "another"], reply.token_ids, Sampling())
-    assert own.low == pytest.approx(sum(reply.token_logprobs))
-    assert other.low == pytest.approx(sources["prompt 0"].log_likelihood(tuple(reply.text.split())))
-    assert np.isnan(unknown.low)
-    with pytest.raises(Refused, match="unknown_prompt"):
-        await generator.complete("00ff", replace(request, prompt="another"), Sampling())
-    await generator.close()
 
 
 def test_sentences_end_at_full_stops() -> None:
