@@ -1,29 +1,28 @@
-"""The command line: ``python -m flows <flow> --help``. Every flow's parameters are its options."""
+"""The command line: ``gainloop <flow> --help``. Every flow's parameters are its options."""
 
+import argparse
 import ast
 import atexit
-import functools
+import contextlib
 import importlib
 import importlib.metadata
 import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
+import tomllib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
-import cyclopts
-from pydantic import ValidationError
 from rich.console import Console
+from rich_argparse import RichHelpFormatter
 
-from flows.__help__ import FlowHelp
-from flows.__lists__ import as_lists
+from flows.__stopping__ import Stop, start_server
 from gainloop.serving.opening import require_generator
-from schemas.choice import error_summary
-from schemas.errors import GainloopError
-from schemas.profile import load_profile
-from tasks.stopping import Stop, start_server
+from schemas.errors import BadInput, GainloopError
+from schemas.options import REQUIRED, Parameter, read_options
+from schemas.profile import PROFILES, load_profile
 
 if TYPE_CHECKING:  # Prefect takes two seconds, a flow one more: each is imported when it is asked for
     from prefect import Flow
@@ -42,95 +41,160 @@ RESULTS: Final = {
 }
 """Every flow, and what its last line calls its result."""
 
+PROGRAM: Final = "gainloop" if Path(sys.argv[0]).stem == "gainloop" else "python -m flows"
+
 STOPPED: Final = ("yellow", "stopped: what was done so far is kept. Run the same again to go on.")
 
 LAST_STATES: Final = ("Finished in state Failed", "Finished in state Held")
+
+PARTS: Final = (
+    "A part can be given as a whole too: by its kind, --text.method entigraph, or as JSON, "
+    """--source '{"kind": "files", "paths": ["docs"]}'. An option with [kinds] belongs to these kinds of its part."""
+)
 
 last_words: list[tuple[str, str]] = []
 """Style and text, printed when all else is said: Prefect still logs its own end after the flow's."""
 
 
-def make_app() -> cyclopts.App:
-    """Return the command line: one command a flow."""
-    app = cyclopts.App(
-        name="python -m flows",
-        version=importlib.metadata.version("gainloop"),
-        help="Turn a corpus into a model that knows it, and say what each batch of synthetic text added.",
-        default_parameter=cyclopts.Parameter(negative=()),
-        print_error=False,
-        exit_on_error=False,
+def run(words: Sequence[str]) -> None:
+    """Run a command line; its result, or what is wrong, becomes the last line.
+
+    Raises:
+        SystemExit: The command line is wrong (2), the run failed (1), or only help was asked for (0).
+    """
+    try:
+        flow, given = read(words)
+    except GainloopError as error:
+        stop(str(error), 2)
+    run_flow(flow, given)
+
+
+def read(words: Sequence[str]) -> tuple["Flow[Any, Any]", dict[str, Any]]:
+    """Return the flow that a command line names, and the parameters it sets.
+
+    Raises:
+        BadInput: The command line is wrong, or what it sets does not go together.
+        SystemExit: Only help was asked for.
+    """
+    name, *options = words or ["--help"]
+    if name not in RESULTS:
+        answer(name)
+    flow: Flow[Any, Any] = getattr(importlib.import_module(f"flows.{name}"), name)
+    parameters = parameters_of(flow)
+    given = read_options(options, parameters, make_parser(f"{PROGRAM} {name}", summary_of(name), PARTS))
+    require_possible({one.name: one.default for one in parameters} | given)
+    return flow, given
+
+
+def answer(word: str) -> NoReturn:
+    """Print help or the version, and exit.
+
+    Raises:
+        BadInput: The word asks for neither.
+    """
+    parser = make_parser(
+        PROGRAM, "Turn a corpus into a model that knows it, and say what each batch of synthetic text added."
+    )
+    parser.add_argument("-h", "--help", action="help", help="Show this, and exit.")
+    version = importlib.metadata.version("gainloop")
+    parser.add_argument("--version", action="version", version=version, help="Show the version, and exit.")
+    flows = parser.add_subparsers(
+        title="flows", metavar="FLOW", description=f"`{PROGRAM} FLOW --help` lists the options of one."
     )
     for name in RESULTS:
-        summary = ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text()))
-        app.command(f"{__name__}:{name}", name=name, help=summary, help_formatter=FlowHelp(name))
-    return app
+        flows.add_parser(name, help=summary_of(name))
+    with contextlib.suppress(argparse.ArgumentError):
+        parser.parse_known_args([word])
+    raise BadInput(
+        f'reading the options of `{PROGRAM}`: unknown command "{word}"; known are {", ".join(RESULTS)}. Correct it.'
+    )
 
 
-def __getattr__(name: str) -> Callable[..., None]:
-    """Return the command of a flow when cyclopts asks this module for it."""
-    if name not in RESULTS:
-        raise AttributeError(name)
-    return command_of(getattr(importlib.import_module(f"flows.{name}"), name))
+def make_parser(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+    """Return a parser of no options yet that raises where argparse would print and exit."""
+    return argparse.ArgumentParser(
+        program,
+        usage=f"{program} {'FLOW ' if program == PROGRAM else ''}[OPTIONS]",
+        description=description,
+        epilog=epilog,
+        formatter_class=Help,
+        add_help=False,
+        allow_abbrev=False,
+        exit_on_error=False,
+    )
 
 
-def command_of(flow: "Flow[Any, Any]") -> Callable[..., None]:
-    """Return the command of a flow: its parameters as options, its result or its error as the last line."""
-    signature = inspect.signature(flow.fn, eval_str=True)
+class Help(RichHelpFormatter):
+    """Help in colour, with room for long options, and brackets as they are."""
 
-    @functools.wraps(flow.fn)
-    def command(**parameters: Any) -> None:
-        given = {name: option.default for name, option in signature.parameters.items()} | parameters
-        try:
-            place = load_profile(given["profile"])
-            if "served_model" in given:
-                require_generator(place, *(given[name] for name in ("method", "served_model", "critic", "filters")))
-        except GainloopError as error:
-            stop(str(error), 2)
-        try:
-            quieten()
-            start_server()
-            result = flow(**parameters)
-        except GainloopError as error:
-            stop(str(error), 1)
-        except RuntimeError as error:
-            if not str(error).startswith("Failed to reach API"):
-                raise
-            stop(
-                f"running {flow.name}: {error}; the Prefect server that PREFECT_API_URL names must be up. "
-                "Start it with `prefect server start`, or unset PREFECT_API_URL: then one is started for the run.",
-                1,
-            )
-        last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {result}"))
+    group_name_formatter = str
+    text_markup = help_markup = False
+    highlights: ClassVar[list[str]] = [*RichHelpFormatter.highlights, r"(?P<metavar>\[[\w, ]+\])"]
 
-    options = [
-        option.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=as_lists(option.annotation))
-        for option in signature.parameters.values()
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=44)
+
+
+def parameters_of(flow: "Flow[Any, Any]") -> list[Parameter]:
+    """Return the parameters of a flow, each with the sentence that the form of Prefect's UI shows of it."""
+    said = flow.parameters.properties
+    return [
+        Parameter(
+            name,
+            option.annotation,
+            REQUIRED if option.default is inspect.Parameter.empty else option.default,
+            said[name].get("description", ""),
+        )
+        for name, option in inspect.signature(flow.fn, eval_str=True).parameters.items()
     ]
-    command.__signature__ = signature.replace(parameters=options, return_annotation=None)  # type: ignore[attr-defined]
-    command.__annotations__ = {option.name: option.annotation for option in options}
-    return command
+
+
+def summary_of(name: str) -> str:
+    """Return the first sentence of a flow's module, without importing it."""
+    told = ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text())) or ""
+    return told.partition("\n")[0]
+
+
+def require_possible(given: dict[str, Any]) -> None:
+    """Refuse, before Prefect starts anything, what cannot go together.
+
+    Raises:
+        BadInput: There is no such profile, or text, generator and profile do not go together.
+    """
+    loaded = load_profile(given["profile"])
+    if "generator" in given:
+        require_generator(loaded, given["text"], given["generator"])
+
+
+def run_flow(flow: "Flow[Any, Any]", given: dict[str, Any]) -> None:
+    """Run a flow; its result or its error becomes the last line."""
+    try:
+        quieten()
+        start_server()
+        result = flow(**given)
+    except GainloopError as error:
+        stop(str(error), 1)
+    except RuntimeError as error:
+        if not str(error).startswith("Failed to reach API"):
+            raise
+        stop(
+            f"running {flow.name}: {error}; the Prefect server that PREFECT_API_URL names must be up. "
+            "Start it with `prefect server start`, or unset PREFECT_API_URL: then one is started for the run.",
+            1,
+        )
+    last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {from_here(result)}"))
+
+
+def from_here(result: str) -> str:
+    """Return a path within the working folder as it is from there, and anything else as it is."""
+    path, here = Path(result), Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else result
 
 
 def stop(message: str, status: int) -> NoReturn:
     """End the command with an error as its last line: 2 if the command line is wrong, 1 if the run failed."""
     last_words.append(("red", f"error: {message}"))
     sys.exit(status)
-
-
-def explain(error: cyclopts.CycloptsError) -> str:
-    """Return what is wrong with a command line, in the form of the project's messages."""
-    words = " ".join(["python -m flows", *(error.command_chain or ())])
-    attempt, known = f"reading the options of `{words}`", f"`{words} --help`"
-    if isinstance(error.__cause__, ValidationError) and error.argument:
-        return error_summary(attempt, error.__cause__, known, error.argument.name)
-    if isinstance(error, cyclopts.UnknownOptionError) and (given := error.token.keyword):
-        names = [option.name for option in error.argument_collection]
-        beside = ", ".join(name for name in names if name.rpartition(".")[0] == given.rpartition(".")[0])
-        return f"{attempt}: {given} is not one of them; known are {beside or ', '.join(names)}. Correct it."
-    if isinstance(error, cyclopts.UnknownCommandError) and error.unused_tokens:
-        return f'{attempt}: unknown command "{error.unused_tokens[0]}"; known are {", ".join(RESULTS)}. Correct it.'
-    found = str(error).rstrip(".")
-    return f"{attempt}: {found[:1].lower()}{found[1:]}; {known} says what is allowed. Correct it."
 
 
 class _WithoutTraceback(logging.Filter):
@@ -157,14 +221,28 @@ def quieten() -> None:
         handler.addFilter(_WithoutLastWord())
 
 
+def prefect_settings() -> dict[str, str]:
+    """Return Prefect's settings of pyproject.toml as variables; Prefect itself reads those of the working folder."""
+    table = tomllib.loads((PROFILES.parent / "pyproject.toml").read_text())["tool"]["prefect"]
+    return dict(_variables("PREFECT", table))
+
+
+def _variables(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    if not isinstance(value, dict):
+        yield name.upper(), str(value)
+        return
+    for inner, of_inner in value.items():
+        yield from _variables(f"{name}_{inner}", of_inner)
+
+
 def main() -> None:
-    """Run the command line."""
+    """Run the command line of this process."""
+    for variable, value in prefect_settings().items():
+        os.environ.setdefault(variable, value)
     stopping = Stop(say_stopped)
     atexit.register(end, stopping)  # the first is run last
     try:
-        make_app()()
-    except cyclopts.CycloptsError as error:
-        stop(explain(error), 2)
+        run(sys.argv[1:])
     except BaseException:
         if not stopping.status:
             raise

@@ -20,8 +20,8 @@ def refresh(
     """Return the id of the snapshot: the one there was if nothing changed.
 
     Args:
-        source: Where the documents are.
-        profile: Where to run: a name in profiles/, or a YAML file.
-        heldout_fraction: Part of the anchors that is never generated from nor trained on.
+        source: Source of the documents.
+        profile: Profile that says where to run: a name in profiles/, or a YAML file.
+        heldout_fraction: Part of the anchors that is neither generated from nor trained on.
     """
     return read_source(load_profile(profile), source, heldout_fraction)

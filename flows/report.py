@@ -18,15 +18,15 @@ def report(
     """Return the path of a batch's report; what was measured before is not measured again.
 
     Args:
-        batch_id: A batch, or latest for the one begun most recently.
-        training_id: A training of it, or latest for the newest, if there is any.
-        profile: Where to run: a name in profiles/, or a YAML file.
+        batch_id: Batch that is reported on, or latest for the one begun most recently.
+        training_id: Training of the batch, or latest for the newest, if there is any.
+        profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
-    place = load_profile(profile)
-    store = open_store(place)
+    loaded = load_profile(profile)
+    store = open_store(loaded)
     batch_id = resolve_batch(store, batch_id)
     training_id = resolve_training(store, batch_id, training_id)
-    page = make_report(place, batch_id, training_id)
-    headline = show_report(place, batch_id, training_id)
+    page = make_report(loaded, batch_id, training_id)
+    headline = show_report(loaded, batch_id, training_id)
     get_run_logger().info(headline)
     return page

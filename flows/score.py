@@ -22,19 +22,18 @@ def score(
     The report takes from it how much outputs tell of their prompts. What was scored before is not scored again.
 
     Args:
-        batch_id: A batch, or latest for the one begun most recently.
-        scoring: How much may be spent on it.
-        profile: Where to run: a name in profiles/, or a YAML file.
+        batch_id: Batch that is scored, or latest for the one begun most recently.
+        profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
-    place = load_profile(profile)
-    store = open_store(place)
+    loaded = load_profile(profile)
+    store = open_store(loaded)
     batch_id = resolve_batch(store, batch_id)
     recipe = read_recipe(store, batch_id)
-    plan = plan_batch_scores(place, batch_id, scoring)
-    if reason := why_not_scored(store, place, batch_id, plan):
+    plan = plan_batch_scores(loaded, batch_id, scoring)
+    if reason := why_not_scored(store, loaded, batch_id, plan):
         get_run_logger().info(f"nothing is scored: {reason}")
     else:
         folder = find_weights(store, recipe.revision)
-        with started(place, recipe, folder) as reached:
+        with started(loaded, recipe, folder) as reached:
             score_plan(reached, recipe, folder, plan)
     return batch_id

@@ -20,11 +20,11 @@ def simulate(
     """Return the path of a page that says how the KL Gap grows with K, J and L, and why the published figure differs.
 
     Args:
-        seed: Another seed, other settings.
-        settings: Independent settings of each point.
-        largest: K, J and L each go from 2 to this while the others are 2.
-        repeats: Draws that the released code's estimator is averaged over; it averages 100, for the same mean.
-        profile: Where to run: a name in profiles/, or a YAML file.
+        seed: Seed of the settings.
+        settings: Number of independent settings of each point.
+        largest: Largest of K, J and L, which go up to it from 2 one by one while the others are 2.
+        repeats: Number of draws that the released code's estimator is averaged over; it takes 100, for the same mean.
+        profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
     headline, page = simulate_gaps(load_profile(profile), seed, settings, largest, repeats)
     get_run_logger().info(headline)

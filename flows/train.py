@@ -6,10 +6,10 @@ from prefect import flow
 
 from gainloop.store import open_store
 from gainloop.store.batches import read_recipe, resolve_batch
-from schemas.profile import load_profile
+from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyStart, NewModel, TrainingPlan
 from tasks.report import as_held, why_held
-from tasks.train import is_trained, name_training, prepare_start, score_checkpoints, train_checkpoint
+from tasks.train import find_start, is_trained, name_training, score_checkpoints, train_checkpoint
 
 
 @flow(name="train", flow_run_name="train-on-{batch_id}")
@@ -23,21 +23,24 @@ def train(
     """Return the id of a training: a model continued on a batch, and the matched baseline beside it.
 
     Args:
-        batch_id: A batch, or latest for the one begun most recently.
-        start: The model that everything starts from: a new one made from the anchors, or a checkpoint.
-        plan: How the model is trained on the batch, and on as many tokens of anchors beside it.
-        release: Why a batch that the gate holds is trained on all the same; it is recorded, and holds for that batch.
-        profile: Where to run: a name in profiles/, or a YAML file.
+        batch_id: Batch that is trained on, or latest for the one begun most recently.
+        start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
+        release: Reason to train on a batch that the gate holds; it is recorded, and holds for that batch.
+        profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
-    begun = time.time()
-    place = load_profile(profile)
-    store = open_store(place)
+    loaded = load_profile(profile)
+    store = open_store(loaded)
     batch_id = resolve_batch(store, batch_id)
-    start_id = prepare_start(place, read_recipe(store, batch_id).snapshot_id, start)
-    if held := why_held(place, batch_id, start_id, release):
+    start_id = find_start(loaded, read_recipe(store, batch_id).snapshot_id, start)
+    if held := why_held(loaded, batch_id, start_id, release):
         return as_held(held)
-    training_id = name_training(batch_id, start_id, plan)
-    if not is_trained(place, batch_id, training_id):
-        arms = {role: train_checkpoint(place, batch_id, start_id, plan, role) for role in ("synthetic", "baseline")}
-        score_checkpoints(place, batch_id, training_id, {"start": start_id, **arms}, begun)
+    return train_arms(loaded, batch_id, start_id, plan)
+
+
+def train_arms(loaded: Profile, batch_id: str, start_id: str, plan: TrainingPlan) -> str:
+    """Return the id of a training whose two arms are trained and scored; what is there already is not made again."""
+    begun, training_id = time.time(), name_training(batch_id, start_id, plan)
+    if not is_trained(loaded, batch_id, training_id):
+        arms = {role: train_checkpoint(loaded, batch_id, start_id, plan, role) for role in ("synthetic", "baseline")}
+        score_checkpoints(loaded, batch_id, training_id, {"start": start_id, **arms}, begun)
     return training_id

@@ -18,12 +18,11 @@ def validate(
     """Return what became of a batch's records: those that fail its suites are quarantined with their reasons.
 
     Args:
-        batch_id: A batch, or latest for the one begun most recently.
-        curation: Near duplicates and probes that records are held against; a batch is judged once.
-        profile: Where to run: a name in profiles/, or a YAML file.
+        batch_id: Batch that is validated, once, or latest for the one begun most recently.
+        profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
-    place = load_profile(profile)
-    store = open_store(place)
+    loaded = load_profile(profile)
+    store = open_store(loaded)
     batch_id = resolve_batch(store, batch_id)
-    validate_snapshot(place, read_recipe(store, batch_id).snapshot_id)
-    return validation_summary(validate_records(place, batch_id, curation))
+    validate_snapshot(loaded, read_recipe(store, batch_id).snapshot_id)
+    return validation_summary(validate_records(loaded, batch_id, curation))

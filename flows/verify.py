@@ -12,8 +12,8 @@ def verify(subject: AnySubject = InventedWorld(), profile: str = "embedded") -> 
     """Return the path of a page that says which figures foretell what training on a batch gains, and how surely.
 
     Args:
-        subject: The invented world, where every likelihood is known, or the store's own batches and one's own probes.
-        profile: Where to run: a name in profiles/, or a YAML file.
+        subject: Subject of the verification: an invented world with known likelihoods, or the store's own batches.
+        profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
     headline, page = verify_predictors(load_profile(profile), subject)
     get_run_logger().info(headline)

@@ -170,7 +170,7 @@ class Profile(Parameters):
     """One file of profiles/."""
 
     name: str
-    folder: Annotated[str, Field(description="replies, checkpoints and reports: a path or an fsspec url")] = "data"
+    folder: Annotated[str, Field(description="Replies, checkpoints and reports: a path, or an fsspec url.")] = "data"
     store: StorePlace = StorePlace()
     serving: AnyServing = Embedded()
     generation: Generation = Generation()
@@ -182,7 +182,10 @@ class Profile(Parameters):
 
 
 def load_profile(name: str) -> Profile:
-    """Read ``profiles/<name>.yaml``, or the file ``name`` itself when it ends in .yaml.
+    """Read ``profiles/<name>.yaml`` of the project, or the file ``name`` itself when it ends in .yaml.
+
+    Its relative paths become absolute, so that a profile means the same from any folder: those of a profile in
+    profiles/ lie in the project's folder, those of another file beside it.
 
     Raises:
         BadInput: No such profile, or a setting in it is unknown or out of range.
@@ -191,9 +194,26 @@ def load_profile(name: str) -> Profile:
         require_known("profile", name, [found.stem for found in PROFILES.glob("*.yaml")], "profiles/")
     path = Path(name) if name.endswith(".yaml") else PROFILES / f"{name}.yaml"
     try:
-        return Profile.model_validate({"name": path.stem} | _read_settings(path))
+        profile = Profile.model_validate({"name": path.stem} | _read_settings(path))
     except ValidationError as error:
         raise BadInput(error_summary(f"reading profile {path}", error, "schemas/profile.py")) from error
+    if isinstance(profile.runner, Ray) and profile.runner.address != "local":
+        return profile  # of several machines: its paths must say themselves where all of them find it
+    beside = path.resolve().parent
+    return _with_paths_in(PROFILES.parent if beside == PROFILES else beside, profile)
+
+
+def _with_paths_in(folder: Path, profile: Profile) -> Profile:
+    """Return a profile whose relative paths lie in a folder; urls, and a program to be found on the path, stay."""
+
+    def place(path: str) -> str:
+        return path if ":" in path else str(folder / path)
+
+    changes: dict[str, Any] = {"folder": place(profile.folder)}
+    changes["store"] = profile.store.model_copy(update={"url": place(profile.store.url)})
+    if isinstance(profile.serving, LocalVLLM) and "/" in profile.serving.python:
+        changes["serving"] = profile.serving.model_copy(update={"python": place(profile.serving.python)})
+    return profile.model_copy(update=changes)
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -17,23 +17,75 @@ class Parameters(BaseModel):
 class Sampling(Parameters):
     """How the generator draws a reply. At temperature 1 and top_p 1 its log-probabilities are its entropy."""
 
-    temperature: Annotated[float, Field(ge=0, le=2, description="1 samples the model as it is; 0 is greedy")] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1, description="nucleus mass; 1 keeps every token")] = 1.0
-    max_tokens: Annotated[int, Field(ge=1, description="tokens per reply; a longer one is dropped as cut_off")] = 192
+    temperature: Annotated[
+        float, Field(ge=0, le=2, description="Temperature of each draw: 1 samples the model as it is, 0 is greedy.")
+    ] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus mass that is drawn from; 1 keeps every token.")] = (
+        1.0
+    )
+    max_tokens: Annotated[
+        int, Field(ge=1, description="Tokens of a reply, at most; a longer one is dropped as cut_off.")
+    ] = 192
+
+
+class Own(Parameters):
+    """The start checkpoint writes the text; for a method that tunes a generator, that generator does."""
+
+    kind: Literal["own"] = "own"
+
+
+class Served(Parameters):
+    """A model that the profile's servers have writes the text."""
+
+    kind: Literal["served"] = "served"
+    model: Annotated[str, Field(min_length=1, description="Name of a model that the profile's servers have.")]
+    revision: Annotated[str, Field(description="Revision of the served model. Default: what the servers report.")] = ""
+
+
+_Generators = Own | Served
+
+AnyGenerator = Annotated[
+    _Generators, Field(discriminator="kind"), choice("generator", by_kind(_Generators), "schemas/recipe.py", "own")
+]
+
+
+class Judge(Parameters):
+    """A language model that says which records are false, and which are not about their anchors."""
+
+    model: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="Name of a model that the profile's servers have; on a profile without servers a folder, "
+            "hub id or checkpoint id. It must follow instructions.",
+        ),
+    ]
+    revision: Annotated[
+        str, Field(description="Revision of the judge. Default: what the servers report, or the hub's newest.")
+    ] = ""
+    sample: Annotated[
+        int, Field(ge=1, description="Records that are judged, kept or not, the first by id; all if there are fewer.")
+    ] = 500
+    anchors: Annotated[
+        int,
+        Field(ge=0, description="Anchors that are judged as well: the real texts it calls false say how good it is."),
+    ] = 100
 
 
 class Recipe(Parameters):
     """Method, critic, filters with their parameters; snapshot, generator, sampling, seed. Its hash names the batch."""
 
-    method: Annotated[dict[str, Any], Field(description="the method's name and parameters")]
-    critic: Annotated[dict[str, Any] | None, Field(description="who has records written anew; nobody if empty")] = None
-    filters: Annotated[tuple[dict[str, Any], ...], Field(description="filters' names and parameters, in order")] = ()
+    method: Annotated[dict[str, Any], Field(description="Name and parameters of the method.")]
+    critic: Annotated[dict[str, Any] | None, Field(description="Critic that has records written anew, or None.")] = None
+    filters: Annotated[
+        tuple[dict[str, Any], ...], Field(description="Names and parameters of the filters, in order.")
+    ] = ()
     snapshot_id: str
-    model: Annotated[str, Field(description="the generator: a served name or a checkpoint id")]
-    revision: Annotated[str, Field(description="what tells two generators of one name apart")] = ""
+    model: Annotated[str, Field(description="Generator: a served name, or start or synthesizer.")]
+    revision: Annotated[str, Field(description="Revision of the generator: of one's own, the checkpoint id.")] = ""
     sampling: Sampling = Sampling()
     seed: int = 0
-    max_anchors: Annotated[int | None, Field(ge=1, description="how many anchors are used; all if empty")] = None
+    max_anchors: Annotated[int | None, Field(ge=1, description="Anchors that are used, or None for all.")] = None
 
     @property
     def batch_id(self) -> str:
@@ -43,13 +95,13 @@ class Recipe(Parameters):
 
 
 class Scoring(Parameters):
-    """How much is spent on finding out what outputs tell of their prompts; it changes no record."""
+    """Tokens that are spent on finding out what outputs tell of their prompts; no record depends on it."""
 
     share: Annotated[
-        float, Field(ge=0, le=1, description="tokens read for it, as a part of the tokens that the batch generated")
+        float, Field(ge=0, le=1, description="Tokens read for it, as a part of the tokens that the batch generated.")
     ] = 0.05
     least_tokens: Annotated[
-        int, Field(ge=0, description="what a small batch may take all the same: a part of little buys nothing")
+        int, Field(ge=0, description="Tokens that a small batch may take all the same: a part of little buys nothing.")
     ] = 200_000
 
     def budget(self, generated_tokens: int) -> int:
@@ -60,39 +112,43 @@ class Scoring(Parameters):
 class Optimiser(Parameters):
     """AdamW with a linear warm-up and a cosine decay."""
 
-    learning_rate: Annotated[float, Field(gt=0, description="peak rate; 1e-5 suits a model of billions")] = 1e-3
-    warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="part of the steps spent warming up")] = 0.05
-    weight_decay: Annotated[float, Field(ge=0, description="part of the weights taken off, per unit of rate")] = 0.01
-    batch_tokens: Annotated[int, Field(ge=64, description="tokens per optimiser step")] = 2048
+    learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate; 1e-5 suits a model of billions.")] = (
+        1e-3
+    )
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="Part of the steps spent warming up.")] = 0.05
+    weight_decay: Annotated[float, Field(ge=0, description="Part of the weights taken off, per unit of rate.")] = 0.01
+    batch_tokens: Annotated[int, Field(ge=64, description="Tokens of an optimiser step.")] = 2048
 
 
 class FirstOptimiser(Optimiser):
-    """That of a small model which has learnt nothing yet: a higher rate, smaller steps."""
+    """AdamW for a small model that has learnt nothing yet: a higher rate, smaller steps."""
 
-    learning_rate: Annotated[float, Field(gt=0, description="peak rate")] = 6e-3
-    batch_tokens: Annotated[int, Field(ge=64, description="tokens per optimiser step")] = 1024
+    learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate.")] = 6e-3
+    batch_tokens: Annotated[int, Field(ge=64, description="Tokens of an optimiser step.")] = 1024
 
 
 class NewModel(Parameters):
     """A small Qwen3-architecture model and its tokenizer, made from the anchors."""
 
     kind: Literal["new"] = "new"
-    vocabulary: Annotated[int, Field(ge=300, le=65536, description="byte-level BPE tokens")] = 4096
-    hidden_size: Annotated[int, Field(ge=32, multiple_of=32, description="width of the residual stream")] = 192
-    layers: Annotated[int, Field(ge=1, description="decoder layers")] = 4
-    head_size: Annotated[int, Field(description="vLLM serves 32, 64, 80, 96, 112, 128, ...")] = 64
-    context_tokens: Annotated[int, Field(ge=64, description="longest prompt and reply together")] = 512
-    budget_tokens: Annotated[int, Field(ge=1024, description="tokens of anchors it is pretrained on")] = 320_000
+    vocabulary: Annotated[int, Field(ge=300, le=65536, description="Byte-level BPE tokens of the vocabulary.")] = 4096
+    hidden_size: Annotated[int, Field(ge=32, multiple_of=32, description="Width of the residual stream.")] = 192
+    layers: Annotated[int, Field(ge=1, description="Decoder layers.")] = 4
+    head_size: Annotated[
+        int, Field(description="Width of an attention head; vLLM serves 32, 64, 80, 96, 112, 128.")
+    ] = 64
+    context_tokens: Annotated[int, Field(ge=64, description="Tokens of the longest prompt and reply together.")] = 512
+    budget_tokens: Annotated[int, Field(ge=1024, description="Tokens of anchors it is pretrained on.")] = 320_000
     optimiser: FirstOptimiser = FirstOptimiser()
-    seed: Annotated[int, Field(description="another seed, other first weights")] = 0
+    seed: Annotated[int, Field(description="Seed of the first weights.")] = 0
 
 
 class Checkpoint(Parameters):
     """A model that exists already: a folder, a hub id, or the id of a checkpoint in the store."""
 
     kind: Literal["checkpoint"] = "checkpoint"
-    model: Annotated[str, Field(description="folder, hub id or checkpoint id")]
-    revision: Annotated[str, Field(description="hub revision; pin it")] = ""
+    model: Annotated[str, Field(description="Folder, hub id, or id of a checkpoint in the store.")]
+    revision: Annotated[str, Field(description="Hub revision, a commit or a tag; pin it. Default: the newest.")] = ""
 
 
 _Starts = NewModel | Checkpoint
@@ -105,8 +161,8 @@ AnyStart = Annotated[
 class Mixture(Parameters):
     """The part of the token budget that each text has. The parts add up to 1."""
 
-    synthetic: Annotated[float, Field(ge=0, le=1, description="part of the tokens that records have")] = 0.5
-    anchors: Annotated[float, Field(ge=0, le=1, description="part of the tokens that anchors have")] = 0.5
+    synthetic: Annotated[float, Field(ge=0, le=1, description="Part of the tokens that records have.")] = 0.5
+    anchors: Annotated[float, Field(ge=0, le=1, description="Part of the tokens that anchors have.")] = 0.5
 
     def model_post_init(self, _context: Any) -> None:
         if abs(self.synthetic + self.anchors - 1) > 1e-9:
@@ -117,36 +173,40 @@ class Mixture(Parameters):
 class TrainingPlan(Parameters):
     """Continual pretraining of the base on one batch; the matched baseline repeats anchors for as many tokens."""
 
-    budget_tokens: Annotated[int, Field(ge=1024, description="tokens each arm is trained on")] = 80_000
+    budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that each arm is trained on.")] = 80_000
     mixture: Mixture = Mixture()
-    context_tokens: Annotated[int, Field(ge=64, description="length of a packed row")] = 512
+    context_tokens: Annotated[int, Field(ge=64, description="Tokens of a packed row.")] = 512
     heldout_records: Annotated[
-        float, Field(ge=0, lt=1, description="part of the records that is not trained on, to tell what is memorised")
+        float, Field(ge=0, lt=1, description="Part of the records that is not trained on, to tell what is memorised.")
     ] = 0.05
     optimiser: Optimiser = Optimiser()
-    seed: Annotated[int, Field(description="another seed, another order of texts")] = 0
+    seed: Annotated[int, Field(description="Seed of the order of texts.")] = 0
 
 
 Compared = Literal["batch", "earlier_batches", "anchors"]
 
 
 class Probes(Parameters):
-    """What a model is to be tested on, so that no record that holds it is trained on."""
+    """Questions that a model is to be tested on: no record that holds one of them is trained on."""
 
     files: Annotated[
-        list[str], Field(description=".jsonl, .json, .csv or .parquet: paths, globs or any fsspec url; none: not asked")
+        list[str],
+        Field(description="Files of questions, .jsonl .json .csv or .parquet: paths, globs or any fsspec url."),
     ] = []
     fields: Annotated[
         list[str],
-        Field(min_length=1, description="fields whose texts are looked for; questions.answer is one within another"),
+        Field(min_length=1, description="Fields whose texts are looked for; questions.answer is one within another."),
     ] = ["question"]
-    words_in_a_row: Annotated[int, Field(ge=5, description="refuse a record that shares so many words in a row")] = 13
+    words_in_a_row: Annotated[
+        int, Field(ge=5, description="Words in a row that a refused record shares with a probe.")
+    ] = 13
     least_words: Annotated[
-        int, Field(ge=3, description="a text shorter than words_in_a_row is looked for whole, if it has so many")
+        int, Field(ge=3, description="Words that a shorter probe must have to be looked for whole.")
     ] = 6
-    overlap_words: Annotated[int, Field(ge=3, description="length of the sequences whose overlap is counted")] = 8
+    overlap_words: Annotated[int, Field(ge=3, description="Words of the sequences whose overlap is counted.")] = 8
     overlap: Annotated[
-        float, Field(ge=0, le=1, description="refuse a record that has this share of them; 0: not asked")
+        float,
+        Field(ge=0, le=1, description="Share of a probe's sequences that a refused record has; 0 refuses none for it."),
     ] = 0.7
 
     def model_post_init(self, _context: Any) -> None:
@@ -157,12 +217,15 @@ class Probes(Parameters):
 
 
 class Curation(Parameters):
-    """What every record is held against besides its own anchor: other records, anchors, probes."""
+    """Texts that every record is held against besides its own anchor: other records, anchors, probes."""
 
     near_duplicates: Annotated[
-        float, Field(ge=0, le=1, description="refuse a record of this Jaccard similarity of word 5-grams; 0: not asked")
+        float,
+        Field(
+            ge=0, le=1, description="Jaccard similarity of word 5-grams from which a record is refused; 0 refuses none."
+        ),
     ] = 0.8
-    among: Annotated[list[Compared], Field(description="what records are compared with for it")] = [
+    among: Annotated[list[Compared], Field(description="Texts that records are compared with for it.")] = [
         "batch",
         "earlier_batches",
         "anchors",

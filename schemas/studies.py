@@ -18,13 +18,17 @@ class InventedWorld(Parameters):
     """Small trainings in an invented world, where every likelihood and every fact is known."""
 
     kind: Literal["world"] = "world"
-    batches: Annotated[int, Field(ge=2, description="24 take 10 minutes on two cores; five are controls")] = 24
-    seeds: Annotated[int, Field(ge=1, le=100, description="full trainings of each batch")] = 3
-    updates: Annotated[int, Field(ge=4, description="steps of a full training; a probe run has a quarter")] = 200
-    base_updates: Annotated[int, Field(ge=1, description="optimiser steps of the base model")] = 1500
-    anchors: Annotated[int, Field(ge=4, le=64, description="documents; 50 for the distance from them")] = 56
-    batch_tokens: Annotated[int, Field(ge=100, description="words of each batch")] = 6000
-    seed: Annotated[int, Field(description="another seed, another world")] = 0
+    batches: Annotated[
+        int, Field(ge=2, description="Batches that are made, five of them controls; 24 take 10 minutes on two cores.")
+    ] = 24
+    seeds: Annotated[int, Field(ge=1, le=100, description="Full trainings of each batch.")] = 3
+    updates: Annotated[int, Field(ge=4, description="Steps of a full training; a probe run takes a quarter.")] = 200
+    base_updates: Annotated[int, Field(ge=1, description="Optimiser steps of the base model.")] = 1500
+    anchors: Annotated[
+        int, Field(ge=4, le=64, description="Documents of the corpus, 50 of them for the distance from it.")
+    ] = 56
+    batch_tokens: Annotated[int, Field(ge=100, description="Words of each batch.")] = 6000
+    seed: Annotated[int, Field(description="Seed of the world.")] = 0
 
 
 class OwnBatches(Parameters):
@@ -32,7 +36,8 @@ class OwnBatches(Parameters):
 
     kind: Literal["batches"] = "batches"
     probes: Annotated[
-        str | None, Field(description="a .jsonl file of prompt and answer, asked of every model; none: held-out text")
+        str | None,
+        Field(description="File of prompts and answers, .jsonl, asked of every model. Default: held-out text."),
     ] = None
 
 

@@ -24,7 +24,7 @@ from gainloop.store.snapshots import read_texts
 from schemas.errors import BadInput, ServerError
 from schemas.judging import SAMPLING, Judging
 from schemas.profile import Profile, Servers
-from schemas.recipe import Checkpoint
+from schemas.recipe import Checkpoint, Judge
 from schemas.rows import Outcome
 from tasks.progress import Bar
 from tasks.runner import slot
@@ -41,34 +41,27 @@ class FoundJudge(NamedTuple):
     folder: str | None
 
 
-def resolve_judge(store: Store, profile: Profile, model: str, revision: str = "") -> FoundJudge:
+def resolve_judge(store: Store, profile: Profile, judge: Judge) -> FoundJudge:
     """Return the judge of that name: a model of the profile's servers; on any other profile a checkpoint.
 
-    Args:
-        model: A served name; or a folder, a hub id or a checkpoint id, which is copied into the store.
+    A folder or a hub id is copied into the store.
 
     Raises:
-        BadInput: No name is given, or there is no such checkpoint.
+        BadInput: There is no such checkpoint.
         ServerError: The servers do not have it, or are down.
     """
-    is_served = isinstance(profile.serving, Servers)
-    if not model:
-        wanted = "the name of a model that its servers have" if is_served else "a folder, a hub id or a checkpoint id"
-        raise BadInput(
-            f"looking for a judge on profile {profile.name!r}: judge_model is empty; {wanted} is needed, of a model "
-            "that follows instructions. Set judge_model to one."
-        )
-    if is_served:
-        return FoundJudge(model, asyncio.run(served_revision(profile, model, revision)), None)
-    found = make_start(
-        store, profile.training, "", Checkpoint(model=model, revision=revision), Bar("copy the judge", "steps")
-    )
+    if isinstance(profile.serving, Servers):
+        revision = asyncio.run(served_revision(profile, judge.model, judge.revision))
+        return FoundJudge(judge.model, revision, None)
+    named = Checkpoint(model=judge.model, revision=judge.revision)
+    found = make_start(store, profile.training, "", named, Bar("copy the judge", "steps"))
     return FoundJudge("judge", found, checkpoint_folder(store, found))
 
 
-def plan_judging(judge: FoundJudge, sample: int, anchors: int) -> Judging:
+def plan_judging(found: FoundJudge, judge: Judge) -> Judging:
     """Return what a judge is asked to do, which has an id."""
-    return Judging(model=judge.model, revision=judge.revision, questions=QUESTIONS_ID, sample=sample, anchors=anchors)
+    texts = {"sample": judge.sample, "anchors": judge.anchors}
+    return Judging(model=found.model, revision=found.revision, questions=QUESTIONS_ID, **texts)
 
 
 def draw_texts(store: Store, batch_id: str, judging: Judging) -> Inquiry:
@@ -162,9 +155,9 @@ def judging_summary(summary: dict[str, Any]) -> str:
     )
 
 
-@task(cache_policy=NO_CACHE, task_run_name="find judge {model}")
-def find_judge(profile: Profile, model: str, revision: str = "") -> FoundJudge:
-    return resolve_judge(open_store(profile), profile, model, revision)
+@task(cache_policy=NO_CACHE, task_run_name="find judge {judge.model}")
+def find_judge(profile: Profile, judge: Judge) -> FoundJudge:
+    return resolve_judge(open_store(profile), profile, judge)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="judge {batch_id}")

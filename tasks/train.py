@@ -146,6 +146,13 @@ def require_trainable(profile: Profile) -> None:
         require_device(profile.training.device)
 
 
+def find_start(place: Profile, snapshot_id: str, start: AnyStart) -> str:
+    """Return the checkpoint that everything starts from; a task makes or copies it if the store does not have it."""
+    if isinstance(start, Checkpoint) and find_weights(open_store(place), start.model):
+        return start.model
+    return prepare_start(place, snapshot_id, start)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")
 def prepare_start(profile: Profile, snapshot_id: str, start: AnyStart) -> str:
     with Bar("pretrain the start checkpoint", "steps") as bar:

@@ -2,8 +2,10 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from pydoc_data.topics import topics
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -23,6 +25,7 @@ START = {
 OPTIMISER = {"learning_rate": 0.002, "batch_tokens": 512}
 METHOD = {"kind": "sbp", "budget_tokens": 16_384, "min_similarity": 0.1, "optimiser": OPTIMISER}
 SAMPLING = {"max_tokens": 160}
+SERVED = {"kind": "served", "model": "stub"}
 RELEASE = "so small a generator cannot heed its prompts"
 """The gate holds such batches for good reason; what is tested is what comes after."""
 PLAN = {"budget_tokens": 16_384, "context_tokens": 256, "optimiser": OPTIMISER}
@@ -48,12 +51,20 @@ def write_profile(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def parameters(corpus: Path, profile: Path, **changes: Any) -> dict[str, Any]:
-    """Return the parameters of ``flows.cycle``."""
+def parameters(
+    corpus: Path, profile: Path, text: Mapping[str, Any] = MappingProxyType({}), **changes: Any
+) -> dict[str, Any]:
+    """Return the parameters of ``flows.cycle``; ``text`` changes some of how text is made, ``changes`` whole parts."""
     source = {"kind": "files", "paths": [str(corpus)], "max_chars": 400, "licence": "PSF-2.0"}
-    small = {"source": source, "method": METHOD, "start": START, "sampling": SAMPLING, "plan": PLAN, "max_anchors": 32}
-    small["release"] = RELEASE
+    made = {"method": METHOD, "sampling": SAMPLING, "max_anchors": 32, **text}
+    small = {"source": source, "text": made, "start": START, "plan": PLAN, "release": RELEASE}
     return {**small, "profile": str(profile), **changes}
+
+
+def served(profile: Path, max_anchors: int) -> dict[str, Any]:
+    """Return the parameters of ``flows.generate`` by ``rephrase`` with the model that a stub server has."""
+    text = {"method": {"kind": "rephrase"}, "max_anchors": max_anchors}
+    return {"text": text, "generator": SERVED, "profile": str(profile)}
 
 
 def command(flow: str, given: dict[str, Any]) -> list[str]:
@@ -75,6 +86,5 @@ def _options(given: dict[str, Any], prefix: str = "--") -> list[str]:
         if isinstance(value, dict):
             options += _options(value, f"{option}.")
         else:
-            for one in value if isinstance(value, list) else [value]:
-                options += [option, str(one)]
+            options += [option, *(str(one) for one in (value if isinstance(value, list) else [value]))]
     return options

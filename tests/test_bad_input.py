@@ -3,14 +3,16 @@
 import asyncio
 import inspect
 import io
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
-import cyclopts
 import duckdb
 import numpy as np
 import polars as pl
@@ -19,13 +21,14 @@ import torch
 from prefect.exceptions import ParameterTypeError
 from safetensors.numpy import save_file
 
-from flows.__main__ import RESULTS, explain, last_words, make_app
+from flows.__main__ import RESULTS, from_here, last_words, parameters_of, prefect_settings, read, run
 from gainloop.filters import FILTERS
-from gainloop.filters.judge import Judge
+from gainloop.filters.judge import Judge as JudgeFilter
 from gainloop.filters.novelty import Novelty
-from gainloop.methods import METHODS
+from gainloop.methods import METHODS, Making, SmallMaking
 from gainloop.methods.backtranslate import Backtranslate
 from gainloop.methods.critic import Critic
+from gainloop.methods.rephrase import Rephrase
 from gainloop.methods.sbp import SBP
 from gainloop.serving.opening import served_revision
 from gainloop.sources import SOURCES
@@ -33,14 +36,16 @@ from gainloop.sources.files import Files
 from gainloop.sources.python_docs import PythonDocs
 from gainloop.store import Store, open_store
 from gainloop.store.files import whole_folder
-from schemas.errors import GainloopError, StoreError
+from schemas.errors import BadInput, GainloopError, StoreError
+from schemas.options import list_options
 from schemas.profile import Profile, Servers, load_profile
-from schemas.recipe import Checkpoint, FirstOptimiser, NewModel
+from schemas.recipe import Checkpoint, FirstOptimiser, Judge, NewModel, Parameters, Served
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
 from tasks.train import make_start
+from tests.conftest import ROOT
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.small_run import parameters, write_profile
+from tests.small_run import SERVED, parameters, write_profile
 from tests.whole_run import Ended, Place, start
 
 HOUSE_FORM = re.compile(r"(?P<attempted>[^;]+): (?P<found>.+)(; |: known are )(?P<allowed>.+)\. (?P<next>[A-Z].+)\.")
@@ -163,25 +168,42 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "Set source.kind to one of them.",
         ),
         (
-            "generate --method.kind magic",
-            f"method.kind 'magic' not found in gainloop/methods/: known are {METHOD_KINDS}. "
-            "Set method.kind to one of them.",
+            "generate --text.method.kind magic",
+            f"text.method.kind 'magic' not found in gainloop/methods/: known are {METHOD_KINDS}. "
+            "Set text.method.kind to one of them.",
         ),
         (
-            "generate --method.kind rephrase --method.draws 2",
-            "method 'rephrase': 'draws' is not a parameter; its parameters are chunk_tokens, kind, "
+            "generate --text.method.kind rephrase --text.method.draws 2",
+            "text.method 'rephrase': 'draws' is not a parameter; its parameters are chunk_tokens, kind, "
             "max_chunks, styles. "
-            f"Set one of them, or method.kind to {WITH_DRAWS}.",
+            f"Set one of them, or text.method.kind to {WITH_DRAWS}.",
         ),
         (
-            "generate --method.kind sbp --method.draws 0",
-            "method 'sbp': draws is '0'; input should be greater than or equal to 1. Change it.",
+            "generate --text.method.kind sbp --text.method.draws 0",
+            "text.method 'sbp': draws is '0'; input should be greater than or equal to 1. Change it.",
         ),
+        (
+            "generate --generator.model x",
+            "generator 'own': 'model' is not a parameter; its parameters are kind. "
+            "Set one of them, or generator.kind to served.",
+        ),
+        (
+            "generate --generator.kind served",
+            "generator 'served': model is not set; it is required. Set it.",
+        ),
+        ("judge --judge.sample 3", "--judge.model is not set; it is required. Set it."),
         (
             "refresh --depth 3",
             "--depth is not one of them; known are --source, --profile, --heldout-fraction. Correct it.",
         ),
-        ("refresh --heldout-fraction 1", "--heldout-fraction is 1.0; input should be less than 1. Change it."),
+        ("generate --method.draws 2", "--method.draws is not one of them; known are --text.method.draws. Correct it."),
+        (
+            "generate --text.sampling.top_k=2",
+            "--text.sampling.top_k=2 is not one of them; known are --text.sampling.temperature, "
+            "--text.sampling.top-p, --text.sampling.max-tokens. Correct it.",
+        ),
+        ("report latest", "latest is not one of them; known are --batch-id, --training-id, --profile. Correct it."),
+        ("refresh --heldout-fraction 1", "--heldout-fraction is '1'; input should be less than 1. Change it."),
         (
             "train --plan.optimiser.learning-rate 0",
             "--plan.optimiser.learning-rate is '0'; input should be greater than 0. Change it.",
@@ -191,48 +213,93 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "mixture adds up to 1.5; synthetic and anchors together must add up to 1. Change it.",
         ),
         (
-            "generate --seed x",
-            'invalid value for --seed: unable to convert "x" into int; '
-            "`python -m flows generate --help` says what is allowed. Correct it.",
+            "generate --text.seed x",
+            "--text.seed is 'x'; input should be a valid integer, unable to parse string as an integer. Change it.",
+        ),
+        (
+            "generate --text.seed",
+            "--text.seed: expected one argument; `python -m flows generate --help` says what is allowed. Correct it.",
+        ),
+        (
+            "cycle --text.critic harsh",
+            "--text.critic is 'harsh', which is not JSON: Expecting value: line 1 column 1 (char 0); "
+            "JSON of its parameters is allowed. Correct it.",
         ),
     ],
 )
 def test_a_command_line_that_cannot_be_read_is_one_sentence(words: str, expected: str) -> None:
-    with pytest.raises(cyclopts.CycloptsError) as caught:
-        make_app()(words)
+    with pytest.raises(BadInput) as caught:
+        read(words.split())
     attempt = f"reading the options of `python -m flows {words.split()[0]}`"
-    assert explain(caught.value) == f"{attempt}: {expected}"
+    assert str(caught.value) == f"{attempt}: {expected}"
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("generate --method.draws 2", {"method": SBP(draws=2)}),
-        ("generate --method.kind backtranslate --method.draws 2", {"method": Backtranslate(draws=2)}),
+        ("generate --text.method.draws 2", {"text": Making(method=SBP(draws=2))}),
+        (
+            "generate --text.method.kind backtranslate --text.method.draws 2",
+            {"text": Making(method=Backtranslate(draws=2))},
+        ),
         ("refresh --source.max-chars 400", {"source": PythonDocs(max_chars=400)}),
         (
             "train --start.optimiser.batch-tokens 512",
             {"start": NewModel(optimiser=FirstOptimiser(learning_rate=6e-3, batch_tokens=512))},
         ),
+        ("cycle --text.seed -1", {"text": SmallMaking(seed=-1)}),
     ],
 )
 def test_options_without_a_kind_change_the_default_one_and_leave_its_other_values(
     words: str, expected: dict[str, Any]
 ) -> None:
-    _, given, _ = make_app().parse_args(words)
-    assert given.arguments == expected
+    assert read(words.split())[1] == expected
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("--filters novelty", (Novelty(),)),
-        ("""--filters '{"kind": "judge", "least": 4}' --filters novelty""", (Judge(least=4), Novelty())),
+        (
+            "refresh --source.kind files --source.paths a '{b,c}/*.md' --source.paths '[d]' 1,2",
+            {"source": Files(paths=["a", "{b,c}/*.md", "[d]", "1,2"])},
+        ),
+        ("""refresh --source '{"kind": "files", "paths": ["a"]}'""", {"source": Files(paths=["a"])}),
+        (
+            """refresh --source '{"kind": "files", "paths": ["a"]}' --source.max-chars 400 --source.one-per-line""",
+            {"source": Files(paths=["a"], max_chars=400, one_per_line=True)},
+        ),
+        ("refresh --source.kind files --source.paths a --source.one-per-line false", {"source": Files(paths=["a"])}),
+        (
+            "generate --text.method rephrase --text.method.styles qa hard",
+            {"text": Making(method=Rephrase(styles=("qa", "hard")))},
+        ),
+        ("cycle --text.max-anchors none", {"text": SmallMaking(max_anchors=None)}),
+        (
+            "generate --generator.kind served --generator.model a/b --text.method.kind rephrase --dry-run",
+            {"generator": Served(model="a/b"), "text": Making(method=Rephrase()), "dry_run": True},
+        ),
+        ("judge --judge.model m --judge.anchors 0", {"judge": Judge(model="m", anchors=0)}),
+        ("cycle --judge none", {"judge": None}),
+    ],
+)
+def test_an_option_takes_several_values_negative_numbers_json_none_and_the_name_of_a_kind(
+    words: str, expected: dict[str, Any]
+) -> None:
+    assert read(shlex.split(words))[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("novelty", (Novelty(),)),
+        ("judge novelty", (JudgeFilter(), Novelty())),
+        ("""'[{"kind": "judge", "least": 4}, {"kind": "novelty"}]'""", (JudgeFilter(least=4), Novelty())),
+        ("""'{"kind": "judge", "least": 4}' --text.filters novelty""", (JudgeFilter(least=4), Novelty())),
     ],
 )
 def test_filters_are_given_by_name_or_as_json_in_their_order(words: str, expected: tuple[Any, ...]) -> None:
-    _, given, _ = make_app().parse_args(["generate", *shlex.split(words)])
-    assert given.arguments == {"filters": expected}
+    _, given = read(["generate", "--text.method.kind", "rephrase", "--text.filters", *shlex.split(words)])
+    assert given["text"].filters == expected
 
 
 @pytest.mark.parametrize(
@@ -253,28 +320,30 @@ def test_filters_are_given_by_name_or_as_json_in_their_order(words: str, expecte
         ),
         (
             '{"kind": "judge"',
-            'invalid value for --filters: {"kind": "judge" is not JSON: .*; `python -m flows cycle --help`',
+            '--text.filters is \'{"kind": "judge"\', which is not JSON: .*; the name of a kind, or JSON of its par',
         ),
     ],
 )
 def test_a_filter_that_cannot_be_is_one_sentence_that_says_which_can(words: str, expected: str) -> None:
-    with pytest.raises(cyclopts.CycloptsError) as caught:
-        make_app()(["cycle", "--filters", words])
-    assert re.match(f"reading the options of `python -m flows cycle`: {expected}", said := explain(caught.value)), said
+    with pytest.raises(BadInput) as caught:
+        read(["cycle", "--text.filters", words])
+    said = str(caught.value)
+    assert re.match(f"reading the options of `python -m flows cycle`: {expected}", said), said
     assert HOUSE_FORM.fullmatch(said), said
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("--critic.max-turns 3", Critic(max_turns=3)),
-        ("--critic '{}'", Critic()),
-        ("""--critic '{"enough": 5}'""", Critic(enough=5)),
+        ("--text.critic.max-turns 3", Critic(max_turns=3)),
+        ("--text.critic '{}'", Critic()),
+        ("""--text.critic '{"enough": 5}' --text.critic.max-turns 3""", Critic(enough=5, max_turns=3)),
+        ("--text.critic none", None),
     ],
 )
-def test_a_critic_is_given_by_what_differs_from_its_defaults(words: str, expected: Critic) -> None:
-    _, given, _ = make_app().parse_args(["generate", *shlex.split(words)])
-    assert given.arguments == {"critic": expected}
+def test_a_critic_is_given_by_what_differs_from_its_defaults(words: str, expected: Critic | None) -> None:
+    _, given = read(["generate", "--text.method.kind", "rephrase", *shlex.split(words)])
+    assert given["text"].critic == expected
 
 
 @pytest.mark.parametrize("name", ["generate", "cycle"])
@@ -282,72 +351,123 @@ def test_a_deployments_form_takes_the_same_filters_and_critic_and_refuses_the_sa
     flow = getattr(import_module(f"flows.{name}"), name)
     defaults = {option.name: option.default for option in inspect.signature(flow.fn).parameters.values()}
     form = {"filters": [{"kind": "judge", "least": 4}, {"kind": "novelty"}], "critic": {"max_turns": 3}}
-    given = flow.validate_parameters(defaults | form)
+    text = flow.validate_parameters(defaults | {"text": form})["text"]
 
-    assert (given["filters"], given["critic"]) == ((Judge(least=4), Novelty()), Critic(max_turns=3))
-    assert set(flow.parameters.properties["filters"]["items"]["discriminator"]["mapping"]) == FILTERS.keys()
+    assert (text.filters, text.critic) == ((JudgeFilter(least=4), Novelty()), Critic(max_turns=3))
+    assert text.max_anchors == defaults["text"].max_anchors  # what a form leaves out stays as it is
+    fields = flow.parameters.definitions[type(text).__name__]["properties"]
+    assert set(fields["filters"]["items"]["discriminator"]["mapping"]) == FILTERS.keys()
     for wrong, found in (
         ({"filters": [{"kind": "jugde"}]}, f"known are {FILTER_KINDS}"),
         ({"critic": {"turns": 1}}, "turns"),
     ):
         with pytest.raises(ParameterTypeError, match=found):
-            flow.validate_parameters(defaults | wrong)
+            flow.validate_parameters(defaults | {"text": wrong})
 
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_belongs_to(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
-    make_app().help_print([name])
+    monkeypatch.setenv("COLUMNS", "400")
+    with pytest.raises(SystemExit) as caught:
+        read([name, "--help"])
     told = capsys.readouterr().out
-    assert told.startswith("Usage: python -m flows")
+    assert not caught.value.code
+    assert told.startswith(f"usage: python -m flows {name} [OPTIONS]")
     assert "Return the" not in told
-    if "--method.kind" in told:
-        assert re.search(r"--method.kind CHOICE .*\[default: sbp\]", told)
+    if "--text.method.kind" in told:
+        assert re.search(r"--text.method.kind KIND +Kind of method. One of sbp, .* Default: sbp\.", told)
         assert re.search(
-            r"--method.max-triples INT +texts on three entities, per anchor \[entigraph\] \[default: 4\]", told
+            r"--text.method.max-triples INTEGER +Texts on three entities.* Default: 4\. \[entigraph\]", told
         )
-        assert re.search(r"--method.draws INT +documents sampled per anchor, by default 1 \[sbp\]; tasks sampled", told)
-        assert re.search(rf"--filters {FILTER_KINDS.replace(', ', '[|]')} or JSON +What each record must pass", told)
-    # What a field says of itself begins small; what would fill in for it, its parameter's own text, does not.
-    assert not re.search(r"--\w[\w-]*\.(?!kind)[\w.-]+( [A-Z.]+)? {2,}[A-Z]", told)
+        assert re.search(
+            r"--text.method.draws INTEGER +Documents .* Default: 1\. \[sbp\] Tasks .*\[backtranslate\] Lists", told
+        )
+        assert re.search(rf"--text.filters KIND.JSON .*Filters that a record must pass.* One of {FILTER_KINDS}\.", told)
+        assert "--text.max-anchors INTEGER|none  " in told
+    # A sentence an option, which begins with the noun that it holds.
+    said = re.findall(r"^  --\S+(?: \S+| \[[^\]]+\]| \S+ \[\S+ \.\.\.\])? {2,}(.*)$", told, re.MULTILINE)
+    assert len(said) >= 3
+    assert not [line for line in said if not re.match(r"[A-Z.].*[.\]]$", line)]
+
+
+def test_the_whole_help_and_the_version_need_neither_prefect_nor_torch() -> None:
+    for word, found in (("--help", "cycle +The main job"), ("--version", r"^\d+\.\d+\.\d+$")):
+        code = (
+            f"import sys, flows.__main__ as m; sys.argv = ['x', '{word}']\ntry: m.run(['{word}'])\nexcept SystemExit: "
+        )
+        code += "print(sorted({'prefect', 'torch', 'polars', 'numpy'} & sys.modules.keys()))"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+        *told, heavy = done.stdout.splitlines()
+        assert re.search(found, "\n".join(told), re.MULTILINE)
+        assert heavy == "[]"
+
+
+def test_a_path_within_the_working_folder_is_said_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert from_here(f"{ROOT}/data/report.html") == "data/report.html"
+    assert (from_here("/srv/report.html"), from_here("9a7e3105f4d850e1")) == ("/srv/report.html", "9a7e3105f4d850e1")
+
+
+def test_prefect_has_the_projects_settings_from_any_folder(tmp_path: Path) -> None:
+    code = "from prefect.settings import get_current_settings; print(get_current_settings().model_dump_json())"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    environment |= {"PREFECT_HOME": str(tmp_path)}
+
+    def settings(folder: Path, **more: str) -> str:
+        asked = [sys.executable, "-c", code]
+        return subprocess.run(asked, cwd=folder, env=environment | more, capture_output=True, text=True).stdout
+
+    assert settings(tmp_path, **prefect_settings()) == settings(ROOT) != settings(tmp_path)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_an_option_takes_as_many_values_of_one_kind_as_of_another(name: str) -> None:
+    flow = getattr(import_module(f"flows.{name}"), name)
+    for option in list_options(parameters_of(flow)):
+        is_list = {get_origin(one.annotation) in (list, tuple) for one in option.own.values()}
+        assert len(is_list) == 1, option.name
+
+
+def test_no_default_of_a_flow_differs_from_its_parts_own() -> None:
+    """What a form or a command line leaves out of a part is filled in by the part, not by the flow."""
+    for name in RESULTS:
+        flow = getattr(import_module(f"flows.{name}"), name)
+        for option in inspect.signature(flow.fn).parameters.values():
+            if isinstance(option.default, Parameters):
+                assert option.default == type(option.default)(), (name, option.name)
 
 
 @pytest.mark.parametrize(
     ("words", "found"),
     [
         (
-            "generate --served-model x",
+            "generate --generator.kind served --generator.model x",
             rf"generating by sbp with the served model 'x': .* are {FOR_SERVERS}\.",
         ),
         ("cycle --profile vllm", rf"generating on profile 'vllm': .* write for: {FOR_SERVERS}\."),
         (
-            "generate --critic.max-turns 1 --filters judge --filters novelty",
+            "generate --text.critic.max-turns 1 --text.filters judge novelty",
             r"generating by sbp with critic, judge: .*",
         ),
         (
-            "generate --method.kind backtranslate --critic.max-turns 1",
+            "generate --text.method.kind backtranslate --text.critic.max-turns 1",
             r"generating by backtranslate with critic: the records of backtranslate hold the anchor as it is",
         ),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
+        ("refresh --depth 3", r"reading the options of `python -m flows refresh`: --depth is not one of them"),
+        ("dream", r'reading the options of `python -m flows`: unknown command "dream"; known are cycle, refresh, .*'),
+        ("--dream", r'reading the options of `python -m flows`: unknown command "--dream"; known are cycle, .*'),
     ],
 )
-def test_what_cannot_go_together_is_refused_before_anything_starts(words: str, found: str) -> None:
+def test_what_is_wrong_or_cannot_go_together_is_refused_before_anything_starts(words: str, found: str) -> None:
     with pytest.raises(SystemExit) as caught:
-        make_app()(words)
+        run(words.split())
     style, said = last_words.pop()
     assert (caught.value.code, style) == (2, "red")
     assert re.match(f"error: {found}", said), said
     assert HOUSE_FORM.fullmatch(said), said
-
-
-def test_an_unknown_command_is_one_sentence_that_lists_the_flows() -> None:
-    with pytest.raises(cyclopts.CycloptsError) as caught:
-        make_app()("dream")
-    assert re.search(
-        r'unknown command "dream"; known are cycle, refresh, generate, .*\. Correct it\.', explain(caught.value)
-    )
 
 
 def by_hand(file: Path) -> None:
@@ -389,7 +509,12 @@ def require_one_error(ended: Ended, status: int, found: str) -> None:
 @pytest.mark.parametrize(
     ("flow", "given", "status", "found"),
     [
-        ("generate", {"method": {"kind": "magic"}}, 2, "reading the options of .*: method.kind 'magic' not found"),
+        (
+            "generate",
+            {"text": {"method": {"kind": "magic"}}},
+            2,
+            "reading the options of .*: text.method.kind 'magic' not",
+        ),
         ("report", {"profile": "nowhere"}, 2, "profile 'nowhere' not found in profiles/: known are cluster, embedded"),
         ("validate", {}, 1, "finding batch 'latest': it is not in the store .*; known are none"),
         ("refresh", {"source": {"kind": "files", "paths": "/nowhere"}}, 1, "reading source files: nothing found"),
@@ -406,7 +531,7 @@ def test_a_person_sees_one_error(
 def test_a_server_without_logprobs_gets_no_batch(tmp_path: Path, corpus: Path, api_url: str) -> None:
     with stub_server(StubOptions(faults={"no_logprobs": 1.0})) as stub:
         profile = write_profile(tmp_path, serving={"kind": "servers", "urls": [stub.url]})
-        given = parameters(corpus, profile, served_model="stub", method={"kind": "rephrase"})
+        given = parameters(corpus, profile, {"method": {"kind": "rephrase"}}, generator=SERVED)
         ended = start("cycle", given, tmp_path, api_url).wait()
     require_one_error(ended, 1, f"asking {stub.url} for a token of 'stub': the reply has no log-probability")
     assert Place(tmp_path).rows()["batches"].is_empty()

@@ -22,7 +22,7 @@ from tasks.generate import generate_shard
 from tasks.refresh import refresh_snapshot
 from tasks.runner import run_all
 from tests.serving.stub_server import Stub, StubOptions, stub_server
-from tests.small_run import write_profile
+from tests.small_run import SERVED, write_profile
 from tests.test_bad_input import HOUSE_FORM
 from tests.whole_run import Place, start
 
@@ -68,7 +68,8 @@ def generate(
     serving = {"kind": "servers", "urls": [stub.url]}
     profile = write_profile(place.folder, serving=serving, generation=generation, **changes)
     refresh_snapshot(place.store, Files(paths=[str(corpus / "*.md")], max_chars=400), 0.05)
-    given = {"method": method, "sampling": SAMPLING, "served_model": "stub", "max_anchors": ANCHORS, "profile": profile}
+    text = {"method": method, "sampling": SAMPLING, "max_anchors": ANCHORS}
+    given = {"text": text, "generator": SERVED, "profile": profile}
     run = start("generate", given, place.folder, api_url)
     seen: set[psutil.Process] = set()
     while run.process.poll() is None:

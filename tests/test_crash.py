@@ -16,13 +16,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+from flows.__stopping__ import STOP_SECONDS
 from gainloop.sources.files import Files
 from gainloop.store.replies import read_replies
 from tasks.preflight import PROBES
 from tasks.refresh import refresh_snapshot
-from tasks.stopping import STOP_SECONDS
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.small_run import parameters, write_profile
+from tests.small_run import parameters, served, write_profile
 from tests.whole_run import Place, start
 
 pytestmark = pytest.mark.crash
@@ -100,7 +100,7 @@ INSTANTS = (
     Instant("synthetic", is_training(2), is_trained(2)),
     Instant("baseline", is_training(3), is_trained(3)),
     Instant("score", has_files("scores/*.parquet", 2), is_complete("train")),  # the gate has scored the first
-    Instant("report", says("Beginning subflow run 'report-"), has_rows("decisions where training_id != ''")),
+    Instant("report", says("Task run 'score checkpoints' - Finished"), has_rows("decisions where training_id != ''")),
 )
 
 
@@ -206,7 +206,7 @@ def test_servers_are_asked_again_for_what_was_in_flight_and_a_seconds_replies(
             generation={"shard_anchors": 16, "max_in_flight": IN_FLIGHT},
         )
         refresh_snapshot(place.store, Files(paths=[str(corpus)], max_chars=400), 0.05)
-        given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 32, "profile": profile}
+        given = served(profile, 32)
         run = start("generate", given, tmp_path, api_url)
         run.wait_until(partial(has_files(OF_A_SHARD, 3), place))
         run.kill()

@@ -3,16 +3,19 @@
 import json
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from gainloop.sources.files import Files
+from gainloop.store import open_store
 from gainloop.store.snapshots import read_snapshot
+from schemas.profile import load_profile
 from schemas.report import Report
 from tasks.refresh import refresh_snapshot
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.small_run import PLAN, RELEASE, START, parameters, write_corpus, write_profile
+from tests.small_run import PLAN, RELEASE, START, parameters, served, write_corpus, write_profile
 from tests.whole_run import Ended, Place, start
 
 pytestmark = pytest.mark.crash
@@ -30,6 +33,13 @@ def test_the_last_line_of_a_cycle_names_the_report_and_its_json_lies_beside_it(u
     report = Report.model_validate_json(truth.read_text())
     assert json.loads(truth.read_text()) == report.model_dump(mode="json")
     assert report.headline in said(undisturbed).err
+
+
+def test_a_cycle_makes_its_start_asks_the_gate_measures_and_shows_its_report_once(undisturbed: Place) -> None:
+    names = Counter(re.findall(r"Task run '(.*?)(?: [0-9a-f]{16})?' - Finished", said(undisturbed).err))
+    once = ("make start checkpoint", "ask the gate about", "train synthetic", "train baseline", "measure", "show")
+
+    assert {name: names[name] for name in once} == dict.fromkeys(once, 1)
 
 
 def test_the_ledger_of_the_report_is_what_the_store_holds(undisturbed: Place) -> None:
@@ -90,6 +100,22 @@ def test_a_held_batch_is_not_trained_on_until_the_advice_of_its_error_is_followe
     assert decisions[-2:] == ["held", "released"]
 
 
+def test_from_any_folder_data_lie_where_the_profile_says_and_sources_where_the_person_is(
+    tmp_path: Path, api_url: str
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    write_corpus(elsewhere / "corpus", num_topics=3)
+    home.mkdir()
+    profile = home / "mine.yaml"
+    profile.write_text("folder: data\nstore: {url: data/gainloop.duckdb}\n")
+    given = {"source": {"kind": "files", "paths": ["corpus"]}, "profile": str(profile)}
+    ended = start("refresh", given, tmp_path, api_url, within=elsewhere).wait()
+
+    assert ended.status == 0, ended.err
+    assert ended.out == f"snapshot: {read_snapshot(open_store(load_profile(str(profile))))['snapshot_id']}\n"
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["corpus"]
+
+
 def test_a_refresh_beside_a_generation_leaves_both_whole(tmp_path: Path, corpus: Path, api_url: str) -> None:
     place, other = Place(tmp_path), write_corpus(tmp_path / "corpus", num_topics=40)
     with stub_server(StubOptions(latency_seconds=0.5)) as stub:
@@ -99,7 +125,7 @@ def test_a_refresh_beside_a_generation_leaves_both_whole(tmp_path: Path, corpus:
             generation={"shard_anchors": 4, "max_in_flight": 2},
         )
         before = refresh_snapshot(place.store, Files(paths=[str(corpus)], max_chars=400), 0.05)
-        given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 20, "profile": profile}
+        given = served(profile, 20)
         generating = start("generate", given, tmp_path, api_url)
         generating.wait_until(lambda: place.store.query("from records limit 1").height > 0)
         source = parameters(other, profile)["source"]

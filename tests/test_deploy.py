@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from gainloop.methods import SmallMaking
 from gainloop.methods.rephrase import Rephrase
 from schemas.report import Report
 from tests.browser import open_page, require_text
 from tests.serving.stub_server import stub_server
 from tests.site import Site, running_site
-from tests.small_run import PLAN, ROOT, START, command, parameters, write_corpus, write_profile
+from tests.small_run import PLAN, ROOT, START, command, parameters, served, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
 
@@ -53,10 +54,12 @@ def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site
     with open_page(f"{site.url}/v2/deployments/deployment/{deployment['id']}/run") as page:
         page.route("**/create_flow_run", lambda route: route.abort())
         page.get_by_text("Rephrase", exact=True).click()
-        require_text(page, "one record per style and chunk at most", "cycle-form")
+        require_text(page, "Styles, with one record a chunk each at most.", "cycle-form")
         with page.expect_request("**/create_flow_run") as sent:
             page.get_by_role("button", name="Submit").click()
-        assert sent.value.post_data_json["parameters"]["method"].keys() == set(Rephrase.model_fields)
+        text = sent.value.post_data_json["parameters"]["text"]
+        assert text["method"].keys() == set(Rephrase.model_fields)
+        assert (text.keys(), text["max_anchors"]) == (set(SmallMaking.model_fields), 400)
 
 
 def test_a_run_with_an_unknown_profile_fails_and_its_page_says_which_there_are(site: Site) -> None:
@@ -88,7 +91,7 @@ def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished
     with stub_server() as stub:
         serving = {"kind": "servers", "urls": [stub.url], "concurrency_limit": "gpu-servers"}
         profile = write_profile(site.folder, serving=serving)
-        given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 2, "profile": profile}
+        given = served(profile, 2)
         without = _generate(site, given)
         assert without.returncode == 1
         assert "prefect gcl create gpu-servers" in without.stderr

@@ -23,6 +23,7 @@ from schemas.errors import BadInput, ServerError, StoreError
 from schemas.identity import unit_draw
 from schemas.judging import Judging, Verdict
 from schemas.profile import Gate, Prices, Profile, Servers
+from schemas.recipe import Judge
 from schemas.report import Report
 from tasks.judge import FoundJudge, completed_summary, judge_texts, judging_summary, plan_judging, resolve_judge
 from tasks.progress import Bar
@@ -82,7 +83,8 @@ def place(store: Store, profile: Profile, stub: Stub) -> Profile:
 
 
 def judging_on(place: Profile, store: Store, sample: int = 40, anchors: int = 10) -> Judging:
-    return plan_judging(resolve_judge(store, place, "stub"), sample, anchors)
+    judge = Judge(model="stub", sample=sample, anchors=anchors)
+    return plan_judging(resolve_judge(store, place, judge), judge)
 
 
 def judged(store: Store, place: Profile, judging: Judging, folder: str | None = None) -> dict[str, Any]:
@@ -273,13 +275,11 @@ def test_a_judge_that_is_not_there_is_an_error_that_says_what_to_set(
     store: Store, place: Profile, profile: Profile
 ) -> None:
     for there, model, error, words in (
-        (place, "", BadInput, "judge_model is empty; the name of a model that its servers have"),
-        (profile, "", BadInput, "judge_model is empty; a folder, a hub id or a checkpoint id"),
         (place, "larger", ServerError, "looking for the model 'larger'"),
         (profile, "./nowhere", BadInput, "loading checkpoint './nowhere'"),
     ):
         with pytest.raises(error) as found:
-            resolve_judge(store, there, model)
+            resolve_judge(store, there, Judge(model=model))
         assert words in str(found.value)
         assert HOUSE_FORM.fullmatch(str(found.value))
 
@@ -333,7 +333,8 @@ def test_a_batch_of_false_records_is_held_before_training_and_says_why(store: St
 
     with stub_server(StubOptions(models={"harsh": "/models/harsh"}, says=harsh)) as stub:
         there = lenient.model_copy(update={"serving": Servers(urls=[stub.url])})
-        judged(store, there, plan_judging(resolve_judge(store, there, "harsh"), 60, 0))
+        strict = Judge(model="harsh", sample=60, anchors=0)
+        judged(store, there, plan_judging(resolve_judge(store, there, strict), strict))
     after = decide_on(store, lenient.gate, measure_once(store, BATCH, ""))
     assert (after.state, [veto.key for veto in after.vetoes]) == ("held", ["non_factual"])
     judged(store, place, judging_on(place, store, sample=60, anchors=0))  # a milder judge, asked last
@@ -343,9 +344,10 @@ def test_a_batch_of_false_records_is_held_before_training_and_says_why(store: St
 def test_a_checkpoint_judges_in_this_process(store: Store, profile: Profile, tmp_path: Path) -> None:
     save_evidence(store, profile, EVIDENCE)
     folder = save_tiny_model(tmp_path / "judge", PLAN.model_copy(update={"context_tokens": 2048}))
-    judge = resolve_judge(store, profile, folder)
-    assert judge == resolve_judge(store, profile, judge.revision)
-    summary = judged(store, profile, plan_judging(judge, 1, 0), judge.folder)
+    wanted = Judge(model=folder, sample=1, anchors=0)
+    judge = resolve_judge(store, profile, wanted)
+    assert judge == resolve_judge(store, profile, Judge(model=judge.revision))
+    summary = judged(store, profile, plan_judging(judge, wanted), judge.folder)
     assert (summary["model"], summary["revision"]) == ("judge", judge.revision)
     assert sum(sum(counts.values()) for counts in summary["verdicts"].values()) == 2
     verdicts = read_verdicts(summary["url"]).filter(pl.col("verdict") != UNREADABLE)

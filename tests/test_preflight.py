@@ -20,7 +20,7 @@ from tasks.preflight import PROBES, WHOLE, Budget, reason_not_usable, try_out
 from tasks.refresh import refresh_snapshot
 from tests.serving import stub_model
 from tests.serving.stub_server import Stub, StubOptions, stub_server
-from tests.small_run import ROOT, command, environment, write_profile
+from tests.small_run import ROOT, command, environment, served, write_profile
 from tests.test_bad_input import DOWN, HOUSE_FORM
 from tests.test_generate import finish, generate, on_servers, recipe_on, write_corpus
 from tests.whole_run import Place
@@ -255,7 +255,7 @@ def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
     serving = {"kind": "servers", "urls": [stub.url]}
     profile = write_profile(tmp_path, serving=serving, prices=PRICES.model_dump())
     refresh_snapshot(place.store, Files(paths=[str(corpus / "*.md")], max_chars=400), 0.05)
-    given = {"method": {"kind": "rephrase"}, "served_model": "stub", "max_anchors": 12, "profile": profile}
+    given = served(profile, 12)
     dry = run(tmp_path, api_url, given, "--dry-run")
 
     assert dry.returncode == 0, dry.stderr

@@ -4,6 +4,7 @@ import ast
 import inspect
 import re
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from prefect import Flow
+from pydantic import TypeAdapter
 
 from docs import tables
 from gainloop import ORDER
@@ -139,15 +141,12 @@ def test_a_deployment_names_a_flow_and_real_parameters(deployment: dict[str, Any
     file, _, function = deployment["entrypoint"].partition(":")
     assert file == f"flows/{function}.py"
     flow = flow_named(function)
-    given = deployment.get("parameters") or {}
+    given, known = deployment.get("parameters") or {}, inspect.signature(flow.fn, eval_str=True).parameters
 
-    assert set(given) <= set(inspect.signature(flow.fn).parameters)
-    flow.validate_parameters({**flow_defaults(flow), **given})
+    assert set(given) <= set(known)
+    for name, value in given.items():
+        TypeAdapter(known[name].annotation).validate_python(value)
     load_profile(given.get("profile", "embedded"))
-
-
-def flow_defaults(flow: Flow[Any, Any]) -> dict[str, Any]:
-    return {name: asked.default for name, asked in inspect.signature(flow.fn).parameters.items()}
 
 
 def test_every_flow_has_a_deployment_and_a_name_is_given_once() -> None:
@@ -175,6 +174,17 @@ def test_the_documents_say_of_each_source_method_and_filter_what_its_class_says(
     marks = [mark for page in pages for mark in re.findall(r"<!-- begin: (\w+) -->", page)]
     assert sorted(marks) == sorted(tables.WRITTEN)
     assert list(map(tables.written, pages)) == pages, "`make docs` writes them"
+
+
+def test_the_command_that_is_installed_runs_the_flows_and_every_package_is_installed_with_it() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    module, _, function = project["project"]["scripts"]["gainloop"].partition(":")
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+
+    assert callable(getattr(import_module(module), function))
+    packages = {path.relative_to(ROOT).parts[0] for path in modules("schemas", "tasks", "flows")}
+    assert packages <= {pattern.removesuffix("*") for pattern in include}
+    assert not [path for path in modules("schemas", "tasks", "flows") if not (path.parent / "__init__.py").exists()]
 
 
 def test_every_measure_in_the_documents_is_a_module_or_function_of_the_measures() -> None:

@@ -9,7 +9,7 @@ from tests.conftest import ROOT
 
 STUBBORN = """
 import time
-from tasks import stopping
+from flows import __stopping__ as stopping
 stopping.STOP_SECONDS = {seconds}
 stopping.Stop(lambda: print("stopped", flush=True))
 word = "ready"

@@ -60,13 +60,13 @@ class Run:
         return self.wait()
 
 
-def start(flow: str, given: dict[str, Any], folder: Path, api_url: str | None) -> Run:
-    """Start a flow; its output goes into ``folder``. Without an API it starts a temporary server."""
+def start(flow: str, given: dict[str, Any], folder: Path, api_url: str | None, within: Path = ROOT) -> Run:
+    """Start a flow from the folder ``within``; its output goes into ``folder``. Without an API it starts a server."""
     out, err = folder / f"{flow}.out", folder / f"{flow}.err"
     with out.open("wb") as to_out, err.open("wb") as to_err:
         process = subprocess.Popen(
             command(flow, given),
-            cwd=ROOT,
+            cwd=within,
             env=environment(folder, api_url),
             stdout=to_out,
             stderr=to_err,

@@ -40,8 +40,8 @@ _PIECE = re.compile(
 _INSIDE, _WORD, _LINE, _SENTENCE, _PARAGRAPH = range(5)
 
 
-ChunkTokens = Annotated[int, Field(ge=16, description="estimated tokens of a chunk, at most")]
-MaxChunks = Annotated[int, Field(ge=1, description="chunks used per anchor; the rest is left out")]
+ChunkTokens = Annotated[int, Field(ge=16, description="Tokens of a chunk, estimated, at most.")]
+MaxChunks = Annotated[int, Field(ge=1, description="Chunks used of each anchor; the rest is left out.")]
 
 
 class Chunk(NamedTuple):

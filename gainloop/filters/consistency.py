@@ -57,10 +57,10 @@ class Consistency(Filter):
     """
 
     kind: Literal["consistency"] = "consistency"
-    voters: Annotated[int, Field(ge=2, le=64, description="answers sampled to each question")] = 5
-    least: Annotated[float, Field(gt=0, le=1, description="the smallest share of agreeing answers kept")] = 0.6
-    most: Annotated[float, Field(gt=0, le=1, description="the largest share of agreeing answers kept")] = 1.0
-    open_book: Annotated[bool, Field(description="whether the generator sees the anchor when it answers")] = True
+    voters: Annotated[int, Field(ge=2, le=64, description="Answers sampled to each question.")] = 5
+    least: Annotated[float, Field(gt=0, le=1, description="Smallest share of agreeing answers that is kept.")] = 0.6
+    most: Annotated[float, Field(gt=0, le=1, description="Largest share of agreeing answers that is kept.")] = 1.0
+    open_book: Annotated[bool, Field(description="Open book: the generator sees the anchor when it answers.")] = True
 
     def model_post_init(self, _context: Any) -> None:
         require_in_order(self.least, self.most)

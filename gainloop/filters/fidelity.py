@@ -43,7 +43,7 @@ class Fidelity(Filter):
 
     kind: Literal["fidelity"] = "fidelity"
     most_unsupported: Annotated[
-        int, Field(ge=0, le=20, description="statements unsupported or contradicted that a kept record may have")
+        int, Field(ge=0, le=20, description="Statements, unsupported or contradicted, that a kept record may have.")
     ] = 0
 
     @property

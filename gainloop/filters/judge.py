@@ -30,8 +30,8 @@ class Judge(Filter):
     """
 
     kind: Literal["judge"] = "judge"
-    rubric: Annotated[str, Field(min_length=1, description="what each score from 1 to 5 means")] = RUBRIC
-    least: Annotated[int, Field(ge=1, le=5, description="the lowest score that is kept")] = 3
+    rubric: Annotated[str, Field(min_length=1, description="Rubric: what each score from 1 to 5 means.")] = RUBRIC
+    least: Annotated[int, Field(ge=1, le=5, description="Lowest score that is kept.")] = 3
 
     @property
     def max_requests(self) -> int:

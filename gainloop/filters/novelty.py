@@ -18,7 +18,7 @@ class Novelty(Filter):
     """
 
     kind: Literal["novelty"] = "novelty"
-    least: Annotated[float, Field(ge=0, le=1, description="the smallest share of words not copied")] = 0.2
+    least: Annotated[float, Field(ge=0, le=1, description="Smallest share of words not copied that is kept.")] = 0.2
 
     @property
     def max_requests(self) -> int:

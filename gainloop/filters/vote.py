@@ -34,12 +34,12 @@ class Vote(Filter):
     """
 
     kind: Literal["vote"] = "vote"
-    question: Annotated[str, Field(min_length=1, description="what yes or no is said to, of a source and a text")] = (
-        QUESTION
-    )
-    voters: Annotated[int, Field(ge=2, le=64, description="verdicts sampled of each record")] = 5
-    least: Annotated[float, Field(gt=0, le=1, description="the smallest share of yes that is kept")] = 0.6
-    most: Annotated[float, Field(gt=0, le=1, description="the largest share of yes that is kept; 1 keeps all")] = 1.0
+    question: Annotated[
+        str, Field(min_length=1, description="Question of a source and a text that is answered with yes or no.")
+    ] = QUESTION
+    voters: Annotated[int, Field(ge=2, le=64, description="Verdicts sampled of each record.")] = 5
+    least: Annotated[float, Field(gt=0, le=1, description="Smallest share of yes that is kept.")] = 0.6
+    most: Annotated[float, Field(gt=0, le=1, description="Largest share of yes that is kept; 1 keeps all.")] = 1.0
 
     def model_post_init(self, _context: Any) -> None:
         require_in_order(self.least, self.most)

@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit
 
 from schemas.figure import Figure
 
@@ -140,6 +139,8 @@ def _linearised(top: Floats, bottom: Floats, names: NDArray[Any]) -> tuple[float
     num_clusters = int(members.max()) + 1
     if num_clusters < 2:
         return value, None, num_clusters
+    from scipy.special import stdtrit  # half a second of every command line that measures nothing
+
     residuals = np.bincount(members, weights=top - value * bottom)
     variance = num_clusters / (num_clusters - 1) * float(residuals @ residuals) / float(bottom.sum()) ** 2
     return value, float(stdtrit(num_clusters - 1, 0.975)) * math.sqrt(variance), num_clusters

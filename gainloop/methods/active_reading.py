@@ -57,10 +57,10 @@ class ActiveReading(Method):
         str,
         Field(
             max_length=500,
-            description="what kind of questions the model will be tested on; empty for no particular one",
+            description="Kind of questions that the model will be tested on. Default: no particular one.",
         ),
     ] = ""
-    max_strategies: Annotated[int, Field(ge=1, le=32, description="texts per anchor, one a strategy")] = 8
+    max_strategies: Annotated[int, Field(ge=1, le=32, description="Texts of an anchor, one a strategy.")] = 8
 
     @property
     def max_requests(self) -> int:

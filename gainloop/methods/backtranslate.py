@@ -228,12 +228,14 @@ class Backtranslate(Method):
         at_least("letter_share", 0.15, "not_prose", mostly=0.5),
     )
     artefact: Annotated[
-        Kind | Literal["auto"], Field(description="what anchors are; auto tells each by simple rules")
+        Kind | Literal["auto"], Field(description="Artefact that anchors are; auto tells each by simple rules.")
     ] = "auto"
-    draws: Annotated[int, Field(ge=1, le=16, description="tasks sampled per anchor; each that passes is a record")] = 1
-    attempts: Annotated[int, Field(ge=1, le=16, description="how often a task is tried until one answer passes")] = 2
+    draws: Annotated[
+        int, Field(ge=1, le=16, description="Tasks sampled for each anchor; each that passes is a record.")
+    ] = 1
+    attempts: Annotated[int, Field(ge=1, le=16, description="Tries of a task until one answer passes.")] = 2
     least: Annotated[
-        float, Field(gt=0, le=1, description="likeness from which an answer passes, of tables and code but Python")
+        float, Field(gt=0, le=1, description="Likeness from which an answer passes, of tables and of code but Python.")
     ] = 0.9
 
     @property

@@ -57,14 +57,12 @@ class Critic(Parameters):
     """
 
     wishes: ClassVar[tuple[str, ...]] = (REVISE,)
-    rubric: Annotated[str, Field(min_length=1, description="what each score from 1 to 5 means")] = RUBRIC
+    rubric: Annotated[str, Field(min_length=1, description="Rubric: what each score from 1 to 5 means.")] = RUBRIC
     max_turns: Annotated[
         int,
-        Field(
-            ge=1, le=8, description="how often a record is written anew at most; no critic without one of its options"
-        ),
+        Field(ge=1, le=8, description="Times that a record is written anew, at most."),
     ] = 2
-    enough: Annotated[int, Field(ge=1, le=5, description="the score from which a record is left as it is")] = 4
+    enough: Annotated[int, Field(ge=1, le=5, description="Score from which a record is left as it is.")] = 4
 
     @property
     def max_requests(self) -> int:

@@ -54,9 +54,9 @@ class EntiGraph(Method):
         at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),
         at_most("longest_copy", 100, "recites_anchor", mostly=0.5),
     )
-    max_entities: Annotated[int, Field(ge=2, le=64, description="entities used of each list")] = 12
-    max_pairs: Annotated[int, Field(ge=0, description="texts on two entities, per anchor")] = 16
-    max_triples: Annotated[int, Field(ge=0, description="texts on three entities, per anchor")] = 4
+    max_entities: Annotated[int, Field(ge=2, le=64, description="Entities used of each list.")] = 12
+    max_pairs: Annotated[int, Field(ge=0, description="Texts on two entities, of each anchor.")] = 16
+    max_triples: Annotated[int, Field(ge=0, description="Texts on three entities, of each anchor.")] = 4
 
     @property
     def max_requests(self) -> int:

@@ -47,7 +47,7 @@ class Explain(Method):
     wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), RIGOUR, ALONE)
     ways: Annotated[
         tuple[Way, ...],
-        Field(min_length=1, description="one record per way at most"),
+        Field(min_length=1, description="Ways of reasoning, with one record each at most."),
         AfterValidator(each_once),
     ] = ("derive", "justify", "solve")
 

@@ -52,7 +52,7 @@ class Formats(Method):
     wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), OWN_START, ALONE)
     formats: Annotated[
         tuple[Format, ...],
-        Field(min_length=1, description="one record per format at most"),
+        Field(min_length=1, description="Formats, with one record each at most."),
         AfterValidator(each_once),
     ] = ("faq", "math", "table", "tutorial")
 

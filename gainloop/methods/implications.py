@@ -37,7 +37,7 @@ class Implications(Method):
         at_most("repeated_share", 0.45, "repeats", mostly=0.5),
         at_least("least_on_subject", 0.07, "wanders_off", mostly=0.8),
     )
-    draws: Annotated[int, Field(ge=1, le=64, description="lists sampled per anchor")] = 5
+    draws: Annotated[int, Field(ge=1, le=64, description="Lists sampled for each anchor.")] = 5
 
     @property
     def max_requests(self) -> int:

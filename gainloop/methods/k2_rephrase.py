@@ -126,13 +126,15 @@ class K2Rephrase(Method):
 
     kind: Literal["k2_rephrase"] = "k2_rephrase"
     wishes: ClassVar[tuple[str, ...]] = (REWRITE, CONTINUE)
-    rewrites: Annotated[int, Field(ge=1, le=len(STYLES), description="new versions per document")] = 2
+    rewrites: Annotated[int, Field(ge=1, le=len(STYLES), description="New versions of each document.")] = 2
     chunk_tokens: ChunkTokens = 300
-    context_tokens: Annotated[int, Field(ge=16, description="estimated tokens shown of what was written so far")] = 150
+    context_tokens: Annotated[
+        int, Field(ge=16, description="Tokens, estimated, that are shown of what was written so far.")
+    ] = 150
     max_chunks: MaxChunks = 4
-    verify: Annotated[bool, Field(description="whether new versions are compared with the document")] = True
+    verify: Annotated[bool, Field(description="Comparison of each new version with the document.")] = True
     most_unsupported: Annotated[
-        int, Field(ge=0, le=20, description="statements without support that a version may have")
+        int, Field(ge=0, le=20, description="Statements without support that a version may have.")
     ] = 0
 
     @property

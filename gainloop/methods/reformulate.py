@@ -61,9 +61,9 @@ class Reformulate(Method):
 
     kind: Literal["reformulate"] = "reformulate"
     wishes: ClassVar[tuple[str, ...]] = (REFORMULATE,)
-    max_pairs: Annotated[int, Field(ge=1, le=32, description="reformulations per anchor")] = 5
+    max_pairs: Annotated[int, Field(ge=1, le=32, description="Reformulations of each anchor.")] = 5
     least_consistency: Annotated[
-        int, Field(ge=1, le=5, description="lowest score of 1 to 5 that is kept; 1 asks no judge and keeps all")
+        int, Field(ge=1, le=5, description="Lowest score of 1 to 5 that is kept; 1 asks no judge and keeps all.")
     ] = 3
 
     @property

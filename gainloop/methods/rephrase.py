@@ -40,7 +40,7 @@ class Rephrase(Method):
     expectations: ClassVar[Suite] = (at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),)
     styles: Annotated[
         tuple[Style, ...],
-        Field(min_length=1, description="one record per style and chunk at most"),
+        Field(min_length=1, description="Styles, with one record a chunk each at most."),
         AfterValidator(each_once),
     ] = ("easy", "medium", "hard", "qa")
     chunk_tokens: ChunkTokens = 300

@@ -40,23 +40,29 @@ class SBP(Method):
         at_most("copied_share", 0.5, "copies_anchor", mostly=0.5),
         at_most("longest_copy", 50, "recites_anchor", mostly=0.5),
     )
-    draws: Annotated[int, Field(ge=1, description="documents sampled per anchor")] = 1
-    min_similarity: Annotated[float, Field(ge=-1, le=1, description="cosine above which two anchors are a pair")] = 0.35
-    max_overlap: Annotated[float, Field(ge=0, le=1, description="shingle overlap of near duplicates")] = 0.5
-    max_partners: Annotated[int, Field(ge=1, description="related documents per anchor, nearest first")] = 4
+    draws: Annotated[int, Field(ge=1, description="Documents sampled for each anchor.")] = 1
+    min_similarity: Annotated[float, Field(ge=-1, le=1, description="Cosine above which two anchors are a pair.")] = (
+        0.35
+    )
+    max_overlap: Annotated[float, Field(ge=0, le=1, description="Shingle overlap of near duplicates.")] = 0.5
+    max_partners: Annotated[int, Field(ge=1, description="Related documents of each anchor, nearest first.")] = 4
     # Left out of the recipe at their defaults: a batch has the same name whether TF-IDF is named or not.
     embedder: Annotated[
         str,
         Field(
-            description="tfidf, or the name of an embedding model: the profile's embedding says where that runs",
+            description="Name of an embedding model, which runs where the profile's embedding says, or tfidf.",
             min_length=1,
             exclude_if=lambda name: name == TFIDF,
         ),
     ] = TFIDF
     embedder_revision: Annotated[
-        str, Field(description="hub revision of the embedding model; pin it", exclude_if=lambda name: not name)
+        str,
+        Field(
+            description="Hub revision of the embedding model; pin it. Default: the newest.",
+            exclude_if=lambda name: not name,
+        ),
     ] = ""
-    budget_tokens: Annotated[int, Field(ge=1024, description="tokens the synthesizer is tuned on")] = 100_000
+    budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that the synthesizer is tuned on.")] = 100_000
     optimiser: Optimiser = Optimiser()
 
     @property

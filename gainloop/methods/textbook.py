@@ -63,8 +63,8 @@ class Textbook(Method):
 
     kind: Literal["textbook"] = "textbook"
     wishes: ClassVar[tuple[str, ...]] = (CHAPTER, EXERCISE)
-    max_chapters: Annotated[int, Field(ge=1, le=16, description="chapters per anchor, one a topic")] = 3
-    max_exercises: Annotated[int, Field(ge=1, le=8, description="exercises per chapter, one a skill")] = 2
+    max_chapters: Annotated[int, Field(ge=1, le=16, description="Chapters of each anchor, one a topic.")] = 3
+    max_exercises: Annotated[int, Field(ge=1, le=8, description="Exercises of each chapter, one a skill.")] = 2
 
     @property
     def max_requests(self) -> int:

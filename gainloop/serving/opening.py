@@ -2,21 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gainloop.filters import FILTERS
-from gainloop.filters.filter import Filter
-from gainloop.methods import METHODS
-from gainloop.methods.critic import Critic
-from gainloop.methods.method import Method
+from gainloop.methods import METHODS, Making
 from gainloop.serving.pool import Pool
 from gainloop.serving.server import Server
 from schemas.errors import BadInput
 from schemas.profile import Embedded, EmbeddingServers, Generation, LocalVLLM, Profile, Servers
-from schemas.recipe import Recipe
+from schemas.recipe import Own, Recipe, Served
 
 if TYPE_CHECKING:
     from gainloop.serving.embedded import EmbeddedEngine
@@ -40,7 +37,7 @@ def started(profile: Profile, recipe: Recipe, folder: str | None) -> Iterator[Pr
         raise BadInput(
             f"generating with checkpoint {recipe.revision} on profile {profile.name!r}: its servers are running "
             "already and cannot load it; a profile whose serving.kind is embedded or vllm can. "
-            "Use such a profile, or set served_model to a model that the servers have."
+            "Use such a profile, or set generator.model to a model that the servers have."
         )
     if not isinstance(serving, LocalVLLM):
         yield profile
@@ -129,7 +126,7 @@ async def served_revision(profile: Profile, model: str, revision: str = "") -> s
     if not isinstance(profile.serving, Servers):
         raise BadInput(
             f"looking for the served model {model!r}: profile {profile.name!r} has no running servers; "
-            "its serving.kind must be servers. Use such a profile, or leave served_model empty."
+            "its serving.kind must be servers. Use such a profile, or set generator.kind to own."
         )
     async with connect_servers(profile.serving, profile.generation, model, revision) as pool:
         await pool.check()
@@ -144,43 +141,39 @@ def _engine(folder: str, model: str, revision: str, device: str) -> "EmbeddedEng
     return EmbeddedEngine(folder, model, revision, device)
 
 
-def require_generator(
-    profile: Profile,
-    method: Method,
-    served_model: str,
-    critic: Critic | None = None,
-    filters: Sequence[Filter] = (),
-) -> None:
+def require_generator(profile: Profile, text: Making, generator: Own | Served) -> None:
     """Refuse a generator that cannot be.
 
     Raises:
         BadInput: The profile's servers need the name of a model, the method cannot use one, its own generator, which
             only continues documents, would have to judge, or a critic would write the anchors anew.
     """
+    method = text.method
     fitting = ", ".join(sorted(kind for kind, known in METHODS.items() if not known.tunes_generator))
-    if served_model and method.tunes_generator:
+    if isinstance(generator, Served) and method.tunes_generator:
         raise BadInput(
-            f"generating by {method.kind} with the served model {served_model!r}: {method.kind} tunes a generator of "
-            f"its own from start; methods that a served model can write for are {fitting}. Set method.kind to one of "
-            "them, or leave served_model empty."
+            f"generating by {method.kind} with the served model {generator.model!r}: {method.kind} tunes a generator "
+            f"of its own from start; methods that a served model can write for are {fitting}. Set text.method.kind to "
+            "one of them, or generator.kind to own."
         )
-    asking = [*(["critic"] if critic else []), *(one.kind for one in filters if one.max_requests)]
+    asking = [*(["critic"] if text.critic else []), *(one.kind for one in text.filters if one.max_requests)]
     if method.tunes_generator and asking:
         silent = ", ".join(sorted(kind for kind, known in FILTERS.items() if not known.model_validate({}).max_requests))
         raise BadInput(
             f"generating by {method.kind} with {', '.join(asking)}: the generator that {method.kind} tunes continues "
             f"documents and follows no instruction, so it is no judge; filters that ask nothing are {silent}, methods "
-            f"with a generator that can judge {fitting}. Leave {' and '.join(asking)} out, or set method.kind to one."
+            f"with a generator that can judge {fitting}. Leave {' and '.join(asking)} out, or set text.method.kind to "
+            "one."
         )
-    if method.holds_anchor and critic:
+    if method.holds_anchor and text.critic:
         raise BadInput(
             f"generating by {method.kind} with critic: the records of {method.kind} hold the anchor as it is, and a "
             "critic would write it anew; filters, which only keep or drop, are allowed. Leave critic out, or set "
-            "method.kind to another method."
+            "text.method.kind to another method."
         )
-    if isinstance(profile.serving, Servers) and not served_model:
+    if isinstance(profile.serving, Servers) and isinstance(generator, Own):
         raise BadInput(
-            f"generating on profile {profile.name!r}: its servers are running already and served_model is empty; the "
-            f"name of a model that they have is needed, and a method that it can write for: {fitting}. Set "
-            "served_model and method.kind, or use a profile whose serving.kind is embedded or vllm."
+            f"generating on profile {profile.name!r}: its servers are running already and generator.kind is own; a "
+            f"model that they have is needed, and a method that it can write for: {fitting}. Set generator.kind to "
+            "served, generator.model and text.method.kind, or use a profile whose serving.kind is embedded or vllm."
         )

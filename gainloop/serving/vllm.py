@@ -61,8 +61,8 @@ def _find_python(settings: LocalVLLM, name: str) -> str:
     python = shutil.which(settings.python)
     if python is None:
         raise ServerError(
-            f"serving {name!r} with vLLM: there is no interpreter {settings.python!r} in {os.getcwd()}; one that has "
-            "vllm installed is needed. Run `make vllm`, or set serving.python of the profile."
+            f"serving {name!r} with vLLM: there is no interpreter {settings.python!r}; one that has vllm "
+            "installed is needed. Run `make vllm`, or set serving.python of the profile."
         )
     return os.path.abspath(python)
 

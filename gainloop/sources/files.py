@@ -139,8 +139,8 @@ class Files(TabularSource):
     """
 
     kind: Literal["files"] = "files"
-    paths: Annotated[list[str], Field(min_length=1, description="folders, files or globs; any fsspec url")]
-    one_per_line: Annotated[bool, Field(description=".txt files hold one document a line")] = False
+    paths: Annotated[list[str], Field(min_length=1, description="Folders, files or globs, local or any fsspec url.")]
+    one_per_line: Annotated[bool, Field(description="Lines of .txt files as documents of their own.")] = False
 
     def parts(self) -> Iterator[Part]:
         yield from list_parts(self.paths)

@@ -18,10 +18,12 @@ class HuggingFace(TabularSource):
     """
 
     kind: Literal["huggingface"] = "huggingface"
-    dataset: Annotated[str, Field(min_length=1, description="hub id, for example wikimedia/wikipedia, or a folder")]
-    config: Annotated[str, Field(description="the dataset's configuration, if it has several")] = ""
-    split: Annotated[str, Field(min_length=1, description="part of the dataset that is read")] = "train"
-    revision: Annotated[str, Field(description="commit or tag on the hub; it names what was read")]
+    dataset: Annotated[
+        str, Field(min_length=1, description="Dataset: a hub id, for example wikimedia/wikipedia, or a folder.")
+    ]
+    config: Annotated[str, Field(description="Configuration of the dataset, if it has several.")] = ""
+    split: Annotated[str, Field(min_length=1, description="Part of the dataset that is read.")] = "train"
+    revision: Annotated[str, Field(description="Revision on the hub, a commit or a tag; it names what was read.")]
 
     @field_validator("revision")
     @classmethod

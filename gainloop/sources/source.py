@@ -35,8 +35,12 @@ class Source(Parameters, ABC):
     """Where anchors come from. A kind adds ``kind: Literal["..."] = "..."`` and its parameters."""
 
     kind: str
-    max_chars: Annotated[int, Field(ge=2, description="characters per anchor; longer documents are split")] = 1000
-    min_chars: Annotated[int, Field(ge=1, description="shorter documents are dropped as too_short")] = 100
+    max_chars: Annotated[
+        int, Field(ge=2, description="Characters of an anchor, at most; longer documents are split.")
+    ] = 1000
+    min_chars: Annotated[
+        int, Field(ge=1, description="Characters of a document, at least; a shorter one is dropped as too_short.")
+    ] = 100
 
     @model_validator(mode="after")
     def _leave_room_to_cut(self) -> Self:
@@ -73,10 +77,10 @@ class Source(Parameters, ABC):
 class TabularSource(Source):
     """Parameters that every source of rows has."""
 
-    text_field: Annotated[str, Field(min_length=1, description="the field that holds a row's text")] = "text"
-    title_field: Annotated[str, Field(description="the field that holds its title, if any")] = ""
-    id_field: Annotated[str, Field(description="the field that names a row in its uri; its number if empty")] = ""
-    licence: Annotated[str, Field(description="of the texts, for example CC-BY-4.0")] = ""
+    text_field: Annotated[str, Field(min_length=1, description="Field that holds a row's text.")] = "text"
+    title_field: Annotated[str, Field(description="Field that holds a row's title, if any.")] = ""
+    id_field: Annotated[str, Field(description="Field that names a row in its uri. Default: the row's number.")] = ""
+    licence: Annotated[str, Field(description="Licence of the texts, for example CC-BY-4.0.")] = ""
 
     @property
     def fields(self) -> list[str]:

@@ -48,7 +48,38 @@ def test_where_an_embedding_model_runs_is_a_setting_of_the_profile(tmp_path: Pat
 
 
 def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
-    assert load_profile(write(tmp_path, "")) == Profile(name="mine")
+    beside = {"folder": f"{tmp_path}/data", "store": {"url": f"{tmp_path}/data/gainloop.duckdb"}}
+    assert load_profile(write(tmp_path, "")) == Profile.model_validate({"name": "mine"} | beside)
+
+
+@pytest.mark.parametrize("name", ["embedded", "vllm-cpu", "profiles/embedded.yaml"])
+def test_a_profile_of_the_project_means_the_same_from_any_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = str(PROFILES.parent / name) if name.endswith(".yaml") else name
+    here = load_profile(name)
+    monkeypatch.chdir(tmp_path)
+
+    assert load_profile(name) == here
+    assert (here.folder, here.store.url) == tuple(f"{PROFILES.parent}/data{name}" for name in ("", "/gainloop.duckdb"))
+    if isinstance(here.serving, LocalVLLM):
+        assert here.serving.python == f"{PROFILES.parent}/.venv-vllm/bin/python"
+
+
+def test_relative_paths_of_a_file_lie_beside_it_and_urls_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "folder: s3://bucket/data\nstore: {url: db/store.duckdb}\nserving: {kind: vllm, python: python3}")
+    monkeypatch.chdir(tmp_path)
+
+    profile = load_profile("mine.yaml")
+    assert (profile.folder, profile.store.url) == ("s3://bucket/data", f"{tmp_path}/db/store.duckdb")
+    assert isinstance(profile.serving, LocalVLLM)
+    assert profile.serving.python == "python3"
+
+
+def test_paths_on_a_cluster_of_several_machines_stay_as_they_are_written(tmp_path: Path) -> None:
+    path = write(tmp_path, "runner: {kind: ray, address: 'head:6379'}")
+
+    assert load_profile(path).folder == "data"
 
 
 def test_an_unknown_profile_is_an_error_that_lists_the_known_ones() -> None:
