@@ -57,15 +57,15 @@ def generate(
 
 
 def find_generator(
-    loaded: Profile, snapshot_id: str, text: Making, generator: Own | Served, start: AnyStart
+    profile: Profile, snapshot_id: str, text: Making, generator: Own | Served, start: AnyStart
 ) -> tuple[str, str, str | None]:
     """Return the generator's name, its revision, and the folder of its weights if it is one's own."""
     if isinstance(generator, Served):
-        return generator.model, find_revision(loaded, generator.model, generator.revision), None
-    name, checkpoint_id = "start", find_start(loaded, snapshot_id, start)
+        return generator.model, find_revision(profile, generator.model, generator.revision), None
+    name, checkpoint_id = "start", find_start(profile, snapshot_id, start)
     if isinstance(text.method, SBP):
         name = "synthesizer"
         checkpoint_id = prepare_synthesizer(
-            loaded, snapshot_id, checkpoint_id, text.method, text.sampling.max_tokens, text.seed
+            profile, snapshot_id, checkpoint_id, text.method, text.sampling.max_tokens, text.seed
         )
-    return name, checkpoint_id, checkpoint_folder(open_store(loaded), checkpoint_id)
+    return name, checkpoint_id, checkpoint_folder(open_store(profile), checkpoint_id)
