@@ -151,8 +151,8 @@ def parameters_of(flow: "Flow[Any, Any]") -> list[Parameter]:
 
 def summary_of(name: str) -> str:
     """Return the first sentence of a flow's module, without importing it."""
-    told = ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text())) or ""
-    return told.partition("\n")[0]
+    docstring = ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text())) or ""
+    return docstring.partition("\n")[0]
 
 
 def require_possible(given: dict[str, Any]) -> None:

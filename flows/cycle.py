@@ -56,7 +56,7 @@ def cycle(
     """
     loaded = load_profile(profile)
     require_generator(loaded, text, generator)
-    read_probes(curation.probes)  # told now what validation could not read
+    read_probes(curation.probes)  # one that cannot be read is an error now, not hours later
     if not dry_run:
         require_trainable(loaded)
     if judge:

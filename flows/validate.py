@@ -1,4 +1,4 @@
-"""Judge the anchors and the records of one batch; stop if either fails as a whole."""
+"""Validate the anchors and the records of one batch; stop if either fails as a whole."""
 
 from prefect import flow
 

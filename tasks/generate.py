@@ -84,7 +84,7 @@ Cached = tuple[float, float] | None
 def generate_records(
     store: Store, profile: Profile, recipe: Recipe, folder: str | None, span: Span, live: dict[Span, Progress]
 ) -> Progress:
-    """Make the records of one shard; after a crash only what had not landed is asked for again.
+    """Make the records of one shard; after a crash only requests without a reply are sent again.
 
     Args:
         folder: The generator's weights; None for a model that servers have.
@@ -165,12 +165,12 @@ def generate_shards(profile: Profile, recipe: Recipe, folder: str | None) -> Run
     num_anchors = plan_batch(store, recipe)
     _, settled = count_settled(store, batch_id)
     spans = spans_of(num_anchors, profile.generation.shard_anchors)
-    asked = [{"profile": _part_of(profile), "recipe": recipe, "folder": folder, "span": span} for span in spans]
+    shards = [{"profile": _part_of(profile), "recipe": recipe, "folder": folder, "span": span} for span in spans]
     made, before = begin_totals(batch_id), cached_tokens(profile, recipe)
     try:
         with Bar(f"generate {batch_id}", "anchors", lambda: made.shown(settled, num_anchors)) as bar:
             for number, progress in run_all(
-                profile, generate_shard, asked, _engine_kept(profile, recipe, folder, made)
+                profile, generate_shard, shards, _engine_kept(profile, recipe, folder, made)
             ):
                 made.live.pop(spans[number], None)
                 made.progress = made.progress.add(progress)
@@ -217,7 +217,7 @@ def _hit_rate(before: Cached, after: Cached) -> float | None:
 
 @contextlib.contextmanager
 def _engine_kept(profile: Profile, recipe: Recipe, folder: str | None, made: RunTotals) -> Iterator[None]:
-    """Hold the engine of this process while threads run shards; when one fails, all that is asked ends at once."""
+    """Hold the engine of this process while threads run shards; when one fails, all requests end at once."""
     if isinstance(profile.runner, Ray):
         yield
         return

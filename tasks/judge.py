@@ -59,13 +59,13 @@ def resolve_judge(store: Store, profile: Profile, judge: Judge) -> FoundJudge:
 
 
 def plan_judging(found: FoundJudge, judge: Judge) -> Judging:
-    """Return what a judge is asked to do, which has an id."""
+    """Return the judging: judge, questions and sample, which have an id."""
     texts = {"sample": judge.sample, "anchors": judge.anchors}
     return Judging(model=found.model, revision=found.revision, questions=QUESTIONS_ID, **texts)
 
 
 def draw_texts(store: Store, batch_id: str, judging: Judging) -> Inquiry:
-    """Return what is asked of a batch: about the first records and anchors by id, which is a hash, kept or not.
+    """Return the questions about a batch: of its first records and anchors by id, which is a hash, kept or not.
 
     A larger sample only adds to a smaller one.
 
@@ -99,9 +99,9 @@ def judge_texts(
         StoreError: They cannot be written down.
     """
     begun, inquiry = time.monotonic(), draw_texts(store, batch_id, judging)
-    folder_of, anchor_ids = judgements_folder(store, batch_id), sorted({*inquiry.records, *inquiry.alone})
+    judgements, anchor_ids = judgements_folder(store, batch_id), sorted({*inquiry.records, *inquiry.alone})
     anchors = read_texts(store, anchor_ids)
-    log = ReplyLog.open(f"{folder_of}/replies", Span(), anchor_ids)
+    log = ReplyLog.open(f"{judgements}/replies", Span(), anchor_ids)
 
     def show(progress: Progress) -> None:
         done = f"{progress.requests_sent:,} requests sent, {progress.replies_reused:,} replies from before"
@@ -113,9 +113,9 @@ def judge_texts(
 
     with engine(profile, judging.by, folder) as lent:
         outcomes, num_sent = lent.run(ask_all)
-    compact_replies(f"{folder_of}/replies")
+    compact_replies(f"{judgements}/replies")
     found = [one for outcome in outcomes.values() if isinstance(outcome, Judged) for one in outcome.verdicts]
-    url = f"{folder_of}/{judging.judging_id}.parquet"
+    url = f"{judgements}/{judging.judging_id}.parquet"
     verdicts = write_verdicts(url, found)
     _require_readable(batch_id, judging, verdicts)
     summary = {
@@ -126,7 +126,7 @@ def judge_texts(
         "anchors": len(inquiry.alone),
         "verdicts": _count(verdicts),
         "unreadable": dict(Counter(verdicts.filter(verdict=UNREADABLE)["reason"])),
-        **_tokens(profile, verdicts, f"{folder_of}/replies", anchor_ids),
+        **_tokens(profile, verdicts, f"{judgements}/replies", anchor_ids),
         "requests_sent": num_sent,
         "seconds": time.monotonic() - begun,
         "url": url,
@@ -143,14 +143,14 @@ def completed_summary(profile: Profile, batch_id: str, judging: Judging) -> str:
 
 def judging_summary(summary: dict[str, Any]) -> str:
     """Return what a judge found, and what it cost."""
-    told = "; ".join(
+    counts = "; ".join(
         f"{question}: {', '.join(f'{count:,} {verdict}' for verdict, count in counts.items())}"
         for question, counts in summary["verdicts"].items()
     )
     tokens = summary["prompt_tokens"] + summary["completion_tokens"]
     price = f", {summary['cost']:,.2f} {summary['currency']}" if summary["cost"] else ""
     return (
-        f"{summary['records']:,} records and {summary['anchors']:,} anchors judged by {summary['model']}: {told}. "
+        f"{summary['records']:,} records and {summary['anchors']:,} anchors judged by {summary['model']}: {counts}. "
         f"{tokens:,} tokens{price}."
     )
 
@@ -170,11 +170,11 @@ def _require_readable(batch_id: str, judging: Judging, verdicts: pl.DataFrame) -
     unreadable = verdicts.filter(verdict=UNREADABLE)
     if unreadable.height < verdicts.height:
         return
-    told = ", ".join(f"{count} {reason}" for reason, count in Counter(unreadable["reason"]).most_common())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in Counter(unreadable["reason"]).most_common())
     raise ServerError(
-        f"judging batch {batch_id} by {judging.model!r}: none of {verdicts.height} verdicts can be read ({told}); one "
-        "at least must. Choose a model that follows instructions, with a context that holds a source and a text, on a "
-        "server with structured outputs, as vLLM has."
+        f"judging batch {batch_id} by {judging.model!r}: none of {verdicts.height} verdicts can be read ({reasons}); "
+        "one at least must. Choose a model that follows instructions, with a context that holds a source and a text, "
+        "on a server with structured outputs, as vLLM has."
     )
 
 

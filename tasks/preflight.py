@@ -140,14 +140,14 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         return await driver(pool).ask_first(anchors), pool.state
 
     with engine(profile, recipe, folder) as lent:
-        asked, state = lent.run(ask)
+        answers, state = lent.run(ask)
         semantics = lent.logprob_semantics
-        faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, asked, strict=True)]
+        faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, answers, strict=True)]
         _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
         whole = [anchor for anchor, fault in zip(anchors, faults, strict=True) if not fault][:WHOLE]
         outcomes = lent.run(lambda pool: driver(pool).run(whole))
     _require_records(recipe, list(outcomes.values()))
-    first = {answer.request_id for _, answer in asked if isinstance(answer, Reply)}
+    first = {answer.request_id for _, answer in answers if isinstance(answer, Reply)}
     at_once = [len(next(read_pipeline(recipe).rounds(anchor, recipe.seed))) for anchor in anchors]
     taken = read_replies(replies, [anchor.anchor_id for anchor in anchors])
     sample = _Sample(anchors, whole, first, sum(at_once) / len(at_once), outcomes, taken)
@@ -264,21 +264,21 @@ def _require_records(recipe: Recipe, outcomes: list[Outcome]) -> None:
     failures = {"unjudged", "no_critique", *ADVICE}
     if any(outcome.records for outcome in outcomes) or drops.keys() - failures - FOLLOWING:
         return
-    told = ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
     raise ServerError(
         f"trying out {recipe.method['kind']} on {recipe.model!r}: {len(outcomes)} anchors worked on to their end gave "
-        f"no record ({told}); one at least must. Choose a model that follows instructions, on a server with structured "
-        "outputs as vLLM has and a context that holds a document and two texts, or leave out the critic and the "
-        "filters that ask; raise sampling.max_tokens if replies are cut off."
+        f"no record ({reasons}); one at least must. Choose a model that follows instructions, on a server with "
+        "structured outputs as vLLM has and a context that holds a document and two texts, or leave out the critic and "
+        "the filters that ask; raise sampling.max_tokens if replies are cut off."
     )
 
 
 def _require_usable(recipe: Recipe, faults: Counter[str], num_probes: int) -> None:
     if faults.total() < num_probes:
         return
-    told = ", ".join(f"{count} {reason}" for reason, count in faults.most_common())
+    reasons = ", ".join(f"{count} {reason}" for reason, count in faults.most_common())
     advice = ADVICE.get(faults.most_common(1)[0][0], "Read the server's log")
     raise ServerError(
         f"trying out {recipe.method['kind']} on {recipe.model!r}: none of the first {num_probes} replies can be used "
-        f"({told}); one at least must. {advice}."
+        f"({reasons}); one at least must. {advice}."
     )

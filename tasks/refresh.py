@@ -22,7 +22,7 @@ from tasks.progress import Bar
 logger = logging.getLogger("gainloop.refresh")
 
 OnPart = Callable[[int, int, int], None]
-"""Told how many parts were read, how many are to be read, and how many anchors were found in them."""
+"""Called with the parts read, the parts to read, and the anchors found in them."""
 
 
 @dataclass(frozen=True, slots=True)

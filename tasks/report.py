@@ -114,7 +114,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     summaries = read_summaries(store, batch_id, training_id)
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
     kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
-    trained, scored, judged = summaries.get("train", {}), summaries.get("score"), summaries.get("judge")
+    trained, scored, judging = summaries.get("train", {}), summaries.get("score"), summaries.get("judge")
     yardstick = latest_summary(store, batch_id, "yardstick")
     scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
     return Evidence(
@@ -132,7 +132,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         contrasts=read_contrasts(scored["folder"]) if scored else None,
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
-        verdicts=read_verdicts(judged["url"]) if judged else None,
+        verdicts=read_verdicts(judging["url"]) if judging else None,
     )
 
 

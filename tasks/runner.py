@@ -33,7 +33,7 @@ QUIET_RAY = {
 
 
 def run_all(
-    profile: Profile, task: Task[..., Any], asked: list[dict[str, Any]], guard: AbstractContextManager[Any]
+    profile: Profile, task: Task[..., Any], parameters: list[dict[str, Any]], guard: AbstractContextManager[Any]
 ) -> Iterator[tuple[int, Any]]:
     """Run a task once for each set of parameters, and yield its number and its result as they come.
 
@@ -43,16 +43,16 @@ def run_all(
         guard: Entered before the first and left after the last task run, or at once when one fails.
     """
     at_once = profile.runner.workers if isinstance(profile.runner, Ray) else 2 * profile.generation.shards_at_once
-    waiting, under_way = iter(enumerate(asked)), {}
+    waiting, running = iter(enumerate(parameters)), {}
     with _own_server_for_all(), _runner_of(profile) as runner, guard:
         # A cluster that is there already may have room for more than may be in flight.
         for number, one in islice(waiting, at_once):
-            under_way[runner.submit(task, parameters=one)] = number
-        while under_way:
-            future = next(as_completed(list(under_way)))
-            yield under_way.pop(future), future.result()
+            running[runner.submit(task, parameters=one)] = number
+        while running:
+            future = next(as_completed(list(running)))
+            yield running.pop(future), future.result()
             for number, one in islice(waiting, 1):
-                under_way[runner.submit(task, parameters=one)] = number
+                running[runner.submit(task, parameters=one)] = number
 
 
 @contextmanager

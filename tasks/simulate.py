@@ -21,7 +21,7 @@ def run_simulation(
 
     Args:
         folder: The profile's.
-        on_progress: Told how many cells are done, of how many.
+        on_progress: Called with the cells done, and all of them.
     """
     from gainloop.studies.figure_4 import Cell, describe, figure_4, make_world
     from gainloop.studies.figure_4_page import render_simulation

@@ -45,7 +45,7 @@ def records_folder(store: Store, batch_id: str) -> str:
 
 
 def validate_anchors(store: Store, snapshot_id: str) -> dict[str, Any]:
-    """Judge the anchors of a snapshot. It never changes, so one that has passed is not judged again.
+    """Validate the anchors of a snapshot. It never changes, so one that has passed is not validated again.
 
     Anchors are not quarantined: the corpus is what it is, and its source is the place to mend it.
 
@@ -70,8 +70,8 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
     """Judge the records of a batch, quarantine those that fail, and mark the batch validated.
 
     First each record beside its anchor, then those that passed beside all others, as ``curation`` says; what was found
-    there lies in ``matches.jsonl`` beside the verdict. A batch that is marked is not judged again. If the suite fails,
-    nothing goes into the store, so that no reason outlives the threshold it came from; verdict and Data Docs lie in the
+    there lies in ``matches.jsonl`` beside the result. A batch that is marked is not validated again. If the suite
+    fails, nothing goes into the store, so that no reason outlives its threshold; result and Data Docs lie in the
     batch's folder.
 
     Returns:
@@ -85,7 +85,7 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
     if done := stage_summary(store, batch_id, "validate"):
         return done
     _require_generated(store, batch_id)
-    probes = read_probes(curation.probes)  # what cannot be read is told before minutes of judging
+    probes = read_probes(curation.probes)  # one that cannot be read is an error now, not after minutes of validation
     recipe = read_recipe(store, batch_id)
     pipeline = read_pipeline(recipe)
     records, anchors = read_records(store, batch_id), read_anchors(store, recipe.snapshot_id)
@@ -96,8 +96,8 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
         refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
         passed = records.filter(~pl.col("record_id").is_in(refused))
         corpus = compare(store, batch_id, passed, anchors, probes, curation)
-        if asked := tuple(one for one in CORPUS if one.reason in corpus.found):
-            findings += runner.run("corpus", corpus.columns, "record_id", asked)
+        if suite := tuple(one for one in CORPUS if one.reason in corpus.found):
+            findings += runner.run("corpus", corpus.columns, "record_id", suite)
         write_matches(f"{folder}/{MATCHES}", corpus)
         quarantine = _quarantine_rows(batch_id, findings)
         kept = rows.select("record_id", kept=~pl.col("record_id").is_in(quarantine["record_id"].to_list()))
@@ -124,15 +124,15 @@ def validate_records(profile: Profile, batch_id: str, curation: Curation) -> dic
     store = open_store(profile)
     try:
         summary = validate_batch(store, batch_id, curation)
-        if told := differing_settings(summary, curation):
-            log.warning("Batch %s: %s", batch_id, told)
+        if differing := differing_settings(summary, curation):
+            log.warning("Batch %s: %s", batch_id, differing)
         return summary
     finally:
         show_result(records_folder(store, batch_id), batch_id)
 
 
 def show_result(folder: str, key: str) -> None:
-    """Put a verdict on the run's page, whether the suite held or not; nothing if none was reached."""
+    """Put a result on the run's page, whether the suite passed or not; nothing if there is none."""
     if verdict := read_result(folder):
         create_table_artifact(
             key=f"expectations-{key}", table=verdict.findings, description="What each expectation found"
@@ -147,29 +147,29 @@ def validation_summary(summary: dict[str, Any]) -> str:
     >>> validation_summary({"records": 1022, "kept": 1015, "quarantined": 7, "reasons": reasons})
     '1,015 of 1,022 records kept, 7 quarantined (5 too_short, 2 not_prose)'
     """
-    told = f"{summary['kept']:,} of {summary['records']:,} records kept, {summary['quarantined']:,} quarantined"
+    counts = f"{summary['kept']:,} of {summary['records']:,} records kept, {summary['quarantined']:,} quarantined"
     reasons = sorted(summary["reasons"].items(), key=lambda one: -one[1])
-    return told + (f" ({', '.join(f'{count:,} {reason}' for reason, count in reasons)})" if reasons else "")
+    return counts + (f" ({', '.join(f'{count:,} {reason}' for reason, count in reasons)})" if reasons else "")
 
 
 def differing_settings(summary: dict[str, Any], curation: Curation) -> str:
     """Return what is to be said if a batch was validated with other settings of curation than these; "" if not.
 
-    >>> asked = Curation(near_duplicates=0.9)
-    >>> differing_settings({"corpus": {"curation": Curation().model_dump(mode="json")}}, asked)[:77]
-    'it was judged before with another curation (near_duplicates 0.8, not 0.9): wh'
-    >>> differing_settings({"corpus": {"curation": asked.model_dump(mode="json")}}, asked)
+    >>> wanted = Curation(near_duplicates=0.9)
+    >>> differing_settings({"corpus": {"curation": Curation().model_dump(mode="json")}}, wanted)[:80]
+    'it was validated before with another curation (near_duplicates 0.8, not 0.9): wh'
+    >>> differing_settings({"corpus": {"curation": wanted.model_dump(mode="json")}}, wanted)
     ''
     """
-    asked, judged = (
+    wanted, before = (
         _settings(curation.model_dump(mode="json")),
         _settings(summary.get("corpus", {}).get("curation", {})),
     )
-    others = [f"{name} {judged.get(name)}, not {value}" for name, value in asked.items() if judged.get(name) != value]
+    others = [f"{name} {before.get(name)}, not {value}" for name, value in wanted.items() if before.get(name) != value]
     if not others:
         return ""
     stands = "what was decided stands. For other settings generate another batch, under another seed"
-    return f"it was judged before with another curation ({'; '.join(others)}): {stands}"
+    return f"it was validated before with another curation ({'; '.join(others)}): {stands}"
 
 
 def _settings(curation: dict[str, Any]) -> dict[str, Any]:
@@ -181,7 +181,7 @@ def _settings(curation: dict[str, Any]) -> dict[str, Any]:
 
 
 def _about(corpus: Comparison, curation: Curation) -> dict[str, Any]:
-    """Return what is told of a look across the corpus."""
+    """Return the summary of a comparison with the corpus."""
     return {
         "curation": curation.model_dump(mode="json"),
         "compared": corpus.compared,
@@ -195,7 +195,7 @@ def _require_generated(store: Store, batch_id: str) -> None:
     resolve_batch(store, batch_id)
     if stage_summary(store, batch_id, "generate") is None:
         raise BadInput(
-            f"validating batch {batch_id}: its generation is not complete; only whole batches are judged. "
+            f"validating batch {batch_id}: its generation is not complete; only whole batches are validated. "
             "Run the flow generate with the same recipe again: it goes on where it stopped."
         )
 

@@ -31,7 +31,7 @@ def run_verification(
     Args:
         device: Where models answer probes, as torch calls it.
         processes: Trainings side by side; it changes no result.
-        on_progress: Told how much is done, of how much.
+        on_progress: Called with the trainings done, and all of them.
     """
     if isinstance(subject, OwnBatches):
         verification = describe_own_batches(store, device, subject, on_progress)
