@@ -56,12 +56,19 @@ class Chunk(NamedTuple):
     part: str = ""
 
 
-class _Place(NamedTuple):
-    """A place where a text may be cut: characters and tokens before it, and how good a place it is."""
+class _Places(NamedTuple):
+    """The places where a text may be cut, its two ends among them: as lists, for one object a place took three times
+    as long.
 
-    position: int
-    tokens: int
-    border: int
+    Attributes:
+        positions: Characters before each place.
+        tokens: Tokens before each place.
+        borders: How good each place is.
+    """
+
+    positions: list[int]
+    tokens: list[int]
+    borders: list[int]
 
 
 def cut_anchor(anchor: Anchor, chunk_tokens: int, max_chunks: int) -> tuple[list[Chunk], list[Drop]]:
@@ -83,7 +90,7 @@ def estimate_tokens(text: str) -> int:
     >>> estimate_tokens("The mill grinds rye."), estimate_tokens("1789"), estimate_tokens("成吉思汗")
     (6, 4, 8)
     """
-    return _places(text)[-1].tokens
+    return _places(text).tokens[-1]
 
 
 def split_text(text: str, max_tokens: int) -> list[str]:
@@ -100,11 +107,14 @@ def split_text(text: str, max_tokens: int) -> list[str]:
     >>> split_text("One mill.\n\nTwo mills. Three mills.", 9)
     ['One mill.\n\n', 'Two mills. Three mills.']
     """
+    # A character counts for two tokens at most, one of ASCII for one: what is surely short enough is not looked into.
+    if len(text) * (1 if text.isascii() else 2) <= max_tokens:
+        return [text]
     places = _places(text)
-    cuts, last = [0], 0
-    while (left := places[-1].tokens - places[last].tokens) > max_tokens:
+    cuts, last, total = [0], 0, places.tokens[-1]
+    while (left := total - places.tokens[last]) > max_tokens:
         last = _next_cut(places, last, left / ceil(left / max_tokens), max_tokens)
-        cuts.append(places[last].position)
+        cuts.append(places.positions[last])
     return [text[start:end] for start, end in pairwise([*cuts, len(text)])]
 
 
@@ -114,11 +124,11 @@ def last_tokens(text: str, max_tokens: int) -> str:
     >>> last_tokens("The mill grinds. It grinds rye. Rye is bread.", 12)
     'It grinds rye. Rye is bread.'
     """
-    places = _places(text)
-    first = bisect_left(places, places[-1].tokens - max_tokens, key=lambda place: place.tokens)
-    near = [n for n in range(first, len(places)) if places[-1].tokens - places[n].tokens >= max_tokens / 2]
-    best = max(near, key=lambda n: (n == 0 or places[n].border, -n), default=first)
-    return text[places[best].position :]
+    positions, tokens, borders = _places(text)
+    first = bisect_left(tokens, tokens[-1] - max_tokens)
+    near = [n for n in range(first, len(tokens)) if tokens[-1] - tokens[n] >= max_tokens / 2]
+    best = max(near, key=lambda n: (n == 0 or borders[n], -n), default=first)
+    return text[positions[best] :]
 
 
 def ends_sentence(text: str) -> bool:
@@ -130,28 +140,32 @@ def ends_sentence(text: str) -> bool:
     return bool(_STOPPED.search(text))
 
 
-def _next_cut(places: list[_Place], last: int, aim: float, max_tokens: int) -> int:
+def _next_cut(places: _Places, last: int, aim: float, max_tokens: int) -> int:
     """Return which place to cut at: the best near ``aim`` tokens after the last cut, leaving enough for the rest."""
-    done, total = places[last].tokens, places[-1].tokens
-    low = bisect_left(places, done + aim / 2, key=lambda place: place.tokens)
-    high = bisect_right(places, total - aim / 2, key=lambda place: place.tokens)
-    too_far = bisect_right(places, done + max_tokens, key=lambda place: place.tokens)
+    tokens, done = places.tokens, places.tokens[last]
+    low = bisect_left(tokens, done + aim / 2)
+    high = bisect_right(tokens, tokens[-1] - aim / 2)
+    too_far = bisect_right(tokens, done + max_tokens)
     first = max(min(low, too_far - 1), last + 1)
     near = range(first, max(min(high, too_far), first + 1))
-    return max(near, key=lambda n: (places[n].border, -abs(places[n].tokens - done - aim)))
+    return max(near, key=lambda n: (places.borders[n], -abs(tokens[n] - done - aim)))
 
 
-def _places(text: str) -> list[_Place]:
-    """Return the places where a text may be cut, its beginning among them."""
-    places, tokens = [_Place(0, 0, _PARAGRAPH)], 0
+def _places(text: str) -> _Places:
+    """Return the places where a text may be cut."""
+    positions, counts, borders, tokens = [0], [0], [_PARAGRAPH], 0
     for piece in _PIECE.finditer(text):
         indent, stop, unspaced, wide, space = piece.groups()
-        tokens += 1 + bool(indent) + bool(wide) + ("\n" in space)
-        places.append(_Place(piece.end(), tokens, _border(space, stop, unspaced)))
-    return places
+        tokens += 1 + (indent != "") + (wide is not None) + ("\n" in space)
+        positions.append(piece.end())
+        counts.append(tokens)
+        borders.append(_border(space, stop, unspaced))
+    return _Places(positions, counts, borders)
 
 
 def _border(space: str, stop: str | None, unspaced: str | None) -> int:
+    if not stop and space in ("", " "):  # as most are
+        return _WORD if space else _INSIDE
     if space.count("\n") > 1:
         return _PARAGRAPH
     if unspaced or (stop and space):

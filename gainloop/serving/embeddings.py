@@ -2,22 +2,19 @@
 
 import asyncio
 import logging
-import random
-import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from gainloop.methods.sbp import TFIDF
 from gainloop.models.embedding import OnText, Vectors, embed_here, embed_words, unit_rows
 from gainloop.serving import Refused, TryAgain, wire
+from gainloop.serving.client import Patience, ask_patiently
 from gainloop.serving.endpoint import FOUND, Endpoint
 from gainloop.serving.opening import read_key
 from schemas.errors import ServerError
 from schemas.profile import AnyEmbedding, EmbeddingServers, LocalEmbedding
-
-MOST_SECONDS = 10
-"""Longest pause between two attempts, unless a server asks for a longer one."""
 
 MOST_CUTS = 8
 """Halvings of a text that a server calls too long: what is left then is shorter than any context."""
@@ -83,15 +80,16 @@ class _Embedding:
     def __init__(
         self, texts: Sequence[str], model: str, embedding: EmbeddingServers, on_text: Callable[[int, int], None]
     ) -> None:
-        self._texts, self._model, self._place, self._on_text = texts, model, embedding, on_text
+        self._texts, self._model, self._servers, self._on_text = texts, model, embedding, on_text
         key = read_key(embedding)
-        self._endpoints = [Endpoint(url.rstrip("/"), key, "embedding") for url in embedding.urls]
+        self._endpoints = [Endpoint(url, key, "embedding") for url in embedding.urls]
+        self._urls = ", ".join(endpoint.url for endpoint in self._endpoints)
         self._vectors = np.zeros((0, 0), dtype=np.float32)
         self._kind = ("", 0)
         self._num_done, self._num_cut = 0, 0
 
     async def run(self) -> Vectors:
-        starts = iter(range(0, len(self._texts), self._place.texts_per_request))
+        starts = iter(range(0, len(self._texts), self._servers.texts_per_request))
 
         async def work() -> None:
             for start in starts:  # all workers take from one iterator
@@ -99,7 +97,7 @@ class _Embedding:
 
         try:
             async with asyncio.TaskGroup() as group:
-                for _ in range(self._place.max_in_flight):
+                for _ in range(self._servers.max_in_flight):
                     group.create_task(work())
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
@@ -115,7 +113,7 @@ class _Embedding:
         return self._vectors
 
     async def _embed(self, start: int) -> None:
-        turn, size = start // self._place.texts_per_request, self._place.texts_per_request
+        turn, size = start // self._servers.texts_per_request, self._servers.texts_per_request
         texts = list(self._texts[start : start + size])
         try:
             vectors = await self._ask(texts, turn)
@@ -136,48 +134,39 @@ class _Embedding:
             self._num_cut += len(kept) < len(text)
             return vector
         raise ServerError(
-            f"embedding a text of {len(text):,} characters with {self._model!r} at {self._endpoints[0].url}: it is "
+            f"embedding a text of {len(text):,} characters with {self._model!r} at {self._urls}: it is "
             "rejected, and so is its beginning; a plain text must be accepted. Read the warning above, which says why."
         )
 
     async def _ask(self, texts: list[str], turn: int) -> list[list[float]]:
-        """Return the vectors of some texts, asked for as often as may help; a refusal for want of room is no attempt.
+        """Return the vectors of some texts; their turn says which server is asked first.
 
         Raises:
             Refused: ``rejected``.
             ServerError: No server answers, or servers differ.
         """
-        place, body = self._place, {"model": self._model, "input": texts, "encoding_format": "float"}
-        until, attempt, pauses = time.monotonic() + place.deadline_seconds, 1, 0
-        while True:
-            endpoint = self._endpoints[turn % len(self._endpoints)]
-            try:
-                async with asyncio.timeout(place.deadline_seconds / place.attempts):
-                    answer = await endpoint.fetch("embeddings", body)
-                model, vectors = wire.read_embeddings(answer, len(texts))
-            except TryAgain as error:
-                reason, asked_pause = error.reason, error.after_seconds
-            except TimeoutError:
-                reason, asked_pause = "timeout", 0.0
-            else:
-                self._require_one_kind(endpoint, model, len(vectors[0]))
-                return vectors
-            # Full jitter, doubling: a server that stumbles is not hit by all at once.
-            pauses += 1
-            pause = max(asked_pause, random.uniform(0, min(MOST_SECONDS, 0.25 * 2**pauses)))  # noqa: S311
-            if attempt == place.attempts or time.monotonic() + pause > until:
-                raise ServerError(f"embedding texts with {self._model!r} at {endpoint.url}: {FOUND[reason]}.")
-            attempt, turn = attempt + (reason != "overloaded"), turn + 1
-            await asyncio.sleep(pause)
+        servers, first = self._servers, turn % len(self._endpoints)
+        endpoints = [*self._endpoints[first:], *self._endpoints[:first]]
+        body = {"model": self._model, "input": texts, "encoding_format": "float"}
+        read, seconds = partial(self._read, num_texts=len(texts)), servers.deadline_seconds
+        patience = Patience(servers.attempts, seconds, seconds / place.attempts, counts_refusals=False)
+        try:
+            return await ask_patiently(endpoints, "embeddings", body, read, patience)
+        except TryAgain as error:
+            found = FOUND[error.reason]
+        raise ServerError(f"embedding texts with {self._model!r} at {self._urls}: {found}.")
 
-    def _require_one_kind(self, endpoint: Endpoint, model: str, width: int) -> None:
-        """Refuse vectors of two models: they cannot be compared."""
+    def _read(self, answer: bytes, num_texts: int) -> list[list[float]]:
+        """Return the vectors that an answer gives, all of one model: those of two cannot be compared."""
+        model, vectors = wire.read_embeddings(answer, num_texts)
+        width = len(vectors[0])
         if not self._kind[1]:
             self._kind = (model, width)
             self._vectors = np.zeros((len(self._texts), width), dtype=np.float32)
         if self._kind != (model, width):
             raise ServerError(
-                f"embedding texts with {self._model!r} at {endpoint.url}: a vector of {width} numbers by {model!r}, "
+                f"embedding texts with {self._model!r} at {self._urls}: a vector of {width} numbers by {model!r}, "
                 f"and others are of {self._kind[1]} by {self._kind[0]!r}; all must be of one model. "
                 "Serve one and the same model at all embedding.urls of the profile."
             )
+        return vectors

@@ -2,18 +2,32 @@
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Callable
 from typing import Any, TypeVar
 
+from aiohttp import (
+    ClientConnectorCertificateError,
+    ClientError,
+    ClientHttpProxyError,
+    ClientResponse,
+    ClientResponseError,
+    ClientSession,
+    InvalidURL,
+    RedirectClientError,
+    TooManyRedirects,
+)
+from yarl import URL
+
 from gainloop.serving import Refused, TryAgain, Unreachable, wire
-from gainloop.serving.connection import CONNECT_SECONDS, Answer, Connections, NotHTTP
+from gainloop.serving.session import CONNECT_SECONDS, MOST_BYTES, find_proxy, open_session, read_url, read_whole
 from schemas.errors import ServerError
 
 ASK_SECONDS = 60
 """Longest wait for the answer to a question that a server can answer at once, under load too."""
 
 CHECK_ATTEMPTS = 3
+"""How often a question is asked before the first request: what passes by itself has passed by then."""
 
 PASSING = ("connection", "overloaded", "server_error", "timeout")
 """Faults of a server that may be back by itself."""
@@ -23,6 +37,8 @@ FOUND = {
     "timeout": "no answer in time; it must be ready for requests. Wait for its /health, or restart it",
     "overloaded": "it is overloaded; it must have room for a request. Wait, or add servers",
     "server_error": "it fails (5xx); it must answer a plain request. Read its log, and restart it",
+    "endless": f"its answer is longer than {MOST_BYTES / 2**20:.0f} MiB; an answer must have an end. Read its log, and "
+    "restart it",
     "malformed": "what came back is not of the OpenAI protocol; it must be. Check that the url ends in /v1",
     "no_logprobs": (
         "the reply has no log-probability per token; every reply must have finite ones. Serve the model with vLLM, or "
@@ -38,17 +54,21 @@ logger = logging.getLogger("gainloop.endpoint")
 
 
 class Endpoint:
-    """One url: what is asked of it, below it and beside it.
+    """One url: what is asked of it, below it and beside it. It belongs to the event loop that it is first used in.
+
+    Redirects are followed where the request stays what it is (307, 308; a path that is only got, by any); the key goes
+    to no other scheme, host or port.
 
     Args:
         setting: What the profile calls the place.
     """
 
     def __init__(self, url: str, api_key: str, setting: str = "serving") -> None:
-        self.url, self._setting = url, setting
+        self.url, self._setting = url.rstrip("/"), setting
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        self._connections: Connections | None = None
-        self._rejected = False
+        self._session: ClientSession | None = None
+        self._base = self._root = self._way = self.url
+        self._rejected = self._redirected = False
 
     async def fetch(self, path: str, body: dict[str, Any] | None = None) -> bytes:
         """Post a body, or get a path, and return the answer.
@@ -57,59 +77,112 @@ class Endpoint:
             path: Below the url; what begins with a slash is one of vLLM's own, beside the OpenAI protocol.
 
         Raises:
-            TryAgain: ``connection``, ``malformed``, ``overloaded`` or ``server_error``.
+            TryAgain: ``connection``, ``malformed``, ``endless``, ``overloaded`` or ``server_error``.
             Refused: ``rejected``.
             ServerError: It refuses the key, has no such path, is elsewhere, or is not who it says it is.
         """
-        sent = b"" if body is None else wire.as_bytes(body)
-        connections = self._open()
-        path = connections.path.removesuffix("/v1") + path if path.startswith("/") else f"{connections.path}/{path}"
-        try:
-            answer = await connections.send("GET" if body is None else "POST", path, sent)
-        except NotHTTP:
-            raise TryAgain("malformed") from None
-        except ssl.SSLCertVerificationError as error:
-            raise ServerError(
-                f"asking {self.url}: its certificate is not trusted ({error.verify_message}); one that is and names "
-                "this host is needed. Mend the url, or name the authority's file in SSL_CERT_FILE."
-            ) from None
-        except OSError:  # a TimeoutError among them
-            raise TryAgain("connection") from None
-        if answer.status == 200:
-            return answer.content
-        raise self._fault_of(answer, path)
+        return await self.send(path, None if body is None else wire.as_bytes(body))
 
-    def _open(self) -> Connections:
-        if self._connections is None:
-            try:
-                self._connections = Connections(self.url, self._headers)
-            except ValueError:
-                raise ServerError(
-                    f"asking {self.url}: that is no url; one such as http://localhost:8000/v1 is. Mend the profile's "
-                    "urls."
-                ) from None
-        return self._connections
+    async def send(self, path: str, body: bytes | None) -> bytes:
+        """Do what ``fetch`` does with a body as it goes over the wire."""
+        session = self._session or self._open()
+        url = f"{self._root}{path}" if path.startswith("/") else f"{self._base}/{path}"
+        try:
+            async with session.request("GET" if body is None else "POST", url, data=body) as answer:
+                content = await read_whole(answer)
+        except (ClientError, OSError) as error:  # a TimeoutError among them
+            raise self._fault_behind(error, url) from None
+        if answer.history:
+            self._note_redirect(answer, path)
+        if answer.status == 200:
+            return content
+        raise self._fault_of(answer, content, path)
+
+    def _open(self) -> ClientSession:
+        base = read_url(self.url)
+        proxy = find_proxy(base)
+        self._base = str(base)
+        self._root = self._base.removesuffix("/v1")
+        self._way = f"{self.url} through the proxy {proxy.with_user(None)}" if proxy else self.url
+        self._session = open_session(base, self._headers, proxy)
+        return self._session
 
     async def close(self) -> None:
-        if self._connections:
-            await self._connections.close()
-        self._connections = None
+        if self._session:
+            await self._session.close()
+        self._session = None
 
-    def _fault_of(self, answer: Answer, path: str) -> Exception:
+    def _fault_behind(self, error: Exception, url: str) -> Exception:
+        """Return what a request without an answer means."""
+        match error:
+            case ClientConnectorCertificateError():
+                given = os.environ.get("SSL_CERT_FILE", "not set")
+                return ServerError(
+                    f"asking {self.url}: the certificate of {error.host} is not trusted ({error.certificate_error}); "
+                    "one that is and names this host is needed. Mend the url, or name the authority's file in "
+                    f"SSL_CERT_FILE (now: {given})."
+                )
+            case InvalidURL() | RedirectClientError() | TooManyRedirects():
+                return ServerError(
+                    f"asking {url}: it sends on to what is no url, or in a circle; a url that answers itself is "
+                    "needed. Put one into the profile."
+                )
+            case ClientHttpProxyError():
+                return self._fault_of_proxy(error.status)
+            case ClientResponseError():
+                return TryAgain("malformed")  # it is no HTTP
+        return TryAgain("connection")
+
+    def _fault_of_proxy(self, status: int) -> Exception:
+        if status >= 500:
+            return TryAgain("connection")
+        return ServerError(
+            f"asking {self._way}: the proxy refuses ({status}); it must let this host through. Put name and password "
+            "into HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, or name the host in NO_PROXY."
+        )
+
+    def _note_redirect(self, answer: ClientResponse, path: str) -> None:
+        """Make sure that what was answered elsewhere is what was asked here: a body does not survive every redirect.
+
+        Raises:
+            ServerError: It is not.
+        """
+        *_, last = answer.history
+        if answer.method != answer.history[0].method:
+            raise self._elsewhere(last, path)
+        if not self._redirected:
+            where = str(answer.url).removesuffix("/" + path.lstrip("/"))
+            logger.warning(
+                "%s sends on to %s: every request goes twice. Put that url into the profile.", self.url, where
+            )
+        self._redirected = True
+
+    def _elsewhere(self, answer: ClientResponse, path: str) -> ServerError:
+        where = answer.headers.get("Location") or "it does not say where"
+        return ServerError(
+            f"asking {self.url} for {path}: it is elsewhere ({answer.status}: {where}); a url that answers itself is "
+            "needed, or a redirect that keeps the request (307, 308). Put the one it names into the profile."
+        )
+
+    def _fault_of(self, answer: ClientResponse, content: bytes, path: str) -> Exception:
         status = answer.status
         if status in (429, 503):
             return TryAgain("overloaded", _retry_after(answer))
         if status >= 500:
             return TryAgain("server_error")
         if 300 <= status < 400:
-            where = answer.header(b"location") or "it does not say where"
+            return self._elsewhere(answer, path)
+        if status == 407:
+            return self._fault_of_proxy(status)
+        if status in (401, 403) and answer.url.origin() != URL(self._base).origin():
             return ServerError(
-                f"asking {self.url} for {path}: it is elsewhere ({status}: {where}); a url that answers itself is "
-                "needed. Put the one it names into the profile."
+                f"asking {self.url} for {path}: it sends on to {answer.url}, which refuses it ({status}); the key goes "
+                "to no other scheme, host or port than the profile names. Put that url into the profile."
             )
         if status in (401, 403):
+            who = "it" if self._way == self.url else "it or the proxy"
             return ServerError(
-                f"asking {self.url}: it refuses the key ({status}); a key it knows is needed. "
+                f"asking {self._way}: {who} refuses the key ({status}); a key it knows is needed. "
                 f"Put it into the environment variable that {self._setting}.api_key_variable of the profile names."
             )
         if status == 404:
@@ -118,7 +191,7 @@ class Endpoint:
                 f"Give a url that ends in /v1, and a model that {self.url}/models lists."
             )
         if not self._rejected:
-            said = answer.content[:500].decode(errors="replace")
+            said = content[:500].decode(errors="replace")
             logger.warning("%s rejects a request (%d): %s; the next are only counted", self.url, status, said)
         self._rejected = True
         return Refused("rejected")
@@ -134,9 +207,6 @@ class Endpoint:
             return True
         return True
 
-    async def models(self) -> dict[str, str]:
-        return wire.read_models(await self.fetch("models"))
-
     async def tokenize(self, asked: dict[str, Any]) -> list[int]:
         return wire.read_tokens(await self.fetch("/tokenize", asked))
 
@@ -148,30 +218,31 @@ class Endpoint:
         except (TryAgain, Refused, ServerError, TimeoutError):
             return ""
 
-    async def patiently(self, what: str, question: Callable[[], Awaitable[T]]) -> T:
+    async def patiently(self, what: str, path: str, body: dict[str, Any] | None, read: Callable[[bytes], T]) -> T:
         """Ask a few times where trying again can help, and turn what remains into an error for a person.
+
+        Args:
+            what: What is asked for, in words.
+            path: As for ``fetch``, and so ``body``.
+            read: Returns what an answer says, and raises ``TryAgain`` if it says nothing that can be used.
 
         Raises:
             Unreachable: It is down, overloaded, silent or failing.
             ServerError: It is up, and is not what is needed.
         """
-        for attempt in range(1, CHECK_ATTEMPTS + 1):
-            try:
-                async with asyncio.timeout(ASK_SECONDS):
-                    return await question()
-            except TryAgain as error:
-                reason, pause = error.reason, error.after_seconds
-            except (Refused, TimeoutError) as error:
-                reason = error.reason if isinstance(error, Refused) else "timeout"
-                break
-            await asyncio.sleep(max(pause, 0.2 * attempt) if attempt < CHECK_ATTEMPTS else 0)
+        from gainloop.serving.client import Patience, ask_patiently  # half a second, which not every command needs
+
+        try:
+            return await ask_patiently([self], path, body, read, Patience(CHECK_ATTEMPTS, ASK_SECONDS))
+        except (TryAgain, Refused) as error:
+            reason = error.reason
         kind = Unreachable if reason in PASSING else ServerError
-        raise kind(f"asking {self.url} for {what}: {FOUND[reason]}.")
+        raise kind(f"asking {self._way} for {what}: {FOUND[reason]}.")
 
 
-def _retry_after(answer: Answer) -> float:
+def _retry_after(answer: ClientResponse) -> float:
     """Return the seconds that an answer asks to wait, at most two minutes; 0 if it names none."""
     try:
-        return min(max(0.0, float(answer.header(b"retry-after") or 0)), 120.0)
+        return min(max(0.0, float(answer.headers.get("Retry-After") or 0)), 120.0)
     except ValueError:
         return 0.0

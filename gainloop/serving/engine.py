@@ -39,7 +39,8 @@ class Engine:
         self._under_way: set[concurrent.futures.Future[Any]] = set()
         self._asked = (profile, recipe, folder)
         self._loop = uvloop.new_event_loop()
-        self._loop.set_default_executor(ThreadPoolExecutor(2, "store"))
+        # One thread a shard, which may wait for the store, and one for the addresses of hosts, which must not.
+        self._loop.set_default_executor(ThreadPoolExecutor(profile.generation.shards_at_once + 1, "store"))
         self._pool: Pool | None = None
         self._error: BaseException | None = None
         self._ready, self._over = threading.Event(), asyncio.Event()

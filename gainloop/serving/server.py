@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Sequence
-from functools import partial
 
 from gainloop.measures.entropy import temper
 from gainloop.serving import UNFIT, CannotScore, Refused, Score, TryAgain, wire
@@ -39,7 +38,7 @@ class Server:
 
     def __init__(self, url: str, model: str, revision: str = "", api_key: str = "none", logprobs: bool = True) -> None:
         self.model, self.revision, self.logprob_semantics = model, revision, "unknown"
-        self._endpoint, self._logprobs = Endpoint(url.rstrip("/"), api_key), logprobs
+        self._endpoint, self._logprobs = Endpoint(url, api_key), logprobs
         self.name = self._endpoint.url
         self._names = {model}
         self._encoded: dict[Prompt, list[int]] = {}
@@ -55,7 +54,7 @@ class Server:
 
         An empty revision becomes the root that the server names for the model: where its weights lie.
         """
-        roots = await self._endpoint.patiently("its models", self._endpoint.models)
+        roots = await self._endpoint.patiently("its models", "models", None, wire.read_models)
         if self.model not in roots:
             raise ServerError(
                 f"looking for the model {self.model!r} at {self.name}: it is not served there; served are "
@@ -144,21 +143,18 @@ class Server:
             sampling = Sampling(temperature=temperature, max_tokens=1)
             path, body = wire.ask(self.model, Request("The"), sampling, 0, self._logprobs)
             wanted = {"logprobs": 5} if self._logprobs else {}
-            answer = await self._endpoint.fetch(path, body | wanted)
-            self._require_own(self._read_token(answer))
-            return wire.read_likeliest(answer)
+            return await self._endpoint.patiently(f"a token of {self.model!r}", path, body | wanted, self._read_token)
 
-        what = f"a token of {self.model!r}"
-        warm, cool = await asyncio.gather(
-            *(self._endpoint.patiently(what, partial(likeliest, temperature)) for temperature in (1.0, 0.5))
-        )
+        warm, cool = await asyncio.gather(likeliest(1.0), likeliest(0.5))
         return wire.semantics_of(warm, cool)
 
-    def _read_token(self, answer: bytes) -> str:
-        """Return the model that a reply of one token names."""
+    def _read_token(self, answer: bytes) -> dict[str, float]:
+        """Return the log-probabilities of the likeliest tokens that a reply of one token tells."""
         try:
-            return wire.read_reply(answer, max_tokens=1, logprobs=self._logprobs).model
+            said = wire.read_reply(answer, max_tokens=1, logprobs=self._logprobs)
         except TryAgain:
             if not self._logprobs:
                 raise
             raise TryAgain("no_logprobs") from None  # one body may be spoilt on its way; all are not
+        self._require_own(said.model)
+        return wire.read_likeliest(answer)

@@ -15,14 +15,97 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta, Struct
 
 from gainloop.serving import Refused, TryAgain
-from gainloop.serving.shapes import COMPLETION, EMBEDDINGS, MODELS, SCORED, TOKENS, Token, read
 from schemas.recipe import Sampling
 from schemas.rows import FinishReason, Message, Prompt, Request
+
+Logprob = Annotated[float, Meta(gt=-9999)]
+"""vLLM sends minus infinity as -9999: no token that was drawn has it."""
+
+
+class Token(Struct, gc=False):
+    logprob: Logprob
+
+
+class Logprobs(Struct):
+    """``token_logprobs`` and ``top_logprobs`` as completions tell them, ``content`` as chat completions do."""
+
+    token_logprobs: list[Logprob] | None = None
+    top_logprobs: list[dict[str, float]] | None = None
+    content: list[Token] | None = None
+
+    def of_tokens(self) -> tuple[float, ...]:
+        return tuple(self.token_logprobs or [token.logprob for token in self.content or ()])
+
+
+class Turn(Struct):
+    content: str | None = None
+
+
+class Choice(Struct):
+    finish_reason: str | None
+    text: str | None = None
+    message: Turn | None = None
+    logprobs: Logprobs | None = None
+    token_ids: list[int] | None = None
+
+
+class Usage(Struct):
+    prompt_tokens: int
+    completion_tokens: int = 0
+
+
+class Completion(Struct):
+    model: str
+    choices: Annotated[list[Choice], Meta(min_length=1)]
+    usage: Usage
+
+
+class ScoredChoice(Struct):
+    prompt_logprobs: list[dict[int, Token] | None]
+    index: int = 0
+
+
+class Scored(Struct):
+    choices: Annotated[list[ScoredChoice], Meta(min_length=1)]
+
+
+class Model(Struct):
+    id: str
+    root: str | None = None
+
+
+class Models(Struct):
+    data: list[Model]
+
+
+class Tokens(Struct):
+    tokens: list[int]
+
+
+class Embedding(Struct):
+    index: int
+    embedding: list[float]
+
+
+class Embeddings(Struct):
+    model: str
+    data: list[Embedding]
+
+
+# msgspec reads 200 log-probabilities in 60 us and skips what is not asked for; pydantic takes 215 us, json 350.
+COMPLETION = msgspec.json.Decoder(Completion)
+SCORED = msgspec.json.Decoder(Scored)
+MODELS = msgspec.json.Decoder(Models)
+TOKENS = msgspec.json.Decoder(Tokens)
+EMBEDDINGS = msgspec.json.Decoder(Embeddings)
+
+Shape = TypeVar("Shape")
 
 NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
 
@@ -100,7 +183,7 @@ def read_reply(body: bytes, max_tokens: int, logprobs: bool = True) -> Said:
         Refused: ``refusal``: withheld by a filter; ``rejected``: the model's context has no room for
             ``max_tokens`` after this prompt.
     """
-    completion = read(COMPLETION, body)
+    completion = _read(COMPLETION, body)
     choice = completion.choices[0]
     finish_reason = _require_finished(choice.finish_reason)
     told = choice.logprobs.of_tokens() if choice.logprobs else ()
@@ -116,12 +199,12 @@ def read_reply(body: bytes, max_tokens: int, logprobs: bool = True) -> Said:
 
 def read_models(body: bytes) -> dict[str, str]:
     """Return the root of every served model, by name; the root is where its weights came from, if told."""
-    return {model.id: model.root or "" for model in read(MODELS, body).data}
+    return {model.id: model.root or "" for model in _read(MODELS, body).data}
 
 
 def read_tokens(body: bytes) -> list[int]:
     """Return the token ids of a text."""
-    return read(TOKENS, body).tokens
+    return _read(TOKENS, body).tokens
 
 
 def read_embeddings(body: bytes, num_texts: int) -> tuple[str, list[list[float]]]:
@@ -130,7 +213,7 @@ def read_embeddings(body: bytes, num_texts: int) -> tuple[str, list[list[float]]
     Raises:
         TryAgain: ``malformed``: a text has no vector, or vectors differ in length.
     """
-    said = read(EMBEDDINGS, body)
+    said = _read(EMBEDDINGS, body)
     vectors = {one.index: one.embedding for one in said.data}
     widths = {len(vector) for vector in vectors.values()}
     if vectors.keys() != set(range(num_texts)) or len(widths) != 1 or widths == {0}:
@@ -146,7 +229,7 @@ def read_scores(
     Raises:
         TryAgain: ``malformed``: a prompt or a token has none.
     """
-    choices = sorted(read(SCORED, body).choices, key=lambda choice: choice.index)
+    choices = sorted(_read(SCORED, body).choices, key=lambda choice: choice.index)
     if len(choices) != num_prompts:
         raise TryAgain("malformed")
     return [_read_scored(choice.prompt_logprobs[-len(token_ids) :], token_ids, likeliest) for choice in choices]
@@ -167,7 +250,7 @@ def _read_scored(
 
 def read_likeliest(body: bytes) -> dict[str, float]:
     """Return the log-probabilities of the likeliest first tokens; empty if the server tells none."""
-    logprobs = read(COMPLETION, body).choices[0].logprobs
+    logprobs = _read(COMPLETION, body).choices[0].logprobs
     return dict(logprobs.top_logprobs[0]) if logprobs and logprobs.top_logprobs else {}
 
 
@@ -216,3 +299,15 @@ def _require_finished(finish_reason: str | None) -> FinishReason:
         case "abort":
             raise TryAgain("aborted")
     raise Refused("refusal")
+
+
+def _read(decoder: "msgspec.json.Decoder[Shape]", body: bytes) -> Shape:
+    """Return a body in its shape.
+
+    Raises:
+        TryAgain: ``malformed``: it has another.
+    """
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, ValueError):  # a body that is not UTF-8 is a ValueError
+        raise TryAgain("malformed") from None

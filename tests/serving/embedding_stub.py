@@ -4,7 +4,9 @@
 """
 
 import json
+import ssl
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +35,9 @@ class EmbeddingStub:
     model: str = "stub"
     faults: dict[str, float] = field(default_factory=dict)
     context_characters: int = 10_000
+    latency_seconds: float = 0.0
     api_key: str = ""
+    tls: ssl.SSLContext | None = None
     requests: list[dict[str, Any]] = field(default_factory=list)
     most_open: int = 0
     seen: Counter[str] = field(default_factory=Counter)
@@ -60,7 +64,9 @@ def embedding_stub(**options: Any) -> Iterator[EmbeddingStub]:
     stub = EmbeddingStub(**options)
     server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(stub))
     server.daemon_threads = True
-    stub.url = f"http://127.0.0.1:{server.server_port}/v1"
+    if stub.tls:
+        server.socket = stub.tls.wrap_socket(server.socket, server_side=True)
+    stub.url = f"http{'s' if stub.tls else ''}://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -83,6 +89,7 @@ def _handler(stub: EmbeddingStub) -> type[BaseHTTPRequestHandler]:
                 num_open[0] += 1
                 stub.most_open = max(stub.most_open, num_open[0])
             try:
+                time.sleep(stub.latency_seconds)
                 self._answer(self.rfile.read(int(self.headers["Content-Length"])).decode())
             finally:
                 with lock:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import math
 import socket
+import ssl
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -43,7 +44,8 @@ class StubOptions:
     ``faults`` gives the share of requests that have each of ``FAULTS``. Whether a request has one
     depends on its body and on how often it came before: so a retry may succeed, and order plays no part.
     ``says`` gives the reply to a prompt, in place of words drawn from a few.
-    ``metrics`` is what /metrics says; a server without it has no such path.
+    ``metrics`` is what /metrics says; a server without it has no such path. ``tls`` makes it speak https.
+    ``sends_on`` names a url that it sends everybody on to.
     """
 
     models: dict[str, str] = field(default_factory=lambda: {"stub": "/models/stub"})
@@ -57,6 +59,8 @@ class StubOptions:
     metrics: str = ""
     can_tokenize: bool = True
     says: Callable[[str], str] | None = None
+    tls: ssl.SSLContext | None = None
+    sends_on: str = ""
 
 
 class Stub:
@@ -71,7 +75,7 @@ class Stub:
         self._seen: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+        self.url = f"http{'s' if options.tls else ''}://127.0.0.1:{self._socket.getsockname()[1]}/v1"
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -94,7 +98,7 @@ class Stub:
         app.router.add_post("/v1/chat/completions", self._complete)
         runner = web.AppRunner(app, shutdown_timeout=0.05)
         self._loop.run_until_complete(runner.setup())
-        self._loop.run_until_complete(web.SockSite(runner, self._socket).start())
+        self._loop.run_until_complete(web.SockSite(runner, self._socket, ssl_context=self.options.tls).start())
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
         under_way = asyncio.all_tasks(self._loop)
@@ -106,6 +110,8 @@ class Stub:
     @web.middleware
     async def _at_the_door(self, request: web.Request, handler: Any) -> web.StreamResponse:
         key = self.options.api_key
+        if self.options.sends_on:
+            return _error(307, "elsewhere", {"Location": self.options.sends_on + request.path.removeprefix("/v1")})
         if key and request.headers.get("Authorization") != f"Bearer {key}":
             return _error(401, "Unauthorized")
         answer = await handler(request)

@@ -1,3 +1,4 @@
+import asyncio
 import logging
 from typing import Any
 
@@ -8,6 +9,7 @@ from gainloop.serving.embeddings import Vectors, embed_at_servers
 from schemas.errors import BadInput, ServerError
 from schemas.profile import EmbeddingServers
 from tests.serving.embedding_stub import FAULTS, embedding_stub, vector_of
+from tests.serving.odd_server import OddServer, listening
 
 DOWN = "http://127.0.0.1:9/v1"
 TEXTS = [f"text {number}" for number in range(57)]
@@ -21,12 +23,12 @@ def ask(*urls: str, texts: list[str] = TEXTS, model: str = "stub", **settings: A
 
 @pytest.fixture(autouse=True)
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gainloop.serving.embeddings.MOST_SECONDS", 0.02)
+    monkeypatch.setattr("openai._base_client.MAX_RETRY_DELAY", 0.02)
 
 
 def test_texts_go_in_batches_with_several_in_flight_and_come_back_in_order() -> None:
     told: list[tuple[int, int]] = []
-    with embedding_stub() as stub:
+    with embedding_stub(latency_seconds=0.02) as stub:
         place = EmbeddingServers(urls=[stub.url], texts_per_request=5, max_in_flight=4)
         vectors = embed_at_servers(TEXTS, "stub", place, lambda done, total: told.append((done, total)))
 
@@ -43,6 +45,17 @@ def test_passing_faults_change_no_vector(fault: str) -> None:
 
     assert vectors == pytest.approx(EXPECTED, abs=1e-6)
     assert len(stub.requests) > 12  # something was asked again
+
+
+def test_a_refusal_for_want_of_room_is_no_attempt() -> None:
+    with embedding_stub(faults={"overloaded": 0.8}) as stub:
+        assert ask(stub.url, attempts=1) == pytest.approx(EXPECTED, abs=1e-6)
+
+
+async def test_a_server_that_does_not_answer_is_an_error_that_says_so() -> None:
+    async with listening(OddServer([b"HTTP/1.1 200 OK\r\n"] * 4)) as port:
+        with pytest.raises(ServerError, match="no answer in time"):
+            await asyncio.to_thread(ask, f"http://127.0.0.1:{port}/v1", texts=TEXTS[:5], attempts=2, deadline_seconds=1)
 
 
 def test_another_server_answers_for_one_that_is_down() -> None:

@@ -160,7 +160,7 @@ async def test_the_least_busy_server_gets_the_request() -> None:
 
 
 async def test_hundreds_are_open_at_once_where_a_server_takes_them_and_no_more_than_the_bound() -> None:
-    with stub_server(StubOptions(latency_seconds=0.5)) as stub:
+    with stub_server(StubOptions(latency_seconds=1.0)) as stub:
         async with pool_of(stub.url, max_in_flight=300) as pool:
             await ask_many(pool, 1000)
         assert stub.most_open == 300
