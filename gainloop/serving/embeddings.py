@@ -149,7 +149,7 @@ class _Embedding:
         endpoints = [*self._endpoints[first:], *self._endpoints[:first]]
         body = {"model": self._model, "input": texts, "encoding_format": "float"}
         read, seconds = partial(self._read, num_texts=len(texts)), servers.deadline_seconds
-        patience = Patience(servers.attempts, seconds, seconds / place.attempts, counts_refusals=False)
+        patience = Patience(servers.attempts, seconds, seconds / servers.attempts, counts_refusals=False)
         try:
             return await ask_patiently(endpoints, "embeddings", body, read, patience)
         except TryAgain as error:

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from yarl import URL
 
-from gainloop.methods import Rephrase
 from gainloop.methods.pipeline import Pipeline
+from gainloop.methods.rephrase import Rephrase
 from gainloop.serving.driver import Driver
 from gainloop.serving.embeddings import Vectors, embed_at_servers
 from gainloop.serving.endpoint import Endpoint
