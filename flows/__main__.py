@@ -19,7 +19,7 @@ from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
 from flows.__stopping__ import Stop, start_server
-from gainloop.serving.opening import require_generator
+from gainloop.methods import require_generator
 from schemas.errors import BadInput, GainloopError
 from schemas.options import REQUIRED, Parameter, read_options
 from schemas.profile import PROFILES, load_profile

@@ -9,8 +9,7 @@ from flows.score import score
 from flows.train import train_arms
 from flows.validate import validate
 from gainloop.curation.probes import read_probes
-from gainloop.methods import SmallMaking
-from gainloop.serving.opening import require_generator
+from gainloop.methods import SmallMaking, require_generator
 from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
 from schemas.profile import load_profile

@@ -6,9 +6,9 @@ requests give replies that can be used, and what the whole will take is estimate
 
 from prefect import flow, get_run_logger
 
-from gainloop.methods import Making
+from gainloop.methods import Making, require_generator
 from gainloop.methods.sbp import SBP
-from gainloop.serving.opening import require_generator, started
+from gainloop.serving.opening import started
 from gainloop.store import open_store
 from gainloop.store.batches import only_writer
 from gainloop.store.checkpoints import checkpoint_folder

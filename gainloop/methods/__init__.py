@@ -4,14 +4,16 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, TypeAdapter
 
-from gainloop.filters import AnyFilter
+from gainloop.filters import FILTERS, AnyFilter
 from gainloop.methods.critic import Critic
 from gainloop.methods.method import Method
 from gainloop.methods.sbp import SBP
 from schemas.choice import kinds_within, one_of
-from schemas.recipe import Parameters, Recipe, Sampling
+from schemas.errors import BadInput
+from schemas.profile import Profile, Servers
+from schemas.recipe import Own, Parameters, Recipe, Sampling, Served
 
-__all__ = ["METHODS", "AnyMethod", "Making", "SmallMaking", "read_method"]
+__all__ = ["METHODS", "AnyMethod", "Making", "SmallMaking", "read_method", "require_generator"]
 
 METHODS: dict[str, type[Method]] = kinds_within(__name__, __path__, Method, first="sbp")
 
@@ -57,3 +59,41 @@ class SmallMaking(Making):
     max_anchors: Annotated[
         int | None, Field(ge=1, description="Anchors that text is made of, at most, or none for all.")
     ] = 400
+
+
+def require_generator(profile: Profile, text: Making, generator: Own | Served) -> None:
+    """Refuse a generator that cannot be.
+
+    Raises:
+        BadInput: The profile's servers need the name of a model, the method cannot use one, its own generator, which
+            only continues documents, would have to judge, or a critic would write the anchors anew.
+    """
+    method = text.method
+    fitting = ", ".join(sorted(kind for kind, known in METHODS.items() if not known.tunes_generator))
+    if isinstance(generator, Served) and method.tunes_generator:
+        raise BadInput(
+            f"generating by {method.kind} with the served model {generator.model!r}: {method.kind} tunes a generator "
+            f"of its own from start; methods that a served model can write for are {fitting}. Set text.method.kind to "
+            "one of them, or generator.kind to own."
+        )
+    asking = [*(["critic"] if text.critic else []), *(one.kind for one in text.filters if one.max_requests)]
+    if method.tunes_generator and asking:
+        silent = ", ".join(sorted(kind for kind, known in FILTERS.items() if not known.model_validate({}).max_requests))
+        raise BadInput(
+            f"generating by {method.kind} with {', '.join(asking)}: the generator that {method.kind} tunes continues "
+            f"documents and follows no instruction, so it is no judge; filters that ask nothing are {silent}, methods "
+            f"with a generator that can judge {fitting}. Leave {' and '.join(asking)} out, or set text.method.kind to "
+            "one."
+        )
+    if method.holds_anchor and text.critic:
+        raise BadInput(
+            f"generating by {method.kind} with critic: the records of {method.kind} hold the anchor as it is, and a "
+            "critic would write it anew; filters, which only keep or drop, are allowed. Leave critic out, or set "
+            "text.method.kind to another method."
+        )
+    if isinstance(profile.serving, Servers) and isinstance(generator, Own):
+        raise BadInput(
+            f"generating on profile {profile.name!r}: its servers are running already and generator.kind is own; a "
+            f"model that they have is needed, and a method that it can write for: {fitting}. Set generator.kind to "
+            "served, generator.model and text.method.kind, or use a profile whose serving.kind is embedded or vllm."
+        )

@@ -7,13 +7,11 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gainloop.filters import FILTERS
-from gainloop.methods import METHODS, Making
 from gainloop.serving.pool import Pool
 from gainloop.serving.server import Server
 from schemas.errors import BadInput
 from schemas.profile import Embedded, EmbeddingServers, Generation, LocalVLLM, Profile, Servers
-from schemas.recipe import Own, Recipe, Served
+from schemas.recipe import Recipe
 
 if TYPE_CHECKING:
     from gainloop.serving.embedded import EmbeddedEngine
@@ -139,41 +137,3 @@ def _engine(folder: str, model: str, revision: str, device: str) -> "EmbeddedEng
     from gainloop.serving.embedded import EmbeddedEngine
 
     return EmbeddedEngine(folder, model, revision, device)
-
-
-def require_generator(profile: Profile, text: Making, generator: Own | Served) -> None:
-    """Refuse a generator that cannot be.
-
-    Raises:
-        BadInput: The profile's servers need the name of a model, the method cannot use one, its own generator, which
-            only continues documents, would have to judge, or a critic would write the anchors anew.
-    """
-    method = text.method
-    fitting = ", ".join(sorted(kind for kind, known in METHODS.items() if not known.tunes_generator))
-    if isinstance(generator, Served) and method.tunes_generator:
-        raise BadInput(
-            f"generating by {method.kind} with the served model {generator.model!r}: {method.kind} tunes a generator "
-            f"of its own from start; methods that a served model can write for are {fitting}. Set text.method.kind to "
-            "one of them, or generator.kind to own."
-        )
-    asking = [*(["critic"] if text.critic else []), *(one.kind for one in text.filters if one.max_requests)]
-    if method.tunes_generator and asking:
-        silent = ", ".join(sorted(kind for kind, known in FILTERS.items() if not known.model_validate({}).max_requests))
-        raise BadInput(
-            f"generating by {method.kind} with {', '.join(asking)}: the generator that {method.kind} tunes continues "
-            f"documents and follows no instruction, so it is no judge; filters that ask nothing are {silent}, methods "
-            f"with a generator that can judge {fitting}. Leave {' and '.join(asking)} out, or set text.method.kind to "
-            "one."
-        )
-    if method.holds_anchor and text.critic:
-        raise BadInput(
-            f"generating by {method.kind} with critic: the records of {method.kind} hold the anchor as it is, and a "
-            "critic would write it anew; filters, which only keep or drop, are allowed. Leave critic out, or set "
-            "text.method.kind to another method."
-        )
-    if isinstance(profile.serving, Servers) and isinstance(generator, Own):
-        raise BadInput(
-            f"generating on profile {profile.name!r}: its servers are running already and generator.kind is own; a "
-            f"model that they have is needed, and a method that it can write for: {fitting}. Set generator.kind to "
-            "served, generator.model and text.method.kind, or use a profile whose serving.kind is embedded or vllm."
-        )

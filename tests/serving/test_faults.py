@@ -140,7 +140,7 @@ async def test_requests_that_hang_for_ever_are_dropped_at_their_deadline(tmp_pat
 
     assert made.texts.items() < expected.texts.items()
     assert made.drops == {"deadline": ROWS - len(made.texts)}
-    assert 8 <= made.seconds <= 1.1 * 8 + expected.seconds
+    assert 8 <= made.seconds <= 1.5 * 8 + expected.seconds  # one deadline, not one for each attempt
 
 
 async def test_a_server_that_is_killed_and_comes_back_loses_no_request(tmp_path: Path, expected: Run) -> None:

@@ -66,7 +66,9 @@ async def test_prompt_tokens_found_in_caches_are_counted_where_every_server_tell
 
 @pytest.mark.parametrize("serving", [Profile(name="x").serving, LocalVLLM()])
 async def test_a_place_without_running_servers_has_no_served_model(profile: Profile, serving: LocalVLLM) -> None:
-    with pytest.raises(BadInput, match=r"served model 'stub': profile 'test' has no running servers; .* leave served"):
+    with pytest.raises(
+        BadInput, match=r"served model 'stub': profile 'test' has no running servers; .*set generator.kind to own"
+    ):
         await served_revision(profile.model_copy(update={"serving": serving}), "stub")
 
 
