@@ -1,6 +1,6 @@
-"""The few questions of which each is asked as often as may help: by the openai package, over connections of our own.
+"""The few questions that are repeated until they are answered: by the openai package, over connections of our own.
 
-What is asked thousands of times is not: the package takes seven times the CPU (``python -m benchmarks.engine``).
+Requests by the thousand do not go through it: the package takes seven times the CPU (``python -m benchmarks.engine``).
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from gainloop.serving.endpoint import Endpoint
 T = TypeVar("T")
 
 MOST_ATTEMPTS = 1000
-"""As often as the package can be told to try again: which attempts count is said here."""
+"""The most tries that the package can be set to: which attempts count is decided here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often a question is asked, and how long an answer is waited for.
+    """Tries of a question, and how long an answer is waited for.
 
     Attributes:
         seconds: For all attempts together.

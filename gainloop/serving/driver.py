@@ -46,7 +46,7 @@ class Progress(Tally):
 
 
 class Work(Protocol):
-    """What is asked about each anchor, and what comes of it: a recipe's pipeline, or a judge's inquiry."""
+    """Requests about each anchor, and what comes of their replies: a recipe's pipeline, or a judge's inquiry."""
 
     def rounds(self, anchor: Anchor, seed: int) -> Rounds: ...
 
@@ -113,29 +113,29 @@ class Driver:
 
     async def _step(self, anchor: Anchor) -> Outcome:
         rounds = self.pipeline.rounds(anchor, self.seed)
-        heard: dict[str, Answer] = {}
+        answers: dict[str, Answer] = {}
         try:
             requests = next(rounds)
             while True:
                 names = [self._name(request) for request in requests]
-                await self._ask(anchor, dict(zip(names, requests, strict=True)), heard)
-                requests = rounds.send([heard[name] for name in names])
+                await self._ask(anchor, dict(zip(names, requests, strict=True)), answers)
+                requests = rounds.send([answers[name] for name in names])
         except StopIteration as end:
             outcome = end.value
             assert isinstance(outcome, Outcome)
-            outcome.drops.extend(unanswered_drops(outcome, heard))
+            outcome.drops.extend(unanswered_drops(outcome, answers))
             return outcome
 
-    async def _ask(self, anchor: Anchor, named: dict[str, Request], heard: dict[str, Answer]) -> None:
-        """Ask what was not asked before: two records, or two rounds, may lead to one and the same question."""
-        new = {name: request for name, request in named.items() if name not in heard}
+    async def _ask(self, anchor: Anchor, named: dict[str, Request], answers: dict[str, Answer]) -> None:
+        """Send the requests that were not sent before: two records, or two rounds, may lead to the same one."""
+        new = {name: request for name, request in named.items() if name not in answers}
         if len(new) == 1:
             ((name, request),) = new.items()
-            heard[name] = await self._answer(anchor, request, name)
+            answers[name] = await self._answer(anchor, request, name)
             return
         async with asyncio.TaskGroup() as round_:
-            asked = {name: round_.create_task(self._answer(anchor, request, name)) for name, request in new.items()}
-        heard |= {name: task.result() for name, task in asked.items()}
+            sent = {name: round_.create_task(self._answer(anchor, request, name)) for name, request in new.items()}
+        answers |= {name: task.result() for name, task in sent.items()}
 
     def _name(self, request: Request) -> str:
         return name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)
@@ -163,14 +163,14 @@ def name_request(model: str, revision: str, request: Request, sampling: dict[str
     return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed])
 
 
-def unanswered_drops(outcome: Outcome, heard: Mapping[str, Answer]) -> list[Drop]:
+def unanswered_drops(outcome: Outcome, answers: Mapping[str, Answer]) -> list[Drop]:
     """Return the requests that got no reply and are in no drop of an outcome: a lost verdict, say, beside ``unjudged``.
 
     Args:
-        heard: An anchor's answers, by request id.
+        answers: An anchor's answers, by request id.
     """
-    told = {drop.request_id for drop in outcome.drops}
-    return [one for name, one in heard.items() if isinstance(one, Drop) and name not in told]
+    dropped = {drop.request_id for drop in outcome.drops}
+    return [one for name, one in answers.items() if isinstance(one, Drop) and name not in dropped]
 
 
 def first_failure(failures: BaseExceptionGroup) -> BaseException:

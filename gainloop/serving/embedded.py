@@ -249,7 +249,7 @@ class EmbeddedEngine:
 
 @dataclass
 class _Seat:
-    """One request under way: what it has read and drawn, and how it ended.
+    """One open request: the tokens it has read and drawn, and how it ended.
 
     A reply that the context has no ``room`` for ends as ``full``: neither complete nor as long as was asked.
     """

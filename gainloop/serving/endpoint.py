@@ -27,7 +27,7 @@ ASK_SECONDS = 60
 """Longest wait for the answer to a question that a server can answer at once, under load too."""
 
 CHECK_ATTEMPTS = 3
-"""How often a question is asked before the first request: what passes by itself has passed by then."""
+"""Tries of a question before the first request: a fault that passes by itself has passed by then."""
 
 PASSING = ("connection", "overloaded", "server_error", "timeout")
 """Faults of a server that may be back by itself."""
@@ -207,8 +207,8 @@ class Endpoint:
             return True
         return True
 
-    async def tokenize(self, asked: dict[str, Any]) -> list[int]:
-        return wire.read_tokens(await self.fetch("/tokenize", asked))
+    async def tokenize(self, body: dict[str, Any]) -> list[int]:
+        return wire.read_tokens(await self.fetch("/tokenize", body))
 
     async def metrics(self) -> str:
         """Return what ``/metrics`` says; nothing if it does not answer."""

@@ -27,7 +27,7 @@ _OPEN: dict[str, "Engine"] = {}
 
 
 class Stopped(GainloopError):
-    """What was under way was ended from outside, by a failure elsewhere or by a person."""
+    """Open requests were ended from outside, by a failure elsewhere or by a person."""
 
 
 class Engine:
@@ -85,7 +85,7 @@ class Engine:
         return self._pool
 
     def cancel_all(self) -> None:
-        """End what is under way; who waits for it is told that it was ``Stopped``."""
+        """End all open requests; who waits for one gets ``Stopped``."""
         self._is_ended = True
         for work in list(self._under_way):
             work.cancel()
@@ -108,7 +108,7 @@ class Engine:
                 for task in under_way:
                     task.cancel()
                 await asyncio.gather(*under_way, return_exceptions=True)
-        except BaseException as error:  # every user of the engine is told
+        except BaseException as error:  # every user of the engine gets it
             self._error = error
         finally:
             await self._loop.shutdown_default_executor()

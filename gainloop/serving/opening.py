@@ -105,13 +105,13 @@ def read_key(servers: Servers | EmbeddingServers) -> str:
 async def count_cached(servers: Servers, model: str) -> tuple[float, float] | None:
     """Return the prompt tokens that the servers found in their prefix caches, and those that they looked for.
 
-    All that was asked of them since they started counts; None if one of them does not tell.
+    They count since they started; None if one of them does not say.
     """
     connected = _servers(servers, model)
     counts = await asyncio.gather(*(server.cache_counts() for server in connected))
     await asyncio.gather(*(server.close() for server in connected))
-    told = [count for count in counts if count is not None]
-    return (sum(hits for hits, _ in told), sum(all_ for _, all_ in told)) if len(told) == len(counts) else None
+    known = [count for count in counts if count is not None]
+    return (sum(hits for hits, _ in known), sum(all_ for _, all_ in known)) if len(known) == len(counts) else None
 
 
 async def served_revision(profile: Profile, model: str, revision: str = "") -> str:

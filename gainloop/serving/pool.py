@@ -109,8 +109,8 @@ class Pool:
         while True:
             desk = await self._queue.take(near, again=again)
             tally.requests_sent += 1
-            asked = time.monotonic()
-            one = Attempt(ask, desk, asked, asked + left, tally)
+            sent_at = time.monotonic()
+            one = Attempt(ask, desk, sent_at, sent_at + left, tally)
             try:
                 answer = await self._ask(one)
                 return answer, max(attempt, 1 if one.answer is None else 2)
@@ -120,17 +120,17 @@ class Pool:
                 self._watch.exclude(desk, error)
                 reason = "excluded"
             again = True
-            left -= time.monotonic() - asked
+            left -= time.monotonic() - sent_at
             if reason == "overloaded":
                 tally.refusals += 1
-                self._require_room(asked, refused_since)
-                refused_since = refused_since or asked
+                self._require_room(sent_at, refused_since)
+                refused_since = refused_since or sent_at
             if reason in ("overloaded", "excluded"):
                 continue
             # Full jitter, doubling: a server that stumbles is not hit by all at once.
             pause = random.uniform(0, 0.25 * 2**attempt)  # noqa: S311
             if attempt == self.bounds.attempts or left <= pause:
-                await self._require_working(asked)
+                await self._require_working(sent_at)
                 raise Refused(reason if attempt == self.bounds.attempts else "deadline")
             attempt, left = attempt + 1, left - pause
             tally.retries += 1

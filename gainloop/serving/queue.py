@@ -10,7 +10,7 @@ from gainloop.serving import Generator
 from schemas.errors import ServerError
 
 START = 128
-"""Where a limit begins. vLLM takes 256 at once unless told otherwise: one step from here."""
+"""Where a limit begins. vLLM takes 256 at once unless set otherwise: one step from here."""
 
 WINDOW_SECONDS = 1.0
 """When nothing is known of a limit's rate after so long, because replies are long, it grows all the same."""
@@ -48,7 +48,7 @@ class Limit:
         self.value = max(1, min(START, self.ceiling))
 
     def answered(self, now: float, is_full: bool) -> None:
-        """Take note of a reply; ``is_full`` tells whether as many were open as may be."""
+        """Take note of a reply; ``is_full``: whether as many were open as may be."""
         self._answers += 1
         self._was_full |= is_full
         if self._answers >= max(self.value, 16) and now > self.now:
@@ -115,14 +115,14 @@ class Desk:
     """One generator, and what is known of how it does.
 
     Attributes:
-        num_open: Requests under way there.
+        num_open: Requests that are open there.
         is_admitted: It was found to be what is needed.
         is_up: False from the first lost connection until it is found well again.
-        error: Why it is not asked any more in this run.
+        error: Error that ended its use in this run, or None.
         paused_until: It asked for time until then.
         pauses: How often in a row it asked for time.
         answered_at: When a reply last came.
-        away_since: Since when nothing can be asked of it; None while it works.
+        away_since: Time since which it takes no request; None while it works.
     """
 
     generator: Generator
@@ -195,7 +195,7 @@ class Queue:
             raise
 
     async def quiet(self) -> None:
-        """Wait until so few wait that something new may be begun: what is under way does not grow with the corpus.
+        """Wait until so few wait that something new may be begun: open requests do not grow with the corpus.
 
         Raises:
             ServerError: Nothing answers any more.

@@ -12,7 +12,7 @@ from schemas.recipe import Sampling
 from schemas.rows import Prompt, Reply, Request
 
 LIKELIEST = 20
-"""Tokens that a server tells beside each of a text: as many as vLLM allows by default (``--max-logprobs``)."""
+"""Likeliest tokens that a server gives beside each token of a text: vLLM's most by default (``--max-logprobs``)."""
 
 MOST_TOKENS = 2**18
 """No vocabulary is larger; a server does not tell its own."""
@@ -88,7 +88,7 @@ class Server:
         """Return how likely sampling is to draw a text after each prompt; see the protocol.
 
         All prompts go in one request, as ids. Only vLLM answers it (``/tokenize``, ``prompt_logprobs``), and it leaves
-        its prefix cache aside for it. What it tells is raw: at another temperature or top_p it is repaired from the
+        its prefix cache aside for it. What it gives is raw: at another temperature or top_p it is repaired from the
         likeliest tokens, which leaves a bracket.
         """
         if not token_ids:
@@ -106,10 +106,10 @@ class Server:
         is_plain = (sampling.temperature, sampling.top_p) == (1, 1)
         likeliest = 0 if is_plain else LIKELIEST
         body = wire.ask_scores(self.model, prompts, token_ids, likeliest)
-        told = wire.read_scores(await self._endpoint.fetch("completions", body), token_ids, len(prompts), likeliest)
+        scores = wire.read_scores(await self._endpoint.fetch("completions", body), token_ids, len(prompts), likeliest)
         if is_plain:
-            return [Score(sum(own), sum(own)) for own, _ in told]
-        ends = [temper(own, top, sampling.temperature, sampling.top_p, MOST_TOKENS) for own, top in told]
+            return [Score(sum(own), sum(own)) for own, _ in scores]
+        ends = [temper(own, top, sampling.temperature, sampling.top_p, MOST_TOKENS) for own, top in scores]
         return [Score(float(low.sum()), float(high.sum())) for low, high in ends]
 
     async def _score_alone(self, prompt: list[int], token_ids: tuple[int, ...], sampling: Sampling) -> Score:

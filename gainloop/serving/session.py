@@ -70,8 +70,8 @@ def open_session(url: URL, headers: dict[str, str], proxy: URL | None) -> Client
 def find_proxy(url: URL) -> URL | None:
     """Return the proxy that the environment names for a url: HTTP_PROXY, HTTPS_PROXY or ALL_PROXY, but for NO_PROXY.
 
-    This machine itself is never asked through a proxy. It is looked for once: aiohttp's own ``trust_env`` does so at
-    every request, in a thread, which takes as long as the request itself.
+    Requests to this machine itself never go through a proxy. It is looked up once: aiohttp's own ``trust_env`` does so
+    at every request, in a thread, which takes as long as the request itself.
 
     Raises:
         ServerError: It is no http proxy.

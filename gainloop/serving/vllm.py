@@ -17,7 +17,7 @@ from schemas.errors import ServerError
 from schemas.profile import LocalVLLM
 
 STOP_SECONDS = 15
-"""How long the server may take to end by itself once it is told to."""
+"""How long the server may take to end by itself once it is asked to."""
 
 NOT_INHERITED = {"PYTHONPATH", "VLLM_API_KEY", "OPENAI_API_KEY"}
 """Our modules are not its modules, it asks no key of us, and other servers' keys are not its business."""

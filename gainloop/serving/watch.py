@@ -1,4 +1,4 @@
-"""An eye on generators and on what is under way: who is down, who is slow, and when nothing works any more."""
+"""Watch over generators and open requests: who is down, who is slow, and when nothing works any more."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from schemas.errors import ServerError
 from schemas.profile import Generation
 
 Ask = Callable[[Generator], Awaitable[Any]]
-"""Asks a generator for what is wanted of it; whoever is asked, and however often, the answer is the same."""
+"""Sends one request to a generator; every generator, however often, gives the same answer."""
 
 
 @dataclass
@@ -31,7 +31,7 @@ class Tally:
 
 @dataclass(eq=False)
 class Attempt:
-    """One request under way at one desk, until its deadline; ``answer`` is what came from elsewhere before."""
+    """One open request at one desk, until its deadline; ``answer`` is the reply that another desk gave first."""
 
     ask: Ask
     desk: Desk

@@ -3,7 +3,7 @@
 What vLLM 0.32 does, as tried against a running server:
 
 - The end token is among the sampled tokens, with its id and its log-probability, though not in the text. Of a
-  server that leaves it out, every reply that ended by itself tells too little by that one token.
+  server that leaves it out, every reply that ended by itself tells one log-probability too few.
 - Log-probabilities are the model's own at temperature 1, whatever was asked ("raw"), unless the server runs
   with ``--logprobs-mode processed_logprobs``. Under a JSON schema they are of the tokens that the schema allows.
 - Sampling that a request leaves open comes from the model's ``generation_config.json``: a ``top_k`` of 20
@@ -126,7 +126,7 @@ class Said:
 def ask(
     model: str, request: Request, sampling: Sampling, seed: int, logprobs: bool = True
 ) -> tuple[str, dict[str, Any]]:
-    """Return the path and the body that ask for one reply, with one log-probability per token unless told not to.
+    """Return the path and the body that ask for one reply, with a log-probability per token if ``logprobs``.
 
     >>> path, body = ask("m", Request("Once"), Sampling(), seed=7)
     >>> path, body["prompt"], body["logprobs"], body["seed"]
@@ -163,7 +163,7 @@ def ask_scores(model: str, prompts: Sequence[list[int]], token_ids: Sequence[int
     """Return the body that asks how likely a text's tokens are after each of some prompts.
 
     Args:
-        likeliest: How many of the likeliest tokens are told beside each token of the text.
+        likeliest: Likeliest tokens to return beside each token of the text, this many.
     """
     texts = [[*prompt, *token_ids] for prompt in prompts]
     return {"model": model, "prompt": texts, "prompt_logprobs": likeliest, "max_tokens": 1, "temperature": 0}
@@ -186,19 +186,19 @@ def read_reply(body: bytes, max_tokens: int, logprobs: bool = True) -> Said:
     completion = _read(COMPLETION, body)
     choice = completion.choices[0]
     finish_reason = _require_finished(choice.finish_reason)
-    told = choice.logprobs.of_tokens() if choice.logprobs else ()
+    given = choice.logprobs.of_tokens() if choice.logprobs else ()
     ids = tuple(choice.token_ids or ())
-    if logprobs and (not told or len(ids or told) != len(told)):
+    if logprobs and (not given or len(ids or given) != len(given)):
         raise TryAgain("malformed")
-    length = len(told or ids) or completion.usage.completion_tokens
+    length = len(given or ids) or completion.usage.completion_tokens
     if finish_reason == "length" and length < max_tokens:
         raise Refused("rejected")
     text = choice.message.content if choice.message else choice.text
-    return Said(completion.model, text or "", ids, told, finish_reason, completion.usage.prompt_tokens, length)
+    return Said(completion.model, text or "", ids, given, finish_reason, completion.usage.prompt_tokens, length)
 
 
 def read_models(body: bytes) -> dict[str, str]:
-    """Return the root of every served model, by name; the root is where its weights came from, if told."""
+    """Return the root of every served model, by name; the root is where its weights came from, or empty."""
     return {model.id: model.root or "" for model in _read(MODELS, body).data}
 
 
@@ -236,11 +236,11 @@ def read_scores(
 
 
 def _read_scored(
-    told: "list[dict[int, Token] | None]", token_ids: Sequence[int], likeliest: int
+    given: "list[dict[int, Token] | None]", token_ids: Sequence[int], likeliest: int
 ) -> tuple[list[float], list[list[float]]]:
     try:
-        own = [(at or {})[token].logprob for at, token in zip(told, token_ids, strict=True)]
-        top = [sorted((one.logprob for one in (at or {}).values()), reverse=True)[:likeliest] for at in told]
+        own = [(at or {})[token].logprob for at, token in zip(given, token_ids, strict=True)]
+        top = [sorted((one.logprob for one in (at or {}).values()), reverse=True)[:likeliest] for at in given]
     except (KeyError, ValueError):
         raise TryAgain("malformed") from None
     if any(len(row) < likeliest for row in top):
@@ -249,7 +249,7 @@ def _read_scored(
 
 
 def read_likeliest(body: bytes) -> dict[str, float]:
-    """Return the log-probabilities of the likeliest first tokens; empty if the server tells none."""
+    """Return the log-probabilities of the likeliest first tokens; empty if the server gives none."""
     logprobs = _read(COMPLETION, body).choices[0].logprobs
     return dict(logprobs.top_logprobs[0]) if logprobs and logprobs.top_logprobs else {}
 
