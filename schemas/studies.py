@@ -35,9 +35,9 @@ class OwnBatches(Parameters):
     """The store's own batches: all trainings that have a report."""
 
     kind: Literal["batches"] = "batches"
-    probes: Annotated[
+    questions: Annotated[
         str | None,
-        Field(description="File of prompts and answers, .jsonl, asked of every model. Default: held-out text."),
+        Field(description="File of questions, .jsonl with prompt and answer, for every model. Default: held-out text."),
     ] = None
 
 

@@ -29,7 +29,7 @@ def run_verification(
     Trainings and scores that are there already are not made again; figures and page are.
 
     Args:
-        device: Where models answer probes, as torch calls it.
+        device: Torch device on which models answer questions.
         processes: Trainings side by side; it changes no result.
         on_progress: Called with the trainings done, and all of them.
     """
@@ -50,7 +50,7 @@ def run_verification(
 @task(cache_policy=NO_CACHE, task_run_name="verify {subject.kind}")
 def verify_predictors(profile: Profile, subject: AnySubject) -> tuple[str, str]:
     processes = min(MOST_PROCESSES, os.cpu_count() or 1)
-    what, unit = ("score own probes", "models") if isinstance(subject, OwnBatches) else ("verify", "trainings")
+    what, unit = ("score trainings", "trainings") if isinstance(subject, OwnBatches) else ("verify", "trainings")
     with Bar(what, unit) as bar:
         verification, page = run_verification(open_store(profile), profile.training.device, subject, processes, bar)
     publish(verification, page)

@@ -166,7 +166,7 @@ def test_a_few_own_batches_cannot_tell_and_the_page_says_how_many_are_needed(sto
     assert "at least 5 are needed" in unescape(Path(page).read_text())
 
 
-def test_own_probes_are_asked_of_every_checkpoint_once(tmp_path: Path, store: Store, profile: Profile) -> None:
+def test_questions_are_asked_of_every_checkpoint_once(tmp_path: Path, store: Store, profile: Profile) -> None:
     fill(store, profile, 5)
     folder = save_tiny_model(tmp_path / "model")
     row = {
@@ -179,28 +179,28 @@ def test_own_probes_are_asked_of_every_checkpoint_once(tmp_path: Path, store: St
         "created_at": now(),
     }
     store.insert(checkpoints=[row | {"checkpoint_id": f"c0ffee000000000{arm}"} for arm in (2, 3)])
-    probes = tmp_path / "probes.jsonl"
+    questions = tmp_path / "questions.jsonl"
     lines = [json.dumps({"prompt": f"The number after {n} is", "answer": str(n + 1)}) for n in range(20)]
-    probes.write_text("\n".join(lines))
-    verification, _ = run_verification(store, "cpu", OwnBatches(probes=str(probes)), 1, silent)
+    questions.write_text("\n".join(lines))
+    verification, _ = run_verification(store, "cpu", OwnBatches(questions=str(questions)), 1, silent)
     assert {batch.verdict.unit for batch in verification.batches} == {"nats/answer"}
     assert {batch.verdict.value for batch in verification.batches} == {0}  # both arms are one model here
-    asked = read_questions(str(probes))["text_id"].to_list()
+    asked = read_questions(str(questions))["text_id"].to_list()
     assert verification.batches[0].verdict.n == sum(part_of(text_id) == "verdict" for text_id in asked)
     assert "gain.advantage" in {each.predictor for each in verification.worth}
     assert len(list((tmp_path / "data" / "scores").glob("*probes*"))) == 2
 
 
 @pytest.mark.parametrize("line", ["no json", '{"prompt": "a"}', '{"prompt": "a", "answer": 3}', '["a", "b"]'])
-def test_a_line_that_is_no_probe_is_named(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "probes.jsonl"
+def test_a_line_that_is_no_question_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "questions.jsonl"
     path.write_text(f'{{"prompt": "a", "answer": "b"}}\n{line}\n')
     with pytest.raises(BadInput, match="line 2 is"):
         read_questions(str(path))
 
 
-def test_probes_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"none\.jsonl: .*Set subject\.probes"):
+def test_a_file_of_questions_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"none\.jsonl: .*Set subject\.questions"):
         read_questions(str(tmp_path / "none.jsonl"))
 
 

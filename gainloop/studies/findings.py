@@ -159,7 +159,7 @@ PRIMARY: Final = "gate_gain"
 GATE_GAIN: Final = Predictor(
     key=PRIMARY,
     name="Gain on the gate's half",
-    meaning="The same gain on the other half of the texts or probes, of the same trainings.",
+    meaning="The same gain on the other half of the texts or questions, of the same trainings.",
     expected="rises",
     is_early=False,
 )

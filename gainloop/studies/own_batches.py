@@ -1,4 +1,4 @@
-"""The store's own batches as a subject: what their reports said beside what other texts, or own probes, then showed."""
+"""The store's own batches: what their reports said, beside what held-out texts or a file of questions then showed."""
 
 import json
 from collections.abc import Callable
@@ -37,7 +37,7 @@ order by batch_id, training
 
 @dataclass(frozen=True, slots=True)
 class ScoredTraining:
-    """One training that has a report, and each text's or probe's loss in nats under both arms.
+    """One training that has a report, and the loss in nats of each text, or answer to a question, under both arms.
 
     Attributes:
         losses: Columns text_id, num_bytes, synthetic, baseline.
@@ -65,26 +65,26 @@ def describe_own_batches(
     """Return what the reports' figures are worth over all batches of which a training has a report.
 
     Args:
-        device: Where the models answer, as torch calls it.
-        on_progress: Told how many models have answered the probes, of how many.
+        device: Torch device on which the models answer.
+        on_progress: Called with the trainings that are scored, and all.
 
     Raises:
-        BadInput: The probes cannot be read.
+        BadInput: The file of questions cannot be read.
         StoreError: A file of scores is gone.
     """
-    probes = read_questions(subject.probes) if subject.probes else None
+    questions = read_questions(subject.questions) if subject.questions else None
     reports = read_reports(store)
     trainings = []
     for report in reports:
-        arms = answer(store, device, report, probes) if probes is not None else _heldout_losses(store, report)
+        arms = score_arms(store, device, report, questions) if questions is not None else _heldout_losses(store, report)
         trainings.append(ScoredTraining(report, _beside(arms)))
         on_progress(len(trainings), len(reports))
     by_batch: dict[str, list[ScoredTraining]] = {}
     for training in trainings:
         by_batch.setdefault(training.report.batch, []).append(training)
-    batches = [outcome_of(own, probes is None) for own in by_batch.values()]
+    batches = [outcome_of(own, questions is None) for own in by_batch.values()]
     predictors = [GATE_GAIN, *OF_REPORTS, ACCEPTED]
-    if probes is None:  # half of these would be the verdict itself
+    if questions is None:  # half of these would be the verdict itself
         predictors = [each for each in predictors if not each.key.startswith("gain.")]
     known = [
         each
@@ -92,9 +92,11 @@ def describe_own_batches(
         if each.key == PRIMARY or all(batch.predictors[each.key].value is not None for batch in batches)
     ]
     about = subject.model_dump(mode="json") | {"trainings": [report.training for report in reports]}
-    what = "held-out texts" if probes is None else "own probes"
+    what = "held-out texts" if questions is None else "questions"
     return describe(
-        content_hash("verification", VERIFICATION_FORMAT, about, [] if probes is None else probes["text_id"].to_list()),
+        content_hash(
+            "verification", VERIFICATION_FORMAT, about, [] if questions is None else questions["text_id"].to_list()
+        ),
         about,
         f"gain on the verdict's half of the {what}: what they cost the matched baseline less what they cost the model "
         "trained on the batch; mean over the batch's trainings",
@@ -131,7 +133,7 @@ def outcome_of(trainings: list[ScoredTraining], is_text: bool) -> BatchOutcome:
 
 
 def read_questions(path: str) -> pl.DataFrame:
-    """Return own probes: columns text_id, prompt, answer.
+    """Return a file of questions: columns text_id, prompt, answer.
 
     Raises:
         BadInput: There is no such file, or a line is no object with a prompt and an answer.
@@ -141,7 +143,9 @@ def read_questions(path: str) -> pl.DataFrame:
         lines = read_file(path).decode().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise BadInput(f"reading the probes {path}: {reason}; {allowed}. Set subject.probes to such a file.") from error
+        raise BadInput(
+            f"reading the questions {path}: {reason}; {allowed}. Set subject.questions to such a file."
+        ) from error
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -151,27 +155,28 @@ def read_questions(path: str) -> pl.DataFrame:
                 raise TypeError
         except (ValueError, KeyError, TypeError) as error:
             raise BadInput(
-                f"reading the probes {path}: line {number} is {line[:80]!r}; {allowed}. Correct that line."
+                f"reading the questions {path}: line {number} is {line[:80]!r}; {allowed}. Correct that line."
             ) from error
         rows.append({"text_id": content_hash("probe", prompt, given), "prompt": prompt, "answer": given})
     if not rows:
-        raise BadInput(f"reading the probes {path}: the file is empty; {allowed}. Write some, better hundreds.")
+        raise BadInput(f"reading the questions {path}: the file is empty; {allowed}. Write some, better hundreds.")
     return pl.DataFrame(rows).unique("text_id").sort("text_id")
 
 
-def answer(store: Store, device: str, report: Report, probes: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """Return the loss of every probe's answer under both arms of a training; answers that are there are read."""
+def score_arms(store: Store, device: str, report: Report, questions: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Return the loss of every answer under both arms of a training; those scored before are read."""
     from gainloop.models.scoring import score_answers
 
     found = {}
     for arm in ARMS:
         checkpoint_id = report.checkpoints[arm]
-        url = f"{store.folder}/scores/{checkpoint_id}-probes-{content_hash(probes['text_id'].to_list())}.parquet"
+        # "probe", here and in text_id, names files that stores have: under another word all would be scored anew.
+        url = f"{store.folder}/scores/{checkpoint_id}-probes-{content_hash(questions['text_id'].to_list())}.parquet"
         if not exists(url):
             folder = checkpoint_folder(store, checkpoint_id)
-            nats = score_answers(folder, probes["prompt"].to_list(), probes["answer"].to_list(), device)
-            size = probes["answer"].str.len_bytes().cast(pl.Int64)
-            write_frame(url, probes.select("text_id", nats=pl.Series(nats), num_bytes=size))
+            nats = score_answers(folder, questions["prompt"].to_list(), questions["answer"].to_list(), device)
+            size = questions["answer"].str.len_bytes().cast(pl.Int64)
+            write_frame(url, questions.select("text_id", nats=pl.Series(nats), num_bytes=size))
         found[arm] = read_frame(url)
     return found
 
