@@ -12,7 +12,7 @@ State = Literal["held", "released", "undecided", "rejected", "accepted"]
 """Held: a veto holds, and nothing is trained on the batch. Released: a person had it trained on all the same.
 Accepted and rejected rest on the measured gain alone; a batch with a veto is never accepted."""
 
-Outcome = Literal["vetoes", "passes", "not known", "accepts", "rejects", "undecided"]
+CheckOutcome = Literal["vetoes", "passes", "not known", "accepts", "rejects", "undecided"]
 
 
 class Reason(ReportPart):
@@ -27,7 +27,7 @@ class Reason(ReportPart):
 
     key: str
     name: str
-    outcome: Outcome
+    outcome: CheckOutcome
     found: str
     means: str
     rule: str

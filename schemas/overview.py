@@ -5,7 +5,7 @@ from typing import Literal
 
 from schemas.figure import Figure, ReportPart, figure
 from schemas.report import DELTA_I, DEPENDENCE, GAIN
-from schemas.sections import Verdict
+from schemas.sections import GainVerdict
 
 FORMAT = 2
 """Raised when the fields or the arithmetic change."""
@@ -26,7 +26,7 @@ class Standing(ReportPart):
     page: str
     begun: datetime
     recipe: str
-    verdict: Verdict
+    verdict: GainVerdict
     per_thousand: Figure
     figures: dict[str, Figure]
     accepted_tokens: int | None

@@ -94,6 +94,29 @@ class Recipe(Parameters):
         return content_hash("batch", self.model_dump(mode="json", exclude=lacks))
 
 
+VERDICT_SAMPLING = Sampling(temperature=0, max_tokens=384)
+"""The likeliest verdict, and room for a reason of at most 200 characters."""
+
+
+class Judging(Parameters):
+    """One judge, the questions it is asked, and the texts that are drawn. Its hash names it; it changes no record."""
+
+    model: Annotated[str, Field(description="the judge: a served name, or judge for a checkpoint of the store")]
+    revision: Annotated[str, Field(description="what tells two judges of one name apart: of ours, the checkpoint")]
+    questions: Annotated[str, Field(description="the hash of all that is asked: other words are another judging")]
+    sample: Annotated[int, Field(ge=1, description="records that are judged, the first by id")]
+    anchors: Annotated[int, Field(ge=0, description="anchors that are judged as if they were records")]
+
+    @property
+    def judging_id(self) -> str:
+        return content_hash("judging", self.model_dump(mode="json"))
+
+    @property
+    def by(self) -> Recipe:
+        """The judge as a generator: what finds and starts a model asks for a recipe."""
+        return Recipe(method={}, snapshot_id="", model=self.model, revision=self.revision, sampling=VERDICT_SAMPLING)
+
+
 class Scoring(Parameters):
     """Tokens that are spent on finding out what outputs tell of their prompts; no record depends on it."""
 

@@ -136,6 +136,22 @@ class Outcome:
     drops: list[Drop] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge answered to one question about one text. One row per text and question.
+
+    ``text_id`` is a record's id, or an anchor's where the question is about an anchor. ``verdict`` is one of the
+    question's, or ``unreadable``, and then ``reason`` is the short key of why.
+    """
+
+    text_id: str
+    anchor_id: str
+    question: str
+    verdict: str
+    reason: str
+    request_id: str
+
+
 Answer = Reply | Drop
 """What a method is sent for a request: the reply, or the drop that stands for one that never came."""
 

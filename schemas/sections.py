@@ -5,7 +5,7 @@ from typing import Literal
 
 from schemas.figure import Figure, ReportPart, figure
 
-Verdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
+GainVerdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
 
 
 class Section(StrEnum):
@@ -65,7 +65,7 @@ class Gain(ReportPart):
         healthy="higher",
     )
     seeds: int
-    verdict: Verdict
+    verdict: GainVerdict
 
 
 class LossPoint(ReportPart):

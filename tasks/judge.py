@@ -22,9 +22,8 @@ from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
 from gainloop.store.scores import judgements_folder, write_verdicts
 from gainloop.store.snapshots import read_texts
 from schemas.errors import BadInput, ServerError
-from schemas.judging import SAMPLING, Judging
 from schemas.profile import Profile, Servers
-from schemas.recipe import Checkpoint, Judge
+from schemas.recipe import VERDICT_SAMPLING, Checkpoint, Judge, Judging
 from schemas.rows import Outcome
 from tasks.progress import Bar
 from tasks.runner import slot
@@ -108,7 +107,7 @@ def judge_texts(
         bar(progress.anchors_done, progress.anchors_total, done)
 
     async def ask_all(pool: Pool) -> tuple[dict[str, Outcome], int]:
-        driver = Driver(inquiry, pool, SAMPLING, 0, log, show)
+        driver = Driver(inquiry, pool, VERDICT_SAMPLING, 0, log, show)
         return await driver.run(anchors), driver.progress.requests_sent
 
     with engine(profile, judging.by, folder) as lent:

@@ -20,21 +20,20 @@ def run_simulation(
     """Return a simulation and the path of its page; one that is there already is not run again.
 
     Args:
-        folder: The profile's.
+        folder: Folder of the profile.
         on_progress: Called with the cells done, and all of them.
     """
-    from gainloop.studies.figure_4 import Cell, describe, figure_4, make_world
-    from gainloop.studies.figure_4_page import render_simulation
+    from gainloop.studies.simulation import Cell, describe, make_settings, measure_gaps, render_simulation
 
     simulation_id = content_hash("simulation", SIMULATION_FORMAT, seed, settings, largest, repeats)
     page = f"{folder}/simulations/{simulation_id}/simulation.html"
     truth = page.replace(".html", ".json")
     if exists(truth) and exists(page):
         return Simulation.model_validate_json(read_file(truth)), page
-    gaps = figure_4(seed, range(2, largest + 1), settings, repeats, on_progress)
+    gaps = measure_gaps(seed, range(2, largest + 1), settings, repeats, on_progress)
     simulation = describe(gaps, simulation_id, seed, settings, repeats)
-    world = make_world(np.random.default_rng([seed, 2, 2, 2]), Cell(), settings)
-    write_file(page, render_simulation(simulation, world).encode())
+    drawn = make_settings(np.random.default_rng([seed, 2, 2, 2]), Cell(), settings)
+    write_file(page, render_simulation(simulation, drawn).encode())
     write_file(truth, simulation.model_dump_json(indent=2).encode())
     return simulation, page
 
@@ -50,8 +49,7 @@ def simulate_gaps(profile: Profile, seed: int, settings: int, largest: int, repe
 def publish(simulation: Simulation, page: str) -> None:
     """Show a simulation on the run's page in Prefect."""
     from gainloop.reports.plots import as_png_uri
-    from gainloop.studies.figure_4 import NAMES
-    from gainloop.studies.figure_4_page import draw_gaps
+    from gainloop.studies.simulation import NAMES, draw_gaps
 
     url, key = link_to(page), f"simulation-{simulation.simulation}"
     rows = [

@@ -10,8 +10,8 @@ import pytest
 from gainloop.steering.gate import as_markdown, require_not_held
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage
-from gainloop.store.decisions import read_history
 from gainloop.store.files import read_file
+from gainloop.store.measurements import read_history
 from schemas.decision import Decision
 from schemas.errors import Held
 from schemas.profile import Gate, Profile, load_profile

@@ -11,8 +11,7 @@ from typing import Final
 from gainloop.asking.conversation import Conversation, Read, after, ask, side_by_side
 from gainloop.asking.structured import object_of, one_of, read_object, read_text, text_of
 from schemas.identity import content_hash
-from schemas.judging import Verdict
-from schemas.rows import Anchor, Drop, Outcome, Request
+from schemas.rows import Anchor, Drop, Outcome, Request, Verdict
 
 FACTUALITY: Final = "factuality"
 RELEVANCE: Final = "relevance"

@@ -34,7 +34,7 @@ OVER = "over outputs drawn from those that a record or a drop came of; interval 
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoredOutputs:
     """Log-likelihoods of some outputs in nats, a row each: under the own prompt, others, near ones, and none."""
 
     request_ids: list[str]
@@ -47,7 +47,7 @@ class Scored:
     widest_bracket: float
 
     @classmethod
-    def of(cls, contrasts: pl.DataFrame, num_prompts: int) -> "Scored":
+    def of(cls, contrasts: pl.DataFrame, num_prompts: int) -> "ScoredOutputs":
         """Return the scores of a plan; of a bracket the middle.
 
         Args:
@@ -143,7 +143,7 @@ def measure_dependence(evidence: Evidence) -> Dependence:
     )
 
 
-def why_another_model(drift: Estimate, scored: Scored) -> str:
+def why_another_model(drift: Estimate, scored: ScoredOutputs) -> str:
     """Return why scores cannot be of the model that wrote the replies; nothing if they can.
 
     Replies of several models in one batch are found by it too. InfoNCE is a lower bound whoever scores.
@@ -156,31 +156,31 @@ def why_another_model(drift: Estimate, scored: Scored) -> str:
     )
 
 
-def scored_outputs(evidence: Evidence) -> Scored | None:
+def scored_outputs(evidence: Evidence) -> ScoredOutputs | None:
     """Return the scores that a batch has; None without any."""
     if evidence.contrasts is None or evidence.contrasts.is_empty():
         return None
-    return Scored.of(evidence.contrasts, evidence.would_be_records["prompt_id"].n_unique())
+    return ScoredOutputs.of(evidence.contrasts, evidence.would_be_records["prompt_id"].n_unique())
 
 
-def _others(scored: Scored) -> int:
+def _others(scored: ScoredOutputs) -> int:
     num_near = 0 if scored.near is None else int(scored.near.shape[1])
     return int(scored.others.shape[1]) + num_near
 
 
-def _facet(scored: Scored) -> Estimate:
+def _facet(scored: ScoredOutputs) -> Estimate:
     if scored.near is None:
         return Estimate(None, None, None, len(scored.own), "nats/record", ONE_PROMPT_EACH)
     return facet_information(scored.own, scored.near, scored.prompt_ids)
 
 
-def _null(scored: Scored) -> Estimate:
+def _null(scored: ScoredOutputs) -> Estimate:
     if np.isnan(scored.null).all():
         return Estimate(None, None, None, len(scored.own), "nats/record", NO_DOCUMENT)
     return null_information(scored.own, scored.null, scored.prompt_ids)
 
 
-def _drift(evidence: Evidence, scored: Scored) -> Estimate:
+def _drift(evidence: Evidence, scored: ScoredOutputs) -> Estimate:
     sampling = evidence.recipe["sampling"]
     if (sampling["temperature"], sampling["top_p"]) != (1, 1):
         why = "not measured: what was told at generation need not be of the distribution that was sampled"
@@ -214,7 +214,7 @@ def _less(whole: Estimate, part: Estimate) -> Estimate:
     return replace(whole, value=value, low=max(0.0, whole.low - part.high), high=max(0.0, whole.high - part.low))
 
 
-def _curve(scored: Scored) -> list[CurvePoint]:
+def _curve(scored: ScoredOutputs) -> list[CurvePoint]:
     """Return the bounds for fewer other prompts, each time twice as many, up to those that were scored."""
     most = scored.others.shape[1]
     numbers = sorted({*(2**power for power in range(most.bit_length())), most} - {0})

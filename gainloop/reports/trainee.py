@@ -1,13 +1,12 @@
 """What trained models lose and what they took in: the report's figures, from scores of texts and of training rows."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from gainloop.measures.entropy import bits_per_byte
 from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, ratio_of_sums, weighted_sum
@@ -134,86 +133,6 @@ def _curve(evidence: Evidence) -> list[LossPoint]:
             online, final = (float(some[name].sum()) / bits for name in ("online_nats", "final_nats"))
             points.append(LossPoint(tokens=tokens, online=online, final=final))
     return points
-
-
-@dataclass(frozen=True, slots=True)
-class Entropies:
-    """What Theorem 4.10 is made of; floats, or arrays over many worlds.
-
-    Attributes:
-        anchors: H(S_anchor).
-        outputs: H(M(p)).
-        synthetic: H(S_gen).
-        delta_i: H(M(p)) - I(h(e_p); M(p)).
-        anchors_given_outputs: H(S_anchor | M(p)).
-        anchors_given_trainee: H(S_anchor | W).
-        anchors_given_anchor_trainee: H(S_anchor | W').
-        synthetic_given_trainee: H(S_gen | W).
-    """
-
-    anchors: Floats
-    outputs: Floats
-    synthetic: Floats
-    delta_i: Floats
-    anchors_given_outputs: Floats
-    anchors_given_trainee: Floats
-    anchors_given_anchor_trainee: Floats
-    synthetic_given_trainee: Floats
-
-    @property
-    def ggmi(self) -> Floats:
-        """I(S_anchor, W') - I(S_gen, W), Definition 4.9: a difference of generalisation gaps, not of test losses.
-
-        A trainee that learns nothing has the largest.
-        """
-        absorbed = self.synthetic - self.synthetic_given_trainee
-        return self.anchors - self.anchors_given_anchor_trainee - absorbed
-
-    @property
-    def alpha(self) -> Floats:
-        """H(S_anchor | W') / H(S_anchor | W): how much better the anchors' own trainee knows them."""
-        with np.errstate(invalid="ignore", divide="ignore"):  # of a trainee that knows the anchors by heart it is none
-            return np.asarray(self.anchors_given_anchor_trainee / self.anchors_given_trainee)
-
-    @property
-    def delta_h(self) -> Floats:
-        """H(S_anchor) - H(S_gen)."""
-        return self.anchors - self.synthetic
-
-    @property
-    def eps(self) -> Floats:
-        """H(S_anchor | W) - H(S_anchor | M(p)): what the trainee lost of the outputs' knowledge of the anchors."""
-        return self.anchors_given_trainee - self.anchors_given_outputs
-
-    @property
-    def ggmi_bound(self) -> Floats:
-        """The right side of Theorem 4.10, with (alpha + 1) H(S_anchor | W) multiplied out."""
-        return (
-            self.delta_i
-            - (self.anchors_given_anchor_trainee + self.anchors_given_trainee)
-            + 2 * self.delta_h
-            + self.synthetic_given_trainee
-            + self.eps
-        )
-
-    @property
-    def curation_slack(self) -> Floats:
-        """H(M(p)) - H(S_gen): below 0 where curation adds what is not in M(p), or drops common outputs."""
-        return self.outputs - self.synthetic
-
-    @property
-    def prompt_slack(self) -> Floats:
-        """I(S_anchor; M(p)) - I(h(e_p); M(p)): below 0 where prompts hold what is not of the anchors."""
-        return (self.anchors - self.anchors_given_outputs) - (self.outputs - self.delta_i)
-
-    @property
-    def slack(self) -> Floats:
-        """The bound less the GGMI: nothing else is in it, so H(S_anchor | W) and alpha cancel."""
-        return self.curation_slack + self.prompt_slack
-
-    @property
-    def holds(self) -> NDArray[np.bool_]:
-        return np.asarray(self.slack >= -1e-12)
 
 
 UNIT: Final = "nats/text"

@@ -8,9 +8,9 @@ from typing import Final
 
 import numpy as np
 
-from gainloop.store.decisions import find_decision, read_history, read_releases, save_decision
 from gainloop.store.duck import Store, now
-from schemas.decision import FORMAT, Decision, Outcome, Reason, State
+from gainloop.store.measurements import find_decision, read_history, read_releases, save_decision
+from schemas.decision import FORMAT, CheckOutcome, Decision, Reason, State
 from schemas.errors import Held
 from schemas.figure import Figure
 from schemas.profile import Gate
@@ -54,7 +54,7 @@ class Check:
             "vetoes" if (end < limit if self.is_floor else end > limit) else "passes", describe_figure(figure)
         )
 
-    def _found(self, outcome: Outcome, found: str) -> Reason:
+    def _found(self, outcome: CheckOutcome, found: str) -> Reason:
         end, side = ("upper", "below") if self.is_floor else ("lower", "above")
         limit = "" if self.threshold is None else f"{self.threshold:.4g}{self.about or _unit(self.figure)}"
         return Reason(
@@ -232,7 +232,7 @@ def overrule(decision: Decision, why: str, at: datetime) -> Decision:
 
 def gain_reason(advantage: Figure) -> Reason:
     """Return what the gain over the matched baseline says: the one figure that can accept a batch, or reject it."""
-    outcome: Outcome = "undecided"
+    outcome: CheckOutcome = "undecided"
     if advantage.value is None:
         outcome = "not known"
     elif advantage.low is not None and advantage.low > 0:

@@ -10,7 +10,7 @@ from gainloop.store.duck import Store
 from gainloop.store.files import exists, list_files, read_frame, write_frame
 from schemas.errors import StoreError
 from schemas.identity import content_hash
-from schemas.judging import Verdict
+from schemas.rows import Verdict
 
 CONTRAST_SCHEMA = {
     "request_id": pl.String,

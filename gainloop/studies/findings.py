@@ -1,7 +1,7 @@
 """What predictors are worth, in figures and in plain words."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from gainloop.measures.prediction import (
     within_correlation,
 )
 from schemas.figure import Figure, within_sentence
-from schemas.report import DELTA_I, WORDS
+from schemas.report import DELTA_I
 from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, Predictor, Verification, Worth
 
 Finding = Literal["predicts", "predicts the opposite", "not shown", "not measured"]
@@ -151,26 +151,3 @@ def _advice(about: dict[str, Predictor], found: dict[str, Worth], primary: str, 
 
 def _value(figure: Figure | None) -> float:
     return float("nan") if figure is None or figure.value is None else figure.value
-
-
-PRIMARY: Final = "gate_gain"
-"""The one hypothesis: what a batch gains on one half of the questions foretells what it gains on the other."""
-
-GATE_GAIN: Final = Predictor(
-    key=PRIMARY,
-    name="Gain on the gate's half",
-    meaning="The same gain on the other half of the texts or questions, of the same trainings.",
-    expected="rises",
-    is_early=False,
-)
-
-OF_REPORTS: Final = tuple(
-    Predictor(key=path, name=words.title, meaning=words.meaning, expected=words.predicts, is_early=words.is_early)
-    for path, words in WORDS.items()
-    if words.predicts
-)
-"""Every figure whose field says what it predicts; the key is its path."""
-
-ACCEPTED: Final = Predictor(
-    key="accepted", name="Accept rate", meaning="Part of the records that validation kept.", expected="rises"
-)

@@ -15,6 +15,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from gainloop.measures.estimate import Floats
 from gainloop.studies.world import (
     ANCHOR,
     ASKING,
@@ -30,13 +31,12 @@ from gainloop.studies.world import (
     write_document,
 )
 
-Floats = NDArray[np.float64]
 Numbers = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
-class Source:
-    """What one prompt leads to.
+class TextDistribution:
+    """The texts that one prompt leads to, each with its exact likelihood.
 
     Attributes:
         sentences: For each sentence of a text in turn, the plain sentences it may be, each with its weight; weights of
@@ -122,9 +122,9 @@ class Source:
         return list({id(options): options for options in self.sentences}.values())
 
 
-def log_likelihoods(sources: Sequence[Source], texts: Sequence[Words]) -> Floats:
-    """Return [texts, sources] log q(text | prompt), in nats."""
-    return np.array([[source.log_likelihood(text) for source in sources] for text in texts])
+def log_likelihoods(distributions: Sequence[TextDistribution], texts: Sequence[Words]) -> Floats:
+    """Return [texts, distributions] log q(text | prompt), in nats."""
+    return np.array([[distribution.log_likelihood(text) for distribution in distributions] for text in texts])
 
 
 def split(text: Words) -> list[Words]:
@@ -153,9 +153,9 @@ def _numbers(vocabulary: Words) -> dict[str, int]:
     return {word: number for number, word in enumerate(vocabulary)}
 
 
-Method = Literal["rephrase", "question", "relate", "control"]
+BatchMethod = Literal["rephrase", "question", "relate", "control"]
 
-METHODS: Final[tuple[Method, ...]] = ("rephrase", "question", "relate")
+METHODS: Final[tuple[BatchMethod, ...]] = ("rephrase", "question", "relate")
 WORDINGS: Final = (1, 2, 4, 6)
 HALLUCINATION: Final = (0.0, 0.15, 0.4)
 NOISE: Final = (0.0, 0.1, 0.3)
@@ -176,7 +176,7 @@ class Plan:
         control: Which control it is; empty if it is none.
     """
 
-    method: Method
+    method: BatchMethod
     wordings: int = 1
     hallucination: float = 0.0
     noise: float = 0.0
@@ -205,15 +205,15 @@ class Batch:
     """What a plan led to.
 
     Attributes:
-        prompts: By the entities asked about, in the order of ``sources``.
+        prompts: By the entities asked about, in the order of ``distributions``.
         texts: The outputs.
-        asked: Of each output, the place of its prompt among ``sources``.
+        asked: Of each output, the place of its prompt among ``distributions``.
         nll: Of each output given its prompt, exact, in nats.
     """
 
     plan: Plan
     prompts: list[tuple[Entity, ...]]
-    sources: list[Source]
+    distributions: list[TextDistribution]
     texts: list[Words]
     asked: list[int]
     nll: Floats
@@ -250,29 +250,31 @@ def make_batch(world: World, plan: Plan, num_words: int, num_sentences: int, see
     rng = np.random.default_rng([seed, *plan.name.encode()])
     prompts = _choose_prompts(world, plan, rng)
     vocabulary = list_words(world.everybody)
-    sources = [make_source(plan, entities, num_sentences, vocabulary) for entities in prompts]
+    distributions = [make_distribution(plan, entities, num_sentences, vocabulary) for entities in prompts]
     texts: list[Words] = []
     asked: list[int] = []
     while sum(map(len, texts)) < num_words:
         order = rng.permutation(len(prompts))
-        texts += [sources[place].draw(rng) for place in order]
+        texts += [distributions[place].draw(rng) for place in order]
         asked += order.tolist()
     fitting = int(np.searchsorted(np.cumsum([len(text) for text in texts]), num_words)) + 1
     texts, asked = texts[:fitting], asked[:fitting]
-    nll = -np.array([sources[place].log_likelihood(text) for place, text in zip(asked, texts, strict=True)])
-    return Batch(plan, prompts, sources, texts, asked, nll)
+    nll = -np.array([distributions[place].log_likelihood(text) for place, text in zip(asked, texts, strict=True)])
+    return Batch(plan, prompts, distributions, texts, asked, nll)
 
 
-def make_source(plan: Plan, entities: tuple[Entity, ...], num_sentences: int, vocabulary: Words) -> Source:
+def make_distribution(
+    plan: Plan, entities: tuple[Entity, ...], num_sentences: int, vocabulary: Words
+) -> TextDistribution:
     """Return what a prompt about entities leads to under a plan."""
     facts = [fact for entity in entities for fact in entity.facts]
     if plan.control in ("copies", "collapsed", "gibberish"):
         places = [{say(ANCHOR, fact, fact.value): 1.0} for fact in facts]
-        return Source(tuple(places), plan.noise, vocabulary)
+        return TextDistribution(tuple(places), plan.noise, vocabulary)
     options: dict[Words, float] = {}
     for plain, weight in _list_sentences(plan, entities, facts):
         options[plain] = options.get(plain, 0.0) + weight
-    return Source((options,) * num_sentences, plan.noise, vocabulary)
+    return TextDistribution((options,) * num_sentences, plan.noise, vocabulary)
 
 
 def _list_sentences(plan: Plan, entities: tuple[Entity, ...], facts: list[Fact]) -> Iterable[tuple[Words, float]]:

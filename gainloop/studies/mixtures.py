@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from scipy.stats import qmc
 
-Floats = NDArray[np.float64]
+from gainloop.measures.estimate import Floats
 
 RIDGE = 1e-6
 """Added to every variance: the released code's, and scikit-learn's default."""

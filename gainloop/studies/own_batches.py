@@ -16,12 +16,12 @@ from gainloop.store.batches import stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.files import exists, read_file, read_frame, write_frame
 from gainloop.store.scores import find_scores
-from gainloop.studies.findings import ACCEPTED, GATE_GAIN, OF_REPORTS, PRIMARY, describe
+from gainloop.studies.findings import describe
 from schemas.errors import BadInput
 from schemas.identity import content_hash, unit_draw
 from schemas.report import FORMAT as REPORT_FORMAT
-from schemas.report import Report
-from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, OwnBatches, Verification
+from schemas.report import WORDS, Report
+from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, OwnBatches, Predictor, Verification
 
 ARMS: Final = ("synthetic", "baseline")
 
@@ -33,6 +33,28 @@ qualify row_number() over (partition by batch_id, training order by measured_at 
 order by batch_id, training
 """
 """Of each training one report: it is measured anew where the batch was scored since, and is no further seed then."""
+
+PRIMARY: Final = "gate_gain"
+"""The one hypothesis: what a batch gains on one half of the questions foretells what it gains on the other."""
+
+GATE_GAIN: Final = Predictor(
+    key=PRIMARY,
+    name="Gain on the gate's half",
+    meaning="The same gain on the other half of the texts or questions, of the same trainings.",
+    expected="rises",
+    is_early=False,
+)
+
+OF_REPORTS: Final = tuple(
+    Predictor(key=path, name=words.title, meaning=words.meaning, expected=words.predicts, is_early=words.is_early)
+    for path, words in WORDS.items()
+    if words.predicts
+)
+"""Every figure whose field says what it predicts; the key is its path."""
+
+ACCEPTED: Final = Predictor(
+    key="accepted", name="Accept rate", meaning="Part of the records that validation kept.", expected="rises"
+)
 
 
 @dataclass(frozen=True, slots=True)

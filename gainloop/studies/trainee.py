@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from gainloop.measures.estimate import Floats
 from gainloop.models.start import END, make_model
-from gainloop.studies.generator import Floats
 from gainloop.studies.world import EVERY, Words, World, list_words, say
 from schemas.recipe import NewModel
 

@@ -44,7 +44,7 @@ RELATIONS: Final[dict[str, tuple[Relation, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One truth. ``part`` says whether its probe is the gate's or the verdict's."""
+    """One truth. ``part`` says whether the question about it is the gate's or the verdict's."""
 
     subject: Words
     relation: Relation
@@ -150,10 +150,10 @@ LINKING: Final = (
 )
 """How it may be said beside a second entity, {o}."""
 
-PROBE: Final = "tell me the {noun} belonging to {s} : {v} ."
+QUESTION: Final = "tell me the {noun} belonging to {s} : {v} ."
 REWORDED: Final = "among all that {s} has the {noun} was {v} ."
 
-EVERY: Final = (ANCHOR, *TELLING, *ASKING, *LINKING, PROBE, REWORDED)
+EVERY: Final = (ANCHOR, *TELLING, *ASKING, *LINKING, QUESTION, REWORDED)
 
 
 def say(wording: str, fact: Fact, value: str, other: Words = ()) -> Words:

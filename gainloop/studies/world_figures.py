@@ -123,7 +123,7 @@ def _information(batch: Batch) -> dict[str, tuple[Estimate, str]]:
     """Return I(p; Y) by log P as a real run would estimate it, and H(M(p)) by the mixture over all prompts."""
     number = min(SCORED_OUTPUTS, len(batch.texts))
     asked, all_prompts = np.array(batch.asked[:number]), len(batch.prompts)
-    scores = log_likelihoods(batch.sources, batch.texts[:number])
+    scores = log_likelihoods(batch.distributions, batch.texts[:number])
     ranks = np.random.default_rng(0).random(scores.shape)
     ranks[np.arange(number), asked] = 2.0  # the own prompt comes last: it is not among the others
     few = ranks.argsort(axis=1)[:, : min(OTHER_PROMPTS, all_prompts - 1)]

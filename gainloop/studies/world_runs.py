@@ -20,7 +20,7 @@ from gainloop.store.files import exists, read_file, write_file
 from gainloop.studies.findings import describe
 from gainloop.studies.generator import Plan, draw_plans, make_batch
 from gainloop.studies.trainee import Row, Schedule, Vocabulary, continue_on, losses_of, pretrain
-from gainloop.studies.world import PROBE, REWORDED, Fact, World, cloze, make_world, write_document
+from gainloop.studies.world import QUESTION, REWORDED, Fact, World, cloze, make_world, write_document
 from gainloop.studies.world_figures import (
     PREDICTORS,
     PRIMARY,
@@ -118,7 +118,7 @@ def train(base: PreTrainedModel, subject: InventedWorld, job: Job) -> Trained:
     heldout = [write_document(entity) for entity in world.heldout]
     gate, verdict = ([fact for fact in world.facts if fact.part == part] for part in ("gate", "verdict"))
     (of_gate, gate_right), (of_verdict, verdict_right) = (
-        _ask(model, vocabulary, PROBE, part) for part in (gate, verdict)
+        _ask(model, vocabulary, QUESTION, part) for part in (gate, verdict)
     )
     return Trained(
         batch=job.plan.name if job.plan else REFERENCE,

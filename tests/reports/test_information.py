@@ -10,7 +10,7 @@ import pytest
 from gainloop.measures.estimate import weighted_sum
 from gainloop.reports.batch import measure_batch
 from gainloop.reports.evidence import Evidence
-from gainloop.reports.information import Scored, measure_curation, measure_delta_i, measure_dependence
+from gainloop.reports.information import ScoredOutputs, measure_curation, measure_delta_i, measure_dependence
 from tests.evidence import make_evidence, without_logprobs
 from tests.measures.known_sources import families, other_prompts
 
@@ -111,7 +111,7 @@ def test_the_bounds_under_a_few_prompts_are_of_other_prompts_for_each_output() -
     numbered = evidence.contrasts.with_columns(low=pl.col("prompt_id").str.slice(1).cast(pl.Float64)).with_columns(
         high="low"
     )
-    first = Scored.of(numbered, 64).others[:, 0]
+    first = ScoredOutputs.of(numbered, 64).others[:, 0]
     assert len(set(first)) > 0.9 * others["prompt_id"].n_unique()
 
 
@@ -203,8 +203,8 @@ def test_a_greedy_generator_adds_nothing_whatever_its_log_probabilities_say() ->
 
 def test_scores_of_a_plan_keep_their_rows_together() -> None:
     evidence, _ = batch_of(5)
-    scored = Scored.of(evidence.contrasts.sample(fraction=1, shuffle=True, seed=0), 64)
-    again = Scored.of(evidence.contrasts, 64)
+    scored = ScoredOutputs.of(evidence.contrasts.sample(fraction=1, shuffle=True, seed=0), 64)
+    again = ScoredOutputs.of(evidence.contrasts, 64)
     assert scored.request_ids == again.request_ids
     assert np.array_equal(scored.others, again.others)
     assert scored.others.shape[1] == 28

@@ -1,9 +1,9 @@
-"""What the batches of a run hold: every factor in turn, the controls, and no probe's wording."""
+"""What the batches of a run hold: every factor in turn, the controls, and no question's wording."""
 
 from collections import Counter
 
 from gainloop.studies.generator import CONTROLS, HALLUCINATION, METHODS, draw_plans, make_batch, split
-from gainloop.studies.world import PROBE, REWORDED, TELLING, cloze, list_words, make_world, say, write_document
+from gainloop.studies.world import QUESTION, REWORDED, TELLING, cloze, list_words, make_world, say, write_document
 
 WORLD = make_world(0, 12, 12, 6)
 
@@ -31,7 +31,7 @@ def test_a_run_has_every_method_and_level_as_often_as_every_other() -> None:
     assert draw_plans(23, 0) == plans != draw_plans(23, 1)
 
 
-def test_no_batch_has_a_probes_wording() -> None:
+def test_no_batch_has_a_questions_wording() -> None:
     for plan in draw_plans(12, 0):
         for text in make_batch(WORLD, plan, 400, 4, 0).texts:
             if plan.control != "gibberish":
@@ -62,5 +62,5 @@ def test_batches_have_about_as_many_words_and_are_the_same_again() -> None:
 
 def test_a_cloze_ends_where_the_value_would_stand() -> None:
     fact = WORLD.facts[0]
-    for wording in (PROBE, REWORDED):
+    for wording in (QUESTION, REWORDED):
         assert (*cloze(wording, fact), fact.value, ".") == say(wording, fact, fact.value)

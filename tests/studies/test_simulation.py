@@ -1,12 +1,12 @@
-"""The study as a whole, smaller than the paper's: the same trends, on any machine and in any order."""
+"""The simulation as a whole, smaller than the paper's: the same trends, on any machine and in any order."""
 
 from functools import cache
 
 import numpy as np
 import pytest
 
-from gainloop.studies.figure_4 import KINDS, Cell, cells_of, describe, figure_4, make_world, rank_trend
-from gainloop.studies.mixtures import Floats
+from gainloop.measures.estimate import Floats
+from gainloop.studies.simulation import KINDS, Cell, cells_of, describe, make_settings, measure_gaps, rank_trend
 from schemas.studies import Kind, Simulation
 
 COUNTS = range(2, 16)
@@ -14,11 +14,11 @@ COUNTS = range(2, 16)
 
 @cache
 def gaps(seed: int) -> dict[Cell, dict[Kind, Floats]]:
-    return figure_4(seed, COUNTS, 50, 2)
+    return measure_gaps(seed, COUNTS, 50, 2)
 
 
 @cache
-def study(seed: int) -> Simulation:
+def simulated(seed: int) -> Simulation:
     return describe(gaps(seed), "test", seed, 50, 2)
 
 
@@ -27,32 +27,32 @@ def direction(simulation: Simulation, letter: str, kind: str) -> str:
     return trend.direction
 
 
-def test_a_world_is_what_the_paper_says() -> None:
-    world = make_world(np.random.default_rng(0), Cell(k=3, j=4, l=5), 6)
-    assert world.anchors.shape == (6, 150, 2)
-    assert world.synthetic.shape == (6, 200, 2)
-    assert (world.truth.num_components, world.generator.num_components) == (7, 12)
-    assert (world.of_anchors.num_components, world.of_synthetic.num_components) == (3, 12)
-    assert np.array_equal(world.generator.means[:, 3:7], world.truth.means[:, 3:])
-    assert np.allclose(world.generator.means[:, :3], world.truth.means[:, :3], atol=1)
+def test_settings_are_what_the_paper_says() -> None:
+    settings = make_settings(np.random.default_rng(0), Cell(k=3, j=4, l=5), 6)
+    assert settings.anchors.shape == (6, 150, 2)
+    assert settings.synthetic.shape == (6, 200, 2)
+    assert (settings.truth.num_components, settings.generator.num_components) == (7, 12)
+    assert (settings.of_anchors.num_components, settings.of_synthetic.num_components) == (3, 12)
+    assert np.array_equal(settings.generator.means[:, 3:7], settings.truth.means[:, 3:])
+    assert np.allclose(settings.generator.means[:, :3], settings.truth.means[:, :3], atol=1)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_published_estimator_gives_the_published_trends(seed: int) -> None:
-    found = study(seed)
+    found = simulated(seed)
     assert [direction(found, letter, "published") for letter in "kjl"] == ["falls", "rises", "falls"]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_exactly_the_gap_rises_with_k_and_the_loss_on_new_text_falls_with_it(seed: int) -> None:
-    found = study(seed)
+    found = simulated(seed)
     assert [direction(found, letter, "reverse") for letter in "kjl"] == ["rises", "rises", "falls"]
     assert direction(found, "k", "forward") == "falls"
     assert direction(found, "j", "forward") == "rises"
 
 
 def test_another_seed_gives_the_same_within_its_intervals() -> None:
-    one, other = study(0), study(1)
+    one, other = simulated(0), simulated(1)
     apart = [
         abs(mine.correlation.value - theirs.correlation.value)
         > (mine.correlation.high - mine.correlation.low + theirs.correlation.high - theirs.correlation.low) / 2
@@ -68,7 +68,7 @@ def test_another_seed_gives_the_same_within_its_intervals() -> None:
 
 
 def test_a_cell_does_not_depend_on_the_others() -> None:
-    alone = figure_4(0, range(3, 4), 50, 2)[Cell(k=3)]
+    alone = measure_gaps(0, range(3, 4), 50, 2)[Cell(k=3)]
     assert all(np.array_equal(alone[kind], gaps(0)[Cell(k=3)][kind]) for kind in KINDS)
 
 

@@ -1,18 +1,25 @@
-"""The KL Gap: how much nearer to the truth a trainee of synthetic text comes than one of the anchors alone."""
+"""The simulation of Gan & Liu 2024, Figure 4: how much nearer to the truth a trainee of synthetic text comes than one
+of the anchors alone (the KL Gap); and its page."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Ellipse
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.special import ndtri
 from scipy.stats import spearmanr
 
-from gainloop.measures.estimate import Estimate, as_figure, mean_of
+from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of
+from gainloop.reports.page import drawn, open_template
+from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
 from gainloop.studies.mixtures import (
     RIDGE,
-    Floats,
     Mixtures,
     divergence,
     equal_weights,
@@ -44,7 +51,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class World:
+class Settings:
     """What one cell's settings are made of; every field holds one entry per setting.
 
     Attributes:
@@ -64,7 +71,7 @@ class World:
     of_synthetic: Mixtures
 
 
-def make_world(rng: np.random.Generator, cell: Cell, num_settings: int) -> World:
+def make_settings(rng: np.random.Generator, cell: Cell, num_settings: int) -> Settings:
     """Return that many independent settings of a cell, as section 4.4 and the released code make them."""
     truth = random_mixtures(rng, num_settings, cell.k + cell.j)
     owners = np.repeat(np.arange(cell.k), ANCHORS_PER_COMPONENT)
@@ -77,23 +84,25 @@ def make_world(rng: np.random.Generator, cell: Cell, num_settings: int) -> World
     )
     synthetic, _ = generator.draw(rng, SYNTHETIC_POINTS)
     num_components = cell.k + cell.j + cell.l
-    return World(truth, anchors, generator, synthetic, fit(rng, anchors, cell.k), fit(rng, synthetic, num_components))
+    return Settings(
+        truth, anchors, generator, synthetic, fit(rng, anchors, cell.k), fit(rng, synthetic, num_components)
+    )
 
 
-def kl_gaps(rng: np.random.Generator, world: World, num_repeats: int) -> dict[Kind, Floats]:
+def kl_gaps(rng: np.random.Generator, settings: Settings, num_repeats: int) -> dict[Kind, Floats]:
     """Return KL(anchors' trainee, truth) - KL(synthetic's trainee, truth) per setting, in nats, by each of ``KINDS``.
 
     Above 0 the synthetic text has helped.
     """
     return {
-        "published": published_divergence(rng, world.of_anchors, world.truth, num_repeats)
-        - published_divergence(rng, world.of_synthetic, world.truth, num_repeats),
-        "reverse": divergence(world.of_anchors, world.truth) - divergence(world.of_synthetic, world.truth),
-        "forward": divergence(world.truth, world.of_anchors) - divergence(world.truth, world.of_synthetic),
+        "published": published_divergence(rng, settings.of_anchors, settings.truth, num_repeats)
+        - published_divergence(rng, settings.of_synthetic, settings.truth, num_repeats),
+        "reverse": divergence(settings.of_anchors, settings.truth) - divergence(settings.of_synthetic, settings.truth),
+        "forward": divergence(settings.truth, settings.of_anchors) - divergence(settings.truth, settings.of_synthetic),
     }
 
 
-def figure_4(
+def measure_gaps(
     seed: int,
     counts: range,
     num_settings: int,
@@ -108,7 +117,7 @@ def figure_4(
 
     def measure(cell: Cell) -> dict[Kind, Floats]:
         rng = np.random.default_rng([seed, cell.k, cell.j, cell.l])
-        return kl_gaps(rng, make_world(rng, cell, num_settings), num_repeats)
+        return kl_gaps(rng, make_settings(rng, cell, num_settings), num_repeats)
 
     gaps: dict[Cell, dict[Kind, Floats]] = {}
     with ThreadPoolExecutor(2) as threads:
@@ -151,7 +160,7 @@ GAP: Final = "KL of the anchors' trainee less that of the synthetic text's, over
 def describe(
     gaps: dict[Cell, dict[Kind, Floats]], simulation_id: str, seed: int, num_settings: int, num_repeats: int
 ) -> Simulation:
-    """Return the findings of a simulation; ``gaps`` is what ``figure_4`` returns."""
+    """Return the findings of a simulation; ``gaps`` is what ``measure_gaps`` returns."""
     trends = [_trend(gaps, letter, kind) for kind in KINDS for letter in LETTERS]
     return Simulation(
         format=SIMULATION_FORMAT,
@@ -241,3 +250,92 @@ def _of_itself(seed: int, num_settings: int, num_repeats: int) -> dict[Kind, Fig
 
 def _over_settings(values: Floats) -> Estimate:
     return mean_of(values, np.arange(len(values)), "nats")
+
+
+LETTER_COLOURS: Final[dict[Letter, str]] = {"k": "start", "j": "synthetic", "l": "baseline"}
+LINEAR_NATS: Final = 2.0
+"""Exact gaps are of many sizes: the scale is linear up to here, then logarithmic."""
+
+
+def draw_setting(settings: Settings) -> Canvas:
+    """Draw the paper's Figure 2: anchors, the generator's components as ellipses of two standard deviations, and what
+    it makes."""
+    canvas, axes = open_axes(4.2)
+    axes.plot(*settings.synthetic[0].T, "x", color=COLOURS["synthetic"], markersize=4, alpha=0.7, label="synthetic")
+    axes.plot(*settings.anchors[0].T, "o", color=COLOURS["start"], markersize=4, alpha=0.8, label="anchors")
+    num_anchored = settings.of_anchors.num_components
+    num_known = settings.truth.num_components
+    for component in range(settings.generator.num_components):
+        dash = "-" if component < num_anchored else "--" if component < num_known else ":"
+        _draw_ellipse(axes, settings.generator, component, dash)
+    for dash, label in (("-", "estimated from anchors"), ("--", "known to be true"), (":", "its own invention")):
+        axes.plot([], [], dash, color=COLOURS["ink"], label=label)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False, fontsize=FONT_SIZE)
+    axes.set_aspect("equal", adjustable="datalim")
+    return canvas
+
+
+def draw_gaps(points: list[Point], kind: Kind) -> Canvas:
+    """Draw the paper's Figure 4 by one kind of divergence: a line each for K, J and L."""
+    canvas, axes = open_axes(2.9)
+    for place, (letter, colour) in enumerate(LETTER_COLOURS.items()):
+        own = [point for point in points if (point.letter, point.kind) == (letter, kind)]
+        counts = np.array([point.count for point in own]) + 0.12 * (place - 1)
+        means, lows, highs = (
+            np.array([getattr(point.gap, end) for point in own], dtype=float) for end in ("value", "low", "high")
+        )
+        axes.vlines(counts, lows, highs, color=COLOURS[colour], linewidth=2, alpha=0.45)
+        axes.plot(
+            counts, means, "o-", color=COLOURS[colour], markersize=4, linewidth=1.2, label=f"over {letter.upper()}"
+        )
+    if kind != "published":
+        axes.set_yscale("symlog", linthresh=LINEAR_NATS)
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda nats, _: f"{nats:,g}"))
+    axes.axhline(0, color=COLOURS["muted"], linewidth=1)
+    axes.set(xlabel="components K, J or L, the other two being 2", ylabel="KL Gap, nats")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.tick_params(axis="y", colors=COLOURS["muted"])
+    axes.grid(axis="y")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, fontsize=FONT_SIZE)
+    return canvas
+
+
+def _draw_ellipse(axes: Axes, mixtures: Mixtures, component: int, dash: str) -> None:
+    values, vectors = np.linalg.eigh(mixtures.covariances[0, component])
+    width, height = 4 * np.sqrt(values)
+    angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
+    x, y = mixtures.means[0, component]
+    axes.add_patch(Ellipse((x, y), width, height, angle=angle, fill=False, color=COLOURS["ink"], linestyle=dash))
+
+
+CAPTIONS: Final[dict[Kind, str]] = {
+    "published": "Two histograms whose bins lie in different places, compared bin by bin.",
+    "reverse": "What the trainee says that is not in the truth. Above 0, synthetic text has helped.",
+    "forward": "The trainee's excess loss on new text. Above 0, synthetic text has helped.",
+}
+
+SETTING: Final = (
+    "One setting with K = J = L = 2: the anchors, the generator's components (two standard deviations), and what it "
+    "makes of them."
+)
+
+LETTER_MEANINGS: Final = {
+    "k": "K, components of the truth that there are anchors of",
+    "j": "J, further ones of the truth that the generator knows",
+    "l": "L, components that the generator invents",
+}
+
+
+def render_simulation(simulation: Simulation, settings: Settings) -> str:
+    """Return the page as HTML.
+
+    Args:
+        settings: Their first setting is drawn.
+    """
+    drawings = [drawn(draw_setting(settings), SETTING)]
+    drawings += [
+        drawn(draw_gaps(simulation.points, kind), f"{NAMES[kind]}. {caption}") for kind, caption in CAPTIONS.items()
+    ]
+    return open_template("simulation.html.j2", Path(__file__).parent).render(
+        simulation=simulation, drawings=drawings, letters=LETTER_MEANINGS, names=NAMES
+    )
