@@ -1,1 +1,1 @@
-"""What a row, a suite and a setting are. Nothing here opens a file or a network."""
+"""Rows, tables, suites, settings and reports. Only profiles are read from disk, and nothing here opens a network."""

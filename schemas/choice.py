@@ -1,4 +1,4 @@
-"""Tagged unions a person chooses from: a form in the UI, and errors that say what may be set."""
+"""Choices among kinds: unions with a tag ``kind``, drawn as a form in the UI, with errors that list what may be set."""
 
 import pkgutil
 from collections.abc import Iterable, Sequence
@@ -25,17 +25,17 @@ def error_summary(attempt: str, error: ValidationError, known: str, under: str =
     """Return everything that is wrong with a person's input.
 
     Args:
-        attempt: What was attempted, with ids.
-        known: Where the settings that are known are listed.
-        under: The setting that the validated value belongs to; an option, if it begins with two dashes.
+        attempt: Words for what was attempted, with ids.
+        known: File or command that lists the known settings.
+        under: Setting that the validated value belongs to; an option, if it begins with two dashes.
     """
     return f"{attempt}: " + " ".join(_sentence(found, known, under) for found in error.errors())
 
 
 def reason(found: ErrorDetails) -> str:
-    """Return pydantic's reason, to go on a sentence with."""
-    told = found["msg"].removeprefix("Value error, ").rstrip(".")
-    return told[:1].lower() + told[1:]
+    """Return pydantic's reason as the end of a sentence."""
+    message = found["msg"].removeprefix("Value error, ").rstrip(".")
+    return message[:1].lower() + message[1:]
 
 
 def dotted(path: Sequence[int | str]) -> str:
@@ -84,15 +84,15 @@ def by_kind(union: Any) -> Known:
 
 
 def kinds_within(package: str, path: Iterable[str], base: Any, first: str = "") -> dict[str, Any]:
-    """Return the classes of a folder under their kinds: one that stands in the folder is known.
+    """Return the classes of a folder's modules under their kinds.
 
     A kind is a subclass of ``base`` with a field ``kind: Literal["x"] = "x"``, in the module that defines it.
 
     Args:
-        package: The folder's name as a package, ``__name__`` in its ``__init__.py``.
-        path: Its ``__path__``.
-        base: What all kinds are.
-        first: The kind that stands first, where a form opens; the others follow by name.
+        package: Name of the folder as a package, ``__name__`` in its ``__init__.py``.
+        path: The package's ``__path__``.
+        base: Base class of all kinds.
+        first: Kind that stands first, where a form opens; the others follow by name.
 
     Raises:
         ImportError: A module cannot be imported, a class has no kind, or two have the same; it names them.
@@ -120,10 +120,10 @@ def choice(what: str, known: Known, where: str, default: str = "") -> WrapValida
     A validator of a kind says ``<found>; <what is allowed>``; the rest of the sentence is added here.
 
     Args:
-        what: What a person chooses, as the flow's parameter is called.
-        known: The classes under their kinds.
-        where: The folder that holds them.
-        default: The kind of parameters that name none.
+        what: Name of the flow's parameter.
+        known: Classes under their kinds.
+        where: Folder or file that defines them.
+        default: Kind of parameters that name none; empty if they must.
     """
 
     def validate(value: Any, inner: ValidatorFunctionWrapHandler) -> Any:

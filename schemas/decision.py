@@ -1,4 +1,4 @@
-"""What the gate said of a batch, and why. Decisions are beside reports, not in them: they rest on history too."""
+"""Decisions of the gate, with their reasons. They are beside reports, not in them: they rest on history too."""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -16,13 +16,15 @@ CheckOutcome = Literal["vetoes", "passes", "not known", "accepts", "rejects", "u
 
 
 class Reason(ReportPart):
-    """One thing that the gate looked at.
+    """One check of the gate.
 
     Attributes:
-        name: The figure.
-        found: Its value, interval and unit, or why there is none.
-        means: What holds of the batch if ``rule`` does; empty for the gain, whose rule says it.
-        rule: When it vetoes, or accepts and rejects; empty where there is nothing to compare with.
+        key: Key of the veto, or "gain".
+        name: Name of the figure.
+        found: Value, interval and unit of the figure, or the reason why it has none.
+        means: Meaning for the batch if ``rule`` holds; empty for the gain, whose rule says it.
+        rule: Rule by which the figure vetoes, or accepts and rejects; empty where there is nothing to compare with.
+        threshold: Number that the figure is compared with, or None.
     """
 
     key: str
@@ -36,7 +38,7 @@ class Reason(ReportPart):
 
     @property
     def words(self) -> str:
-        """What a veto says: what it means, the figure, and the threshold."""
+        """The veto in one clause: its meaning, the figure, and the rule."""
         return f"{self.means} ({self.name} {self.found}, and {self.rule})"
 
     @property
@@ -60,7 +62,7 @@ class Decision(ReportPart):
 
     @property
     def shown(self) -> list[Reason]:
-        """All reasons, what decides first and what is not known last."""
+        """All reasons: those that decide first, those not known last."""
         return sorted(self.reasons, key=lambda one: (one.outcome == "not known", one.outcome == "passes"))
 
     @property

@@ -30,7 +30,7 @@ class SuiteFailed(GainloopError):
 
 
 class Held(GainloopError):
-    """A veto of the gate keeps a batch from being trained on."""
+    """A veto of the gate holds a batch back from training."""
 
 
 class LedgerError(GainloopError):

@@ -1,4 +1,4 @@
-"""One measured number, as reports hold and show it, and the words that its field has for it."""
+"""Figures: one measured number, and the title, meaning and unit that its field gives it."""
 
 import math
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ class Histogram(ReportPart):
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What the field of a figure says of it: the one place that does.
+    """Title, meaning and unit of a figure, as its field in the report says them: nowhere else are they written.
 
     Attributes:
         title: Name of the figure, in the field's own terms.
@@ -118,9 +118,9 @@ def figure(title: str, meaning: str, unit: str, **about: Any) -> Any:
 
     Args:
         title: Name of the figure.
-        meaning: What the figure says, and what is healthy.
+        meaning: Sentences on what the figure says, and what is healthy.
         unit: Unit of the figure.
-        about: Any other attribute of ``Words``.
+        about: Other attributes of ``Words``.
     """
     Words(title, meaning, unit, **about)  # what is no attribute is refused at once
     return Field(title=title, description=meaning, json_schema_extra={"unit": unit} | about)

@@ -1,4 +1,4 @@
-"""Names are hashes of what made the thing, so that every machine gives the same name."""
+"""Ids are hashes of what made a row, so that every machine gives the same id."""
 
 import hashlib
 import json

@@ -1,13 +1,12 @@
-"""What a report says of information: what the generator added, what replies tell of their prompts, what was kept of
-it, and the quantities of Gan & Liu 2024."""
+"""The report's sections on information: Delta I, I(p; Y), curation, and the quantities of Gan & Liu 2024."""
 
 from typing import Literal
 
 from schemas.figure import Figure, Histogram, ReportPart, figure
 
 Semantics = Literal["processed", "raw", "unknown", "repaired", "certain", "none"]
-"""Of what log-probabilities are: the distribution that was sampled, the model's own, or not known; "repaired" if scores
-of what was sampled stand in for them, "certain" at temperature 0, "none" if there are none."""
+"""Distribution of log-probabilities: the one that was sampled (processed), the model's own (raw), or unknown;
+"repaired" if scores of what was sampled stand in for them, "certain" at temperature 0, "none" if there are none."""
 
 
 class DeltaI(ReportPart):

@@ -26,7 +26,7 @@ VALUES: Final = {int: "INTEGER", float: "NUMBER", bool: "true|false"}
 
 @dataclass(frozen=True)
 class Parameter:
-    """What is to be set: its type, as it is annotated, its default, and what it says of itself."""
+    """One parameter to set: name, annotated type, default and description."""
 
     name: str
     annotation: Any
@@ -35,14 +35,14 @@ class Parameter:
 
     @property
     def help(self) -> str:
-        """What it says of itself, the values that are allowed, and its default."""
+        """Description, allowed values and default."""
         choices = _choices(self.annotation)
         allowed = f"One of {', '.join(choices)}." if choices else ""
         return " ".join(filter(None, [self.about, allowed, self._default]))
 
     @property
     def about(self) -> str:
-        """What it says of itself; of a part that says nothing, the first sentence of its class."""
+        """Description; of a part without one, the first line of its class's docstring."""
         models = list(_models(self.annotation).values())
         of_class = inspect.getdoc(models[0]) if len(models) == 1 else ""
         return self.description or (of_class or "").partition("\n")[0]
@@ -62,9 +62,9 @@ class Option:
     """One option: a value, or a part as a whole.
 
     Attributes:
-        path: The names that lead to it, the parameter's first.
-        own: The parameter it sets, under each kind that has it; under "" where there are no kinds.
-        kinds: The kinds of the part that it belongs to.
+        path: Names that lead to it, the parameter's first.
+        own: Parameter that it sets, under each kind that has it; under "" where there are no kinds.
+        kinds: Kinds of the part that it belongs to.
         is_part: True if each of its fields is an option too.
     """
 
@@ -88,7 +88,7 @@ class Option:
 
     @property
     def help(self) -> str:
-        """What it says of itself, and the kinds that it belongs to if others do not have it or say something else."""
+        """Description, and the kinds that it belongs to if others lack it or describe it otherwise."""
         if self.is_part:
             return f"All of it as JSON, or none. {next(iter(self.own.values()))._default}".strip()
         texts: dict[str, list[str]] = {}
@@ -110,8 +110,9 @@ def read_options(
     """Return the parameters that a command line sets, validated; print help and exit where it asks for that.
 
     Args:
-        words: The command line after the command.
-        parser: One of no options that does not exit on an error; messages call the command by its ``prog``.
+        words: Command line after the command.
+        parameters: Parameters of the flow.
+        parser: Parser without options that does not exit on an error; messages call the command by its ``prog``.
 
     Raises:
         BadInput: An option is not known or has no value, a value is not allowed, or a required one is missing.
@@ -221,7 +222,7 @@ def _value(option: Option) -> str:
 
 
 def _read(option: Option, value: Any, attempt: str) -> Any:
-    """Return what the words of one option stand for; numbers and such are left to pydantic."""
+    """Return the value of one option; numbers and such are left to pydantic."""
     item = _item(option.annotation)
     if value == "none" and _may_be_none(option.annotation):
         return None
@@ -234,7 +235,7 @@ def _read(option: Option, value: Any, attempt: str) -> Any:
 
 
 def _read_part(option: Option, word: str, attempt: str) -> Any:
-    """Return what a part is given as: the name of a kind, or JSON of its parameters."""
+    """Return a part from one word: the name of a kind, or JSON of its parameters."""
     has_kinds = len(_models(_item(option.annotation) or option.annotation)) > 1
     if has_kinds and not word.lstrip().startswith(("{", "[")):
         return {"kind": word}

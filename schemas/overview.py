@@ -1,4 +1,4 @@
-"""What is said over all batches of a store. The JSON of ``Overview`` is the truth; the page only shows it."""
+"""The overview of all batches of a store. Its JSON is the truth; the page only shows it."""
 
 from datetime import datetime
 from typing import Literal
@@ -49,7 +49,7 @@ class Standing(ReportPart):
 
 
 class Unmeasured(ReportPart):
-    """One batch that was begun and has no report that can be read, and why."""
+    """One batch without a report that can be read, and the reason."""
 
     batch: str
     begun: datetime
@@ -58,9 +58,9 @@ class Unmeasured(ReportPart):
 
 
 class Ranked(ReportPart):
-    """What batches of one recipe gained, whatever their snapshot, seed and size.
+    """The gain of one recipe's batches, whatever their snapshot, seed and size.
 
-    ``batches`` are those measured, ``trained`` how many of them were trained on and rest in the figures.
+    ``batches`` are those measured, ``trained`` is the number of them that were trained on; figures rest on these.
     """
 
     recipe: str
@@ -93,7 +93,7 @@ class Lost(ReportPart):
 
 
 class Lines(ReportPart):
-    """What parts the plane of I/log P and Delta I per byte into quadrants; null where the gate's threshold is."""
+    """Lines between the quadrants of I/log P and Delta I per byte; null where the gate's threshold is null."""
 
     ignored: float | None
     noise: Figure
@@ -101,7 +101,7 @@ class Lines(ReportPart):
 
 
 class Foretold(ReportPart):
-    """How closely one figure goes with the gain over the matched baseline, over all batches that have both.
+    """Rank correlation of one figure with the gain over the matched baseline, over all batches that have both.
 
     ``predictor`` is the figure's path in the report.
     """

@@ -1,4 +1,4 @@
-"""Where a run happens and how big it may be. A profile never changes a record."""
+"""Profiles: where a run happens and how big it may be. A profile never changes a record."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,26 +14,28 @@ PROFILES = Path(__file__).resolve().parent.parent / "profiles"
 
 
 class StorePlace(Parameters):
-    url: Annotated[str, Field(description="a DuckDB file")] = "data/gainloop.duckdb"
-    lock_seconds: Annotated[float, Field(gt=0, description="how long to wait while another process holds it")] = 120
+    url: Annotated[str, Field(description="Path of a DuckDB file.")] = "data/gainloop.duckdb"
+    lock_seconds: Annotated[float, Field(gt=0, description="Seconds to wait while another process has the file.")] = 120
 
 
 class Embedded(Parameters):
     """A transformers model in this process: no server needed."""
 
     kind: Literal["embedded"] = "embedded"
-    device: Annotated[str, Field(description="a torch device")] = "cpu"
+    device: Annotated[str, Field(description="Torch device.")] = "cpu"
 
 
 class Servers(Parameters):
     """OpenAI-compatible servers that are already running."""
 
     kind: Literal["servers"] = "servers"
-    urls: Annotated[list[str], Field(min_length=1, description="one url per server, each ending in /v1")]
-    api_key_variable: Annotated[str, Field(description="environment variable that holds the key")] = "OPENAI_API_KEY"
-    concurrency_limit: Annotated[str | None, Field(description="Prefect global limit taken while generating")] = None
+    urls: Annotated[list[str], Field(min_length=1, description="Urls of the servers, each ending in /v1.")]
+    api_key_variable: Annotated[str, Field(description="Environment variable that holds the key.")] = "OPENAI_API_KEY"
+    concurrency_limit: Annotated[
+        str | None, Field(description="Prefect global concurrency limit that generation takes, or None.")
+    ] = None
     logprobs: Annotated[
-        bool, Field(description="false for servers that give no log-probabilities: then no information is measured")
+        bool, Field(description="False for servers without log-probabilities: then no information is measured.")
     ] = True
 
 
@@ -41,11 +43,15 @@ class LocalVLLM(Parameters):
     """A vLLM server that gainloop starts for the model it has just made, and stops afterwards."""
 
     kind: Literal["vllm"] = "vllm"
-    python: Annotated[str, Field(description="the interpreter that has vllm installed")] = ".venv-vllm/bin/python"
-    arguments: Annotated[tuple[str, ...], Field(description="further arguments of the server")] = ()
-    environment: Annotated[dict[str, str], Field(default_factory=dict, description="set for the server's process")]
-    ready_seconds: Annotated[float, Field(gt=0, description="longest wait for /health")] = 600
-    concurrency_limit: Annotated[str | None, Field(description="Prefect global limit taken while generating")] = None
+    python: Annotated[str, Field(description="Python interpreter that has vllm installed.")] = ".venv-vllm/bin/python"
+    arguments: Annotated[tuple[str, ...], Field(description="Arguments of the server, besides gainloop's own.")] = ()
+    environment: Annotated[
+        dict[str, str], Field(default_factory=dict, description="Environment variables of the server's process.")
+    ]
+    ready_seconds: Annotated[float, Field(gt=0, description="Seconds to wait for the server's /health, at most.")] = 600
+    concurrency_limit: Annotated[
+        str | None, Field(description="Prefect global concurrency limit that generation takes, or None.")
+    ] = None
 
 
 _Serving = Embedded | Servers | LocalVLLM
@@ -59,20 +65,20 @@ class LocalEmbedding(Parameters):
     """An embedding model in this process, for methods that name one."""
 
     kind: Literal["local"] = "local"
-    device: Annotated[str, Field(description="a torch device")] = "cpu"
-    texts_at_once: Annotated[int, Field(ge=1, description="texts in one forward pass")] = 32
+    device: Annotated[str, Field(description="Torch device.")] = "cpu"
+    texts_at_once: Annotated[int, Field(ge=1, description="Texts of one forward pass.")] = 32
 
 
 class EmbeddingServers(Parameters):
     """OpenAI-compatible servers of an embedding model, for methods that name one."""
 
     kind: Literal["servers"] = "servers"
-    urls: Annotated[list[str], Field(min_length=1, description="one url per server, each ending in /v1")]
-    api_key_variable: Annotated[str, Field(description="environment variable that holds the key")] = "OPENAI_API_KEY"
-    texts_per_request: Annotated[int, Field(ge=1, description="texts in one request")] = 32
-    max_in_flight: Annotated[int, Field(ge=1, description="open requests over all servers, at most")] = 16
-    attempts: Annotated[int, Field(ge=1, description="per request, where retrying can help")] = 4
-    deadline_seconds: Annotated[float, Field(gt=0, description="per request, all attempts together")] = 600
+    urls: Annotated[list[str], Field(min_length=1, description="Urls of the servers, each ending in /v1.")]
+    api_key_variable: Annotated[str, Field(description="Environment variable that holds the key.")] = "OPENAI_API_KEY"
+    texts_per_request: Annotated[int, Field(ge=1, description="Texts of one request.")] = 32
+    max_in_flight: Annotated[int, Field(ge=1, description="Open requests over all servers, at most.")] = 16
+    attempts: Annotated[int, Field(ge=1, description="Attempts of a request, where retrying can help.")] = 4
+    deadline_seconds: Annotated[float, Field(gt=0, description="Seconds of a request, all attempts together.")] = 600
 
 
 _Embeddings = LocalEmbedding | EmbeddingServers
@@ -83,19 +89,21 @@ AnyEmbedding = Annotated[
 
 
 class Generation(Parameters):
-    """How much is under way at once, and how long a request may take."""
+    """Requests and shards at once, and how long they may take."""
 
-    max_in_flight: Annotated[int, Field(ge=1, description="open requests over all servers, at most")] = 64
-    deadline_seconds: Annotated[float, Field(gt=0, description="per request at servers, all attempts together")] = 600
-    attempts: Annotated[int, Field(ge=1, description="per request, where retrying can help")] = 4
+    max_in_flight: Annotated[int, Field(ge=1, description="Open requests over all servers, at most.")] = 64
+    deadline_seconds: Annotated[
+        float, Field(gt=0, description="Seconds of a request at servers, all attempts together.")
+    ] = 600
+    attempts: Annotated[int, Field(ge=1, description="Attempts of a request, where retrying can help.")] = 4
     outage_seconds: Annotated[
-        float, Field(gt=0, description="how long no server may be able to answer before the run stops")
+        float, Field(gt=0, description="Seconds without any server that answers, after which the run stops.")
     ] = 120
-    shard_anchors: Annotated[int, Field(ge=1, description="anchors per Prefect task run")] = 256
+    shard_anchors: Annotated[int, Field(ge=1, description="Anchors of one Prefect task run.")] = 256
     shards_at_once: Annotated[
-        int, Field(ge=1, description="side by side in one process, so that one's last replies keep no server waiting")
+        int, Field(ge=1, description="Shards at once in a process: the last replies of one keep no server waiting.")
     ] = 2
-    shard_seconds: Annotated[float, Field(gt=0, description="longest time for one shard")] = 86_400
+    shard_seconds: Annotated[float, Field(gt=0, description="Seconds of one shard, at most.")] = 86_400
 
 
 class Threads(Parameters):
@@ -108,8 +116,10 @@ class Ray(Parameters):
     """Shards run as tasks of a Ray cluster: one that is there already, or one started for the run."""
 
     kind: Literal["ray"] = "ray"
-    address: Annotated[str, Field(description="of a running cluster; local starts one on this machine")] = "local"
-    workers: Annotated[int, Field(ge=1, description="shards at once; each has its part of max_in_flight")] = 2
+    address: Annotated[str, Field(description="Address of a running cluster; local starts one on this machine.")] = (
+        "local"
+    )
+    workers: Annotated[int, Field(ge=1, description="Shards at once; each has its part of max_in_flight.")] = 2
 
 
 _Runners = Threads | Ray
@@ -118,52 +128,59 @@ AnyRunner = Annotated[_Runners, Field(discriminator="kind"), choice("runner", by
 
 
 class Prices(Parameters):
-    """What a million tokens cost; 0 where they are not accounted for."""
+    """Prices of a million tokens; 0 where they are not counted."""
 
-    prompt: Annotated[float, Field(ge=0, description="per million prompt tokens")] = 0
-    completion: Annotated[float, Field(ge=0, description="per million completion tokens")] = 0
-    currency: Annotated[str, Field(description="what the prices are in")] = "USD"
+    prompt: Annotated[float, Field(ge=0, description="Price of a million prompt tokens.")] = 0
+    completion: Annotated[float, Field(ge=0, description="Price of a million completion tokens.")] = 0
+    currency: Annotated[str, Field(description="Currency of the prices.")] = "USD"
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return what so many tokens cost, in ``currency``."""
+        """Return the price of tokens, in ``currency``."""
         return (prompt_tokens * self.prompt + completion_tokens * self.completion) / 1e6
 
 
 class Training(Parameters):
-    device: Annotated[Literal["cpu", "cuda"], Field(description="cuda trains in bfloat16")] = "cpu"
+    device: Annotated[Literal["cpu", "cuda"], Field(description="Torch device; cuda trains in bfloat16.")] = "cpu"
     rows_per_device: Annotated[
-        int, Field(ge=1, description="packed rows in memory at once; changes no result but bfloat16's rounding")
+        int, Field(ge=1, description="Packed rows in memory at once; only bfloat16's rounding depends on it.")
     ] = 8
-    save_seconds: Annotated[float, Field(gt=0, description="work at most lost to a crash")] = 30
+    save_seconds: Annotated[float, Field(gt=0, description="Seconds of work that a crash loses, at most.")] = 30
 
 
 Threshold = Annotated[float | None, Field(ge=0)]
 
 
 class Gate(Parameters):
-    """What holds a batch back before it is trained on. Null switches a veto off; no threshold accepts anything.
+    """Thresholds that hold a batch back before it is trained on. Null switches a veto off; none accepts a batch.
 
     A figure vetoes if its 95 % interval is clear of the threshold, and never if it was not measured.
     """
 
-    prompt_ignored: Annotated[Threshold, Field(description="hold if the upper end of I(p; Y) / log P is below")] = 0.5
+    prompt_ignored: Annotated[Threshold, Field(description="Floor of I(p; Y) / log P.")] = 0.5
     noise: Annotated[
-        Threshold, Field(description="hold if Delta I per byte is above so many times the anchors' own entropy rate")
+        Threshold, Field(description="Ceiling of Delta I per byte, in multiples of the anchors' own entropy rate.")
     ] = 1.5
-    accept_rate: Annotated[Threshold, Field(description="hold if curation keeps less than this share")] = 0.3
+    accept_rate: Annotated[Threshold, Field(description="Floor of the share that curation keeps.")] = 0.3
     collapsed_share: Annotated[
-        Threshold, Field(description="hold if Delta I per byte is below this share of the median of earlier batches")
+        Threshold, Field(description="Floor of Delta I per byte, as a share of the median of earlier batches.")
     ] = 0.5
     collapsed_deviations: Annotated[
-        Threshold, Field(description="hold if it is further below that median, in median absolute deviations")
+        Threshold, Field(description="Distance of Delta I below that median, at most, in median absolute deviations.")
     ] = 3
-    min_history: Annotated[int, Field(ge=2, description="earlier batches of a method that make a history")] = 3
-    collisions: Annotated[bool, Field(description="hold if replies repeat each other more often than chance")] = True
-    near_duplicates: Annotated[Threshold, Field(description="hold if a larger share are near duplicates")] = 0.3
+    min_history: Annotated[
+        int, Field(ge=2, description="Earlier batches of a method that make a history, at least.")
+    ] = 3
+    collisions: Annotated[
+        bool, Field(description="True to hold a batch whose replies repeat each other more often than chance.")
+    ] = True
+    near_duplicates: Annotated[Threshold, Field(description="Ceiling of the share of near duplicates.")] = 0.3
     no_closer: Annotated[
-        Threshold, Field(description="hold if more per cent are no closer to their own anchor than to another")
+        Threshold,
+        Field(description="Ceiling of the per cent of records no closer to their own anchor than to another."),
     ] = 25
-    non_factual: Annotated[Threshold, Field(description="hold if more per cent are judged non-factual")] = 30
+    non_factual: Annotated[
+        Threshold, Field(description="Ceiling of the per cent of records that a judge calls non-factual.")
+    ] = 30
 
 
 class Profile(Parameters):

@@ -1,4 +1,4 @@
-"""What is made, and from what: everything that changes a record or a checkpoint, and nothing else."""
+"""Recipes: every parameter that changes a record, a verdict or a checkpoint, and no other."""
 
 from typing import Annotated, Any, Literal
 
@@ -9,7 +9,7 @@ from schemas.identity import content_hash
 
 
 class Parameters(BaseModel):
-    """Parameters a person sets: frozen, and a misspelt one is refused."""
+    """Parameters that a person sets: frozen, and a misspelt one is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
@@ -99,13 +99,15 @@ VERDICT_SAMPLING = Sampling(temperature=0, max_tokens=384)
 
 
 class Judging(Parameters):
-    """One judge, the questions it is asked, and the texts that are drawn. Its hash names it; it changes no record."""
+    """One judge, the questions to it, and the sample of texts. Its hash names it; it changes no record."""
 
-    model: Annotated[str, Field(description="the judge: a served name, or judge for a checkpoint of the store")]
-    revision: Annotated[str, Field(description="what tells two judges of one name apart: of ours, the checkpoint")]
-    questions: Annotated[str, Field(description="the hash of all that is asked: other words are another judging")]
-    sample: Annotated[int, Field(ge=1, description="records that are judged, the first by id")]
-    anchors: Annotated[int, Field(ge=0, description="anchors that are judged as if they were records")]
+    model: Annotated[
+        str, Field(description="Model that judges: a served name, or judge for a checkpoint of the store.")
+    ]
+    revision: Annotated[str, Field(description="Revision of the judge: of one's own, the checkpoint id.")]
+    questions: Annotated[str, Field(description="Hash of the questions' wording.")]
+    sample: Annotated[int, Field(ge=1, description="Records that are judged, the first by id.")]
+    anchors: Annotated[int, Field(ge=0, description="Anchors that are judged as well.")]
 
     @property
     def judging_id(self) -> str:
@@ -113,12 +115,12 @@ class Judging(Parameters):
 
     @property
     def by(self) -> Recipe:
-        """The judge as a generator: what finds and starts a model asks for a recipe."""
+        """The judge as a generator: a model is found and started by a recipe."""
         return Recipe(method={}, snapshot_id="", model=self.model, revision=self.revision, sampling=VERDICT_SAMPLING)
 
 
 class Scoring(Parameters):
-    """Tokens that are spent on finding out what outputs tell of their prompts; no record depends on it."""
+    """Tokens spent on scoring outputs under other prompts, for I(p; Y); no record depends on it."""
 
     share: Annotated[
         float, Field(ge=0, le=1, description="Tokens read for it, as a part of the tokens that the batch generated.")
@@ -240,7 +242,7 @@ class Probes(Parameters):
 
 
 class Curation(Parameters):
-    """Texts that every record is held against besides its own anchor: other records, anchors, probes."""
+    """Texts that every record is compared with besides its own anchor: other records, anchors, probes."""
 
     near_duplicates: Annotated[
         float,

@@ -1,4 +1,4 @@
-"""What is said about a batch. The JSON of ``Report`` is the truth; the page and the artifacts only show it."""
+"""The report of a batch. Its JSON is the truth; the page and the artifacts only show it."""
 
 from datetime import datetime
 from typing import Any, Final
@@ -43,7 +43,7 @@ class Counts(ReportPart):
 
 
 class Validation(ReportPart):
-    """What Great Expectations said of the batch as a whole; null where it left no word."""
+    """The result of Great Expectations on the batch as a whole; null if it is not known."""
 
     success: bool | None
     expectations: int | None
@@ -70,11 +70,11 @@ class Money(ReportPart):
 
 
 OF_RUN: Final[dict[str, Any]] = {"of": "run"}
-"""Marks what is of the run that finished the batch; all else is of the batch, however many runs made it."""
+"""Marks costs of the run that finished the batch; all others are of the batch, however many runs made it."""
 
 
 class Cost(ReportPart):
-    """What a batch took. Null is what is not known: servers did not say it, or nobody counted it yet.
+    """The cost of a batch. Null is not known: servers did not report it, or it is not counted yet.
 
     ``seconds`` are wall clock, by stage. There is no money where no price is set.
     """
@@ -151,8 +151,8 @@ class Example(ReportPart):
 
 
 class Report(ReportPart):
-    """Everything; ``mi`` is I(p; Y), and ``h_output`` is H(M(p)). A part whose field is a section has its figures on
-    every page, below that heading."""
+    """The whole report; ``mi`` is I(p; Y), and ``h_output`` is H(M(p)). The figures of a field with a section stand on
+    every page, below its heading."""
 
     format: int
     headline: str

@@ -64,7 +64,7 @@ class Request:
     """One prompt to send.
 
     ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
-    model. ``draw`` tells apart several samples of one prompt. ``greedy`` asks for the likeliest reply,
+    model. ``draw`` numbers the samples of one prompt. ``greedy`` asks for the likeliest reply,
     whatever the recipe's temperature: a judge's verdict. ``prompt_id`` is the prompt's hash without the
     draw: replies to one prompt are one cluster.
     """
@@ -83,10 +83,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back for one request.
+    """The reply to one request.
 
     ``token_logprobs`` are natural logarithms, one per sampled token with the end token last when
-    the model ended by itself (``finish_reason == "stop"``); empty if they were not asked for.
+    the model ended by itself (``finish_reason == "stop"``); empty if they were not requested.
     ``seconds`` is the latency of the attempt that succeeded, the ``attempt``-th.
     """
 
@@ -130,7 +130,7 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Everything that came of one anchor."""
+    """All records and drops of one anchor."""
 
     records: list[Record] = field(default_factory=list)
     drops: list[Drop] = field(default_factory=list)
@@ -138,7 +138,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a judge answered to one question about one text. One row per text and question.
+    """The answer of a judge to one question about one text. One row per text and question.
 
     ``text_id`` is a record's id, or an anchor's where the question is about an anchor. ``verdict`` is one of the
     question's, or ``unreadable``, and then ``reason`` is the short key of why.
@@ -153,7 +153,7 @@ class Verdict:
 
 
 Answer = Reply | Drop
-"""What a method is sent for a request: the reply, or the drop that stands for one that never came."""
+"""The answer to a request: its reply, or the drop that stands for one that never came."""
 
 Rounds = Generator[list[Request], list[Answer], Outcome]
 """A method at work on one anchor: it yields requests, is sent their answers in order, returns the outcome."""

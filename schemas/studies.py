@@ -1,4 +1,4 @@
-"""Whether any of it predicts anything: figures known before a training beside what the training then gained."""
+"""Verifications, of which figures predict the gain of a training, and the simulation of Gan & Liu 2024."""
 
 from typing import Annotated, Any, Literal
 
@@ -62,7 +62,7 @@ class Predictor(ReportPart):
 
 
 class BatchOutcome(ReportPart):
-    """One batch: what was known before, and the verdict. A predictor that could not be measured has a null value."""
+    """One batch: its predictors and its verdict. A predictor that could not be measured has a null value."""
 
     name: str
     method: str
@@ -72,10 +72,10 @@ class BatchOutcome(ReportPart):
 
 
 class Worth(ReportPart):
-    """What one predictor is worth.
+    """How well one predictor foretells the verdict.
 
     ``correlation`` is Spearman's with the verdict, ``chance`` the share of shuffles that give as strong a one,
-    ``within`` the same among batches of one method, and ``regret`` what is lost by taking the batch that it likes best.
+    ``within`` the correlation among batches of one method, and ``regret`` the loss of the batch that it likes best.
     """
 
     predictor: str
@@ -152,7 +152,7 @@ class Trend(ReportPart):
 
 
 class Simulation(ReportPart):
-    """``itself`` is what each kind of divergence says of a mixture and itself: it must be 0."""
+    """The whole simulation; ``itself`` is each kind of divergence of a mixture from itself: it must be 0."""
 
     format: int
     simulation: str

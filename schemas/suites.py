@@ -20,11 +20,11 @@ class Expectation:
     """One expectation of a table.
 
     Attributes:
-        column: What it looks at; "" for the table itself.
-        kind: Great Expectations' name of it.
-        arguments: Its other arguments.
-        reason: The key a failing row is quarantined under; ``REASONS`` says what it means.
-        mostly: The share of rows that must pass, or the suite fails as a whole; None if the
+        column: Column that it checks; "" for the table itself.
+        kind: Name of the expectation in Great Expectations.
+        arguments: Other arguments of the expectation.
+        reason: Key that a failing row is quarantined under; ``REASONS`` says what it means.
+        mostly: Share of rows that must pass, or the suite fails as a whole; None if the
             expectation is of the table and not of its rows.
     """
 
@@ -114,8 +114,8 @@ LEAKS = (
     "sure! here is",
     "sure! here's",
 )
-"""Pieces of chat templates, and of talk with whoever asked: none of it is a document's own text. What a batch's own
-prompts say is looked for besides: ``Method.wishes``."""
+"""Pieces of chat templates, and of talk with a user: none of it is a document's own text. A batch's own prompts are
+looked for as well: ``Method.wishes``."""
 
 ANCHORS: Suite = (
     NOT_EMPTY,
@@ -149,15 +149,15 @@ CORPUS: Suite = (
     always("near_duplicate_of_earlier_batch", False, "near_duplicate_of_earlier_batch", mostly=0.5),
     always("near_duplicate", False, "near_duplicate", mostly=0.5),
 )
-"""What the records that passed must meet beside all others; only what ``Curation`` asks about is judged."""
+"""The suite of records that passed, compared with all others; only what ``Curation`` switches on is validated."""
 
 KEPT: Suite = (always("kept", True, "too_few_kept", mostly=0.3),)
-"""Asked once every record has been judged: enough is left to train on."""
+"""Expected once every record is validated: enough is left to train on."""
 
 THRESHOLDS = "the thresholds in schemas/suites.py"
 
 SET_BY = {"near_duplicate_of_earlier_batch": "curation.among, to leave earlier_batches out"}
-"""What else than ``THRESHOLDS`` lets a table pass under a reason, as an error advises it."""
+"""By reason: what else than ``THRESHOLDS`` lets a table pass, as an error advises it."""
 
 REASONS: dict[str, str] = {
     "no_rows": "There is nothing to judge in an empty table.",
@@ -196,10 +196,10 @@ REASONS: dict[str, str] = {
 
 
 def records_suite(added: Suite = ()) -> Suite:
-    """Return what records must meet.
+    """Return the suite of records.
 
     Args:
-        added: What their method expects of them besides; an expectation here replaces the general one of its column.
+        added: Expectations of their method; each replaces the general one of its column.
     """
     replaced = {expectation.column for expectation in added}
     return tuple(one for one in RECORDS if one.column not in replaced) + added

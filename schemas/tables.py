@@ -9,7 +9,7 @@ alter table completions add column key varchar;
 update completions set key = split_part(stage, ' ', 2), stage = split_part(stage, ' ', 1);
 """,
 }
-"""What makes a store of a version one of the next."""
+"""By version: the SQL that brings a store to the next one."""
 
 KEYS: dict[str, tuple[str, ...]] = {
     "parts": ("source_id", "part", "fingerprint"),

@@ -36,7 +36,7 @@ def place(store: Store, profile: Profile) -> Profile:
     return profile
 
 
-def asked(store: Store, place: Profile, training_id: str = "", release: str = "") -> Decision:
+def decided(store: Store, place: Profile, training_id: str = "", release: str = "") -> Decision:
     return decide_on(store, place.gate, measure_once(store, BATCH, training_id), release)
 
 
@@ -49,7 +49,7 @@ def shown(store: Store) -> str:
 
 
 def test_a_held_batch_is_refused_with_figure_threshold_report_and_way_out(store: Store, place: Profile) -> None:
-    decision = asked(store, place)
+    decision = decided(store, place)
     with pytest.raises(Held) as error:
         require_not_held(decision, page_of(store, BATCH))
     assert HOUSE_FORM.fullmatch(str(error.value))
@@ -60,44 +60,44 @@ def test_a_held_batch_is_refused_with_figure_threshold_report_and_way_out(store:
 
 
 def test_a_batch_is_decided_once_and_its_release_is_a_row_of_its_own(store: Store, place: Profile) -> None:
-    held = asked(store, place)
-    assert asked(store, place) == held
+    held = decided(store, place)
+    assert decided(store, place) == held
     assert states(store) == ["held"]
-    released = asked(store, place, release="Ada: to see what comes of it")
+    released = decided(store, place, release="Ada: to see what comes of it")
     require_not_held(released, "")
     assert states(store) == ["held", "released"]
-    assert asked(store, place) == asked(store, place, release="another reason") == released
+    assert decided(store, place) == decided(store, place, release="another reason") == released
     assert states(store) == ["held", "released"]
     assert released.release == "Ada: to see what comes of it"
 
 
 def test_a_release_of_a_batch_that_is_not_held_is_no_release(store: Store, place: Profile) -> None:
     lenient = place.model_copy(update={"gate": LENIENT})
-    decision = asked(store, lenient, release="just in case")
+    decision = decided(store, lenient, release="just in case")
     assert (decision.state, decision.release, states(store)) == ("undecided", "", ["undecided"])
-    assert asked(store, place).state == "held"
+    assert decided(store, place).state == "held"
 
 
 def test_another_threshold_is_another_decision(store: Store, place: Profile) -> None:
-    assert asked(store, place).state == "held"
-    assert asked(store, place.model_copy(update={"gate": LENIENT})).state == "undecided"
-    assert asked(store, place).state == "held"
+    assert decided(store, place).state == "held"
+    assert decided(store, place.model_copy(update={"gate": LENIENT})).state == "undecided"
+    assert decided(store, place).state == "held"
 
 
 def test_a_release_is_remembered_where_the_batch_is_measured_again_and_after_training(
     store: Store, place: Profile
 ) -> None:
-    asked(store, place, release="to see")
+    decided(store, place, release="to see")
     complete_stage(store, BATCH, "yardstick", {"start": "s", "url": yardstick(place)}, "s")
-    again = asked(store, place)
+    again = decided(store, place)
     assert (again.state, again.release) == ("released", "to see")
-    after = asked(store, place, TRAINING)
+    after = decided(store, place, TRAINING)
     assert (after.state, after.release) == ("rejected", "to see")
 
 
 def test_before_training_noise_is_judged_by_the_start_that_scored_the_anchors(store: Store, place: Profile) -> None:
     def noise() -> Any:
-        return next(reason for reason in asked(store, place).reasons if reason.key == "noise")
+        return next(reason for reason in decided(store, place).reasons if reason.key == "noise")
 
     assert (noise().outcome, noise().threshold) == ("not known", None)
     complete_stage(store, BATCH, "yardstick", {"start": "s", "url": yardstick(place)}, "s")
@@ -111,7 +111,7 @@ def yardstick(place: Profile) -> str:
 
 def test_the_page_and_the_json_beside_it_follow_the_decision(store: Store, place: Profile) -> None:
     page = Path(save_report(store, place.gate, BATCH, ""))
-    held = asked(store, place)
+    held = decided(store, place)
     assert "Decision: held" in shown(store)
     for reason in held.reasons:
         assert reason.found in shown(store)
@@ -119,7 +119,7 @@ def test_the_page_and_the_json_beside_it_follow_the_decision(store: Store, place
     assert Decision.model_validate_json(page.with_name("decision.json").read_text()) == held
     measured = page.with_name("report.json").read_text()
 
-    released = asked(store, place, release="<b>to see</b>")
+    released = decided(store, place, release="<b>to see</b>")
     save_report(store, place.gate, BATCH, "")
     assert "Decision: released" in shown(store)
     assert 'released: "<b>to see</b>"' in shown(store)
@@ -132,7 +132,7 @@ def test_the_page_and_the_json_beside_it_follow_the_decision(store: Store, place
 
 
 def test_the_markdown_is_the_headline_and_one_row_a_reason(store: Store, place: Profile) -> None:
-    decision = asked(store, place, TRAINING)
+    decision = decided(store, place, TRAINING)
     lines = as_markdown(decision).splitlines()
     assert lines[0] == f"**{decision.headline}**"
     assert len(lines) == 4 + len(decision.reasons)

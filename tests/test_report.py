@@ -198,7 +198,7 @@ def test_what_an_older_summary_does_not_tell_is_null() -> None:
     evidence = make_evidence()
     new = {"retried_replies", "cost", "currency", "retries", "refusals", "hedges"}
     new |= {"tokens_per_second", "cache_hit_rate"}
-    summary = {name: told for name, told in evidence.summaries["generate"].items() if name not in new}
+    summary = {name: value for name, value in evidence.summaries["generate"].items() if name not in new}
     cost = measure_batch(replace(evidence, summaries=evidence.summaries | {"generate": summary})).cost
     assert (cost.completion_tokens, cost.requests_sent, cost.seconds["generate"]) == (34_567, 259, 41.3)
     untold = (cost.money, cost.retried_replies, cost.retries, cost.refusals, cost.hedges, cost.tokens_per_second)

@@ -9,12 +9,12 @@ from tasks.simulate import run_simulation
 
 
 def test_a_simulation_is_written_once_and_found_again(tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    first, page = run_simulation(str(tmp_path), 3, 10, 4, 1, lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    first, page = run_simulation(str(tmp_path), 3, 10, 4, 1, lambda done, total: progress.append((done, total)))
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
-    again, other = run_simulation(str(tmp_path), 3, 10, 4, 1, lambda *_: told.append((-1, -1)))
+    again, other = run_simulation(str(tmp_path), 3, 10, 4, 1, lambda *_: progress.append((-1, -1)))
     assert (again, other) == (first, page)
-    assert told == [(done, 7) for done in range(1, 8)]
+    assert progress == [(done, 7) for done in range(1, 8)]
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*")}
     truth = json.loads(Path(page).with_suffix(".json").read_text())
     assert Simulation.model_validate(truth) == first

@@ -31,11 +31,11 @@ CRASHED_AFTER = 5
 
 @dataclass(frozen=True)
 class Verified:
-    """A verification in a small world that crashed once and went on: what it told, and what it left."""
+    """A verification in a small world that crashed once and went on: its progress, and what it left."""
 
     verification: Verification
     page: Path
-    told: list[tuple[int, int]]
+    progress: list[tuple[int, int]]
     at_crash: dict[Path, int]
 
 
@@ -56,9 +56,9 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Verified:
     with pytest.raises(Crash):
         run_verification(store, "cpu", SMALL, 1, crash)
     at_crash = {path: path.stat().st_mtime_ns for path in folder.rglob("runs/*.json")}
-    told: list[tuple[int, int]] = []
-    verification, page = run_verification(store, "cpu", SMALL, 1, lambda done, total: told.append((done, total)))
-    return Verified(verification, Path(page), told, at_crash)
+    progress: list[tuple[int, int]] = []
+    verification, page = run_verification(store, "cpu", SMALL, 1, lambda done, total: progress.append((done, total)))
+    return Verified(verification, Path(page), progress, at_crash)
 
 
 def silent(done: int, total: int) -> None:
@@ -86,7 +86,7 @@ def figures_of(verification: Verification) -> list[Figure]:
 def test_a_rerun_does_only_what_a_crash_left_undone(verified: Verified) -> None:
     assert len(verified.at_crash) == CRASHED_AFTER
     assert {path: path.stat().st_mtime_ns for path in verified.at_crash} == verified.at_crash
-    assert verified.told == [(done, NUM_TRAININGS) for done in range(CRASHED_AFTER, NUM_TRAININGS + 1)]
+    assert verified.progress == [(done, NUM_TRAININGS) for done in range(CRASHED_AFTER, NUM_TRAININGS + 1)]
 
 
 def test_trainings_are_the_same_to_the_last_digit_on_any_number_of_processes(

@@ -1,1 +1,1 @@
-"""What a model knows: how likely it finds texts, and what a language model as judge says of them."""
+"""What models say of texts: their likelihoods, and the verdicts of a language model as judge."""

@@ -1,4 +1,4 @@
-"""What a judge is asked of a text beside its source, and what it may answer.
+"""The questions to a judge about a text and its source, and the verdicts that it may give.
 
 Synthetic Bootstrapped Pretraining (arXiv:2509.15248) reports texts that a language model calls non-factual, and pairs
 that it calls irrelevant, and prints neither definitions nor prompts. These are ours.
@@ -16,7 +16,7 @@ from schemas.rows import Anchor, Drop, Outcome, Request, Verdict
 FACTUALITY: Final = "factuality"
 RELEVANCE: Final = "relevance"
 ANCHOR_FACTUALITY: Final = "anchor_factuality"
-"""The question about a record asked about a real text, which has no source: what the judge itself is measured by."""
+"""The question of factuality about a real text, which has no source: its answers measure the judge itself."""
 
 UNREADABLE: Final = "unreadable"
 
@@ -62,43 +62,43 @@ QUESTIONS_ID: Final = content_hash("questions", WISHES, {name: list(all_) for na
 
 @dataclass(frozen=True, slots=True)
 class Judged(Outcome):
-    """What came of one anchor's records: one verdict per record and question, unreadable ones among them."""
+    """The outcome of one anchor: a verdict per record and question, unreadable ones among them."""
 
     verdicts: list[Verdict] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """All that a judge is asked of a batch, anchor by anchor; records of one text are asked about once.
+    """All questions to a judge about a batch, anchor by anchor; records of one text are one question.
 
     Attributes:
-        records: By anchor id and text: the ids of the records that say it.
-        alone: The anchors that are asked about themselves.
+        records: Ids of records, by anchor id and text.
+        alone: Ids of anchors that have a question about themselves.
     """
 
     records: Mapping[str, Mapping[str, Sequence[str]]]
     alone: frozenset[str] = frozenset()
 
     def rounds(self, anchor: Anchor, seed: int) -> Conversation[Judged]:
-        """Return the work on one anchor; nothing is drawn, so the seed changes nothing."""
-        asked = [
+        """Return the conversation about one anchor; nothing is drawn, so the seed changes nothing."""
+        questions = [
             (name, record_ids, ask_about(name, text, anchor))
             for text, record_ids in self.records.get(anchor.anchor_id, {}).items()
             for name in (FACTUALITY, RELEVANCE)
         ]
         if anchor.anchor_id in self.alone:
-            asked.append((ANCHOR_FACTUALITY, [anchor.anchor_id], ask_about(ANCHOR_FACTUALITY, anchor.text)))
-        heard = yield from side_by_side([ask(anchor, request, reader_of(name)) for name, _, request in asked])
+            questions.append((ANCHOR_FACTUALITY, [anchor.anchor_id], ask_about(ANCHOR_FACTUALITY, anchor.text)))
+        answers = yield from side_by_side([ask(anchor, request, reader_of(name)) for name, _, request in questions])
         verdicts = [
             Verdict(text_id, anchor.anchor_id, name, *_as_row(one))
-            for (name, text_ids, _), one in zip(asked, heard, strict=True)
+            for (name, text_ids, _), one in zip(questions, answers, strict=True)
             for text_id in text_ids
         ]
         return Judged(verdicts=verdicts)
 
 
 def ask_about(question: str, text: str, source: Anchor | None = None) -> Request:
-    """Ask one question; the source comes first, then the text, so that servers cache both for the next question."""
+    """Return the request of one question; source and text come first, so that servers cache both for the next one."""
     schema = object_of(reason=text_of(200), verdict=one_of(*VERDICTS[question]))
     shown = f"Text:\n{text}"
     if source:
@@ -108,7 +108,7 @@ def ask_about(question: str, text: str, source: Anchor | None = None) -> Request
 
 
 def reader_of(question: str) -> Callable[[str], tuple[str, str] | None]:
-    """Return what reads verdict and reason from a reply to a question; it gives None where there is no such verdict.
+    """Return the function that reads verdict and reason from a reply, or None if the question has no such verdict.
 
     >>> reader_of("relevance")('{"reason": "Both tell of mills.", "verdict": "related"}')
     ('related', 'Both tell of mills.')
@@ -126,8 +126,8 @@ def reader_of(question: str) -> Callable[[str], tuple[str, str] | None]:
     return read
 
 
-def _as_row(heard: Read[tuple[str, str]] | Drop) -> tuple[str, str, str]:
+def _as_row(answer: Read[tuple[str, str]] | Drop) -> tuple[str, str, str]:
     """Return verdict, reason and request."""
-    if isinstance(heard, Drop):
-        return UNREADABLE, heard.reason, heard.request_id
-    return *heard.value, heard.request_id
+    if isinstance(answer, Drop):
+        return UNREADABLE, answer.reason, answer.request_id
+    return *answer.value, answer.request_id

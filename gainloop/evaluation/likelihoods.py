@@ -16,18 +16,19 @@ MAX_SCORED = 2_000
 """Texts scored per set; more would narrow the intervals little and cost as much again."""
 
 MAX_READ = 256
-"""Anchors that both arms are asked about, with the book closed and open."""
+"""Anchors that both arms are scored on, with the book closed and open."""
 
 OnSet = Callable[[int, int], None]
-"""Told how many sets of texts are scored, of how many."""
+"""Function that is called with the number of sets of texts that are scored, and of all."""
 
 
 @dataclass(frozen=True)
 class TextSet:
-    """Texts to score: columns text_id, text and, if something is read before each, before.
+    """Texts to score.
 
     Attributes:
-        half: Whether a text is read in pieces of half the model's context, so that the rest has room before it.
+        texts: Columns text_id, text and, where something is read before each text, before.
+        half: True to read a text in pieces of half the model's context, so that ``before`` has the other half.
     """
 
     texts: pl.DataFrame
@@ -54,7 +55,7 @@ def score_set(store: Store, device: str, checkpoint_id: str, wanted: TextSet) ->
 def score_training(
     store: Store, device: str, batch_id: str, checkpoints: dict[str, str], on_set: OnSet
 ) -> dict[str, str]:
-    """Return the urls of all that the report needs of a training, by ``<role>/<what>``; see ``Evidence``."""
+    """Return the urls of all scores of a training, by ``<role>/<texts>`` as in ``Evidence``; score what is missing."""
     from gainloop.models.pretraining import LEARNED
 
     recipe, kept = read_recipe(store, batch_id), kept_records(store, batch_id)
@@ -82,7 +83,7 @@ def score_training(
 
 
 def score_yardstick(store: Store, device: str, batch_id: str, start_id: str) -> None:
-    """Score a batch's anchors under the start before anything is trained: what the gate holds Delta I against."""
+    """Score a batch's anchors under the start before anything is trained: the gate compares Delta I with them."""
     url = score_set(store, device, start_id, TextSet(_as_texts(used_anchors(store, batch_id), "anchor_id")))
     if stage_summary(store, batch_id, "yardstick", start_id) is None:
         complete_stage(store, batch_id, "yardstick", {"start": start_id, "url": url}, start_id)

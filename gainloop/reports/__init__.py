@@ -1,1 +1,1 @@
-"""What a batch added, told: evidence in, sections, overview and pages out; a page asks nothing of the network."""
+"""Reports: evidence in, sections, overview and pages out; a page loads nothing from the network."""

@@ -1,4 +1,4 @@
-"""Everything that is said about one batch, from the rows and scores it left behind."""
+"""The report of one batch, from its rows and scores: figures, headline, caveats and examples."""
 
 from dataclasses import replace
 from typing import Any, Final
@@ -81,7 +81,7 @@ def _count(rows: pl.DataFrame) -> dict[str, int]:
     return dict(sorted(rows["reason"].value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])))
 
 
-TOLD: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens", "judging_money"}
+FROM_ENGINE: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens", "judging_money"}
 
 
 def measure_batch(evidence: Evidence) -> Report:
@@ -93,7 +93,7 @@ def measure_batch(evidence: Evidence) -> Report:
     counts, texts = count_rows(evidence), measure_texts(evidence)
     delta_i, dependence, gain = measure_delta_i(evidence), measure_dependence(evidence), measure_gain(evidence)
     curation = measure_curation(evidence)
-    sampling, judged = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
+    sampling, validated = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
     return Report(
         format=FORMAT,
         headline=write_headline(delta_i, gain),
@@ -109,7 +109,7 @@ def measure_batch(evidence: Evidence) -> Report:
         ),
         logprob_semantics=delta_i.semantics,
         counts=counts,
-        validation=Validation(success=judged.get("success"), expectations=judged.get("expectations")),
+        validation=Validation(success=validated.get("success"), expectations=validated.get("expectations")),
         delta_i=delta_i,
         mi=dependence,
         h_output=as_figure(
@@ -174,7 +174,7 @@ def measure_gain(evidence: Evidence) -> Gain:
 
 
 def measure_repetition(trained: dict[str, Any]) -> dict[str, Repetition]:
-    """Return how often each part of the training text was read, by arm and part, and what that is worth."""
+    """Return the epochs of each part of the training text, by arm and part, with what they are worth."""
     found = {}
     for arm, parts in trained.get("epochs", {}).items():
         for part, (tokens, epochs) in parts.items():
@@ -186,11 +186,11 @@ def measure_repetition(trained: dict[str, Any]) -> dict[str, Repetition]:
 
 
 def measure_cost(evidence: Evidence) -> Cost:
-    """Return what the ledger adds up and what the engine told; an older engine told less."""
-    generated, asked = evidence.summaries["generate"], evidence.kept["request_ids"].explode()
-    accepted = evidence.replies.filter(pl.col("request_id").is_in(asked.implode()))["completion_tokens"].sum()
-    told = {name: generated[name] for name in TOLD & generated.keys()}
-    counted = add_up_cost(evidence.summaries).model_dump() | told
+    """Return what a batch took, as stages counted it; a summary of an earlier version has fewer counts."""
+    generated, kept = evidence.summaries["generate"], evidence.kept["request_ids"].explode()
+    accepted = evidence.replies.filter(pl.col("request_id").is_in(kept.implode()))["completion_tokens"].sum()
+    from_engine = {name: generated[name] for name in FROM_ENGINE & generated.keys()}
+    counted = add_up_cost(evidence.summaries).model_dump() | from_engine
     money = {"money": _price_of(generated), "judging_money": _price_of(evidence.summaries.get("judge", {}))}
     return Cost(**counted | money | {"accepted_tokens": accepted})
 
@@ -251,7 +251,7 @@ def write_headline(delta_i: DeltaI, gain: Gain) -> str:
 
 
 def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
-    """Return what a reader must know before leaning on the figures."""
+    """Return what a reader must know before relying on the figures."""
     found = list_caveats_of_delta_i(evidence, delta_i)
     parts = evidence.records["request_ids"].list.len().mean() if evidence.records.height else None
     if isinstance(parts, float) and parts > 1:
@@ -273,7 +273,7 @@ def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
 
 
 def list_caveats_of_delta_i(evidence: Evidence, delta_i: DeltaI) -> list[str]:
-    """Return what Delta I does not say, or what it lacks where it has no value."""
+    """Return what a reader must know of Delta I, or the reason why it has no value."""
     nats = delta_i.nats_per_record
     if nats.status == NOT_ASKED:
         return [

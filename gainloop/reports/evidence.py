@@ -1,4 +1,4 @@
-"""The rows and scores that a report rests on, and the batches that an overview does."""
+"""Evidence: the rows and scores that a report rests on, and the batches that an overview rests on."""
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,27 +17,26 @@ from schemas.report import Report
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a batch left behind.
+    """The rows and scores of one batch.
 
     Attributes:
         batch_id: The recipe's hash.
-        training_id: The training whose scores these are; empty before the first.
+        training_id: Id of the training whose scores these are; empty before the first.
         recipe: The recipe as JSON.
         logprob_semantics: "processed", "raw" or "unknown"; see ``gainloop.serving.Generator``.
-        measured_at: When the evidence was read.
+        measured_at: Time at which the evidence was read.
         replies: One row per reply: request_id, prompt_id, anchor_id, text, finish_reason, and token_logprobs, empty if
-            none were asked for.
+            none were requested.
         records: One row per record: record_id, anchor_id, facet, text, request_ids, num_bytes, and bool kept.
         quarantine: One row per record and reason: record_id, reason.
         drops: One row per drop: anchor_id, facet, reason, request_id.
         anchors: One row per anchor with a record or a drop: anchor_id, text, title, num_bytes.
         scores: "<role>/<texts>" to one row per text: text_id, nats, num_tokens, num_bytes. Roles are
             start, synthetic, baseline; texts are heldout, anchors, records. Any may be missing.
-        contrasts: Scores of outputs under own and other prompts: request_id, kind, prompt_id, low, high; None if there
-            are none.
+        contrasts: Scores of outputs under own and other prompts: request_id, kind, prompt_id, low, high; or None.
         summaries: Completed stage (generate, validate, score, judge, train) to its summary.
         checkpoints: Role to checkpoint id.
-        verdicts: Of the latest judging, one row per text and question: see ``Verdict``; None if there is none.
+        verdicts: One row per text and question of the latest judging, see ``Verdict``; or None.
     """
 
     batch_id: str
@@ -58,7 +57,7 @@ class Evidence:
 
     @property
     def would_be_records(self) -> pl.DataFrame:
-        """The replies that a record or a drop came of; a list of entities, say, only leads to others."""
+        """The replies that became a record or a drop; a list of entities, say, only leads to others."""
         used = pl.concat([self.records["request_ids"].explode(), self.drops["request_id"]])
         return self.replies.filter(pl.col("request_id").is_in(used.implode()))
 
@@ -71,16 +70,17 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """A batch as the store has it.
+    """A batch that was begun, measured or not.
 
     Attributes:
-        recipe: As JSON.
-        stages: Those that are complete: generate, validate, score and train, the latter two with an id.
-        report: The newest of this format, one of a training before one of none; None if there is none.
-        is_outdated: There is no report but one of an earlier format.
-        requests: How many were asked; 0 before generation is complete.
-        drops: Reason to number.
-        quarantine: Reason to number of records; one with two reasons counts under both.
+        recipe: Recipe as JSON.
+        stages: Stages that are complete: generate, validate, score, judge, train.
+        report: Newest report of this format, one of a training before one of none; or None.
+        is_outdated: True if its only reports are of an earlier format.
+        requests: Number of requests; 0 before generation is complete.
+        records: Number of records; 0 before generation is complete.
+        drops: Number of drops by reason.
+        quarantine: Number of records by reason; one with two reasons counts under both.
     """
 
     batch_id: str
@@ -100,12 +100,12 @@ class RecordTexts:
     """The records of a batch, kept or not, read once.
 
     Attributes:
-        rows: record_id, anchor_id, text, kept; those of one anchor stand together.
-        texts: Their words.
-        anchors: The words of the batch's anchors.
-        own: The number of each record's anchor, -1 where it is not known.
-        repeated: Words of each record that lie in a 5-gram it has had before.
-        taken: What each takes from anchors.
+        rows: Columns record_id, anchor_id, text, kept; records of one anchor stand together.
+        texts: Words of the records, hashed.
+        anchors: Words of the batch's anchors, hashed.
+        own: Number of each record's anchor, -1 where it is not known.
+        repeated: Number of words of each record that lie in a 5-gram it has had before.
+        taken: Numbers of words that each record takes from anchors.
     """
 
     rows: pl.DataFrame
@@ -120,7 +120,7 @@ class RecordTexts:
         return np.asarray(self.rows["kept"].to_numpy(), dtype=bool)
 
     def first(self, number: int, among: Flags) -> Flags:
-        """Return those of some records that come first by id; ids are hashes, so that it is a fair draw."""
+        """Return flags of the first records by id, this many at most; ids are hashes, so that it is a fair draw."""
         chosen = np.zeros(len(among), dtype=bool)
         chosen[self.in_order(among)[:number]] = True
         return chosen
@@ -132,7 +132,7 @@ class RecordTexts:
 
 
 def read_texts(evidence: Evidence) -> RecordTexts:
-    """Return a batch's words and all that is counted text by text."""
+    """Return a batch's words, hashed, and all that is counted text by text."""
     anchors = evidence.anchors.sort("anchor_id")
     numbers = anchors.select("anchor_id", own=pl.int_range(pl.len()))
     rows = (
@@ -153,7 +153,7 @@ def read_texts(evidence: Evidence) -> RecordTexts:
 
 
 def near_duplicates_of(read: RecordTexts, chosen: Flags) -> Flags:
-    """Return which of the chosen records repeat an earlier one of them, in the order of record ids."""
+    """Return flags of the chosen records that nearly repeat an earlier one of them, in the order of record ids."""
     places = read.in_order(chosen)
     found = np.zeros(len(chosen), dtype=bool)
     found[places] = near_duplicates(read.texts, places)

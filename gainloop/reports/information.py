@@ -1,4 +1,4 @@
-"""What a generator added, Delta I, and what curation left of it: the report's figures, from the replies themselves."""
+"""The report's figures of information: Delta I, I(p; Y), and what curation left of them."""
 
 import math
 from dataclasses import dataclass, replace
@@ -144,7 +144,7 @@ def measure_dependence(evidence: Evidence) -> Dependence:
 
 
 def why_another_model(drift: Estimate, scored: ScoredOutputs) -> str:
-    """Return why scores cannot be of the model that wrote the replies; nothing if they can.
+    """Return the reason why scores cannot be of the model that wrote the replies, or "" if they can.
 
     Replies of several models in one batch are found by it too. InfoNCE is a lower bound whoever scores.
     """
@@ -157,7 +157,7 @@ def why_another_model(drift: Estimate, scored: ScoredOutputs) -> str:
 
 
 def scored_outputs(evidence: Evidence) -> ScoredOutputs | None:
-    """Return the scores that a batch has; None without any."""
+    """Return the scores of a batch's outputs, or None if it has none."""
     if evidence.contrasts is None or evidence.contrasts.is_empty():
         return None
     return ScoredOutputs.of(evidence.contrasts, evidence.would_be_records["prompt_id"].n_unique())
@@ -185,13 +185,13 @@ def _drift(evidence: Evidence, scored: ScoredOutputs) -> Estimate:
     if (sampling["temperature"], sampling["top_p"]) != (1, 1):
         why = "not measured: what was told at generation need not be of the distribution that was sampled"
         return Estimate(None, None, None, len(scored.own), "nats/record", why)
-    told = pl.DataFrame({"request_id": scored.request_ids}).join(
+    generated = pl.DataFrame({"request_id": scored.request_ids}).join(
         evidence.replies.select("request_id", nats=pl.col("token_logprobs").cast(pl.List(pl.Float64)).list.sum()),
         on="request_id",
         how="left",
         maintain_order="left",
     )["nats"]
-    return mean_of(np.abs(scored.own - told.to_numpy()), scored.prompt_ids, "nats/record")
+    return mean_of(np.abs(scored.own - generated.to_numpy()), scored.prompt_ids, "nats/record")
 
 
 def _by_cap(information: Estimate, cap: float) -> Estimate:
@@ -250,8 +250,8 @@ HISTOGRAM_BINS: Final = 30
 def measure_delta_i(evidence: Evidence) -> DeltaI:
     """Return Delta I over would-be records: M(p) of the paper is what the generator said, before curation.
 
-    A reply that only leads to others, such as a list of entities, is no text of its own. Where what servers told is of
-    another distribution than the one that was sampled, the scores of the stage ``score`` stand in, if there are any.
+    A reply that only leads to others, such as a list of entities, is no text of its own. Where servers returned
+    log-probabilities of another distribution than the one that was sampled, the scores of the stage ``score`` stand in.
     """
     replies, semantics = evidence.would_be_records, describe_semantics(evidence)
     scored = likelihoods(replies, semantics)
@@ -290,18 +290,18 @@ def measure_delta_i(evidence: Evidence) -> DeltaI:
 
 
 def describe_semantics(evidence: Evidence) -> Semantics:
-    """Return what the log-probabilities of Delta I are of; "repaired" where scores stand in for those told."""
+    """Return which distribution the log-probabilities of Delta I are of; "repaired" where scores stand in for them."""
     if evidence.recipe["sampling"]["temperature"] == 0:
         return "certain"
-    if not tells_what_was_sampled(evidence):
+    if not has_sampled_logprobs(evidence):
         scored = scored_outputs(evidence)
         if scored and np.isfinite(scored.own).any():
             return "repaired"
     return evidence.logprob_semantics
 
 
-def tells_what_was_sampled(evidence: Evidence) -> bool:
-    """Tell whether log-probabilities told with the replies are of the distribution that they were drawn from.
+def has_sampled_logprobs(evidence: Evidence) -> bool:
+    """Return whether the replies' log-probabilities are of the distribution that they were drawn from.
 
     At temperature 1 and top_p 1 raw and processed are one, and at temperature 0 a reply is certain.
     """
@@ -310,20 +310,20 @@ def tells_what_was_sampled(evidence: Evidence) -> bool:
 
 
 def likelihoods(replies: pl.DataFrame, semantics: Semantics) -> pl.DataFrame:
-    """Return what replies cost their generator: request_id, prompt_id, nats or NaN, num_bytes, is_without."""
+    """Return the negative log-likelihood of replies: request_id, prompt_id, nats or NaN, num_bytes, is_without."""
     logprobs = pl.col("token_logprobs").cast(pl.List(pl.Float64))
-    told = -logprobs.list.sum() if semantics != "certain" else 0.0 * logprobs.list.len().cast(pl.Float64)
+    nats = -logprobs.list.sum() if semantics != "certain" else 0.0 * logprobs.list.len().cast(pl.Float64)
     return replies.select(
         "request_id",
         "prompt_id",
-        nats=pl.when(logprobs.list.len() > 0).then(told).otherwise(math.nan).fill_null(math.nan),
+        nats=pl.when(logprobs.list.len() > 0).then(nats).otherwise(math.nan).fill_null(math.nan),
         num_bytes=pl.col("text").str.len_bytes(),
         is_without=logprobs.list.len().fill_null(0) == 0,
     )
 
 
 def measure_curation(evidence: Evidence) -> FilterEffect:
-    """Return what dropping and quarantining did to the generator's distribution, as a hard filter on replies."""
+    """Return the effect of drops and quarantine on the generator's distribution, as a hard filter on replies."""
     found = curation_of(evidence)
     rule = "over replies that a record or a drop came of, a kept record's or not; interval over prompts"
     return FilterEffect(
@@ -335,7 +335,7 @@ def measure_curation(evidence: Evidence) -> FilterEffect:
 
 
 def curation_of(evidence: Evidence) -> Filtering:
-    """Return what curation did, in estimates."""
+    """Return the effect of curation as estimates."""
     replies = likelihoods(evidence.would_be_records, describe_semantics(evidence))
     kept = evidence.records.filter("kept")["request_ids"].explode().implode()
     found = curate(
@@ -344,7 +344,7 @@ def curation_of(evidence: Evidence) -> Filtering:
         replies["prompt_id"].to_numpy(),
     )
     why = why_without_logprobs(replies.height, int(replies["is_without"].sum()))
-    if not tells_what_was_sampled(evidence):
+    if not has_sampled_logprobs(evidence):
         why = "not measured: what was told of the replies is of another distribution than the one that was sampled"
     if not why:
         return found

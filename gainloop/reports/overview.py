@@ -1,4 +1,4 @@
-"""Everything that is said over all batches, from their reports and what the store counted of them."""
+"""The overview of all batches, from their reports and the rows that the store counts."""
 
 import json
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from schemas.report import DELTA_I, DEPENDENCE, GAIN, WORDS, Report
 from schemas.report import FORMAT as REPORT_FORMAT
 
 HOW_MANY: Final = ("snapshot_id", "revision", "seed", "max_anchors")
-"""What of a recipe says on which text, how much and which draw: batches that differ in no more are of one recipe."""
+"""Fields of a recipe for its text, size and draw: batches that differ in no others are of one recipe."""
 
 
 def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a name for each recipe: its method, and what tells it from the others; those of one name are alike.
+    """Return a name for each recipe: its method, and the parameters that differ among recipes of that method.
 
     >>> name_recipes([{"method": {"kind": "sbp", "draws": 1}, "seed": 0}, {"method": {"kind": "sbp", "draws": 4}}])
     ['sbp, draws 1', 'sbp, draws 4']
@@ -123,10 +123,11 @@ PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predict
 
 
 def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
-    """Return what is said over all batches; the same batches give the same overview, in whatever order they come.
+    """Return the overview; the same batches give the same one, in whatever order they come.
 
     Args:
-        gate: By its thresholds quadrants are told apart.
+        batches: All batches of a store.
+        gate: Thresholds between the quadrants.
     """
     in_order = sorted(batches, key=lambda batch: (batch.begun, batch.batch_id))
     names = dict(zip([b.batch_id for b in in_order], name_recipes([batch.recipe for batch in in_order]), strict=True))
@@ -157,7 +158,8 @@ def draw_lines(reports: Sequence[Report], gate: Gate) -> Lines:
     """Return the lines between quadrants.
 
     Args:
-        reports: Oldest batch first; the newest one whose anchors were scored is the yardstick for noise.
+        reports: Reports, oldest batch first; the newest one whose anchors were scored is the yardstick for noise.
+        gate: Thresholds of the profile.
     """
     return Lines(
         ignored=gate.prompt_ignored, noise=_draw_noise(reports, gate), collapsed=_draw_collapsed(reports, gate)
@@ -189,7 +191,7 @@ def _draw_collapsed(reports: Sequence[Report], gate: Gate) -> Figure:
 
 
 def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant:
-    """Return where a batch lies by its values, whatever their intervals."""
+    """Return the quadrant of a batch by its values, whatever their intervals."""
     if delta_i.value is None:
         return "not known"
     if lines.collapsed.value is not None and delta_i.value < lines.collapsed.value:
@@ -202,14 +204,14 @@ def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant
 
 
 def foretell(standings: Sequence[Standing], predictor: str) -> Foretold:
-    """Return how closely a figure goes with the gain over the matched baseline."""
+    """Return the rank correlation of a figure with the gain over the matched baseline."""
     found = rank_correlation(*(_column(standings, name) for name in (predictor, GAIN)))
     definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
     return Foretold(predictor=predictor, correlation=as_figure(found, definition))
 
 
 def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
-    """Return in plain words how many batches there are, and whose text gained most."""
+    """Return in plain words the number of batches, and the recipe whose text gained most."""
     if not num_batches:
         return "No batch of this store was measured yet."
     counted = f"{_count(num_batches, 'batch', 'batches')} of {_count(len(ranking), 'recipe', 'recipes')}."
@@ -301,11 +303,11 @@ def _within(percent: float | None) -> float | None:
 
 
 NEWEST = """
-with told as (
+with reports as (
     select *, json_extract_string(report, '$.format') = ? as is_current,
         json_extract_string(report, '$.training') != '' as is_trained
     from measurements)
-select batch_id, report, is_current from told
+select batch_id, report, is_current from reports
 qualify row_number() over (
     partition by batch_id order by is_current desc, is_trained desc, measured_at desc, measurement_id) = 1
 order by batch_id
@@ -314,9 +316,9 @@ order by batch_id
 
 
 def save_overview(store: Store, gate: Gate) -> str:
-    """Return the path of the page over all batches, having written it and the JSON beside it unless they say this.
+    """Write the page over all batches and its JSON, unless they are up to date; return the path of the page.
 
-    Two runs may do so at once: each writes whole files of what the store has, and the last one wins.
+    Two runs may do so at once: each writes whole files, and the last one wins.
     """
     from gainloop.reports.overview_page import render_overview
 

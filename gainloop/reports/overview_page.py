@@ -21,7 +21,7 @@ MAX_NUMBERED: Final = 40
 
 
 def draw_trend(standings: Sequence[Standing], path: str, colour: str) -> Canvas | None:
-    """Draw a figure of every batch with its interval, in order of time; nothing if fewer than two have it."""
+    """Draw a figure of every batch with its interval, in order of time; None if fewer than two have it."""
     points = [(one.number, figure) for one in standings if (figure := one.figures[path]).value is not None]
     if len(points) < 2:
         return None
@@ -67,7 +67,7 @@ def draw_quadrants(overview: Overview) -> Canvas | None:
 
 
 def draw_foretold(standings: Sequence[Standing], foretold: Foretold) -> Canvas | None:
-    """Draw the gain over the matched baseline over what might foretell it; nothing if too few batches have both."""
+    """Draw the gain over the matched baseline by one predictor; None if too few batches have both."""
     found = foretold.correlation
     if found.value is None:
         return None
@@ -140,10 +140,10 @@ OF_BATCHES: Final = {path: WORDS[path] for path in COLUMNS}
 OF_RECIPES: Final = words_of(Ranked)
 
 TRENDS: Final = {GAIN: "synthetic", DELTA_I: "delta", DEPENDENCE: "delta", "curation.accept_rate": "start"}
-"""What is drawn over time, and in which colour."""
+"""Figures that are drawn over time, with their colours."""
 
 NUM_PLOTTED: Final = 4
-"""So many predictors are drawn, those that go most closely with the gain."""
+"""Number of predictors that are drawn: those that go most closely with the gain."""
 
 QUADRANTS: Final = (
     "Every batch by what replies tell of their prompts and what the generator added, with 95 % intervals both ways. "
@@ -172,13 +172,13 @@ def render_overview(overview: Overview) -> str:
 
 
 def list_foretold(overview: Overview) -> list[Foretold]:
-    """Return the predictors of which it can be told how closely they go with the gain, the closest first."""
+    """Return the predictors that have a correlation with the gain, the closest first."""
     known = [one for one in overview.foretold if one.correlation.value is not None]
     return sorted(known, key=lambda one: (-abs(one.correlation.value or 0.0), one.predictor))
 
 
 def list_not_foretold(overview: Overview) -> dict[str, list[str]]:
-    """Return the titles of all other predictors, by the reason why nothing can be told of them."""
+    """Return the titles of the predictors without a correlation, by the reason."""
     found: dict[str, list[str]] = {}
     for one in overview.foretold:
         if one.correlation.value is None:
@@ -187,7 +187,7 @@ def list_not_foretold(overview: Overview) -> dict[str, list[str]]:
 
 
 def why_no_interval(figure: Figure) -> str:
-    """Return what stands where a value has no interval."""
+    """Return the words that stand in place of an interval."""
     return "no interval: one group of rows" if figure.clusters < 2 else "no interval: it is of these very rows"
 
 
@@ -211,7 +211,7 @@ def _caption(words: Words) -> str:
 
 
 def _define(overview: Overview) -> list[tuple[str, str]]:
-    """Return how each figure is computed."""
+    """Return title and definition of each figure."""
     found = [(OF_RECIPES["per_thousand"].title, one.per_thousand.definition) for one in overview.ranking[:1]]
     for one in overview.standings[:1]:
         found += [(words.title, one.figures[path].definition) for path, words in OF_BATCHES.items()]

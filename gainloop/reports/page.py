@@ -37,9 +37,9 @@ def render_page(report: Report, validation: str | None = None, decision: Decisio
     """Return the page as HTML. All text from outside is escaped; nothing is loaded from anywhere.
 
     Args:
-        report: What to show.
-        validation: Where the validation results lie, relative to the page; no link if empty.
-        decision: What the gate says of it, if it was asked.
+        report: Report to show.
+        validation: Link to the validation results, relative to the page, or None.
+        decision: Decision of the gate, or None.
     """
     template = open_template("batch.html.j2")
     return template.render(
@@ -53,7 +53,7 @@ def render_page(report: Report, validation: str | None = None, decision: Decisio
 
 
 def open_template(name: str, folder: Path = FOLDER) -> Template:
-    """Return a page's template from a folder; what it is given is escaped. It may extend one of this folder's."""
+    """Return a template from a folder; its values are escaped, and it may extend a template of this folder."""
     environment = Environment(
         loader=FileSystemLoader([folder, FOLDER]),
         autoescape=True,
@@ -83,7 +83,7 @@ def write_markdown(report: Report) -> str:
 
 
 def list_cost(cost: Cost) -> dict[str, list[tuple[str, str, str]]]:
-    """Return what a batch took as (name, number, meaning), by what it is of; what is not known is left out."""
+    """Return the known costs as (name, number, meaning), under the headings of the page."""
     of_batch: list[tuple[str, str, str]] = []
     of_run: list[tuple[str, str, str]] = []
     for name, field in Cost.model_fields.items():

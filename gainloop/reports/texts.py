@@ -1,4 +1,4 @@
-"""What a report says of the texts of a batch alone: how varied, how faithful, and how good they are."""
+"""The report's figures of a batch's texts alone: diversity, faithfulness and quality."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -59,7 +59,7 @@ RATES: Final = {
     ),
     RELEVANCE: ("unrelated", "per cent of records that a judge calls unrelated to their anchor"),
 }
-"""By question: the verdict that is counted, and in words of what."""
+"""By question: the verdict that is counted, and the definition of its rate."""
 
 
 def judged_rate(evidence: Evidence, question: str) -> Figure:
@@ -84,17 +84,17 @@ def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:
             f"invalid: {unreadable} of {verdicts.height} verdicts are unreadable; at most {MOST_UNREADABLE:.0%} may be"
         )
         return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
-    told = verdicts.filter(~pl.col("verdict").is_in([UNREADABLE, "not_checkable"]))
-    if told.is_empty():
+    decided = verdicts.filter(~pl.col("verdict").is_in([UNREADABLE, "not_checkable"]))
+    if decided.is_empty():
         why = f"not measured: the judge finds no claim that can be checked in {verdicts.height} texts"
         return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
-    flags = (told["verdict"] == counted).to_numpy().astype(np.float64)
-    found = as_per_cent(as_share(mean_of(flags, told["anchor_id"].to_numpy(), "share")))
+    flags = (decided["verdict"] == counted).to_numpy().astype(np.float64)
+    found = as_per_cent(as_share(mean_of(flags, decided["anchor_id"].to_numpy(), "share")))
     return replace(found, num_dropped=unreadable)
 
 
 def _who(evidence: Evidence, verdicts: pl.DataFrame) -> str:
-    """Return who judged how many, and what it said in how many cases."""
+    """Return the judge, the number of texts, and the number of each verdict."""
     judge, recipe = evidence.summaries["judge"], evidence.recipe
     name = judge["model"] + (f" ({judge['revision']})" if judge["revision"] else "")
     # Checkpoints of ours go by their ids, whatever they are called; a served model by its name and revision.
@@ -122,7 +122,7 @@ def measure_quality(read: RecordTexts, near: Flags, evidence: Evidence) -> Quali
     Over all records, kept or not: what is kept has been cut at much the same thresholds.
 
     Source: Yang et al. 2025, arXiv:2509.15248. It gives no thresholds, judge or prompts: these are ours.
-    What a judge is asked: ``gainloop/evaluation/judge.py``.
+    The questions to a judge: ``gainloop/evaluation/judge.py``.
     """
     made = np.ones(len(read.rows), dtype=bool)
     num_words = np.maximum(read.texts.lengths, 1)
@@ -168,7 +168,7 @@ def _no_closer(read: RecordTexts) -> Estimate:
 
 
 COMPARED_TEXTS = 500
-"""Of each kind: a classifier learns from so many in a second."""
+"""Records, and anchors, that a classifier learns from in a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +181,7 @@ class Texts:
 
 
 def measure_texts(evidence: Evidence) -> Texts:
-    """Return what is said of a batch's texts; none of it needs a model or log-probabilities, but for collisions."""
+    """Return the sections on texts; only collisions need log-probabilities, and none needs a model."""
     read = read_texts(evidence)
     near = near_duplicates_of(read, read.kept)
     return Texts(
@@ -192,7 +192,7 @@ def measure_texts(evidence: Evidence) -> Texts:
 
 
 def list_caveats_of_texts(diversity: Diversity) -> list[str]:
-    """Return what a reader must know of the texts before leaning on any figure."""
+    """Return what a reader must know of the texts before relying on any figure."""
     if not diversity.too_many_collisions:
         return []
     expected = diversity.expected_collisions

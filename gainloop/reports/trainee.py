@@ -1,4 +1,4 @@
-"""What trained models lose and what they took in: the report's figures, from scores of texts and of training rows."""
+"""The report's figures of trained models: losses, what they took in, and the paper's quantities."""
 
 import math
 from dataclasses import replace
@@ -33,7 +33,7 @@ OF_RECORDS: Final = "anchors of the records that the gap is of, half widths adde
 
 
 def measure_trainee(evidence: Evidence) -> Trainee:
-    """Return what the trained models lose and took in; each figure says why where it has no value."""
+    """Return losses and what models took in; a figure without a value has the reason in its status."""
     found = learned_of(evidence, "synthetic", "synthetic")
     anchors = learned_of(evidence, "baseline", "anchors")
     return Trainee(
@@ -64,7 +64,12 @@ def measure_trainee(evidence: Evidence) -> Trainee:
 
 
 def loss(evidence: Evidence, key: str, of: str) -> Figure:
-    """Return the loss of a model on some texts, in bits per byte."""
+    """Return the loss of a model on some texts, in bits per byte.
+
+    Args:
+        key: Key of the scores, ``<role>/<texts>``.
+        of: Words for the texts, in the definition.
+    """
     scores = evidence.scores.get(key)
     estimate = not_scored(evidence, key) if scores is None else bits_per_byte(scores["nats"], scores["num_bytes"])
     return as_figure(estimate, LOSS.format(of))

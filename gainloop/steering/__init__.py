@@ -1,1 +1,1 @@
-"""What is decided by measurements: the gate, which holds a batch, lets it pass, accepts or rejects it."""
+"""The gate: measurements decide whether a batch is held back, accepted or rejected."""

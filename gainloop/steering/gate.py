@@ -24,11 +24,13 @@ class Check:
     """A figure beside a threshold; it vetoes if the whole of its interval lies on the wrong side.
 
     Attributes:
-        path: Where the figure stands in the report.
-        threshold: None if the veto is switched off, or if there is none to compare with.
-        is_floor: The figure may not lie below the threshold; above, otherwise.
-        unknown: Why there is no threshold, if it is not switched off.
-        about: What the threshold is, behind its number.
+        key: Key of the veto.
+        path: Path of the figure in the report.
+        means: What holds of the batch if it vetoes.
+        threshold: Number to compare with, or None if the veto is switched off or there is none.
+        is_floor: True if the figure may not lie below the threshold, False if not above.
+        unknown: Reason why there is no threshold; empty if the veto is switched off.
+        about: Text after the threshold's number; empty for the figure's unit.
     """
 
     key: str
@@ -41,7 +43,7 @@ class Check:
     about: str = ""
 
     def reason(self) -> Reason:
-        """Return what the check found; a figure that has no value or no interval never vetoes."""
+        """Return the outcome with its words; a figure without value or interval never vetoes."""
         figure, limit = self.figure, self.threshold
         end = figure.high if self.is_floor else figure.low
         if limit is None:
@@ -70,9 +72,11 @@ class Check:
 
 
 def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[Reason]:
-    """Return what each veto found, in the order in which to look at them.
+    """Return the outcome of each veto, in the order in which to read them.
 
     Args:
+        report: Measurement of the batch.
+        gate: Thresholds of the profile.
         history: Delta I per byte of earlier batches of the same method.
     """
 
@@ -99,14 +103,14 @@ def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[R
 
 
 def describe_figure(figure: Figure) -> str:
-    """Return a figure with its interval and unit; why there is none if it has no value."""
+    """Return a figure with its interval and unit, or the reason why it has no value."""
     if figure.value is None:
         return figure.status
     return f"{figure.number} {figure.interval}".rstrip() + _unit(figure)
 
 
 def floor_of_history(gate: Gate, history: Sequence[Figure]) -> float | None:
-    """Return below what Delta I is far below a method's own history; None if both rules are switched off.
+    """Return the floor of Delta I by a method's own history, or None if both rules are switched off.
 
     The spread is the median absolute deviation, or the earlier figures' own half width where that is larger: batches
     that agree to the last digit by chance do not make the next one collapsed.
@@ -188,15 +192,15 @@ def _invalid(delta_i: Figure) -> Reason:
 def decide(
     report: Report, gate: Gate, history: Sequence[Figure], released: Mapping[str, str], measurement: str, at: datetime
 ) -> Decision:
-    """Return what the gate says of a batch: before training whether it is held, afterwards whether it is accepted.
+    """Return the gate's decision: before training whether a batch is held, afterwards whether it is accepted.
 
     Args:
-        report: The measurement that the decision rests on.
-        gate: The thresholds.
+        report: Measurement that the decision rests on.
+        gate: Thresholds of the profile.
         history: Delta I per byte of earlier batches of the same method.
-        released: Vetoes that a person has overruled for this batch, and why. It is held for any other.
-        measurement: The measurement's id.
-        at: When this is.
+        released: Reasons of a person, by the key of each veto overruled for this batch. Any other veto holds it.
+        measurement: Id of the measurement.
+        at: Time of the decision.
     """
     vetoes = list_vetoes(report, gate, history)
     standing = [reason for reason in vetoes if reason.outcome == "vetoes"]
@@ -231,7 +235,7 @@ def overrule(decision: Decision, why: str, at: datetime) -> Decision:
 
 
 def gain_reason(advantage: Figure) -> Reason:
-    """Return what the gain over the matched baseline says: the one figure that can accept a batch, or reject it."""
+    """Return the outcome of the gain over the matched baseline: only this figure can accept or reject a batch."""
     outcome: CheckOutcome = "undecided"
     if advantage.value is None:
         outcome = "not known"
@@ -277,11 +281,11 @@ def _headline(state: State, vetoes: Sequence[Reason], gain: Reason | None, overr
 
 
 def decide_once(store: Store, gate: Gate, report: Report, measurement: str, release: str = "") -> Decision:
-    """Return what the gate says of a measured batch. What was decided before stands, but for a release.
+    """Return the gate's decision on a measured batch: an earlier one on the same measurement, unless it is released.
 
     Args:
-        measurement: The id of the report's measurement.
-        release: Why a person overrules the vetoes that hold now; nothing is released if it is empty.
+        measurement: Id of the report's measurement.
+        release: Reason why a person overrules the vetoes that hold now; empty to release nothing.
     """
     decision = find_decision(store, report.batch, measurement, gate)
     if decision is None:

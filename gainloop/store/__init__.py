@@ -16,7 +16,7 @@ def open_store(profile: Profile | str) -> Store:
         profile: A profile, the name of one in profiles/, a profile's YAML file, or a store's .duckdb file.
 
     Raises:
-        BadInput: There is no such profile or file, or the url's scheme is not one that the store speaks.
+        BadInput: There is no such profile or file, or the profile's store.url is not a path.
     """
     if isinstance(profile, str) and profile.endswith(".duckdb"):
         return _open_file(Path(profile))

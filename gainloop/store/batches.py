@@ -18,11 +18,11 @@ from schemas.recipe import Recipe
 from schemas.rows import Anchor
 
 WRITER_SECONDS = 10.0
-"""How long a batch is waited for that another process writes: one that was stopped needs a moment to end."""
+"""Seconds to wait for another process that writes the batch: one that was stopped needs a moment to end."""
 
 
 def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
-    """Write down what a batch is made by, and return its id."""
+    """Insert the row of a batch, and return its id."""
     row = {
         "batch_id": recipe.batch_id,
         "snapshot_id": recipe.snapshot_id,
@@ -35,7 +35,7 @@ def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
 
 
 def plan_batch(store: Store, recipe: Recipe) -> int:
-    """Write down which anchors a batch is made from and in which order; return how many."""
+    """Insert the anchors that a batch is made from, in their order; return their number."""
     drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors)
     rows = drawn.select(pl.lit(recipe.batch_id).alias("batch_id"), "position", "anchor_id")
     store.insert(batch_anchors=rows)
@@ -43,7 +43,7 @@ def plan_batch(store: Store, recipe: Recipe) -> int:
 
 
 def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
-    """Return the anchors of a span of a batch that have no outcome yet, in the batch's order.
+    """Return the anchors in a span of a batch that have neither record nor drop yet, in the batch's order.
 
     An outcome is written once: made again after a crash, a passing drop could stand beside a record.
     """
@@ -57,7 +57,7 @@ def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
 
 
 def count_settled(store: Store, batch_id: str) -> tuple[int, int]:
-    """Return how many anchors a batch is made from, and how many of them have an outcome."""
+    """Return the number of anchors that a batch is made from, and of those that have a record or a drop."""
     counted = store.query(
         "select count(*) as planned, count(*) filter (anchor_id in (select anchor_id from records where batch_id = $1 "
         "union all select anchor_id from drops where batch_id = $1)) as settled from batch_anchors where batch_id = $1",
@@ -73,16 +73,17 @@ def complete_stage(
     """Mark a stage of a batch as complete: the last write of the stage.
 
     Args:
-        stage: The flow or task: generate, validate, score, judge, yardstick or train.
-        key: What was done, where a stage can be done in several ways: the id of a plan, a judging, a start, a training.
-        rows: Rows of other tables, by their names, that are there if and only if the stage is complete.
+        stage: Name of the stage: generate, validate, score, judge, yardstick or train.
+        summary: Counts, seconds and urls of the stage, as JSON.
+        key: Id of the plan, judging, start or training, where a stage can be done in several ways.
+        rows: Rows of other tables, by table name, that are there if and only if the stage is complete.
     """
     row = {"batch_id": batch_id, "stage": stage, "key": key, "summary": summary, "completed_at": now()}
     store.insert(**rows, completions=[row])
 
 
 def stage_summary(store: Store, batch_id: str, stage: str, key: str = "") -> dict[str, Any] | None:
-    """Return what a complete stage wrote down, or None if it is not complete."""
+    """Return the summary of a stage, or None if it is not complete."""
     return next((found for name, found in list_summaries(store, batch_id, stage) if name == key), None)
 
 
@@ -96,12 +97,12 @@ def list_summaries(store: Store, batch_id: str, stage: str) -> list[tuple[str, d
 
 
 def latest_summary(store: Store, batch_id: str, stage: str) -> dict[str, Any] | None:
-    """Return what a stage wrote down when it was completed last; None before the first time."""
+    """Return the summary of a stage that was completed last, or None."""
     return next((summary for _, summary in list_summaries(store, batch_id, stage)), None)
 
 
 def latest_judging(store: Store, batch_id: str) -> dict[str, Any] | None:
-    """Return what the judge that finished last wrote down, of its judgings the one of most records; None before any."""
+    """Return the summary of the last judge's judging of most records, or None if no judge has finished."""
     judgings = [summary for _, summary in list_summaries(store, batch_id, "judge")]
     own = [
         one for one in judgings if (one["model"], one["revision"]) == (judgings[0]["model"], judgings[0]["revision"])
@@ -110,7 +111,7 @@ def latest_judging(store: Store, batch_id: str) -> dict[str, Any] | None:
 
 
 def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[str, dict[str, Any]]:
-    """Return the summaries of ``generate`` and ``validate``, of ``score`` and ``judge`` if done, of ``train`` if given.
+    """Return the summaries by stage: generate and validate; score and judge if complete; train if its id is given.
 
     Raises:
         BadInput: One of them is not complete.
@@ -139,18 +140,18 @@ def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:
 
 
 def batch_folder(store: Store, batch_id: str) -> str:
-    """Return where the files of a batch lie."""
+    """Return the folder of a batch's files."""
     return f"{store.folder}/batches/{batch_id}"
 
 
 def replies_folder(store: Store, batch_id: str) -> str:
-    """Return where the replies to a batch's requests lie."""
+    """Return the folder of a batch's replies."""
     return f"{batch_folder(store, batch_id)}/replies"
 
 
 @contextmanager
 def only_writer(store: Store, batch_id: str) -> Iterator[None]:
-    """Hold a batch for the block, so that no other process writes it; the system frees it if this one dies.
+    """Lock a batch for the block, so that no other process writes it; the system frees the lock if this one dies.
 
     Object storage has no locks: there, two runs of one recipe ask for the same replies twice and keep them once.
 
@@ -161,7 +162,7 @@ def only_writer(store: Store, batch_id: str) -> Iterator[None]:
         yield
         return
     path = Path(batch_folder(store, batch_id), ".lock")
-    with disk_errors(f"holding batch {batch_id}"):
+    with disk_errors(f"locking batch {batch_id}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         try:
@@ -178,7 +179,7 @@ def only_writer(store: Store, batch_id: str) -> Iterator[None]:
 
 
 def resolve_batch(store: Store, batch_id: str = "latest") -> str:
-    """Return the id of a batch that is there; ``latest`` is the one begun most recently.
+    """Return the id of a batch that is in the store; ``latest`` is the one begun most recently.
 
     Raises:
         BadInput: No such batch, or none at all.
@@ -196,13 +197,13 @@ def resolve_batch(store: Store, batch_id: str = "latest") -> str:
 
 
 def read_recipe(store: Store, batch_id: str) -> Recipe:
-    """Return what a batch that is there was made by."""
+    """Return the recipe of a batch that is in the store."""
     (recipe,) = store.query("select recipe from batches where batch_id = ?", batch_id)["recipe"]
     return Recipe.model_validate_json(recipe)
 
 
 def would_be_records(store: Store, batch_id: str) -> pl.DataFrame:
-    """Return the requests that a record or a drop came of, column request_id; others only led to further requests."""
+    """Return the requests whose replies became a record or a drop: column request_id; others only led to requests."""
     return store.query(
         "select unnest(request_ids) as request_id from records where batch_id = $1 "
         "union select request_id from drops where batch_id = $1 and request_id != '' order by request_id",
@@ -231,7 +232,7 @@ def kept_records(store: Store, batch_id: str) -> pl.DataFrame:
     if not store.query("select 1 from completions where batch_id = ? and stage = 'validate'", batch_id).height:
         raise BadInput(
             f"reading the kept records of batch {batch_id}: it has no completed validation; only records that "
-            f"Great Expectations has judged are used. Run the flow validate with batch_id {batch_id}."
+            f"Great Expectations has validated are used. Run the flow validate with batch_id {batch_id}."
         )
     refused = store.query("select distinct record_id from quarantine where batch_id = ?", batch_id)
     return read_records(store, batch_id).join(refused, on="record_id", how="anti", maintain_order="left")

@@ -1,4 +1,4 @@
-"""Checkpoints: folders of weights, each named by what made it."""
+"""Checkpoints: folders of weights, each named by the hash of what made it."""
 
 import json
 import os
@@ -18,9 +18,13 @@ Metrics = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What makes a checkpoint: the model it continues, the batches it read, and the plan.
+    """What makes a checkpoint; its hash is the id.
 
-    ``role`` is start, synthesizer, synthetic or baseline.
+    Attributes:
+        role: start, synthesizer, synthetic or baseline.
+        parent: Id of the checkpoint that it continues; empty if there is none.
+        plan: Parameters of its training.
+        batch_ids: Batches that it was trained on.
     """
 
     role: str
@@ -37,9 +41,9 @@ def make_once(store: Store, lineage: Lineage, make: Callable[[str], Metrics]) ->
     """Return the checkpoint's id; make it first if it is not there. Of several runs that want it one makes it.
 
     Args:
-        make: Writes the model into the folder it is given, resuming from what it finds there, and
-            returns metrics. They are written beside the weights too, so that a crash between the
-            two writes does not lose them.
+        make: Function that writes the model into a folder, resuming from what is there, and returns
+            metrics. They are written beside the weights too, so that a crash between the two writes
+            does not lose them.
 
     Raises:
         BadInput: The store's folder is not local; weights need one that is.
@@ -89,13 +93,13 @@ def checkpoint_folder(store: Store, checkpoint_id: str) -> str:
 
 
 def find_weights(store: Store, checkpoint_id: str) -> str | None:
-    """Return where a checkpoint's weights lie; None if it is none of this store's."""
+    """Return the folder of a checkpoint's weights, or None if this store has no such checkpoint."""
     found = store.query("select url from checkpoints where checkpoint_id = ?", checkpoint_id)
     return None if found.is_empty() else str(found.item())
 
 
 def checkpoint_plan(store: Store, checkpoint_id: str) -> dict[str, Any]:
-    """Return the plan that a checkpoint was made by."""
+    """Return the parameters of a checkpoint's training."""
     plan: dict[str, Any] = json.loads(
         store.query("select plan from checkpoints where checkpoint_id = ?", checkpoint_id).item()
     )
@@ -103,7 +107,7 @@ def checkpoint_plan(store: Store, checkpoint_id: str) -> dict[str, Any]:
 
 
 def checkpoint_metrics(store: Store, checkpoint_id: str) -> Metrics:
-    """Return what was measured while a checkpoint was made."""
+    """Return the metrics of a checkpoint's training."""
     found = store.query("select metrics from checkpoints where checkpoint_id = ?", checkpoint_id)
     metrics: Metrics = json.loads(found.item())
     return metrics

@@ -55,12 +55,13 @@ class Store:
     """A DuckDB file that many processes share by holding it only while they read or write.
 
     DuckDB lets one process hold a file for writing, and then no other may even read it. So every
-    call attaches the file, does its work in one transaction and detaches it; a call that finds it
-    held waits for its turn up to ``lock_seconds``.
+    call attaches the file, does its work in one transaction and detaches it; while another process
+    has it, a call waits for up to ``lock_seconds``.
 
     Attributes:
-        path: The file.
-        folder: Where what is large lies: replies, checkpoints, scores, pages; a local folder or an fsspec url.
+        path: Path of the file.
+        folder: Folder of replies, checkpoints, scores and pages; a local one or an fsspec url.
+        lock_seconds: Seconds to wait while another process has the file.
     """
 
     path: str
@@ -71,7 +72,7 @@ class Store:
         """Return the rows of a select.
 
         Raises:
-            StoreError: The file is held past the deadline, or cannot be opened or read.
+            StoreError: Another process keeps the file past the deadline, or it cannot be opened or read.
         """
         with self._transaction() as connection:
             # sql(..., params=...) builds its result row by row: 5 s for a million rows, and this 0.6 s.
@@ -257,7 +258,7 @@ def _storage_errors(attempt: str, passing: str | None = None) -> Iterator[None]:
 
 
 def _holder(error: Exception) -> str:
-    """Return who holds the file, as far as DuckDB says.
+    """Return the process that holds the file, as far as DuckDB names it.
 
     >>> _holder(Exception('Could not set lock on file "x": Conflicting lock is held in /bin/python (PID 7). See'))
     'held in /bin/python (PID 7)'

@@ -23,7 +23,7 @@ _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPE
 _IN_MEMORY_BYTES = 64 * 2**20
 
 _DISK_WORDS = ("No space left on device", "inline_container")
-"""How safetensors and torch.save tell of a disk that cannot be written: neither raises OSError."""
+"""Words of safetensors and torch.save for a disk that cannot be written: neither raises OSError."""
 
 
 def link_to(url: str) -> str:
@@ -53,7 +53,7 @@ def whole_file(url: str, size: str = "") -> Iterator[IO[bytes]]:
     """Give a file to write that takes the name ``url`` once the block ends well.
 
     Args:
-        size: How much room it needs, for the message.
+        size: Room that the file needs, as the message says it.
 
     Raises:
         StoreError: The place cannot be written, for example because the disk is full.

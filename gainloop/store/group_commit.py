@@ -1,4 +1,4 @@
-"""The pen that writes rows down as they come, many at a time: a crash loses less than a second."""
+"""The pen that writes rows as they come, many at a time: a crash loses less than a second of them."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class GroupCommit(Generic[Row]):
     A row is on disk within ``COMMIT_SECONDS`` and a write of its arrival.
 
     Attributes:
-        write: Writes some rows, whole or not at all.
+        write: Function that writes some rows, whole or not at all.
     """
 
     write: Callable[[list[Row]], None]
@@ -64,8 +64,8 @@ class GroupCommit(Generic[Row]):
         error = None
         try:
             await asyncio.get_running_loop().run_in_executor(_WRITERS, self.write, [row for row, _ in pending])
-        except Exception as failure:  # whatever it is, those who wait must hear of it
+        except Exception as failure:  # whatever it is, it belongs to those who wait
             error = failure
         for _, landed in pending:
-            if not landed.done():  # a cancelled waiter no longer asks
+            if not landed.done():  # a cancelled waiter is done already
                 landed.set_exception(error) if error else landed.set_result(None)

@@ -31,10 +31,10 @@ def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -
 
 
 def name_measurement(store: Store, batch_id: str, training_id: str) -> str:
-    """Return the id of what a report rests on.
+    """Return the id of a measurement: the hash of the scores, the judging, and the training or start it rests on.
 
-    A batch never changes once it is validated, but it can be scored, judged by a model, held against a start, trained
-    on: then it is measured anew.
+    A batch never changes once it is validated. Scored, judged, compared with a start or trained on, it is measured
+    anew.
     """
     scored, yardstick = list_summaries(store, batch_id, "score"), latest_summary(store, batch_id, "yardstick") or {}
     judged, model = latest_judging(store, batch_id), training_id or yardstick.get("start", "")
@@ -43,13 +43,13 @@ def name_measurement(store: Store, batch_id: str, training_id: str) -> str:
 
 
 def save_measurement(store: Store, report: Report) -> None:
-    """Write a report down; it is never changed."""
+    """Insert a report; it is never changed."""
     row = {"batch_id": report.batch, "measurement_id": name_measurement(store, report.batch, report.training)}
     store.insert(measurements=[row | {"report": report.model_dump_json(), "measured_at": report.created}])
 
 
 def find_report(store: Store, batch_id: str, training_id: str) -> Report | None:
-    """Return the report of a training of a batch, if it was measured as the batch is now."""
+    """Return the report of a training of a batch, or None if it has been scored, judged or trained on since."""
     rows = store.query(
         "select report from measurements where batch_id = ? and measurement_id = ?",
         *(batch_id, name_measurement(store, batch_id, training_id)),
@@ -78,7 +78,7 @@ def name_decision(measurement: str, gate: Gate, is_released: bool) -> str:
 
 
 def find_decision(store: Store, batch_id: str, measurement: str, gate: Gate) -> Decision | None:
-    """Return what was decided on a measurement by these thresholds: the release, if there is one."""
+    """Return the decision on a measurement by these thresholds, or the release that overrules it; None if neither."""
     released, first = (name_decision(measurement, gate, is_released) for is_released in (True, False))
     rows = store.query(
         "select decision from decisions where batch_id = $1 and decision_id in ($2, $3) order by decision_id = $2 desc",
@@ -88,7 +88,7 @@ def find_decision(store: Store, batch_id: str, measurement: str, gate: Gate) -> 
 
 
 def save_decision(store: Store, decision: Decision, gate: Gate) -> None:
-    """Write a decision down; it is never changed."""
+    """Insert a decision; it is never changed."""
     row = {
         "batch_id": decision.batch,
         "decision_id": name_decision(decision.measurement, gate, decision.state == "released"),
@@ -102,7 +102,7 @@ def save_decision(store: Store, decision: Decision, gate: Gate) -> None:
 
 
 def read_releases(store: Store, batch_id: str) -> dict[str, str]:
-    """Return the vetoes that a person has overruled for a batch, and why."""
+    """Return the reasons why a person released a batch, by the key of each veto that was overruled."""
     rows = store.query(
         "select decision from decisions where batch_id = ? and state = 'released' order by decided_at", batch_id
     )

@@ -1,4 +1,4 @@
-"""Replies on disk: Parquet parts, each whole or set aside, few once a batch is complete."""
+"""Replies on disk: Parquet parts, each whole or set aside; a complete batch has few."""
 
 import io
 import logging
@@ -16,10 +16,10 @@ from schemas.identity import content_hash
 from schemas.rows import Reply
 
 MANY_PARTS = 32
-"""A shard with more parts is compacted when it is done; the others are when the batch is."""
+"""Parts above which a shard is compacted when it is done; other shards are compacted with the batch."""
 
 WHOLE_BYTES = 256 * 2**20
-"""Compaction makes no part larger than this, so that it needs no more memory for a larger batch."""
+"""Bytes of a compacted part, at most: compaction needs no more memory for a larger batch."""
 
 ROW_GROUP_ROWS = 512
 
@@ -48,14 +48,14 @@ WRITING = {
     "write_page_checksum": True,
     "use_dictionary": False,
 }
-"""A part that is there for a while: little CPU."""
+"""Parquet settings of a part that will be compacted: little CPU."""
 
 KEEPING = {
     "compression": "zstd",
     "write_page_checksum": True,
     "use_dictionary": ["anchor_id", "facet", "finish_reason", "server"],
 }
-"""A part that stays: little room."""
+"""Parquet settings of a compacted part: little room."""
 
 Row = tuple[Reply, str, str]
 """A reply, its anchor's id, and its facet."""
@@ -68,7 +68,7 @@ logger = logging.getLogger("gainloop.replies")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """Anchors ``begin`` to ``end - 1`` in a batch's order. A part says in its name whose replies it has."""
+    """Anchors ``begin`` to ``end - 1`` in a batch's order. The name of a part has its span."""
 
     begin: int = 0
     end: int = 2**31
@@ -91,7 +91,7 @@ def spans_of(num_anchors: int, shard_anchors: int) -> list[Span]:
 
 
 def span_of(url: str) -> Span:
-    """Return whose replies a part has.
+    """Return the span in the name of a part.
 
     >>> span_of("data/batches/b/replies/part-0000000256-0000000512-0123456789abcdef.parquet")
     Span(begin=256, end=512)
@@ -110,7 +110,13 @@ def write_replies(folder: str, rows: list[Row], span: Span) -> None:
 def read_replies(
     folder: str, anchor_ids: Iterable[str] | None = None, span: Span | None = None, columns: list[str] | None = None
 ) -> pl.DataFrame:
-    """Return the landed replies, once each, ordered by request id; of some anchors, or some columns, if given."""
+    """Return the landed replies, once each, ordered by request id.
+
+    Args:
+        anchor_ids: Anchors whose replies are read, or None for all.
+        span: Span whose parts are read, or None for all.
+        columns: Names of columns, or None for all.
+    """
     wanted = None if anchor_ids is None else pl.Series(list(anchor_ids), dtype=pl.String).implode()
     kept = [as_frame([], columns)]
     if wanted is None or wanted.list.len().item():
@@ -124,7 +130,7 @@ def read_replies(
 def read_part(url: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """Yield a part's rows; one that is torn or damaged yields nothing and is set aside, never trusted.
 
-    Its replies count as not landed: they are asked for again.
+    Its replies count as not landed: their requests are sent again.
     """
     try:
         with fsspec.open(url, "rb") as file:
@@ -143,7 +149,7 @@ def read_part(url: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
 
 
 def _with_all(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Return a part with every column: what an earlier version did not write down is null."""
+    """Return a part with every column; one that an earlier version did not write is null."""
     arrays = [
         table[column.name] if column.name in table.column_names else pa.nulls(len(table), column.type)
         for column in schema
@@ -155,7 +161,7 @@ def compact_replies(folder: str, span: Span | None = None) -> None:
     """Make few parts of many: a long batch lands thousands, and every later reader would open each.
 
     Args:
-        span: Only the parts of this very span, and only if they are many; all by default.
+        span: Span whose parts are compacted if there are more than ``MANY_PARTS``, or None for all parts.
     """
     urls = [url for url in list_files(folder, ".parquet") if span is None or span_of(url) == span]
     if span and len(urls) <= MANY_PARTS:
@@ -191,17 +197,17 @@ def _merge(folder: str, urls: list[str]) -> None:
 def _row_groups(urls: list[str]) -> Iterator[pa.Table]:
     """Yield the rows of parts, each request once, some thousand at a time."""
     seen: set[str] = set()
-    held: list[pa.Table] = []
+    group: list[pa.Table] = []
     for url in urls:
         for table in read_part(url):
             ids = table["request_id"].to_pylist()
             new = [request_id not in seen for request_id in ids]
             seen.update(ids)
-            held.append(table if all(new) else table.filter(pa.array(new)))
-            if sum(map(len, held)) >= ROW_GROUP_ROWS:
-                yield pa.concat_tables(held)
-                held = []
-    yield pa.concat_tables([COLUMNS.empty_table(), *held])
+            group.append(table if all(new) else table.filter(pa.array(new)))
+            if sum(map(len, group)) >= ROW_GROUP_ROWS:
+                yield pa.concat_tables(group)
+                group = []
+    yield pa.concat_tables([COLUMNS.empty_table(), *group])
 
 
 def _parts(folder: str, span: Span | None) -> list[str]:
@@ -231,7 +237,7 @@ def _schema(columns: list[str] | None) -> pa.Schema:
 
 @dataclass
 class ReplyLog:
-    """The replies to the requests of some anchors. Used as an async context manager."""
+    """The replies of some anchors: those that landed before, and a pen for new ones. An async context manager."""
 
     folder: str
     span: Span = field(default_factory=Span)
@@ -250,7 +256,7 @@ class ReplyLog:
 
     @property
     def landed(self) -> list[str]:
-        """The requests whose replies landed before and were not taken since."""
+        """Ids of requests whose replies landed before and were not taken since."""
         return list(self._rows)
 
     def take(self, request_id: str) -> Reply | None:
@@ -275,7 +281,7 @@ class ReplyLog:
 
 
 def as_reply(row: dict[str, object]) -> Reply:
-    """Return a row of replies as the reply it is."""
+    """Return the reply of a row."""
     row["token_ids"] = tuple(row["token_ids"])  # type: ignore[arg-type]
     row["token_logprobs"] = tuple(row["token_logprobs"])  # type: ignore[arg-type]
     return Reply(**{name: row[name] for name in REPLY_FIELDS})  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Scores of outputs under prompts, as Parquet parts: each whole, and none scored twice after a crash."""
+"""Scores on disk, as Parquet files: of outputs under prompts, of texts under checkpoints, and a judge's verdicts."""
 
 from collections.abc import Iterable
 from dataclasses import astuple
@@ -25,12 +25,12 @@ Row = tuple[str, str, str, float, float]
 
 
 def contrasts_folder(store: Store, batch_id: str, plan_id: str) -> str:
-    """Return where a scores of a batch's outputs by one plan lie."""
+    """Return the folder of the scores of a batch's outputs by one plan."""
     return f"{batch_folder(store, batch_id)}/contrasts/{plan_id}"
 
 
 def write_contrasts(folder: str, outputs: list[list[Row]]) -> None:
-    """Write the scores of some outputs as one part."""
+    """Write the scores of some outputs as one part, named by what was scored: a rerun writes no second one."""
     rows = [row for output in outputs for row in output]
     url = f"{folder}/part-{content_hash([row[:3] for row in rows])}.parquet"
     write_frame(url, pl.DataFrame(rows, schema=CONTRAST_SCHEMA, orient="row"))
@@ -49,9 +49,9 @@ VERDICT_SCHEMA = dict.fromkeys(("text_id", "anchor_id", "question", "verdict", "
 
 
 def judgements_folder(store: Store, batch_id: str) -> str:
-    """Return where a judge's verdicts on a batch lie.
+    """Return the folder of judges' verdicts on a batch, and of the replies that they come from.
 
-    The replies of all judges lie below it together: a larger sample asks only about what a smaller one left out.
+    All judges share it: a larger sample sends only the requests that a smaller one left out.
     """
     return f"{batch_folder(store, batch_id)}/judgements"
 
@@ -77,7 +77,7 @@ def read_verdicts(url: str) -> pl.DataFrame:
     """
     if not exists(url):
         raise StoreError(
-            f"reading verdicts: there is no file {url}; what a completed judging found must be there. "
+            f"reading verdicts: there is no file {url}; the verdicts of a completed judging must be there. "
             "Put it back, or run the flow judge with another sample."
         )
     return read_frame(url)

@@ -62,7 +62,7 @@ def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None =
     """Return a snapshot's anchors in the order of their ids.
 
     Args:
-        heldout: Only the held-out ones, or only the others; all by default.
+        heldout: True for held-out anchors, False for the others, None for all.
 
     Returns:
         Columns anchor_id, text, title, uri, licence, revision, num_bytes, heldout.
@@ -182,7 +182,7 @@ class PartWriter:
     read only once it is finished; anchors of a part that was not are facts all the same.
 
     Attributes:
-        num_new_anchors: Those that were not in the store before.
+        num_new_anchors: Anchors that were not in the store before.
     """
 
     store: Store
@@ -193,7 +193,7 @@ class PartWriter:
     _written_at: float = field(default_factory=time.monotonic)
 
     def add_anchor(self, part: str, anchor: Anchor) -> None:
-        """Take one anchor of a part; its revision is the part's fingerprint."""
+        """Add one anchor of a part; its revision is the part's fingerprint."""
         anchor_id = anchor.anchor_id
         self._rows["anchors"].append(
             {
@@ -214,7 +214,7 @@ class PartWriter:
         """Mark a part as read whole, in the same transaction as the last of its anchors or a later one.
 
         Args:
-            counts: Of documents, anchors and too_short.
+            counts: Numbers of documents, anchors and too_short ones, by these names.
         """
         about = {
             "num_documents": counts["documents"],
@@ -225,14 +225,14 @@ class PartWriter:
         self._rows["parts"].append(self._names(part, fingerprint) | about)
 
     def write_if_due(self) -> bool:
-        """Insert what there is if a second has passed, or 16 million characters wait."""
+        """Insert the pending rows if a second has passed, or 16 million characters wait; tell whether it did."""
         is_due = self._num_chars > _CHARS_PER_WRITE or time.monotonic() - self._written_at > _SECONDS_PER_WRITE
         if is_due:
             self.write()
         return is_due
 
     def write(self) -> None:
-        """Insert what there is in one transaction."""
+        """Insert the pending rows in one transaction."""
         if self._rows:
             self.num_new_anchors += self.store.insert(**self._rows).get("anchors", 0)
         self._rows.clear()

@@ -1,1 +1,1 @@
-"""The simulation of Gan & Liu 2024, and what figures foretell, in an invented world and on own batches."""
+"""Studies: the simulation of Gan & Liu 2024, and which figures predict gain, in an invented world or in the store."""

@@ -1,4 +1,4 @@
-"""What predictors are worth, in figures and in plain words."""
+"""Findings: how well predictors foretell the verdict, in figures and in plain words."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -30,11 +30,12 @@ def describe(
     primary: str,
     batches: list[BatchOutcome],
 ) -> Verification:
-    """Return what each predictor is worth, over batches.
+    """Return a verification: the worth of each predictor over batches.
 
     Args:
-        verdict: What the verdict is, in words; its unit stands in the figures.
-        primary: The key of the predictor that the one hypothesis is about.
+        subject: Parameters of the verification, as JSON.
+        verdict: Definition of the verdict; its unit stands in the figures.
+        primary: Key of the predictor that the one hypothesis is about.
     """
     worth = [predictor_worth(predictor, batches) for predictor in predictors]
     target = [_value(batch.verdict) for batch in batches]

@@ -39,10 +39,10 @@ class TextDistribution:
     """The texts that one prompt leads to, each with its exact likelihood.
 
     Attributes:
-        sentences: For each sentence of a text in turn, the plain sentences it may be, each with its weight; weights of
-            one place add up to 1. Every plain sentence ends with a full stop and has none before.
-        noise: The probability that a word is replaced by one of the vocabulary, each as likely, but the full stop.
-        vocabulary: Every word, the full stop among them.
+        sentences: Plain sentences with their weights, for each place in a text; weights of one place add up to 1. Every
+            plain sentence ends with a full stop and has none before.
+        noise: Probability that a word is replaced by one of the vocabulary, each as likely, but the full stop.
+        vocabulary: Words, the full stop among them.
     """
 
     sentences: tuple[dict[Words, float], ...]
@@ -167,13 +167,14 @@ class Plan:
     """How one batch is made.
 
     Attributes:
-        method: rephrase (one document in, told anew), question (one document in, questions and answers out), relate
-            (two linked documents in, facts of the one beside the other out), or control.
-        wordings: How many ways of saying a fact the generator has; each is as likely.
-        hallucination: The probability that a fact gets a wrong value, each wrong one as likely.
-        noise: The probability that a word is replaced by a random one.
-        coverage: The share of the anchors that it is asked about.
-        control: Which control it is; empty if it is none.
+        method: Method of the generator: rephrase (one document in, its facts in other words out), question (one
+            document in, questions and answers out), relate (two linked documents in, facts of the one beside the other
+            out), or control.
+        wordings: Number of wordings that the generator has for a fact; each is as likely.
+        hallucination: Probability that a fact gets a wrong value, each wrong one as likely.
+        noise: Probability that a word is replaced by a random one.
+        coverage: Share of the anchors that prompts are about.
+        control: Name of the control; empty if it is none.
     """
 
     method: BatchMethod
@@ -185,7 +186,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """What pages and files call it."""
+        """Name of the batch on pages and in files."""
         parts = f"w{self.wordings}-h{self.hallucination:g}-n{self.noise:g}-c{self.coverage:g}"
         return self.control or f"{self.method}-{parts}"
 
@@ -202,13 +203,15 @@ CONTROLS: Final = (
 
 @dataclass(frozen=True)
 class Batch:
-    """What a plan led to.
+    """One batch.
 
     Attributes:
-        prompts: By the entities asked about, in the order of ``distributions``.
-        texts: The outputs.
-        asked: Of each output, the place of its prompt among ``distributions``.
-        nll: Of each output given its prompt, exact, in nats.
+        plan: Plan that it was made by.
+        prompts: Entities that each prompt is about.
+        distributions: Texts that each prompt leads to.
+        texts: Outputs.
+        asked: Number of each output's prompt, in ``prompts``.
+        nll: Negative log-likelihood of each output given its prompt, exact, in nats.
     """
 
     plan: Plan
@@ -242,10 +245,11 @@ def draw_plans(num_batches: int, seed: int) -> list[Plan]:
 
 
 def make_batch(world: World, plan: Plan, num_words: int, num_sentences: int, seed: int) -> Batch:
-    """Return a batch of about so many words, the same for the same seed.
+    """Return a batch, the same for the same seed.
 
     Args:
-        num_sentences: Of each text.
+        num_words: Words of the batch, about.
+        num_sentences: Sentences of each text.
     """
     rng = np.random.default_rng([seed, *plan.name.encode()])
     prompts = _choose_prompts(world, plan, rng)
@@ -266,7 +270,7 @@ def make_batch(world: World, plan: Plan, num_words: int, num_sentences: int, see
 def make_distribution(
     plan: Plan, entities: tuple[Entity, ...], num_sentences: int, vocabulary: Words
 ) -> TextDistribution:
-    """Return what a prompt about entities leads to under a plan."""
+    """Return the texts that a prompt about entities leads to under a plan."""
     facts = [fact for entity in entities for fact in entity.facts]
     if plan.control in ("copies", "collapsed", "gibberish"):
         places = [{say(ANCHOR, fact, fact.value): 1.0} for fact in facts]

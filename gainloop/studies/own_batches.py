@@ -26,13 +26,13 @@ from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, OwnBatches, Predi
 ARMS: Final = ("synthetic", "baseline")
 
 NEWEST: Final = """
-with told as (select *, json_extract_string(report, '$.training') as training from measurements
+with reports as (select *, json_extract_string(report, '$.training') as training from measurements
     where json_extract_string(report, '$.format') = ?)
-select report from told where training != ''
+select report from reports where training != ''
 qualify row_number() over (partition by batch_id, training order by measured_at desc, measurement_id) = 1
 order by batch_id, training
 """
-"""Of each training one report: it is measured anew where the batch was scored since, and is no further seed then."""
+"""The newest report of each training: a batch that was scored since has several of one training."""
 
 PRIMARY: Final = "gate_gain"
 """The one hypothesis: what a batch gains on one half of the questions foretells what it gains on the other."""
@@ -62,6 +62,7 @@ class ScoredTraining:
     """One training that has a report, and the loss in nats of each text, or answer to a question, under both arms.
 
     Attributes:
+        report: Newest report of the training.
         losses: Columns text_id, num_bytes, synthetic, baseline.
     """
 
@@ -84,11 +85,11 @@ def part_of(text_id: str) -> str:
 def describe_own_batches(
     store: Store, device: str, subject: OwnBatches, on_progress: Callable[[int, int], None]
 ) -> Verification:
-    """Return what the reports' figures are worth over all batches of which a training has a report.
+    """Return the verification over all batches of which a training has a report.
 
     Args:
         device: Torch device on which the models answer.
-        on_progress: Called with the trainings that are scored, and all.
+        on_progress: Function that is called with the number of trainings that are scored, and of all.
 
     Raises:
         BadInput: The file of questions cannot be read.
@@ -135,7 +136,7 @@ def read_reports(store: Store) -> list[Report]:
 
 
 def outcome_of(trainings: list[ScoredTraining], is_text: bool) -> BatchOutcome:
-    """Return what was known of a batch, and its verdict; of several trainings the mean, each with a weight of 1."""
+    """Return the predictors of a batch, and its verdict: the mean over its trainings."""
     report = trainings[0].report
     halves = {part: [training.gain(part, is_text) for training in trainings] for part in ("gate", "verdict")}
     counts = report.counts

@@ -37,12 +37,12 @@ KINDS: Final[tuple[Kind, ...]] = ("published", "reverse", "forward")
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One point of Figure 4: how many components the anchors have, the generator knows more of, and invents.
+    """One point of Figure 4.
 
     Attributes:
         k: Components of the truth that anchors were drawn from.
-        j: Further ones of the truth, which the generator knows.
-        l: Further ones of the generator's own, which are not in the truth.
+        j: Further components of the truth, which the generator knows.
+        l: Components that the generator invents; they are not in the truth.
     """
 
     k: int = 2
@@ -52,7 +52,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Settings:
-    """What one cell's settings are made of; every field holds one entry per setting.
+    """Independent settings of one cell; every field has one entry per setting.
 
     Attributes:
         truth: G, of K + J components.
@@ -72,7 +72,7 @@ class Settings:
 
 
 def make_settings(rng: np.random.Generator, cell: Cell, num_settings: int) -> Settings:
-    """Return that many independent settings of a cell, as section 4.4 and the released code make them."""
+    """Return independent settings of a cell, this many, as section 4.4 and the released code make them."""
     truth = random_mixtures(rng, num_settings, cell.k + cell.j)
     owners = np.repeat(np.arange(cell.k), ANCHORS_PER_COMPONENT)
     owner = np.broadcast_to(owners, (num_settings, len(owners)))
@@ -228,7 +228,7 @@ def _direction(trend: Estimate) -> TrendDirection:
 
 
 def _headline(trends: list[Trend]) -> str:
-    """Return what the paper prints and what each kind of divergence says, in few words."""
+    """Return the trends that the paper prints and those by each kind of divergence, in few words."""
     said = {NAMES[kind]: [trend.direction for trend in trends if trend.kind == kind] for kind in KINDS}
     said = {"Printed": [PRINTED[letter] for letter in LETTERS], **said}
     return "The KL Gap with K, J, L. " + " ".join(f"{name}: {', '.join(words)}." for name, words in said.items())
@@ -330,7 +330,7 @@ def render_simulation(simulation: Simulation, settings: Settings) -> str:
     """Return the page as HTML.
 
     Args:
-        settings: Their first setting is drawn.
+        settings: Settings of a cell, of which the first is drawn.
     """
     drawings = [drawn(draw_setting(settings), SETTING)]
     drawings += [

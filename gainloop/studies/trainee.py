@@ -24,7 +24,7 @@ Row = tuple[list[int], int]
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """How long and how fast a training is: ``tokens`` a step, of which the parts have equal shares."""
+    """Steps of a training, tokens of a step, of which parts have equal shares, and the peak learning rate."""
 
     steps: int
     tokens: int
@@ -46,7 +46,7 @@ class Vocabulary:
         return cls(PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=END), numbers)
 
     def row(self, words: Words, read: Words = ()) -> Row:
-        """Return a text as a row; after ``read`` if given, whose own words are not predicted."""
+        """Return a text as a row, after words that are only read, not predicted."""
         return [self.numbers[word] for word in (END, *read, *words, END)], len(read)
 
 
@@ -54,7 +54,7 @@ def pretrain(world: World, vocabulary: Vocabulary, plan: NewModel, schedule: Sch
     """Return the base model: it knows every wording, and nothing of the anchors' entities.
 
     Each text tells one generic entity's facts in wordings drawn at random, so that a fact read in one wording can be
-    told in another.
+    said in another.
     """
     model = make_model(plan, vocabulary.tokenizer)
     rng = Random(f"{plan.seed}/pretrain")  # noqa: S311
@@ -63,8 +63,8 @@ def pretrain(world: World, vocabulary: Vocabulary, plan: NewModel, schedule: Sch
         while True:
             entity, other = rng.sample(world.generic, 2)
             facts = rng.sample(entity.facts, len(entity.facts))
-            told = [say(rng.choice(EVERY), fact, fact.value, other.name) for fact in facts]
-            yield vocabulary.row(tuple(word for sentence in told for word in sentence))
+            said = [say(rng.choice(EVERY), fact, fact.value, other.name) for fact in facts]
+            yield vocabulary.row(tuple(word for sentence in said for word in sentence))
 
     for _ in _steps(model, [texts()], schedule):
         pass
@@ -83,11 +83,11 @@ def continue_on(
         For each part the loss of each text the moment before it was first learnt from, in nats; NaN if it never was.
     """
     read = [_in_orders(len(part), seed, place) for place, part in enumerate(parts)]
-    told = [_in_orders(len(part), seed, place) for place, part in enumerate(parts)]  # the same walk, one step behind
+    scored = [_in_orders(len(part), seed, place) for place, part in enumerate(parts)]  # the same order, a step behind
     online = [np.full(len(part), np.nan) for part in parts]
     streams = [map(part.__getitem__, order) for part, order in zip(parts, read, strict=True)]
     for losses in _steps(model, streams, schedule):
-        for of_part, order, found in zip(losses, told, online, strict=True):
+        for of_part, order, found in zip(losses, scored, online, strict=True):
             for loss in of_part:
                 number = next(order)
                 found[number] = loss if np.isnan(found[number]) else found[number]
@@ -107,9 +107,9 @@ def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> Floats:
 
 
 def _steps(model: PreTrainedModel, streams: Sequence[Iterator[Row]], schedule: Schedule) -> Iterator[list[Floats]]:
-    """Take the optimiser's steps, and after each tell the losses that its texts had before it, by stream.
+    """Take the optimiser's steps; yield after each the losses that its texts had before it, by stream.
 
-    A loop of its own, not ``gainloop.models.trainer``: that one tells a step's mean loss where each text's is
+    A loop of its own, not ``gainloop.models.trainer``: that one has a step's mean loss where each text's is
     needed, packs texts into rows, where a loss depends on neighbours, and takes seconds to start: a third of a run.
     """
     optimiser = torch.optim.AdamW(model.parameters(), lr=schedule.learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
@@ -131,10 +131,10 @@ def _steps(model: PreTrainedModel, streams: Sequence[Iterator[Row]], schedule: S
 
 
 def _fill(stream: Iterator[Row], tokens: float) -> list[Row]:
-    rows, held = [], 0
-    while held < tokens:
+    rows, num_tokens = [], 0
+    while num_tokens < tokens:
         rows.append(next(stream))
-        held += len(rows[-1][0])
+        num_tokens += len(rows[-1][0])
     return rows
 
 

@@ -40,7 +40,7 @@ def draw_worth(verification: Verification) -> Canvas | None:
 
 
 def draw_regret(verification: Verification) -> Canvas | None:
-    """Draw what is lost by taking the batch that each predictor likes best, the least first, and by taking any."""
+    """Draw the regret of the batch that each predictor likes best, the least first, and of any batch."""
     names = {predictor.key: predictor.name for predictor in verification.predictors}
     measured = [worth for worth in verification.worth if worth.regret.value is not None]
     if not measured:
@@ -150,7 +150,7 @@ class Line:
 
 
 def list_worth(verification: Verification) -> list[Line]:
-    """Return what each predictor is worth: the primary one first, then the strongest."""
+    """Return the lines of the table: the primary predictor first, then the strongest."""
     about = {predictor.key: predictor for predictor in verification.predictors}
     lines = []
     for worth in verification.worth:

@@ -20,7 +20,7 @@ LAST: Final = _words("dan mer lis tok van rel bos nim gar wen pol hes")
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """One kind of fact: ``noun`` and ``verb`` are how it is spoken of, ``values`` what it may be."""
+    """One kind of fact: the noun and the verb of its sentences, and the values that it may have."""
 
     name: str
     noun: str
@@ -66,10 +66,10 @@ class World:
     """Entities in four groups, no name in two of them.
 
     Attributes:
-        anchors: Those that the anchors are about; every second is a town, and the next one is a person who lives there.
-        generic: Those that the base model is pretrained on, in every wording.
-        heldout: Those of the held-out documents.
-        elsewhere: Those of another world, for the control whose text is about something else.
+        anchors: Entities that the anchors are about: towns and people in turn.
+        generic: Entities that the base model is pretrained on, in every wording.
+        heldout: Entities of the held-out documents.
+        elsewhere: Entities of another world, for the control whose text is about something else.
     """
 
     anchors: tuple[Entity, ...]
@@ -91,7 +91,7 @@ def make_world(seed: int, num_anchors: int, num_generic: int, num_others: int) -
     """Return a world; the seed decides every name and fact.
 
     Args:
-        num_others: Entities of the held-out documents, and as many of elsewhere.
+        num_others: Entities of the held-out documents, and of elsewhere.
     """
     rng = Random(f"{seed}/world")  # noqa: S311
     names = [(first, last) for first in FIRST for last in LAST]
@@ -119,7 +119,7 @@ def _make_entity(name: Words, kind: str, rng: Random) -> Entity:
 STOP: Final = "."
 
 ANCHOR: Final = "{s} {verb} {v} ."
-"""How anchors say everything."""
+"""The one wording of anchors."""
 
 TELLING: Final = (
     "the {noun} of {s} is {v} .",
@@ -129,7 +129,7 @@ TELLING: Final = (
     "for {s} no {noun} but {v} will do .",
     "look at {s} and you find {v} for a {noun} .",
 )
-"""How the generator may say it; a batch has the first few of them."""
+"""Wordings of the generator; a batch has the first few of them."""
 
 ASKING: Final = (
     "question which {noun} has {s} answer {v} .",
@@ -148,7 +148,7 @@ LINKING: Final = (
     "in the talk of {o} the {noun} of {s} was {v} .",
     "{o} and {s} are close and {s} has {v} as {noun} .",
 )
-"""How it may be said beside a second entity, {o}."""
+"""Wordings beside a second entity, {o}."""
 
 QUESTION: Final = "tell me the {noun} belonging to {s} : {v} ."
 REWORDED: Final = "among all that {s} has the {noun} was {v} ."
@@ -173,7 +173,7 @@ def write_document(entity: Entity) -> Words:
 
 
 def cloze(wording: str, fact: Fact) -> Words:
-    """Return what stands before the value: a question that asks for it."""
+    """Return the words before the value: a question for it."""
     return say(wording[: wording.index("{v}")], fact, "")
 
 

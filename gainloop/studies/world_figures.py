@@ -1,4 +1,4 @@
-"""What is known of a batch before the verdict: from its texts alone, and from its probe run."""
+"""Predictors in the invented world: figures of a batch's texts, and of its probe run."""
 
 from typing import Final
 
@@ -67,8 +67,8 @@ def describe_trainee(
     """Return what a trainee absorbed of the texts it was trained on, and the epsilon of its batch.
 
     Args:
-        online: The loss of each text the moment before it was first learnt from.
-        batch: None for the reference.
+        online: Loss of each text the moment before it was first learnt from, in nats.
+        batch: Batch that it was trained on, or None for the reference.
     """
     met = np.isfinite(online)
     rows = [vocabulary.row(text) for text, was in zip(texts, met, strict=True) if was]

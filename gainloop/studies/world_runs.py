@@ -1,4 +1,4 @@
-"""Trainings in the world: which there are, how one is run, and what it leaves behind."""
+"""Trainings in the invented world: the list of them, one run, and its file."""
 
 import copy
 import io
@@ -34,7 +34,7 @@ from schemas.studies import BatchOutcome, InventedWorld, Trained, Verification
 
 REFERENCE: Final = "reference"
 PROBE_SEED: Final = 1000
-"""Of the probe runs: none of the verdict's."""
+"""Seed of the probe runs: no training of the verdict has it."""
 
 NUM_GENERIC, NUM_OTHERS, NUM_SENTENCES = 96, 12, 4
 MODEL: Final = NewModel(hidden_size=64, layers=2, head_size=32, context_tokens=256)
@@ -43,7 +43,7 @@ BASE_TOKENS, BASE_RATE, STEP_TOKENS, RATE = 1024, 3e-3, 512, 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One training: of a batch's plan, or of the reference if there is none."""
+    """One training: of a batch's plan, or of the reference if the plan is None."""
 
     plan: Plan | None
     seed: int
@@ -66,11 +66,11 @@ def run_missing(
 ) -> dict[str, Trained]:
     """Return all trainings by name; those whose file is there are not run again.
 
-    Each is a file of its own, written when it ends: a crash loses those under way.
+    Each is a file of its own, written when it ends: a crash loses those that run.
 
     Args:
-        processes: How many run side by side, one thread each; it changes no result.
-        on_progress: Told how many trainings are done, of how many.
+        processes: Trainings side by side, one thread each; it changes no result.
+        on_progress: Function that is called with the number of trainings that are done, and of all.
     """
     jobs = list_jobs(subject)
     missing = [job for job in jobs if not exists(_file_of(folder, job))]
@@ -103,7 +103,7 @@ def run_job(folder: str, subject: InventedWorld, job: Job) -> None:
 
 
 def train(base: PreTrainedModel, subject: InventedWorld, job: Job) -> Trained:
-    """Return what came of continuing the base model; the base stays as it is."""
+    """Return the training of a copy of the base model."""
     world, vocabulary = _open_world(subject)
     model = copy.deepcopy(base)
     anchors = [write_document(entity) for entity in world.anchors]
@@ -142,17 +142,17 @@ def _ask(
 
     def row(fact: Fact, value: str) -> Row:
         ids, read = vocabulary.row((value,), cloze(wording, fact))
-        return ids[:-1], read  # that the text ends there is not asked
+        return ids[:-1], read  # the end of the text is not part of the answer
 
-    asked = [(fact, value) for fact in facts for value in fact.relation.values]
-    logs = dict(zip(asked, -losses_of(model, [row(*pair) for pair in asked]), strict=True))
+    answers = [(fact, value) for fact in facts for value in fact.relation.values]
+    logs = dict(zip(answers, -losses_of(model, [row(*pair) for pair in answers]), strict=True))
     right = [float(logs[fact, fact.value]) for fact in facts]
     best = [max(logs[fact, value] for value in fact.relation.values if value != fact.value) for fact in facts]
     return right, [own > other for own, other in zip(right, best, strict=True)]
 
 
 def run_jobs(folder: str, subject: InventedWorld, jobs: list[Job], processes: int) -> Iterator[None]:
-    """Run trainings, and tell each time one is done; the base model must be there."""
+    """Run trainings, and yield each time one is done; the base model must be there."""
     if min(processes, len(jobs)) <= 1:
         for job in jobs:
             run_job(folder, subject, job)
@@ -160,9 +160,9 @@ def run_jobs(folder: str, subject: InventedWorld, jobs: list[Job], processes: in
         return
     # Spawned, not forked: a fork of a process whose libraries hold threads may wait for ever for a lock of theirs.
     with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
-        under_way = [pool.submit(run_job, folder, subject, job) for job in jobs]
+        running = [pool.submit(run_job, folder, subject, job) for job in jobs]
         try:
-            for future in as_completed(under_way):
+            for future in as_completed(running):
                 future.result()
                 yield
         finally:
@@ -208,7 +208,7 @@ def verify_world(
     processes: int,
     on_progress: Callable[[int, int], None],
 ) -> Verification:
-    """Return what predictors are worth in the invented world; what ``folder`` has already is not run again."""
+    """Return the verification in the invented world; trainings that ``folder`` has are not run again."""
     trained = run_missing(folder, subject, processes, on_progress)
     batches = [outcome_of(plan, subject, trained) for plan in draw_plans(subject.batches, subject.seed)]
     return describe(verification_id, subject.model_dump(mode="json"), VERDICT, PREDICTORS, PRIMARY, batches)

@@ -33,14 +33,16 @@ def make_batch(
 ) -> Begun:
     """Return the batch of a day, trained on if it has a gain."""
     advantage, bits = report.gain.advantage, report.delta_i.bits_per_byte
-    untrained, unasked = (f"not measured: {why}" for why in ("no training yet", "no log-probabilities were asked for"))
+    untrained, without_logprobs = (
+        f"not measured: {why}" for why in ("no training yet", "no log-probabilities were asked for")
+    )
     gains = {
         "advantage": unmeasured(advantage, untrained) if gain is None else moved(advantage, gain, half),
         "synthetic": unmeasured(advantage, untrained)
         if gain is None
         else moved(advantage, gain + 0.02 + 0.004 * (number % 3), half),
     }
-    rate = {"bits_per_byte": unmeasured(bits, unasked) if delta_i is None else moved(bits, delta_i, 0.08)}
+    rate = {"bits_per_byte": unmeasured(bits, without_logprobs) if delta_i is None else moved(bits, delta_i, 0.08)}
     changes = {
         "gain": report.gain.model_copy(update=gains),
         "delta_i": report.delta_i.model_copy(update=rate),
@@ -78,8 +80,8 @@ def make_store(report: Report) -> list[Begun]:
         make_batch(report, 7, None, 2.2, 0.8, **two | {"sampling": report.recipe["sampling"] | {"temperature": 0.7}}),
     ]
     outdated = replace(make_batch(report, 8, **sbp), report=None, is_outdated=True)
-    under_way = replace(make_batch(report, 9, **one), report=None, stages=())
-    return [*batches, outdated, under_way]
+    running = replace(make_batch(report, 9, **one), report=None, stages=())
+    return [*batches, outdated, running]
 
 
 def without_scores(batches: Sequence[Begun]) -> list[Begun]:

@@ -70,19 +70,19 @@ def batch_of(seed: int, per_prompt: int = 4, **changes: Any) -> tuple[Evidence, 
 
 
 def test_information_by_prompt_document_and_facet_is_that_of_the_enumerated_source() -> None:
-    held, errors = [], []
+    covered, errors = [], []
     for seed in range(20):
         evidence, source = batch_of(seed)
         found = measure_dependence(evidence)
         by_document = source.table.reshape(-1, NUM_FACETS, source.table.shape[1]).mean(axis=1)
         document = source.output_nats - type(source)(by_document).conditional_nats
-        held.append(found.covering.low <= source.mutual_nats <= found.covering.high)
+        covered.append(found.covering.low <= source.mutual_nats <= found.covering.high)
         errors.append(found.covering.value / source.mutual_nats - 1)
         assert found.document.low <= document <= found.document.high
         assert found.facet.value == pytest.approx(source.mutual_nats - document, abs=0.1)
         assert found.ratio_to_log_p.value == pytest.approx(found.covering.value / np.log(source.num_prompts))
         assert found.drift.value == pytest.approx(0)
-    assert np.mean(held) >= 0.95
+    assert np.mean(covered) >= 0.95
     assert np.sqrt(np.mean(np.square(errors))) < 0.12
 
 
@@ -154,8 +154,8 @@ def test_scores_that_are_missing_are_left_out_and_counted_and_too_many_are_no_fi
 def test_replies_of_several_models_in_one_batch_are_found_and_only_the_bound_that_holds_is_told() -> None:
     evidence, _ = batch_of(6)
     foreign = evidence.replies["request_id"].head(40).implode()
-    told = pl.when(pl.col("request_id").is_in(foreign)).then(pl.lit([-40.0])).otherwise("token_logprobs")
-    mixed = replace(evidence, replies=evidence.replies.with_columns(token_logprobs=told))
+    logprobs = pl.when(pl.col("request_id").is_in(foreign)).then(pl.lit([-40.0])).otherwise("token_logprobs")
+    mixed = replace(evidence, replies=evidence.replies.with_columns(token_logprobs=logprobs))
     found = measure_dependence(mixed)
     assert found.drift.value > 1
     for figure in (found.covering, found.fpc, found.fpc_bc, found.ratio_to_log_p, found.document, found.facet):

@@ -95,8 +95,8 @@ def test_a_figure_vetoes_if_its_whole_interval_is_beyond_the_threshold(
 def test_a_report_that_is_invalid_is_held(healthy: Report) -> None:
     invalid = figure(None, None, status="invalid: 9 of 240 scores are not finite; at most 2% may be")
     assert [veto.key for veto in ask(put(before(healthy), "delta_i.nats_per_record", invalid)).vetoes] == ["invalid"]
-    unasked = figure(None, None, status="not measured: no log-probabilities were asked for")
-    assert not ask(put(before(healthy), "delta_i.nats_per_record", unasked)).vetoes
+    without_logprobs = figure(None, None, status="not measured: no log-probabilities were asked for")
+    assert not ask(put(before(healthy), "delta_i.nats_per_record", without_logprobs)).vetoes
 
 
 @pytest.mark.parametrize(("too_many", "outcome"), [(True, "vetoes"), (False, "passes"), (None, "not known")])

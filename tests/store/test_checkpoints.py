@@ -47,8 +47,8 @@ def test_a_checkpoint_is_made_once_and_found_by_its_id(store: Store, profile: Pr
 def test_a_checkpoint_says_its_parent_batches_and_plan(store: Store, profile: Profile) -> None:
     checkpoint_id = make_once(store, LINEAGE, Maker())
 
-    told = json.loads(Path(checkpoint_folder(store, checkpoint_id), "lineage.json").read_text())
-    assert (told["role"], told["parent"], told["batch_ids"]) == ("synthetic", "parent", ["batch"])
+    lineage = json.loads(Path(checkpoint_folder(store, checkpoint_id), "lineage.json").read_text())
+    assert (lineage["role"], lineage["parent"], lineage["batch_ids"]) == ("synthetic", "parent", ["batch"])
     (row,) = store.query("select role, parent, batch_ids, plan from checkpoints").rows()
     assert row == ("synthetic", "parent", ["batch"], json.dumps(LINEAGE.plan))
 
