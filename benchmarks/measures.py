@@ -26,7 +26,7 @@ TOKENS = 250
 SECTIONS = {
     "gainloop.reports.batch": ("count_rows", "measure_texts", "measure_delta_i", "measure_curation", "measure_cost"),
     "gainloop.reports.texts": (
-        "read_texts",
+        "hash_records",
         "near_duplicates_of",
         "measure_diversity",
         "measure_faithfulness",
@@ -34,7 +34,7 @@ SECTIONS = {
     ),
     "gainloop.reports.evidence": ("hash_texts", "repeated_words", "take_from_anchors"),
 }
-"""What is timed, by the module that calls it. ``measure_texts`` and ``read_texts`` hold the time of their parts."""
+"""What is timed, by the module that calls it. ``measure_texts`` and ``hash_records`` hold the time of their parts."""
 
 
 def make_batch(folder: Path, num_records: int, num_words: int) -> None:

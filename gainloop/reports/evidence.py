@@ -131,7 +131,7 @@ class RecordTexts:
         return np.asarray(places[np.argsort(self.rows["record_id"].rank("ordinal").to_numpy()[places])])
 
 
-def read_texts(evidence: Evidence) -> RecordTexts:
+def hash_records(evidence: Evidence) -> RecordTexts:
     """Return a batch's words, hashed, and all that is counted text by text."""
     anchors = evidence.anchors.sort("anchor_id")
     numbers = anchors.select("anchor_id", own=pl.int_range(pl.len()))

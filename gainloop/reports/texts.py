@@ -30,10 +30,10 @@ from gainloop.reports.evidence import (
     RecordTexts,
     as_per_cent,
     as_share,
+    hash_records,
     near_duplicates_of,
     over_words,
     per_cent,
-    read_texts,
     share_of,
     why_no_words,
 )
@@ -182,7 +182,7 @@ class Texts:
 
 def measure_texts(evidence: Evidence) -> Texts:
     """Return the sections on texts; only collisions need log-probabilities, and none needs a model."""
-    read = read_texts(evidence)
+    read = hash_records(evidence)
     near = near_duplicates_of(read, read.kept)
     return Texts(
         measure_diversity(evidence, read, near),

@@ -254,11 +254,6 @@ class ReplyLog:
         frame = read_replies(folder, anchor_ids, span)
         return cls(folder, span, frame, {request_id: row for row, request_id in enumerate(frame["request_id"])})
 
-    @property
-    def landed(self) -> list[str]:
-        """Ids of requests whose replies landed before and were not taken since."""
-        return list(self._rows)
-
     def take(self, request_id: str) -> Reply | None:
         """Return a reply that landed before, once."""
         row = self._rows.pop(request_id, None)

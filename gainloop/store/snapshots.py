@@ -15,6 +15,11 @@ from schemas.rows import Anchor, heldout_draw
 
 LATEST = "latest"
 
+_IN_SNAPSHOT = (
+    "anchor_id in (select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
+    "where snapshot_id = ?)"
+)
+
 _PART_ANCHORS = """
     with current as (select unnest(?::varchar[]) as part, unnest(?::varchar[]) as fingerprint),
     found as (select distinct anchor_id from part_anchors join current using (part, fingerprint) where source_id = ?)
@@ -72,9 +77,8 @@ def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None =
     """
     snapshot = read_snapshot(store, snapshot_id)
     return store.query(
-        "select * exclude (heldout_draw), heldout_draw < ? as heldout from anchors where anchor_id in ("
-        "select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
-        "where snapshot_id = ?) and heldout = coalesce(?, heldout) order by anchor_id",
+        "select * exclude (heldout_draw), heldout_draw < ? as heldout from anchors "
+        f"where {_IN_SNAPSHOT} and heldout = coalesce(?, heldout) order by anchor_id",
         *(snapshot["heldout_fraction"], snapshot["snapshot_id"], heldout),
     )
 
@@ -94,9 +98,7 @@ def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | N
     return store.query(
         # The hash is content_hash(seed, anchor_id) of schemas/identity.py before it is cut short.
         "select row_number() over (order by sha256('[' || ? || ',\"' || anchor_id || '\"]')) - 1 as position, "
-        "anchor_id, num_bytes from anchors where anchor_id in ("
-        "select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
-        "where snapshot_id = ?) and heldout_draw >= ? order by position limit ?",
+        f"anchor_id, num_bytes from anchors where {_IN_SNAPSHOT} and heldout_draw >= ? order by position limit ?",
         *(str(seed), snapshot["snapshot_id"], snapshot["heldout_fraction"], max_anchors),
     )
 

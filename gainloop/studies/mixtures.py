@@ -41,10 +41,6 @@ class Mixtures:
         """Lower triangular L with L L^T the covariances."""
         return np.asarray(np.linalg.cholesky(self.covariances))
 
-    def of(self, components: slice) -> "Mixtures":
-        """Return the mixtures of some components, as likely as each other."""
-        return equal_weights(self.means[:, components], self.covariances[:, components])
-
     def log_density(self, points: Floats) -> Floats:
         """Return [settings, points] log densities of points [settings, points, 2]."""
         joint = self.log_joint(features(points))
