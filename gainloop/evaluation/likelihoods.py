@@ -19,7 +19,7 @@ MAX_READ = 256
 """Anchors that both arms are scored on, with the book closed and open."""
 
 OnSet = Callable[[int, int], None]
-"""Function that is called with the number of sets of texts that are scored, and of all."""
+"""Called with the sets of texts scored, and all of them."""
 
 
 @dataclass(frozen=True)

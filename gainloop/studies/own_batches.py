@@ -89,7 +89,7 @@ def describe_own_batches(
 
     Args:
         device: Torch device on which the models answer.
-        on_progress: Function that is called with the number of trainings that are scored, and of all.
+        on_progress: Called with the trainings scored, and all of them.
 
     Raises:
         BadInput: The file of questions cannot be read.

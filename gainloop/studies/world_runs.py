@@ -70,7 +70,7 @@ def run_missing(
 
     Args:
         processes: Trainings side by side, one thread each; it changes no result.
-        on_progress: Function that is called with the number of trainings that are done, and of all.
+        on_progress: Called with the trainings done, and all of them.
     """
     jobs = list_jobs(subject)
     missing = [job for job in jobs if not exists(_file_of(folder, job))]
