@@ -62,7 +62,7 @@ class Decision(ReportPart):
 
     @property
     def shown(self) -> list[Reason]:
-        """All reasons: those that decide first, those not known last."""
+        """The reasons, those that decide first and those not known last."""
         return sorted(self.reasons, key=lambda one: (one.outcome == "not known", one.outcome == "passes"))
 
     @property

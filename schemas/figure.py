@@ -73,12 +73,12 @@ class Words:
 
     Attributes:
         title: Name of the figure, in the field's own terms.
-        meaning: One to three sentences for someone who sees the figure for the first time, with what is healthy.
+        meaning: Sentences, one to three, for someone who sees the figure for the first time, with what is healthy.
         unit: Unit of every value that the field takes.
         section: Heading below which pages show the figure; empty for a figure of a table's row.
         healthy: Direction in which a batch gets better; None where neither end is good, or the figure only describes.
-        predicts: What the gain ought to do where the figure is higher; None if nothing is expected.
-        is_early: Whether the figure is known before a full training.
+        predicts: Expectation of the gain where the figure is higher; None if there is none.
+        is_early: True if the figure is known before a full training.
     """
 
     title: str

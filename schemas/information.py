@@ -43,7 +43,7 @@ class CurvePoint(ReportPart):
 
 
 class Dependence(ReportPart):
-    """What outputs tell of their prompts, I(p; Y): bounds, the share of what they could tell, and of what it is.
+    """I(p; Y), what outputs tell of their prompts: bounds, the share of what they could tell, and of what it is.
 
     ``covering`` has the point estimate and an interval that covers; the caps are what the bounds cannot exceed, in
     nats. ``widest_bracket`` is how much of an output's likelihood, in nats, a server that returns only the likeliest
@@ -104,7 +104,7 @@ class Dependence(ReportPart):
 
 
 class FilterEffect(ReportPart):
-    """What curation did to the generator's distribution of replies: they became kept records or did not."""
+    """The effect of curation on the generator's distribution of replies: they became kept records or did not."""
 
     accept_rate: Figure = figure(
         "Kept by curation",

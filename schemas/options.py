@@ -21,7 +21,7 @@ REQUIRED: Final[Any] = object()
 """The default of a parameter that must be set."""
 
 VALUES: Final = {int: "INTEGER", float: "NUMBER", bool: "true|false"}
-"""What help calls the value of an option; any other is TEXT."""
+"""Names of values in help, by type; any other is TEXT."""
 
 
 @dataclass(frozen=True)

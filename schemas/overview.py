@@ -83,7 +83,7 @@ class Ranked(ReportPart):
 
 
 class Lost(ReportPart):
-    """How often one reason lost a request its record (drop), or a record its place in training (quarantine)."""
+    """The number of requests without a record (drop), or of records not trained on (quarantine), by one reason."""
 
     kind: Literal["drop", "quarantine"]
     reason: str

@@ -15,7 +15,7 @@ class Parameters(BaseModel):
 
 
 class Sampling(Parameters):
-    """How the generator draws a reply. At temperature 1 and top_p 1 its log-probabilities are its entropy."""
+    """The draw of a reply. At temperature 1 and top_p 1 its log-probabilities are its entropy."""
 
     temperature: Annotated[
         float, Field(ge=0, le=2, description="Temperature of each draw: 1 samples the model as it is, 0 is greedy.")

@@ -50,7 +50,7 @@ class Validation(ReportPart):
 
 
 class Repetition(ReportPart):
-    """How often a part of the training text was read, and what that is worth by a law fitted to web text.
+    """The epochs of a part of the training text, and their worth by a law fitted to web text.
 
     ``effective_tokens`` as many unseen tokens would teach as much; ``next_token`` is what one more of the part would be
     worth, 1 for text that was never read. They are arithmetic on counts: there is no interval.
@@ -63,7 +63,7 @@ class Repetition(ReportPart):
 
 
 class Money(ReportPart):
-    """What the tokens of the replies cost, at the prices of the profile that finished the batch."""
+    """The price of tokens, by the profile that finished the batch."""
 
     amount: float
     currency: str

@@ -21,7 +21,7 @@ class Section(StrEnum):
 
 
 class Gain(ReportPart):
-    """What training on the batch saved on held-out anchors, and what repeating real text saved for as many tokens.
+    """The gain of training on the batch, and of repeating real text for as many tokens, on held-out anchors.
 
     ``seeds`` are the trainings of each arm.
     """
@@ -69,7 +69,7 @@ class Gain(ReportPart):
 
 
 class LossPoint(ReportPart):
-    """What synthetic rows cost, in bits per byte, around one moment of training: before it, and in the end."""
+    """The loss of synthetic rows around one moment of training, in bits per byte: just before it, and in the end."""
 
     tokens: int
     online: float
@@ -77,7 +77,7 @@ class LossPoint(ReportPart):
 
 
 class Trainee(ReportPart):
-    """What trained models lose, and what they took in: the synthetic one unless baseline or start is named.
+    """Losses of the models, and what they took in: the synthetic one unless baseline or start is named.
 
     ``curve`` is the loss on synthetic text while it is learnt from, smoothed.
     """
@@ -148,7 +148,7 @@ class Trainee(ReportPart):
 
 
 class Diversity(ReportPart):
-    """What the wording of the batch repeats. Where a field says what a 7B model has, it is Qwen2.5-7B that noted what
+    """Repetition of wording in the batch. Where a field says what a 7B model has, it is Qwen2.5-7B that noted what
     follows from passages of Wikipedia, five times each, at temperature 1.
 
     ``too_many_collisions`` is null where nothing can be expected: no log-probabilities, or no prompt asked twice.

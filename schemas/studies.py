@@ -142,7 +142,7 @@ class Point(ReportPart):
 
 
 class Trend(ReportPart):
-    """Whether the gap rises or falls with a letter, as a rank correlation over all settings of its cells."""
+    """The trend of the gap with a letter, as a rank correlation over all settings of its cells."""
 
     letter: Letter
     kind: Kind

@@ -1,4 +1,4 @@
-"""What Great Expectations asks of every table: the row that is refused, and the share of rows that must pass.
+"""The suites of Great Expectations for every table: rows that are refused, and the share of rows that must pass.
 
 Expectations are plain data here, since importing Great Expectations costs seconds of CPU. Columns are
 those that ``gainloop/curation/suite.py`` computes. The thresholds were set on replies recorded from
@@ -192,7 +192,7 @@ REASONS: dict[str, str] = {
     "replies have none.",
     "too_few_kept": "Where curation refuses more than 70 %, it shapes what is left: change the recipe instead.",
 }
-"""Why each expectation is there, with the numbers behind its threshold. Data Docs show it."""
+"""The reason for each expectation, with the numbers behind its threshold. Data Docs show it."""
 
 
 def records_suite(added: Suite = ()) -> Suite:

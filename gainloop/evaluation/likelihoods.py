@@ -1,4 +1,4 @@
-"""How likely the checkpoints of a training find texts: held-out ones, anchors and records."""
+"""Likelihoods of texts under the checkpoints of a training: held-out texts, anchors and records."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

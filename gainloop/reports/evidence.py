@@ -20,23 +20,23 @@ class Evidence:
     """The rows and scores of one batch.
 
     Attributes:
-        batch_id: The recipe's hash.
+        batch_id: Id of the batch.
         training_id: Id of the training whose scores these are; empty before the first.
-        recipe: The recipe as JSON.
+        recipe: Recipe as JSON.
         logprob_semantics: "processed", "raw" or "unknown"; see ``gainloop.serving.Generator``.
         measured_at: Time at which the evidence was read.
-        replies: One row per reply: request_id, prompt_id, anchor_id, text, finish_reason, and token_logprobs, empty if
+        replies: Replies: request_id, prompt_id, anchor_id, text, finish_reason, and token_logprobs, empty if
             none were requested.
-        records: One row per record: record_id, anchor_id, facet, text, request_ids, num_bytes, and bool kept.
-        quarantine: One row per record and reason: record_id, reason.
-        drops: One row per drop: anchor_id, facet, reason, request_id.
-        anchors: One row per anchor with a record or a drop: anchor_id, text, title, num_bytes.
+        records: Records: record_id, anchor_id, facet, text, request_ids, num_bytes, and bool kept.
+        quarantine: Quarantined records, a row for each reason: record_id, reason.
+        drops: Drops: anchor_id, facet, reason, request_id.
+        anchors: Anchors with a record or a drop: anchor_id, text, title, num_bytes.
         scores: "<role>/<texts>" to one row per text: text_id, nats, num_tokens, num_bytes. Roles are
             start, synthetic, baseline; texts are heldout, anchors, records. Any may be missing.
         contrasts: Scores of outputs under own and other prompts: request_id, kind, prompt_id, low, high; or None.
         summaries: Completed stage (generate, validate, score, judge, train) to its summary.
         checkpoints: Role to checkpoint id.
-        verdicts: One row per text and question of the latest judging, see ``Verdict``; or None.
+        verdicts: Verdicts of the latest judging, see ``Verdict``; or None.
     """
 
     batch_id: str

@@ -312,7 +312,7 @@ qualify row_number() over (
     partition by batch_id order by is_current desc, is_trained desc, measured_at desc, measurement_id) = 1
 order by batch_id
 """
-"""Of each batch one report: of this format if there is one, of a training if there is one, the newest of those."""
+"""One report of each batch: of this format if there is one, of a training if there is one, the newest of those."""
 
 
 def save_overview(store: Store, gate: Gate) -> str:

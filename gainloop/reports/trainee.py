@@ -188,7 +188,7 @@ def measure_paper(evidence: Evidence, delta_i: DeltaI, dependence: Dependence, c
 
 
 class _Anchors:
-    """What anchors cost: before training, after it in both arms, with the book closed and open; NaN if not scored."""
+    """Losses of anchors: before training, after it in both arms, with the book closed and open; NaN if not scored."""
 
     def __init__(self, losses: dict[str, Floats], missing: Estimate | None) -> None:
         self.start, self.trainee, self.baseline, self.closed, self.open = losses.values()

@@ -26,7 +26,7 @@ class Check:
     Attributes:
         key: Key of the veto.
         path: Path of the figure in the report.
-        means: What holds of the batch if it vetoes.
+        means: Meaning for the batch if it vetoes.
         threshold: Number to compare with, or None if the veto is switched off or there is none.
         is_floor: True if the figure may not lie below the threshold, False if not above.
         unknown: Reason why there is no threshold; empty if the veto is switched off.

@@ -18,7 +18,7 @@ Metrics = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """What makes a checkpoint; its hash is the id.
+    """The origin of a checkpoint; its hash is the id.
 
     Attributes:
         role: start, synthesizer, synthetic or baseline.

@@ -164,7 +164,7 @@ COVERAGE: Final = (1.0, 0.6, 0.3)
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How one batch is made.
+    """The plan of one batch.
 
     Attributes:
         method: Method of the generator: rephrase (one document in, its facts in other words out), question (one

@@ -99,7 +99,7 @@ def features(points: Floats) -> Floats:
 
 
 TOLERANCE = 1e-3
-"""Of the mean log-likelihood between two steps, in nats: scikit-learn's default."""
+"""Growth of the mean log-likelihood in a step below which a fit ends, in nats: scikit-learn's default."""
 
 MAX_STEPS, MAX_STEPS_OF_CENTRES = 100, 30
 
@@ -185,7 +185,7 @@ def _nearest(points: Floats, centres: Floats) -> Floats:
 POINTS_PER_COMPONENT = 128
 
 BINS, SAMPLES, FLOOR = 50, 1000, 1e-10
-"""Of the released code: bins an axis, points a histogram, and the density that an empty bin is given."""
+"""The released code's bins an axis, points a histogram, and density of an empty bin."""
 
 
 def divergence(first: Mixtures, second: Mixtures) -> Floats:

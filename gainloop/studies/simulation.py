@@ -139,14 +139,14 @@ def _estimate(anchors: Floats, num_components: int) -> Mixtures:
 LETTERS: Final[tuple[Letter, ...]] = ("k", "j", "l")
 
 PRINTED: Final[dict[Letter, TrendDirection]] = {"k": "falls", "j": "rises", "l": "falls"}
-"""What the paper's Figure 4 shows."""
+"""Trends of the paper's Figure 4."""
 
 NAMES: Final[dict[Kind, str]] = {
     "published": "As published",
     "reverse": "Exact KL(pi || G)",
     "forward": "Exact KL(G || pi)",
 }
-"""What each kind of divergence is called in plots, tables and headline."""
+"""Names of the kinds of divergence in plots, tables and headline."""
 
 DEFINITIONS: Final[dict[Kind, str]] = {
     "published": "the released code's two histograms, each on bins of its own, compared bin by bin",

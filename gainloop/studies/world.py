@@ -79,7 +79,7 @@ class World:
 
     @property
     def facts(self) -> tuple[Fact, ...]:
-        """What the anchors say."""
+        """Facts of the anchors' entities."""
         return tuple(fact for entity in self.anchors for fact in entity.facts)
 
     @property
