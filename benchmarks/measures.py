@@ -42,7 +42,7 @@ def make_batch(folder: Path, num_records: int, num_words: int) -> None:
     import numpy as np
     import polars as pl
 
-    from schemas.identity import content_hash
+    from schemas.rows import content_hash
 
     rng = np.random.default_rng(0)
     words = np.array([_word(rank) for rank in range(VOCABULARY)], dtype=object)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.choice import by_kind, choice
-from schemas.identity import content_hash
+from schemas.rows import content_hash
 
 
 class Parameters(BaseModel):

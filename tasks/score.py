@@ -17,9 +17,9 @@ from gainloop.store.batches import complete_stage, replies_folder, stage_summary
 from gainloop.store.replies import as_reply, read_replies
 from gainloop.store.scores import contrasts_folder, read_contrasts
 from gainloop.store.snapshots import read_texts
-from schemas.identity import content_hash
 from schemas.profile import Profile, Servers
 from schemas.recipe import Recipe, Scoring
+from schemas.rows import content_hash
 from tasks.progress import Bar
 from tasks.runner import slot
 

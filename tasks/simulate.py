@@ -8,8 +8,8 @@ from prefect.artifacts import create_image_artifact, create_link_artifact, creat
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.store.files import exists, link_to, read_file, write_file
-from schemas.identity import content_hash
 from schemas.profile import Profile
+from schemas.rows import content_hash
 from schemas.studies import SIMULATION_FORMAT, Simulation
 from tasks.progress import Bar
 

@@ -22,10 +22,9 @@ from gainloop.store.checkpoints import (
     make_once,
 )
 from gainloop.store.snapshots import read_anchors
-from schemas.identity import content_hash
 from schemas.profile import Profile, Training
 from schemas.recipe import AnyStart, Checkpoint, Mixture, TrainingPlan
-from schemas.rows import heldout_draw
+from schemas.rows import content_hash, heldout_draw
 from tasks.progress import Bar
 
 

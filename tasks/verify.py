@@ -12,8 +12,8 @@ from gainloop.store import Store, open_store
 from gainloop.store.files import link_to, write_file
 from gainloop.studies.own_batches import describe_own_batches
 from gainloop.studies.verification_page import draw_worth, list_worth, render_verification
-from schemas.identity import content_hash
 from schemas.profile import Profile
+from schemas.rows import content_hash
 from schemas.studies import VERIFICATION_FORMAT, AnySubject, OwnBatches, Verification
 from tasks.progress import Bar
 

@@ -16,9 +16,8 @@ from gainloop.store.batches import complete_stage, replies_folder
 from gainloop.store.files import write_file
 from gainloop.store.replies import REPLY_FIELDS, Row, Span, write_replies
 from gainloop.store.scores import contrasts_folder, write_contrasts
-from schemas.identity import content_hash
 from schemas.profile import Profile
-from schemas.rows import Reply
+from schemas.rows import Reply, content_hash
 
 SUBJECTS = "The river|An early lighthouse|The town council|A travelling botanist|The old observatory|Her second novel"
 VERBS = "was rebuilt after|gave its name to|is described in|drew visitors from|lost its charter during|stands beside"

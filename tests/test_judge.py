@@ -20,11 +20,10 @@ from gainloop.store.files import read_file
 from gainloop.store.replies import read_replies
 from gainloop.store.scores import as_frame, judgements_folder, read_verdicts
 from schemas.errors import BadInput, ServerError, StoreError
-from schemas.identity import unit_draw
 from schemas.profile import Gate, Prices, Profile, Servers
 from schemas.recipe import Judge, Judging
 from schemas.report import Report
-from schemas.rows import Verdict
+from schemas.rows import Verdict, unit_draw
 from tasks.judge import FoundJudge, completed_summary, judge_texts, judging_summary, plan_judging, resolve_judge
 from tasks.progress import Bar
 from tasks.report import decide_on, gather_evidence, measure_once, page_of, save_report

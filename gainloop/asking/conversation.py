@@ -4,8 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from schemas.identity import content_hash
-from schemas.rows import Anchor, Answer, Drop, Message, Reply, Request
+from schemas.rows import Anchor, Answer, Drop, Message, Reply, Request, content_hash
 
 T = TypeVar("T")
 

@@ -10,8 +10,7 @@ from typing import Final
 
 from gainloop.asking.conversation import Conversation, Read, after, ask, side_by_side
 from gainloop.asking.structured import object_of, one_of, read_object, read_text, text_of
-from schemas.identity import content_hash
-from schemas.rows import Anchor, Drop, Outcome, Request, Verdict
+from schemas.rows import Anchor, Drop, Outcome, Request, Verdict, content_hash
 
 FACTUALITY: Final = "factuality"
 RELEVANCE: Final = "relevance"

@@ -10,7 +10,7 @@ from gainloop.store.batches import complete_stage, kept_records, read_recipe, st
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.files import exists, write_frame
 from gainloop.store.snapshots import read_anchors
-from schemas.identity import content_hash
+from schemas.rows import content_hash
 
 MAX_SCORED = 2_000
 """Texts scored per set; more would narrow the intervals little and cost as much again."""

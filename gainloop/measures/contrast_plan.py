@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import polars as pl
 
-from schemas.identity import unit_draw
+from schemas.rows import unit_draw
 
 Kind = Literal["own", "near", "other", "null"]
 

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from gainloop.measures.ngrams import Flags, HashedTexts, HashSet, Rows, covered, joined
 from gainloop.measures.words import COPY_WORDS, Automaton
-from schemas.identity import unit_draw
+from schemas.rows import unit_draw
 
 NOVEL_WORDS: Final = 5
 

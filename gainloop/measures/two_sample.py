@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gainloop.measures.estimate import Estimate, Floats, Ids, mean_of
-from schemas.identity import unit_draw
+from schemas.rows import unit_draw
 
 FOLDS = 5
 MIN_TEXTS = 50

@@ -13,9 +13,8 @@ from gainloop.store import Store
 from gainloop.store.batches import open_anchors
 from gainloop.store.replies import ReplyLog, Span, compact_replies
 from schemas.errors import ServerError
-from schemas.identity import content_hash
 from schemas.recipe import Recipe, Sampling
-from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Prompt, Record, Reply, Request, Rounds
+from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Prompt, Record, Reply, Request, Rounds, content_hash
 
 Rows = list[dict[str, object]]
 

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from schemas.errors import BadInput
-from schemas.identity import content_hash
 from schemas.recipe import Parameters
-from schemas.rows import Document
+from schemas.rows import Document, content_hash
 
 # Raise it when the same parts would give other pieces than before, so that they are read again.
 READING_RULES = 1

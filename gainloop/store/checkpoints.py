@@ -11,7 +11,7 @@ from filelock import FileLock
 from gainloop.store.duck import Store, now
 from gainloop.store.files import disk_errors, whole_folder
 from schemas.errors import BadInput
-from schemas.identity import content_hash
+from schemas.rows import content_hash
 
 Metrics = dict[str, Any]
 

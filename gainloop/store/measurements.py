@@ -8,9 +8,9 @@ from schemas.decision import FORMAT as DECISION_FORMAT
 from schemas.decision import Decision
 from schemas.errors import BadInput
 from schemas.figure import Figure
-from schemas.identity import content_hash
 from schemas.profile import Gate
 from schemas.report import FORMAT, Report
+from schemas.rows import content_hash
 
 
 def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -> str:

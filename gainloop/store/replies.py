@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 
 from gainloop.store.files import list_files, whole_file, write_file
 from gainloop.store.group_commit import GroupCommit
-from schemas.identity import content_hash
-from schemas.rows import Reply
+from schemas.rows import Reply, content_hash
 
 MANY_PARTS = 32
 """Parts above which a shard is compacted when it is done; other shards are compacted with the batch."""

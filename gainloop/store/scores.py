@@ -9,8 +9,7 @@ from gainloop.store.batches import batch_folder
 from gainloop.store.duck import Store
 from gainloop.store.files import exists, list_files, read_frame, write_frame
 from schemas.errors import StoreError
-from schemas.identity import content_hash
-from schemas.rows import Verdict
+from schemas.rows import Verdict, content_hash
 
 CONTRAST_SCHEMA = {
     "request_id": pl.String,

@@ -10,8 +10,7 @@ import polars as pl
 
 from gainloop.store.duck import Store, now
 from schemas.errors import BadInput
-from schemas.identity import content_hash
-from schemas.rows import Anchor, heldout_draw
+from schemas.rows import Anchor, content_hash, heldout_draw
 
 LATEST = "latest"
 
@@ -96,7 +95,7 @@ def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | N
     """
     snapshot = read_snapshot(store, snapshot_id)
     return store.query(
-        # The hash is content_hash(seed, anchor_id) of schemas/identity.py before it is cut short.
+        # The hash is content_hash(seed, anchor_id) of schemas/rows.py before it is cut short.
         "select row_number() over (order by sha256('[' || ? || ',\"' || anchor_id || '\"]')) - 1 as position, "
         f"anchor_id, num_bytes from anchors where {_IN_SNAPSHOT} and heldout_draw >= ? order by position limit ?",
         *(str(seed), snapshot["snapshot_id"], snapshot["heldout_fraction"], max_anchors),

@@ -18,9 +18,9 @@ from gainloop.store.files import exists, read_file, read_frame, write_frame
 from gainloop.store.scores import find_scores
 from gainloop.studies.findings import describe
 from schemas.errors import BadInput
-from schemas.identity import content_hash, unit_draw
 from schemas.report import FORMAT as REPORT_FORMAT
 from schemas.report import WORDS, Report
+from schemas.rows import content_hash, unit_draw
 from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, OwnBatches, Predictor, Verification
 
 ARMS: Final = ("synthetic", "baseline")

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from gainloop.measures.contrast_plan import plan_contrasts
-from schemas.identity import content_hash
+from schemas.rows import content_hash
 
 
 def outputs(num_anchors: int = 200, per_anchor: int = 1, draws: int = 1, tokens: int = 100) -> pl.DataFrame:

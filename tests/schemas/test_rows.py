@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.identity import content_hash, unit_draw
-from schemas.rows import Anchor, Message, Record, Reply, Request, heldout_draw
+from schemas.rows import Anchor, Message, Record, Reply, Request, content_hash, heldout_draw, unit_draw
 
 TEXTS = [f"text {n}" for n in range(4000)]
 

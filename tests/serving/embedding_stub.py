@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from schemas.identity import unit_draw
+from schemas.rows import unit_draw
 
 FAULTS = {
     "server_error": "status 500",

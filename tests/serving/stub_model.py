@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 from zlib import crc32
 
-from schemas.identity import unit_draw
+from schemas.rows import unit_draw
 
 WORDS = re.findall(r"\w+", "a mill by the river grinds rye for seven towns and their bakers every long winter")
 BEGIN, END = 1, 2

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiohttp import web
 
-from schemas.identity import unit_draw
+from schemas.rows import unit_draw
 from tests.serving.stub_model import END, answer, prompt_ids, score
 
 FAULTS = {

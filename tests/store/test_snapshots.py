@@ -13,8 +13,7 @@ from gainloop.store.snapshots import (
     read_texts,
 )
 from schemas.errors import BadInput
-from schemas.identity import content_hash
-from schemas.rows import Anchor, heldout_draw
+from schemas.rows import Anchor, content_hash, heldout_draw
 
 
 def write_part(store: Store, part: str, fingerprint: str, texts: list[str], too_short: int = 0) -> None:
