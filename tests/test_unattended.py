@@ -102,7 +102,8 @@ def test_a_deployed_schedule_makes_runs_without_being_asked(unattended: Unattend
 def test_a_scheduled_refresh_starts_when_it_is_due_and_completes(unattended: Unattended) -> None:
     run = unattended.run("scheduled")
     assert run["auto_scheduled"]
-    assert run["start_time"] >= run["expected_start_time"]
+    started, due = (datetime.fromisoformat(run[name]) for name in ("start_time", "expected_start_time"))
+    assert started > due - timedelta(seconds=1)  # two clocks: the worker's process and the server's
     assert (run["run_count"], unattended.states("scheduled")[-1]) == (1, "Completed")
     assert (unattended.site.folder / "data" / "gainloop.duckdb").exists()
 
