@@ -21,6 +21,9 @@ from schemas.recipe import Recipe
 from tasks.progress import Bar, Shown
 from tasks.runner import run_all, slot
 
+Cached = tuple[float, float] | None
+"""Prompt tokens found in the servers' prefix caches, and those looked for; None where servers do not tell."""
+
 
 @dataclass
 class RunTotals:
@@ -75,10 +78,6 @@ def find_totals(batch_id: str) -> RunTotals | None:
 
 def end_totals(batch_id: str) -> None:
     _TOTALS.pop(batch_id, None)
-
-
-Cached = tuple[float, float] | None
-"""Prompt tokens found in the servers' prefix caches, and those looked for; None where servers do not tell."""
 
 
 def generate_records(

@@ -25,6 +25,27 @@ from schemas.recipe import Recipe
 from schemas.rows import Anchor, Answer, Outcome, Reply, Request
 from tasks.runner import slot
 
+PROBES = 8
+"""First requests that are sent; their replies are kept, so that the run does not ask for them again."""
+
+WHOLE = 2
+"""Anchors among them that are worked on to their end: what later rounds ask and get is known from nothing else."""
+
+FOLLOWING = {"repeat", "unfinished", "unsolved", "over_limit"}
+"""Reasons of drops that only follow from another drop, or say nothing of the generator."""
+
+ADVICE = {
+    "cut_off": "Raise sampling.max_tokens, or choose a model that comes to an end",
+    "rejected": "Lower sampling.max_tokens or the source's max_chars, or serve the model with a longer context",
+    "malformed": "Serve the model with structured outputs, as vLLM does",
+    "echo": "Choose an instruction-tuned model, or another method",
+    "refusal": "Choose another model or other anchors",
+    "deadline": "Raise generation.deadline_seconds, or lower generation.max_in_flight",
+    "empty": "Choose an instruction-tuned model, or another method",
+}
+
+logger = logging.getLogger("gainloop.preflight")
+
 
 @dataclass(frozen=True)
 class Budget:
@@ -88,28 +109,6 @@ class Budget:
         }
         table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
         return f"| pre-flight of batch {self.batch_id} | |\n|---|---:|\n{table}\n"
-
-
-PROBES = 8
-"""First requests that are sent; their replies are kept, so that the run does not ask for them again."""
-
-WHOLE = 2
-"""Anchors among them that are worked on to their end: what later rounds ask and get is known from nothing else."""
-
-FOLLOWING = {"repeat", "unfinished", "unsolved", "over_limit"}
-"""Reasons of drops that only follow from another drop, or say nothing of the generator."""
-
-ADVICE = {
-    "cut_off": "Raise sampling.max_tokens, or choose a model that comes to an end",
-    "rejected": "Lower sampling.max_tokens or the source's max_chars, or serve the model with a longer context",
-    "malformed": "Serve the model with structured outputs, as vLLM does",
-    "echo": "Choose an instruction-tuned model, or another method",
-    "refusal": "Choose another model or other anchors",
-    "deadline": "Raise generation.deadline_seconds, or lower generation.max_in_flight",
-    "empty": "Choose an instruction-tuned model, or another method",
-}
-
-logger = logging.getLogger("gainloop.preflight")
 
 
 def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) -> Budget:

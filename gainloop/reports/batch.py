@@ -18,6 +18,12 @@ from schemas.information import DeltaI, Entropy
 from schemas.report import FORMAT, Cost, Counts, Example, GeneratedBy, Money, Repetition, Report, Validation
 from schemas.sections import Gain
 
+FROM_ENGINE: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens", "judging_money"}
+
+NUM_EXAMPLES: Final = 5
+EXAMPLE_CHARACTERS: Final = 900
+MIN_PROMPTS: Final = 32
+
 
 def count_rows(evidence: Evidence) -> Counts:
     """Return the ledger of a batch.
@@ -79,9 +85,6 @@ def add_up_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
 
 def _count(rows: pl.DataFrame) -> dict[str, int]:
     return dict(sorted(rows["reason"].value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])))
-
-
-FROM_ENGINE: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens", "judging_money"}
 
 
 def measure_batch(evidence: Evidence) -> Report:
@@ -222,11 +225,6 @@ def _verdict_of(advantage: Estimate) -> Any:
     if advantage.low is not None and advantage.low > 0:
         return "synthetic_wins"
     return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"
-
-
-NUM_EXAMPLES: Final = 5
-EXAMPLE_CHARACTERS: Final = 900
-MIN_PROMPTS: Final = 32
 
 
 def write_headline(delta_i: DeltaI, gain: Gain) -> str:

@@ -32,6 +32,8 @@ LEAST_DRIFT, MOST_DRIFT = 1.0, 0.02
 
 OVER = "over outputs drawn from those that a record or a drop came of; interval over prompts"
 
+HISTOGRAM_BINS: Final = 30
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredOutputs:
@@ -242,9 +244,6 @@ def _not_scored(why: str) -> Dependence:
         curve=[],
         widest_bracket=0.0,
     )
-
-
-HISTOGRAM_BINS: Final = 30
 
 
 def measure_delta_i(evidence: Evidence) -> DeltaI:

@@ -25,6 +25,24 @@ from schemas.report import FORMAT as REPORT_FORMAT
 HOW_MANY: Final = ("snapshot_id", "revision", "seed", "max_anchors")
 """Fields of a recipe for its text, size and draw: batches that differ in no others are of one recipe."""
 
+COLUMNS: Final = (GAIN, DELTA_I, DEPENDENCE, "curation.accept_rate", "faithfulness.novelty")
+"""The figures of every batch that the overview shows side by side, by their paths in the report."""
+
+PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predicts and path != GAIN)
+"""Every figure whose field says what it predicts."""
+
+NEWEST = """
+with reports as (
+    select *, json_extract_string(report, '$.format') = ? as is_current,
+        json_extract_string(report, '$.training') != '' as is_trained
+    from measurements)
+select batch_id, report, is_current from reports
+qualify row_number() over (
+    partition by batch_id order by is_current desc, is_trained desc, measured_at desc, measurement_id) = 1
+order by batch_id
+"""
+"""One report of each batch: of this format if there is one, of a training if there is one, the newest of those."""
+
 
 def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
     """Return a name for each recipe: its method, and the parameters that differ among recipes of that method.
@@ -113,13 +131,6 @@ def _value_summary(value: Any) -> str:
     if isinstance(value, list | tuple):
         return " + ".join(map(_value_summary, value)) or "none"
     return value if isinstance(value, str) else json.dumps(value)
-
-
-COLUMNS: Final = (GAIN, DELTA_I, DEPENDENCE, "curation.accept_rate", "faithfulness.novelty")
-"""The figures of every batch that the overview shows side by side, by their paths in the report."""
-
-PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predicts and path != GAIN)
-"""Every figure whose field says what it predicts."""
 
 
 def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
@@ -300,19 +311,6 @@ def _times(end: float | None, factor: float) -> float | None:
 
 def _within(percent: float | None) -> float | None:
     return None if percent is None else min(100.0, max(0.0, percent))
-
-
-NEWEST = """
-with reports as (
-    select *, json_extract_string(report, '$.format') = ? as is_current,
-        json_extract_string(report, '$.training') != '' as is_trained
-    from measurements)
-select batch_id, report, is_current from reports
-qualify row_number() over (
-    partition by batch_id order by is_current desc, is_trained desc, measured_at desc, measurement_id) = 1
-order by batch_id
-"""
-"""One report of each batch: of this format if there is one, of a training if there is one, the newest of those."""
 
 
 def save_overview(store: Store, gate: Gate) -> str:

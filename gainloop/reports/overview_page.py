@@ -19,6 +19,21 @@ from schemas.report import DELTA_I, DEPENDENCE, GAIN, WORDS
 MAX_NUMBERED: Final = 40
 """With more points than this, their numbers would hide each other."""
 
+OF_BATCHES: Final = {path: WORDS[path] for path in COLUMNS}
+OF_RECIPES: Final = words_of(Ranked)
+
+TRENDS: Final = {GAIN: "synthetic", DELTA_I: "delta", DEPENDENCE: "delta", "curation.accept_rate": "start"}
+"""Figures that are drawn over time, with their colours."""
+
+NUM_PLOTTED: Final = 4
+"""Number of predictors that are drawn: those that go most closely with the gain."""
+
+QUADRANTS: Final = (
+    "Every batch by what replies tell of their prompts and what the generator added, with 95 % intervals both ways. "
+    "Healthy is right of the upright line and between the others, at the gate's thresholds. Where a batch lies "
+    "describes it; only gain accepts it."
+)
+
 
 def draw_trend(standings: Sequence[Standing], path: str, colour: str) -> Canvas | None:
     """Draw a figure of every batch with its interval, in order of time; None if fewer than two have it."""
@@ -134,22 +149,6 @@ def _finish(axes: Axes) -> None:
     axes.tick_params(axis="y", colors=COLOURS["muted"])
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.grid(axis="y")
-
-
-OF_BATCHES: Final = {path: WORDS[path] for path in COLUMNS}
-OF_RECIPES: Final = words_of(Ranked)
-
-TRENDS: Final = {GAIN: "synthetic", DELTA_I: "delta", DEPENDENCE: "delta", "curation.accept_rate": "start"}
-"""Figures that are drawn over time, with their colours."""
-
-NUM_PLOTTED: Final = 4
-"""Number of predictors that are drawn: those that go most closely with the gain."""
-
-QUADRANTS: Final = (
-    "Every batch by what replies tell of their prompts and what the generator added, with 95 % intervals both ways. "
-    "Healthy is right of the upright line and between the others, at the gate's thresholds. Where a batch lies "
-    "describes it; only gain accepts it."
-)
 
 
 def render_overview(overview: Overview) -> str:

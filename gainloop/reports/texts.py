@@ -61,6 +61,17 @@ RATES: Final = {
 }
 """By question: the verdict that is counted, and the definition of its rate."""
 
+MUCH_REPEATED: Final = 0.15
+"""Gopher keeps pages up to this share of repeated 5-grams (Rae et al. 2021, table A1)."""
+
+MUCH_COPIED: Final = 0.5
+"""The share of its anchor's words above which the suite of sbp refuses a record."""
+
+SAMPLED_RECORDS: Final = 1_000_000
+
+COMPARED_TEXTS = 500
+"""Records, and anchors, that a classifier learns from in a second."""
+
 
 def judged_rate(evidence: Evidence, question: str) -> Figure:
     """Return the per cent of judged texts that are called false, or unrelated, with an interval over anchors.
@@ -105,15 +116,6 @@ def _who(evidence: Evidence, verdicts: pl.DataFrame) -> str:
     return (
         f"of {verdicts.height:,}, kept or not, drawn by id: {counts or 'none'}; judged by {name}; interval over anchors"
     )
-
-
-MUCH_REPEATED: Final = 0.15
-"""Gopher keeps pages up to this share of repeated 5-grams (Rae et al. 2021, table A1)."""
-
-MUCH_COPIED: Final = 0.5
-"""The share of its anchor's words above which the suite of sbp refuses a record."""
-
-SAMPLED_RECORDS: Final = 1_000_000
 
 
 def measure_quality(read: RecordTexts, near: Flags, evidence: Evidence) -> Quality:
@@ -165,10 +167,6 @@ def _no_closer(read: RecordTexts) -> Estimate:
         return Estimate(None, None, None, 0, "%", why)
     found = no_closer_than_another(read.texts, read.anchors, read.own, read.rows["record_id"].to_list())
     return per_cent(found == 1, np.isfinite(found), read)
-
-
-COMPARED_TEXTS = 500
-"""Records, and anchors, that a classifier learns from in a second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,9 @@ TAKEN_IN: Final = (
 )
 OF_RECORDS: Final = "anchors of the records that the gap is of, half widths added in quadrature"
 
+UNIT: Final = "nats/text"
+OVER: Final = "over anchors that have a kept record; interval over anchors"
+
 
 def measure_trainee(evidence: Evidence) -> Trainee:
     """Return losses and what models took in; a figure without a value has the reason in its status."""
@@ -138,10 +141,6 @@ def _curve(evidence: Evidence) -> list[LossPoint]:
             online, final = (float(some[name].sum()) / bits for name in ("online_nats", "final_nats"))
             points.append(LossPoint(tokens=tokens, online=online, final=final))
     return points
-
-
-UNIT: Final = "nats/text"
-OVER: Final = "over anchors that have a kept record; interval over anchors"
 
 
 def measure_paper(evidence: Evidence, delta_i: DeltaI, dependence: Dependence, curation: FilterEffect) -> Paper:

@@ -18,6 +18,15 @@ from gainloop.serving.sampling import Draw, Grammar, log_likelihoods
 from schemas.recipe import Sampling
 from schemas.rows import Prompt, Reply, Request
 
+SLOTS = 32
+"""Rows of every forward pass, filled or not. Fixed, because a matrix product's last bits depend on its shape."""
+
+SCORED_TOKENS = 2048
+"""Tokens per forward pass where texts are scored: the logits of a small vocabulary then stay below 64 MB."""
+
+SCORED_AT_ONCE = 2
+"""Such passes side by side: more would only need more memory."""
+
 
 class SlotCache(Cache):
     """A key-value cache whose rows are at different lengths: ``positions``, [slots], is where each writes next."""
@@ -66,18 +75,6 @@ class _Layer(CacheLayerMixin):
 def _tensors(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Return the keys and values of every layer, [1, heads, tokens, head size]."""
     return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
-
-
-SLOTS = 32
-"""Rows of every forward pass, filled or not. Fixed, because a matrix product's last bits depend on its shape."""
-
-
-SCORED_TOKENS = 2048
-"""Tokens per forward pass where texts are scored: the logits of a small vocabulary then stay below 64 MB."""
-
-
-SCORED_AT_ONCE = 2
-"""Such passes side by side: more would only need more memory."""
 
 
 class EmbeddedEngine:

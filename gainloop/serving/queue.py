@@ -21,6 +21,15 @@ PAYS = 1.05
 HOLD_WINDOWS = 20
 """So many windows pass before a larger limit is tried again."""
 
+SLACK = 8
+"""A prompt goes where its prefix is cached, unless more requests than this wait there beyond the least busy."""
+
+CROWD = 64
+"""Nothing new is begun while so many wait, or half as many as may be open: enough that no place stays free."""
+
+HOMES = 8192
+"""So many prefixes are remembered; the oldest is forgotten first."""
+
 
 @dataclass
 class Limit:
@@ -98,16 +107,6 @@ class Limit:
         near = self._refused_at * 9 // 10
         step = min(max(1, self.value // 4), near - self.value) if self.value < near else 1
         self.value = min(self.ceiling, self.value + step)
-
-
-SLACK = 8
-"""A prompt goes where its prefix is cached, unless more requests than this wait there beyond the least busy."""
-
-CROWD = 64
-"""Nothing new is begun while so many wait, or half as many as may be open: enough that no place stays free."""
-
-HOMES = 8192
-"""So many prefixes are remembered; the oldest is forgotten first."""
 
 
 @dataclass(eq=False)

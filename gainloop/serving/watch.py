@@ -18,6 +18,21 @@ from schemas.profile import Generation
 Ask = Callable[[Generator], Awaitable[Any]]
 """Sends one request to a generator; every generator, however often, gives the same answer."""
 
+TICK_SECONDS = 0.2
+SILENT_SECONDS, DEAF_PROBES = 10.0, 3
+"""One with open requests that has not replied for so long, and is deaf to so many probes in a row, is down."""
+
+STRAGGLER_SECONDS, STRAGGLER_TIMES = 2.0, 3
+"""A straggler has taken so many times as long as 95 % of the last replies, and no less than the seconds above."""
+
+LONGEST_PAUSE = 2.0
+"""Seconds between two questions to a server that refuses and does not say for how long."""
+
+FEWEST_REPLIES = 20
+"""What counts as slow is known once there are so many replies."""
+
+logger = logging.getLogger("gainloop.pool")
+
 
 @dataclass
 class Tally:
@@ -47,22 +62,6 @@ class Attempt:
         """End it at once, as if its time were over."""
         with suppress(RuntimeError):  # it is ending already
             self.scope.reschedule(asyncio.get_running_loop().time())
-
-
-TICK_SECONDS = 0.2
-SILENT_SECONDS, DEAF_PROBES = 10.0, 3
-"""One with open requests that has not replied for so long, and is deaf to so many probes in a row, is down."""
-
-STRAGGLER_SECONDS, STRAGGLER_TIMES = 2.0, 3
-"""A straggler has taken so many times as long as 95 % of the last replies, and no less than the seconds above."""
-
-LONGEST_PAUSE = 2.0
-"""Seconds between two questions to a server that refuses and does not say for how long."""
-
-FEWEST_REPLIES = 20
-"""What counts as slow is known once there are so many replies."""
-
-logger = logging.getLogger("gainloop.pool")
 
 
 class Watch:

@@ -27,6 +27,10 @@ from schemas.rows import FinishReason, Message, Prompt, Request
 Logprob = Annotated[float, Meta(gt=-9999)]
 """vLLM sends minus infinity as -9999: no token that was drawn has it."""
 
+Shape = TypeVar("Shape")
+
+NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
+
 
 class Token(Struct, gc=False):
     logprob: Logprob
@@ -104,10 +108,6 @@ SCORED = msgspec.json.Decoder(Scored)
 MODELS = msgspec.json.Decoder(Models)
 TOKENS = msgspec.json.Decoder(Tokens)
 EMBEDDINGS = msgspec.json.Decoder(Embeddings)
-
-Shape = TypeVar("Shape")
-
-NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,9 @@ CONTRAST_SCHEMA = {
 
 Row = tuple[str, str, str, float, float]
 
+VERDICT_SCHEMA = dict.fromkeys(("text_id", "anchor_id", "question", "verdict", "reason", "request_id"), pl.String)
+"""One row per text and question; see ``Verdict``."""
+
 
 def contrasts_folder(store: Store, batch_id: str, plan_id: str) -> str:
     """Return the folder of the scores of a batch's outputs by one plan."""
@@ -41,10 +44,6 @@ def read_contrasts(folder: str) -> pl.DataFrame:
     rows = pl.concat([pl.DataFrame(schema=CONTRAST_SCHEMA), *parts])
     keys = ["request_id", "kind", "prompt_id"]
     return rows.unique(keys, keep="first", maintain_order=True).sort(keys)
-
-
-VERDICT_SCHEMA = dict.fromkeys(("text_id", "anchor_id", "question", "verdict", "reason", "request_id"), pl.String)
-"""One row per text and question; see ``Verdict``."""
 
 
 def judgements_folder(store: Store, batch_id: str) -> str:

@@ -24,6 +24,9 @@ _PART_ANCHORS = """
     found as (select distinct anchor_id from part_anchors join current using (part, fingerprint) where source_id = ?)
 """
 
+_SECONDS_PER_WRITE = 1.0
+_CHARS_PER_WRITE = 16_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class CorpusCount:
@@ -164,10 +167,6 @@ def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str
         refreshes=[names | {"refreshed_at": now()}],
     )
     return True
-
-
-_SECONDS_PER_WRITE = 1.0
-_CHARS_PER_WRITE = 16_000_000
 
 
 def read_versions(store: Store, source_id: str) -> set[tuple[str, str]]:

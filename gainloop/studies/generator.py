@@ -33,6 +33,14 @@ from gainloop.studies.world import (
 
 Numbers = NDArray[np.int32]
 
+BatchMethod = Literal["rephrase", "question", "relate", "control"]
+
+METHODS: Final[tuple[BatchMethod, ...]] = ("rephrase", "question", "relate")
+WORDINGS: Final = (1, 2, 4, 6)
+HALLUCINATION: Final = (0.0, 0.15, 0.4)
+NOISE: Final = (0.0, 0.1, 0.3)
+COVERAGE: Final = (1.0, 0.6, 0.3)
+
 
 @dataclass(frozen=True)
 class TextDistribution:
@@ -151,15 +159,6 @@ def _as_tables(options: dict[Words, float], vocabulary: Words) -> dict[int, tupl
 @lru_cache(maxsize=8)
 def _numbers(vocabulary: Words) -> dict[str, int]:
     return {word: number for number, word in enumerate(vocabulary)}
-
-
-BatchMethod = Literal["rephrase", "question", "relate", "control"]
-
-METHODS: Final[tuple[BatchMethod, ...]] = ("rephrase", "question", "relate")
-WORDINGS: Final = (1, 2, 4, 6)
-HALLUCINATION: Final = (0.0, 0.15, 0.4)
-NOISE: Final = (0.0, 0.1, 0.3)
-COVERAGE: Final = (1.0, 0.6, 0.3)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,16 @@ from gainloop.measures.estimate import Floats
 RIDGE = 1e-6
 """Added to every variance: the released code's, and scikit-learn's default."""
 
+TOLERANCE = 1e-3
+"""Growth of the mean log-likelihood in a step below which a fit ends, in nats: scikit-learn's default."""
+
+MAX_STEPS, MAX_STEPS_OF_CENTRES = 100, 30
+
+POINTS_PER_COMPONENT = 128
+
+BINS, SAMPLES, FLOOR = 50, 1000, 1e-10
+"""The released code's bins an axis, points a histogram, and density of an empty bin."""
+
 
 @dataclass(frozen=True)
 class Mixtures:
@@ -98,12 +108,6 @@ def features(points: Floats) -> Floats:
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
 
 
-TOLERANCE = 1e-3
-"""Growth of the mean log-likelihood in a step below which a fit ends, in nats: scikit-learn's default."""
-
-MAX_STEPS, MAX_STEPS_OF_CENTRES = 100, 30
-
-
 def fit(rng: np.random.Generator, points: Floats, num_components: int) -> Mixtures:
     """Return mixtures fitted to points [settings, points, 2], begun from k-means.
 
@@ -180,12 +184,6 @@ def _nearest(points: Floats, centres: Floats) -> Floats:
     """Return 1 for each point's nearest centre and 0 for the others, [settings, points, centres]."""
     distance = (centres**2).sum(axis=2)[:, None] - 2 * points @ centres.swapaxes(1, 2)
     return np.asarray(distance.argmin(axis=2)[..., None] == np.arange(centres.shape[1]), dtype=float)
-
-
-POINTS_PER_COMPONENT = 128
-
-BINS, SAMPLES, FLOOR = 50, 1000, 1e-10
-"""The released code's bins an axis, points a histogram, and density of an empty bin."""
 
 
 def divergence(first: Mixtures, second: Mixtures) -> Floats:

@@ -34,6 +34,47 @@ ANCHORS_PER_COMPONENT, SYNTHETIC_POINTS = 50, 200
 KINDS: Final[tuple[Kind, ...]] = ("published", "reverse", "forward")
 """The released code's estimator; KL(pi || G); and KL(G || pi), the excess loss on new text."""
 
+LETTERS: Final[tuple[Letter, ...]] = ("k", "j", "l")
+
+PRINTED: Final[dict[Letter, TrendDirection]] = {"k": "falls", "j": "rises", "l": "falls"}
+"""Trends of the paper's Figure 4."""
+
+NAMES: Final[dict[Kind, str]] = {
+    "published": "As published",
+    "reverse": "Exact KL(pi || G)",
+    "forward": "Exact KL(G || pi)",
+}
+"""Names of the kinds of divergence in plots, tables and headline."""
+
+DEFINITIONS: Final[dict[Kind, str]] = {
+    "published": "the released code's two histograms, each on bins of its own, compared bin by bin",
+    "reverse": "KL(pi || G), exact up to quasi-Monte Carlo: what the trainee says that is not in the truth",
+    "forward": "KL(G || pi), exact up to quasi-Monte Carlo: the trainee's excess loss on new text",
+}
+
+GAP: Final = "KL of the anchors' trainee less that of the synthetic text's, over independent settings, by {}"
+
+LETTER_COLOURS: Final[dict[Letter, str]] = {"k": "start", "j": "synthetic", "l": "baseline"}
+LINEAR_NATS: Final = 2.0
+"""Exact gaps are of many sizes: the scale is linear up to here, then logarithmic."""
+
+CAPTIONS: Final[dict[Kind, str]] = {
+    "published": "Two histograms whose bins lie in different places, compared bin by bin.",
+    "reverse": "What the trainee says that is not in the truth. Above 0, synthetic text has helped.",
+    "forward": "The trainee's excess loss on new text. Above 0, synthetic text has helped.",
+}
+
+SETTING: Final = (
+    "One setting with K = J = L = 2: the anchors, the generator's components (two standard deviations), and what it "
+    "makes of them."
+)
+
+LETTER_MEANINGS: Final = {
+    "k": "K, components of the truth that there are anchors of",
+    "j": "J, further ones of the truth that the generator knows",
+    "l": "L, components that the generator invents",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -136,27 +177,6 @@ def _estimate(anchors: Floats, num_components: int) -> Mixtures:
     return equal_weights(means, covariances + RIDGE * np.eye(2))
 
 
-LETTERS: Final[tuple[Letter, ...]] = ("k", "j", "l")
-
-PRINTED: Final[dict[Letter, TrendDirection]] = {"k": "falls", "j": "rises", "l": "falls"}
-"""Trends of the paper's Figure 4."""
-
-NAMES: Final[dict[Kind, str]] = {
-    "published": "As published",
-    "reverse": "Exact KL(pi || G)",
-    "forward": "Exact KL(G || pi)",
-}
-"""Names of the kinds of divergence in plots, tables and headline."""
-
-DEFINITIONS: Final[dict[Kind, str]] = {
-    "published": "the released code's two histograms, each on bins of its own, compared bin by bin",
-    "reverse": "KL(pi || G), exact up to quasi-Monte Carlo: what the trainee says that is not in the truth",
-    "forward": "KL(G || pi), exact up to quasi-Monte Carlo: the trainee's excess loss on new text",
-}
-
-GAP: Final = "KL of the anchors' trainee less that of the synthetic text's, over independent settings, by {}"
-
-
 def describe(
     gaps: dict[Cell, dict[Kind, Floats]], simulation_id: str, seed: int, num_settings: int, num_repeats: int
 ) -> Simulation:
@@ -252,11 +272,6 @@ def _over_settings(values: Floats) -> Estimate:
     return mean_of(values, np.arange(len(values)), "nats")
 
 
-LETTER_COLOURS: Final[dict[Letter, str]] = {"k": "start", "j": "synthetic", "l": "baseline"}
-LINEAR_NATS: Final = 2.0
-"""Exact gaps are of many sizes: the scale is linear up to here, then logarithmic."""
-
-
 def draw_setting(settings: Settings) -> Canvas:
     """Draw the paper's Figure 2: anchors, the generator's components as ellipses of two standard deviations, and what
     it makes."""
@@ -306,24 +321,6 @@ def _draw_ellipse(axes: Axes, mixtures: Mixtures, component: int, dash: str) -> 
     angle = float(np.degrees(np.arctan2(vectors[1, 0], vectors[0, 0])))
     x, y = mixtures.means[0, component]
     axes.add_patch(Ellipse((x, y), width, height, angle=angle, fill=False, color=COLOURS["ink"], linestyle=dash))
-
-
-CAPTIONS: Final[dict[Kind, str]] = {
-    "published": "Two histograms whose bins lie in different places, compared bin by bin.",
-    "reverse": "What the trainee says that is not in the truth. Above 0, synthetic text has helped.",
-    "forward": "The trainee's excess loss on new text. Above 0, synthetic text has helped.",
-}
-
-SETTING: Final = (
-    "One setting with K = J = L = 2: the anchors, the generator's components (two standard deviations), and what it "
-    "makes of them."
-)
-
-LETTER_MEANINGS: Final = {
-    "k": "K, components of the truth that there are anchors of",
-    "j": "J, further ones of the truth that the generator knows",
-    "l": "L, components that the generator invents",
-}
 
 
 def render_simulation(simulation: Simulation, settings: Settings) -> str:

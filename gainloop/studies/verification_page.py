@@ -21,6 +21,26 @@ MARKS: Final = (("o", "synthetic"), ("s", "baseline"), ("^", "delta"), ("D", "in
 
 CONTROL: Final = "control"
 
+CAPTIONS: Final = {
+    "worth": (
+        "How closely each predictor goes with the verdict, with 95 % intervals over batches. Blue: the one hypothesis. "
+        "Orange: its interval lies on the expected side of 0. The grey line is the most that can be expected."
+    ),
+    "regret": (
+        "What is lost by training on the batch that a predictor likes best, with 95 % intervals over batches. 0 is the "
+        "choice of someone who knows the verdict."
+    ),
+    "primary": "Every batch by the one hypothesis and its verdict: what was foretold, and what came.",
+    "delta_i": "Every batch by Delta I per byte and its verdict: high Delta I can be insight, or noise.",
+}
+
+FINDINGS: Final = {
+    "predicts": "The interval of the rank correlation lies on the expected side of 0.",
+    "predicts the opposite": "It lies on the other side.",
+    "not shown": "It holds 0: on these batches the figure is no guide.",
+    "not measured": "There are too few batches that have it, or all are alike.",
+}
+
 
 def draw_worth(verification: Verification) -> Canvas | None:
     """Draw each predictor's rank correlation with the verdict, the strongest first, and the verdict's with itself."""
@@ -109,27 +129,6 @@ def _draw_rows(axes: Axes, rows: list[tuple[str, Figure, str]]) -> None:
 
 def _colour(worth: Worth, primary: str) -> str:
     return "synthetic" if worth.predictor == primary else "baseline" if worth.finding == "predicts" else "delta"
-
-
-CAPTIONS: Final = {
-    "worth": (
-        "How closely each predictor goes with the verdict, with 95 % intervals over batches. Blue: the one hypothesis. "
-        "Orange: its interval lies on the expected side of 0. The grey line is the most that can be expected."
-    ),
-    "regret": (
-        "What is lost by training on the batch that a predictor likes best, with 95 % intervals over batches. 0 is the "
-        "choice of someone who knows the verdict."
-    ),
-    "primary": "Every batch by the one hypothesis and its verdict: what was foretold, and what came.",
-    "delta_i": "Every batch by Delta I per byte and its verdict: high Delta I can be insight, or noise.",
-}
-
-FINDINGS: Final = {
-    "predicts": "The interval of the rank correlation lies on the expected side of 0.",
-    "predicts the opposite": "It lies on the other side.",
-    "not shown": "It holds 0: on these batches the figure is no guide.",
-    "not measured": "There are too few batches that have it, or all are alike.",
-}
 
 
 @dataclass(frozen=True, slots=True)
