@@ -25,68 +25,6 @@ EXAMPLE_CHARACTERS: Final = 900
 MIN_PROMPTS: Final = 32
 
 
-def count_rows(evidence: Evidence) -> Counts:
-    """Return the ledger of a batch.
-
-    Raises:
-        LedgerError: Anchors are not kept + only quarantined + only dropped, or records not kept + quarantined.
-    """
-    generated, records = evidence.summaries["generate"], evidence.records
-    kept, made = set(records.filter("kept")["anchor_id"]), set(records["anchor_id"])
-    dropped = set(evidence.drops["anchor_id"]) - made
-    num_quarantined = evidence.quarantine["record_id"].n_unique()
-    counts = Counts(
-        anchors=generated["anchors"],
-        anchors_kept=len(kept),
-        anchors_only_quarantined=len(made - kept),
-        anchors_only_dropped=len(dropped),
-        anchors_add_up=generated["anchors"] == len(made) + len(dropped),
-        requests=generated["requests"],
-        replies=evidence.replies.height,
-        records=generated["records"],
-        kept=int(records["kept"].sum()),
-        quarantined=num_quarantined,
-        records_add_up=generated["records"] == records.height == records["kept"].sum() + num_quarantined,
-        quarantined_by_reason=_count(evidence.quarantine),
-        drops=evidence.drops.height,
-        drops_by_reason=_count(evidence.drops),
-    )
-    check_ledger(evidence.batch_id, counts)
-    return counts
-
-
-def check_ledger(batch_id: str, counts: Counts) -> None:
-    """Refuse counts that do not add up: a report would rest on rows that are gone."""
-    c = counts
-    sums = {
-        f"{c.anchors} anchors = {c.anchors_kept} kept + {c.anchors_only_quarantined} only quarantined "
-        f"+ {c.anchors_only_dropped} only dropped": c.anchors_add_up,
-        f"{c.records} records = {c.kept} kept + {c.quarantined} quarantined": c.records_add_up,
-    }
-    for sum_, holds in sums.items():
-        if not holds:
-            raise LedgerError(
-                f"adding up batch {batch_id}: {sum_} is wrong; every anchor and record is in exactly one of these. "
-                "Rows of this batch were deleted or added by hand: restore the store, or generate under another seed."
-            )
-
-
-def add_up_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
-    generated, judged = summaries["generate"], summaries.get("judge")
-    return Cost(
-        prompt_tokens=generated["prompt_tokens"],
-        completion_tokens=generated["completion_tokens"],
-        scoring_tokens=summaries.get("score", {}).get("tokens"),
-        judging_tokens=judged and judged["prompt_tokens"] + judged["completion_tokens"],
-        training_tokens=summaries.get("train", {}).get("tokens", {}),
-        seconds={stage: summary["seconds"] for stage, summary in summaries.items() if "seconds" in summary},
-    )
-
-
-def _count(rows: pl.DataFrame) -> dict[str, int]:
-    return dict(sorted(rows["reason"].value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])))
-
-
 def measure_batch(evidence: Evidence) -> Report:
     """Return the report of a batch; the same evidence gives the same report.
 
@@ -133,6 +71,52 @@ def measure_batch(evidence: Evidence) -> Report:
         caveats=list_caveats(evidence, delta_i, gain) + list_caveats_of_texts(texts.diversity),
         examples=choose_examples(evidence.kept),
     )
+
+
+def count_rows(evidence: Evidence) -> Counts:
+    """Return the ledger of a batch.
+
+    Raises:
+        LedgerError: Anchors are not kept + only quarantined + only dropped, or records not kept + quarantined.
+    """
+    generated, records = evidence.summaries["generate"], evidence.records
+    kept, made = set(records.filter("kept")["anchor_id"]), set(records["anchor_id"])
+    dropped = set(evidence.drops["anchor_id"]) - made
+    num_quarantined = evidence.quarantine["record_id"].n_unique()
+    counts = Counts(
+        anchors=generated["anchors"],
+        anchors_kept=len(kept),
+        anchors_only_quarantined=len(made - kept),
+        anchors_only_dropped=len(dropped),
+        anchors_add_up=generated["anchors"] == len(made) + len(dropped),
+        requests=generated["requests"],
+        replies=evidence.replies.height,
+        records=generated["records"],
+        kept=int(records["kept"].sum()),
+        quarantined=num_quarantined,
+        records_add_up=generated["records"] == records.height == records["kept"].sum() + num_quarantined,
+        quarantined_by_reason=_count(evidence.quarantine),
+        drops=evidence.drops.height,
+        drops_by_reason=_count(evidence.drops),
+    )
+    check_ledger(evidence.batch_id, counts)
+    return counts
+
+
+def check_ledger(batch_id: str, counts: Counts) -> None:
+    """Refuse counts that do not add up: a report would rest on rows that are gone."""
+    c = counts
+    sums = {
+        f"{c.anchors} anchors = {c.anchors_kept} kept + {c.anchors_only_quarantined} only quarantined "
+        f"+ {c.anchors_only_dropped} only dropped": c.anchors_add_up,
+        f"{c.records} records = {c.kept} kept + {c.quarantined} quarantined": c.records_add_up,
+    }
+    for sum_, holds in sums.items():
+        if not holds:
+            raise LedgerError(
+                f"adding up batch {batch_id}: {sum_} is wrong; every anchor and record is in exactly one of these. "
+                "Rows of this batch were deleted or added by hand: restore the store, or generate under another seed."
+            )
 
 
 def measure_entropy(evidence: Evidence) -> Entropy:
@@ -198,33 +182,16 @@ def measure_cost(evidence: Evidence) -> Cost:
     return Cost(**counted | money | {"accepted_tokens": accepted})
 
 
-def _price_of(summary: dict[str, Any]) -> Money | None:
-    """Return what a stage's tokens cost; the engine's 0 stands for a price that was not set."""
-    return Money(amount=summary["cost"], currency=summary["currency"]) if summary.get("cost") else None
-
-
-def _saved(evidence: Evidence, before: str, after: str) -> Estimate:
-    for key in (before, after):
-        if key not in evidence.scores:
-            return not_scored(evidence, key)
-    first, second = (evidence.scores[key].sort("text_id") for key in (before, after))
-    if not first["text_id"].equals(second["text_id"]):
-        why = f"not measured: {before} and {after} score different texts"
-        return Estimate(None, None, None, 0, "bits/byte", why)
-    return paired_gain(first["nats"], second["nats"], first["num_bytes"])
-
-
-def _per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
-    if estimate.value is None or not divisor:
-        why = estimate.status if estimate.value is None else "not measured: it cost nothing that was counted"
-        return replace(estimate, value=None, low=None, high=None, unit=unit, status=why)
-    return weighted_sum([(1 / divisor, estimate)], unit)
-
-
-def _verdict_of(advantage: Estimate) -> Any:
-    if advantage.low is not None and advantage.low > 0:
-        return "synthetic_wins"
-    return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"
+def add_up_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
+    generated, judged = summaries["generate"], summaries.get("judge")
+    return Cost(
+        prompt_tokens=generated["prompt_tokens"],
+        completion_tokens=generated["completion_tokens"],
+        scoring_tokens=summaries.get("score", {}).get("tokens"),
+        judging_tokens=judged and judged["prompt_tokens"] + judged["completion_tokens"],
+        training_tokens=summaries.get("train", {}).get("tokens", {}),
+        seconds={stage: summary["seconds"] for stage, summary in summaries.items() if "seconds" in summary},
+    )
 
 
 def write_headline(delta_i: DeltaI, gain: Gain) -> str:
@@ -314,6 +281,39 @@ def choose_examples(kept: pl.DataFrame) -> list[Example]:
     columns = ["record_id", "anchor_id", "title", "facet", "text", "anchor"]
     rows = chosen.select(columns).fill_null("").iter_rows(named=True)
     return [Example(**row | {"text": _cut(row["text"]), "anchor": _cut(row["anchor"])}) for row in rows]
+
+
+def _count(rows: pl.DataFrame) -> dict[str, int]:
+    return dict(sorted(rows["reason"].value_counts().iter_rows(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _price_of(summary: dict[str, Any]) -> Money | None:
+    """Return what a stage's tokens cost; the engine's 0 stands for a price that was not set."""
+    return Money(amount=summary["cost"], currency=summary["currency"]) if summary.get("cost") else None
+
+
+def _saved(evidence: Evidence, before: str, after: str) -> Estimate:
+    for key in (before, after):
+        if key not in evidence.scores:
+            return not_scored(evidence, key)
+    first, second = (evidence.scores[key].sort("text_id") for key in (before, after))
+    if not first["text_id"].equals(second["text_id"]):
+        why = f"not measured: {before} and {after} score different texts"
+        return Estimate(None, None, None, 0, "bits/byte", why)
+    return paired_gain(first["nats"], second["nats"], first["num_bytes"])
+
+
+def _per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
+    if estimate.value is None or not divisor:
+        why = estimate.status if estimate.value is None else "not measured: it cost nothing that was counted"
+        return replace(estimate, value=None, low=None, high=None, unit=unit, status=why)
+    return weighted_sum([(1 / divisor, estimate)], unit)
+
+
+def _verdict_of(advantage: Estimate) -> Any:
+    if advantage.low is not None and advantage.low > 0:
+        return "synthetic_wins"
+    return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"
 
 
 def _flipped(figure: Figure) -> Figure:

@@ -44,6 +44,139 @@ order by batch_id
 """One report of each batch: of this format if there is one, of a training if there is one, the newest of those."""
 
 
+def save_overview(store: Store, gate: Gate) -> str:
+    """Write the page over all batches and its JSON, unless they are up to date; return the path of the page.
+
+    Two runs may do so at once: each writes whole files, and the last one wins.
+    """
+    from gainloop.reports.overview_page import render_overview
+
+    page = f"{store.folder}/batches/index.html"
+    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store), gate)
+    content = overview.model_dump_json(indent=2).encode()
+    if not (exists(page) and exists(truth) and read_file(truth) == content):
+        write_file(page, render_overview(overview).encode())
+        write_file(truth, content)
+    return page
+
+
+def read_batches(store: Store) -> list[Begun]:
+    """Return every batch that was begun, with its newest report and what it lost."""
+    stages: dict[str, dict[str, Any]] = {}
+    for batch_id, stage, summary in store.query("select batch_id, stage, summary from completions").iter_rows():
+        stages.setdefault(batch_id, {})[stage] = json.loads(summary)
+    newest = store.query(NEWEST, str(REPORT_FORMAT)).rows_by_key("batch_id", named=True, unique=True)
+    reports = {batch_id: _read_report(row["report"]) for batch_id, row in newest.items() if row["is_current"]}
+    drops, quarantine = (_count_by_reason(store, table) for table in ("drops", "quarantine"))
+    begun = store.query("select batch_id, recipe, created_at from batches order by batch_id")
+    return [
+        Begun(
+            batch_id=batch_id,
+            recipe=json.loads(recipe),
+            begun=created_at,
+            stages=tuple(sorted(stages.get(batch_id, {}))),
+            report=reports.get(batch_id),
+            is_outdated=batch_id in newest and reports.get(batch_id) is None,
+            requests=stages.get(batch_id, {}).get("generate", {}).get("requests", 0),
+            records=stages.get(batch_id, {}).get("generate", {}).get("records", 0),
+            drops=drops.get(batch_id, {}),
+            quarantine=quarantine.get(batch_id, {}),
+        )
+        for batch_id, recipe, created_at in begun.iter_rows()
+    ]
+
+
+def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
+    """Return the overview; the same batches give the same one, in whatever order they come.
+
+    Args:
+        batches: All batches of a store.
+        gate: Thresholds between the quadrants.
+    """
+    in_order = sorted(batches, key=lambda batch: (batch.begun, batch.batch_id))
+    names = dict(zip([b.batch_id for b in in_order], name_recipes([batch.recipe for batch in in_order]), strict=True))
+    measured = [(batch, batch.report) for batch in in_order if batch.report]
+    lines = draw_lines([report for _, report in measured], gate)
+    standings = [
+        _stand(number, batch, report, names[batch.batch_id], lines)
+        for number, (batch, report) in enumerate(measured, start=1)
+    ]
+    ranking = rank_recipes(standings)
+    return Overview(
+        format=FORMAT,
+        headline=write_headline(ranking, len(standings)),
+        standings=standings,
+        unmeasured=[
+            Unmeasured(batch=batch.batch_id, begun=batch.begun, recipe=names[batch.batch_id], why=_why(batch))
+            for batch in in_order
+            if not batch.report
+        ],
+        ranking=ranking,
+        lost=[*_list_lost(in_order, "drop"), *_list_lost(in_order, "quarantine")],
+        lines=lines,
+        foretold=[foretell(standings, predictor) for predictor in PREDICTORS],
+    )
+
+
+def draw_lines(reports: Sequence[Report], gate: Gate) -> Lines:
+    """Return the lines between quadrants.
+
+    Args:
+        reports: Reports, oldest batch first; the newest one whose anchors were scored is the yardstick for noise.
+        gate: Thresholds of the profile.
+    """
+    return Lines(
+        ignored=gate.prompt_ignored, noise=_draw_noise(reports, gate), collapsed=_draw_collapsed(reports, gate)
+    )
+
+
+def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant:
+    """Return the quadrant of a batch by its values, whatever their intervals."""
+    if delta_i.value is None:
+        return "not known"
+    if lines.collapsed.value is not None and delta_i.value < lines.collapsed.value:
+        return "collapsed"
+    if lines.noise.value is not None and delta_i.value > lines.noise.value:
+        return "noisy"
+    if dependence.value is None:
+        return "not known"
+    return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
+
+
+def foretell(standings: Sequence[Standing], predictor: str) -> Foretold:
+    """Return the rank correlation of a figure with the gain over the matched baseline."""
+    found = rank_correlation(*(_column(standings, name) for name in (predictor, GAIN)))
+    definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
+    return Foretold(predictor=predictor, correlation=as_figure(found, definition))
+
+
+def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
+    """Return in plain words the number of batches, and the recipe whose text gained most."""
+    if not num_batches:
+        return "No batch of this store was measured yet."
+    counted = f"{_count(num_batches, 'batch', 'batches')} of {_count(len(ranking), 'recipe', 'recipes')}."
+    known = [one for one in ranking if one.per_thousand.value is not None]
+    if not known:
+        why = ranking[0].per_thousand.status
+        return f"{counted} What their text gained is {why}."
+    best, others = known[0], known[1:]
+    shown = f"{best.per_thousand.signed} {best.per_thousand.unit} {best.per_thousand.interval}".rstrip()
+    if best.per_thousand.low is None or best.per_thousand.low <= 0:
+        return (
+            f"{counted} No recipe's text has certainly beaten the matched baseline; nearest comes {best.recipe}, "
+            f"with {shown}."
+        )
+    if not others:
+        return f"{counted} The text of {best.recipe} has beaten the matched baseline, by {shown}."
+    rival = max((one.per_thousand.high for one in others if one.per_thousand.high is not None), default=None)
+    is_first = rival is not None and best.per_thousand.low > rival
+    return (
+        f"{counted} The text of {best.recipe} gained most per 1,000 accepted tokens over the matched baseline, "
+        f"{shown}; that it beats the baseline is certain, that it beats every other recipe is "
+        f"{'too' if is_first else 'not'}."
+    )
+
+
 def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
     """Return a name for each recipe: its method, and the parameters that differ among recipes of that method.
 
@@ -107,74 +240,20 @@ def mean_figure(figures: Sequence[Figure]) -> Figure:
     )
 
 
-def _sum_up(name: str, group: list[Standing]) -> Ranked:
-    trained = [one for one in group if one.gain.value is not None]
-    tokens = [one.accepted_tokens for one in group]
-    return Ranked(
-        recipe=name,
-        batches=[one.batch for one in group],
-        trained=len(trained),
-        accepted_tokens=None if None in tokens else sum(count or 0 for count in tokens),
-        per_thousand=mean_figure([one.per_thousand for one in group]),
-        gain=mean_figure([one.gain for one in group]),
-    )
+def _read_report(report: str) -> Report | None:
+    try:
+        return Report.model_validate_json(report)
+    except ValidationError:  # of this format by its number, and yet written by another version
+        return None
 
 
-def _flatten(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe's parameters by name, its method's kind among them, without what says how many."""
-    left = {key: value for key, value in recipe.items() if key not in HOW_MANY}
-    method, sampling = dict(left.pop("method", {})), dict(left.pop("sampling", {}))
-    return {"kind": method.pop("kind", "unknown")} | method | sampling | left
-
-
-def _value_summary(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return " + ".join(map(_value_summary, value)) or "none"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
-    """Return the overview; the same batches give the same one, in whatever order they come.
-
-    Args:
-        batches: All batches of a store.
-        gate: Thresholds between the quadrants.
-    """
-    in_order = sorted(batches, key=lambda batch: (batch.begun, batch.batch_id))
-    names = dict(zip([b.batch_id for b in in_order], name_recipes([batch.recipe for batch in in_order]), strict=True))
-    measured = [(batch, batch.report) for batch in in_order if batch.report]
-    lines = draw_lines([report for _, report in measured], gate)
-    standings = [
-        _stand(number, batch, report, names[batch.batch_id], lines)
-        for number, (batch, report) in enumerate(measured, start=1)
-    ]
-    ranking = rank_recipes(standings)
-    return Overview(
-        format=FORMAT,
-        headline=write_headline(ranking, len(standings)),
-        standings=standings,
-        unmeasured=[
-            Unmeasured(batch=batch.batch_id, begun=batch.begun, recipe=names[batch.batch_id], why=_why(batch))
-            for batch in in_order
-            if not batch.report
-        ],
-        ranking=ranking,
-        lost=[*_list_lost(in_order, "drop"), *_list_lost(in_order, "quarantine")],
-        lines=lines,
-        foretold=[foretell(standings, predictor) for predictor in PREDICTORS],
-    )
-
-
-def draw_lines(reports: Sequence[Report], gate: Gate) -> Lines:
-    """Return the lines between quadrants.
-
-    Args:
-        reports: Reports, oldest batch first; the newest one whose anchors were scored is the yardstick for noise.
-        gate: Thresholds of the profile.
-    """
-    return Lines(
-        ignored=gate.prompt_ignored, noise=_draw_noise(reports, gate), collapsed=_draw_collapsed(reports, gate)
-    )
+def _count_by_reason(store: Store, table: str) -> dict[str, dict[str, int]]:
+    """Return batch to reason to number of rows; a table's key lets no row be there twice."""
+    counted: pl.DataFrame = store.query(f"select batch_id, reason, count(*) from {table} group by all")
+    found: dict[str, dict[str, int]] = {}
+    for batch_id, reason, number in counted.iter_rows():
+        found.setdefault(batch_id, {})[reason] = number
+    return found
 
 
 def _draw_noise(reports: Sequence[Report], gate: Gate) -> Figure:
@@ -199,53 +278,6 @@ def _draw_collapsed(reports: Sequence[Report], gate: Gate) -> Figure:
     collapsed = Estimate(line, None, None, len(known), "bits/byte", why, num_clusters=len(known))
     of = "a part of" if share is None else f"{share:g} times"
     return as_figure(collapsed, f"{of} the median of Delta I per byte over all batches")
-
-
-def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant:
-    """Return the quadrant of a batch by its values, whatever their intervals."""
-    if delta_i.value is None:
-        return "not known"
-    if lines.collapsed.value is not None and delta_i.value < lines.collapsed.value:
-        return "collapsed"
-    if lines.noise.value is not None and delta_i.value > lines.noise.value:
-        return "noisy"
-    if dependence.value is None:
-        return "not known"
-    return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
-
-
-def foretell(standings: Sequence[Standing], predictor: str) -> Foretold:
-    """Return the rank correlation of a figure with the gain over the matched baseline."""
-    found = rank_correlation(*(_column(standings, name) for name in (predictor, GAIN)))
-    definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
-    return Foretold(predictor=predictor, correlation=as_figure(found, definition))
-
-
-def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
-    """Return in plain words the number of batches, and the recipe whose text gained most."""
-    if not num_batches:
-        return "No batch of this store was measured yet."
-    counted = f"{_count(num_batches, 'batch', 'batches')} of {_count(len(ranking), 'recipe', 'recipes')}."
-    known = [one for one in ranking if one.per_thousand.value is not None]
-    if not known:
-        why = ranking[0].per_thousand.status
-        return f"{counted} What their text gained is {why}."
-    best, others = known[0], known[1:]
-    shown = f"{best.per_thousand.signed} {best.per_thousand.unit} {best.per_thousand.interval}".rstrip()
-    if best.per_thousand.low is None or best.per_thousand.low <= 0:
-        return (
-            f"{counted} No recipe's text has certainly beaten the matched baseline; nearest comes {best.recipe}, "
-            f"with {shown}."
-        )
-    if not others:
-        return f"{counted} The text of {best.recipe} has beaten the matched baseline, by {shown}."
-    rival = max((one.per_thousand.high for one in others if one.per_thousand.high is not None), default=None)
-    is_first = rival is not None and best.per_thousand.low > rival
-    return (
-        f"{counted} The text of {best.recipe} gained most per 1,000 accepted tokens over the matched baseline, "
-        f"{shown}; that it beats the baseline is certain, that it beats every other recipe is "
-        f"{'too' if is_first else 'not'}."
-    )
 
 
 def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines) -> Standing:
@@ -297,6 +329,32 @@ def _list_lost(batches: Sequence[Begun], kind: Literal["drop", "quarantine"]) ->
     return sorted(found, key=lambda lost: (-lost.count, lost.reason))
 
 
+def _sum_up(name: str, group: list[Standing]) -> Ranked:
+    trained = [one for one in group if one.gain.value is not None]
+    tokens = [one.accepted_tokens for one in group]
+    return Ranked(
+        recipe=name,
+        batches=[one.batch for one in group],
+        trained=len(trained),
+        accepted_tokens=None if None in tokens else sum(count or 0 for count in tokens),
+        per_thousand=mean_figure([one.per_thousand for one in group]),
+        gain=mean_figure([one.gain for one in group]),
+    )
+
+
+def _flatten(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return a recipe's parameters by name, its method's kind among them, without what says how many."""
+    left = {key: value for key, value in recipe.items() if key not in HOW_MANY}
+    method, sampling = dict(left.pop("method", {})), dict(left.pop("sampling", {}))
+    return {"kind": method.pop("kind", "unknown")} | method | sampling | left
+
+
+def _value_summary(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return " + ".join(map(_value_summary, value)) or "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _column(standings: Sequence[Standing], path: str) -> list[float]:
     return [float("nan") if (value := one.figures[path].value) is None else value for one in standings]
 
@@ -311,61 +369,3 @@ def _times(end: float | None, factor: float) -> float | None:
 
 def _within(percent: float | None) -> float | None:
     return None if percent is None else min(100.0, max(0.0, percent))
-
-
-def save_overview(store: Store, gate: Gate) -> str:
-    """Write the page over all batches and its JSON, unless they are up to date; return the path of the page.
-
-    Two runs may do so at once: each writes whole files, and the last one wins.
-    """
-    from gainloop.reports.overview_page import render_overview
-
-    page = f"{store.folder}/batches/index.html"
-    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store), gate)
-    content = overview.model_dump_json(indent=2).encode()
-    if not (exists(page) and exists(truth) and read_file(truth) == content):
-        write_file(page, render_overview(overview).encode())
-        write_file(truth, content)
-    return page
-
-
-def read_batches(store: Store) -> list[Begun]:
-    """Return every batch that was begun, with its newest report and what it lost."""
-    stages: dict[str, dict[str, Any]] = {}
-    for batch_id, stage, summary in store.query("select batch_id, stage, summary from completions").iter_rows():
-        stages.setdefault(batch_id, {})[stage] = json.loads(summary)
-    newest = store.query(NEWEST, str(REPORT_FORMAT)).rows_by_key("batch_id", named=True, unique=True)
-    reports = {batch_id: _read_report(row["report"]) for batch_id, row in newest.items() if row["is_current"]}
-    drops, quarantine = (_count_by_reason(store, table) for table in ("drops", "quarantine"))
-    begun = store.query("select batch_id, recipe, created_at from batches order by batch_id")
-    return [
-        Begun(
-            batch_id=batch_id,
-            recipe=json.loads(recipe),
-            begun=created_at,
-            stages=tuple(sorted(stages.get(batch_id, {}))),
-            report=reports.get(batch_id),
-            is_outdated=batch_id in newest and reports.get(batch_id) is None,
-            requests=stages.get(batch_id, {}).get("generate", {}).get("requests", 0),
-            records=stages.get(batch_id, {}).get("generate", {}).get("records", 0),
-            drops=drops.get(batch_id, {}),
-            quarantine=quarantine.get(batch_id, {}),
-        )
-        for batch_id, recipe, created_at in begun.iter_rows()
-    ]
-
-
-def _read_report(report: str) -> Report | None:
-    try:
-        return Report.model_validate_json(report)
-    except ValidationError:  # of this format by its number, and yet written by another version
-        return None
-
-
-def _count_by_reason(store: Store, table: str) -> dict[str, dict[str, int]]:
-    """Return batch to reason to number of rows; a table's key lets no row be there twice."""
-    counted: pl.DataFrame = store.query(f"select batch_id, reason, count(*) from {table} group by all")
-    found: dict[str, dict[str, int]] = {}
-    for batch_id, reason, number in counted.iter_rows():
-        found.setdefault(batch_id, {})[reason] = number
-    return found

@@ -73,102 +73,6 @@ COMPARED_TEXTS = 500
 """Records, and anchors, that a classifier learns from in a second."""
 
 
-def judged_rate(evidence: Evidence, question: str) -> Figure:
-    """Return the per cent of judged texts that are called false, or unrelated, with an interval over anchors.
-
-    Texts without a claim that can be checked are neither true nor false: they are left out, and so are verdicts that
-    cannot be read. Both are counted in the definition, the latter in ``dropped`` too.
-    """
-    counted, definition = RATES[question]
-    if evidence.verdicts is None:
-        return as_figure(Estimate(None, None, None, 0, "%", NOT_JUDGED), definition)
-    verdicts = evidence.verdicts.filter(question=question)
-    return as_figure(_rate(verdicts, counted), f"{definition}; {_who(evidence, verdicts)}")
-
-
-def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:
-    unreadable = verdicts.filter(verdict=UNREADABLE).height
-    if verdicts.is_empty():
-        return Estimate(None, None, None, 0, "%", NO_ANCHOR_JUDGED)
-    if unreadable > MOST_UNREADABLE * verdicts.height:
-        why = (
-            f"invalid: {unreadable} of {verdicts.height} verdicts are unreadable; at most {MOST_UNREADABLE:.0%} may be"
-        )
-        return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
-    decided = verdicts.filter(~pl.col("verdict").is_in([UNREADABLE, "not_checkable"]))
-    if decided.is_empty():
-        why = f"not measured: the judge finds no claim that can be checked in {verdicts.height} texts"
-        return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
-    flags = (decided["verdict"] == counted).to_numpy().astype(np.float64)
-    found = as_per_cent(as_share(mean_of(flags, decided["anchor_id"].to_numpy(), "share")))
-    return replace(found, num_dropped=unreadable)
-
-
-def _who(evidence: Evidence, verdicts: pl.DataFrame) -> str:
-    """Return the judge, the number of texts, and the number of each verdict."""
-    judge, recipe = evidence.summaries["judge"], evidence.recipe
-    name = judge["model"] + (f" ({judge['revision']})" if judge["revision"] else "")
-    # Checkpoints of ours go by their ids, whatever they are called; a served model by its name and revision.
-    is_ours = judge["model"] == "judge" and recipe["model"] in ("start", "synthesizer")
-    if judge["revision"] == recipe["revision"] and (is_ours or judge["model"] == recipe["model"]):
-        name += ", the generator itself"
-    counts = ", ".join(f"{count:,} {verdict}" for verdict, count in Counter(verdicts["verdict"]).most_common())
-    return (
-        f"of {verdicts.height:,}, kept or not, drawn by id: {counts or 'none'}; judged by {name}; interval over anchors"
-    )
-
-
-def measure_quality(read: RecordTexts, near: Flags, evidence: Evidence) -> Quality:
-    """Return the columns of the data quality table of Synthetic Bootstrapped Pretraining, and what stands in for two.
-
-    Over all records, kept or not: what is kept has been cut at much the same thresholds.
-
-    Source: Yang et al. 2025, arXiv:2509.15248. It gives no thresholds, judge or prompts: these are ours.
-    The questions to a judge: ``gainloop/evaluation/judge.py``.
-    """
-    made = np.ones(len(read.rows), dtype=bool)
-    num_words = np.maximum(read.texts.lengths, 1)
-    has_words, has_shingle = read.texts.lengths > 0, read.texts.lengths >= SHINGLE_WORDS
-    sampled = read.first(SAMPLED_RECORDS, made)
-    again = near if (read.kept == sampled).all() else near_duplicates_of(read, sampled)
-    of_all = "per cent of all records, kept or not, {}; interval over anchors"
-    return Quality(
-        repetition=as_figure(
-            per_cent(read.repeated / num_words > MUCH_REPEATED, has_words, read),
-            of_all.format(f"of whose words more than {MUCH_REPEATED:.0%} lie in a 5-gram that they have had before"),
-        ),
-        duplicates_1m=as_figure(
-            per_cent(again, sampled & has_shingle, read),
-            of_all.format(
-                "with a Jaccard similarity of word 5-grams of 0.8 or more to an earlier one that is itself none of "
-                "these; among the first million by id, or all if they are fewer: it rises with their number"
-            ),
-        ),
-        non_factual=judged_rate(evidence, FACTUALITY),
-        anchors_non_factual=judged_rate(evidence, ANCHOR_FACTUALITY),
-        pair_irrelevance=judged_rate(evidence, RELEVANCE),
-        no_closer=as_figure(
-            _no_closer(read),
-            of_all.format(
-                "whose TF-IDF cosine to their own anchor is not above that to another anchor of the batch, drawn by "
-                "the record's id; 50 if records had nothing to do with their anchors"
-            ),
-        ),
-        pair_copying=as_figure(
-            per_cent(read.taken.own / num_words >= MUCH_COPIED, has_words & (read.own >= 0), read),
-            of_all.format(f"of whose words at least {MUCH_COPIED:.0%} lie in an 8-gram of their own anchor"),
-        ),
-    )
-
-
-def _no_closer(read: RecordTexts) -> Estimate:
-    if len(read.anchors) < 2:
-        why = f"not measured: there is no other anchor to compare with ({len(read.anchors)} in the batch)"
-        return Estimate(None, None, None, 0, "%", why)
-    found = no_closer_than_another(read.texts, read.anchors, read.own, read.rows["record_id"].to_list())
-    return per_cent(found == 1, np.isfinite(found), read)
-
-
 @dataclass(frozen=True, slots=True)
 class Texts:
     """The three sections that rest on texts alone."""
@@ -255,13 +159,6 @@ def measure_diversity(evidence: Evidence, read: RecordTexts, near: Flags) -> Div
     )
 
 
-def _compare(evidence: Evidence) -> TwoSample:
-    kept = evidence.kept.head(COMPARED_TEXTS)
-    anchors = evidence.anchors.sort("anchor_id").head(COMPARED_TEXTS)
-    first, second = (frame["text"].to_list() for frame in (kept, anchors))
-    return compare_texts(first, second, kept["anchor_id"].to_list(), anchors["anchor_id"].to_list())
-
-
 def measure_faithfulness(evidence: Evidence, read: RecordTexts) -> Faithfulness:
     known, num_words = read.kept & (read.own >= 0), read.texts.lengths
     over = "of the kept records, by all their words; interval over anchors"
@@ -295,4 +192,107 @@ def measure_faithfulness(evidence: Evidence, read: RecordTexts) -> Faithfulness:
             "words of the longest run that a kept record shares with its own anchor, mean over records; a run of fewer "
             f"than {COPY_WORDS} words is chance and counts as 0; interval over anchors",
         ),
+    )
+
+
+def measure_quality(read: RecordTexts, near: Flags, evidence: Evidence) -> Quality:
+    """Return the columns of the data quality table of Synthetic Bootstrapped Pretraining, and what stands in for two.
+
+    Over all records, kept or not: what is kept has been cut at much the same thresholds.
+
+    Source: Yang et al. 2025, arXiv:2509.15248. It gives no thresholds, judge or prompts: these are ours.
+    The questions to a judge: ``gainloop/evaluation/judge.py``.
+    """
+    made = np.ones(len(read.rows), dtype=bool)
+    num_words = np.maximum(read.texts.lengths, 1)
+    has_words, has_shingle = read.texts.lengths > 0, read.texts.lengths >= SHINGLE_WORDS
+    sampled = read.first(SAMPLED_RECORDS, made)
+    again = near if (read.kept == sampled).all() else near_duplicates_of(read, sampled)
+    of_all = "per cent of all records, kept or not, {}; interval over anchors"
+    return Quality(
+        repetition=as_figure(
+            per_cent(read.repeated / num_words > MUCH_REPEATED, has_words, read),
+            of_all.format(f"of whose words more than {MUCH_REPEATED:.0%} lie in a 5-gram that they have had before"),
+        ),
+        duplicates_1m=as_figure(
+            per_cent(again, sampled & has_shingle, read),
+            of_all.format(
+                "with a Jaccard similarity of word 5-grams of 0.8 or more to an earlier one that is itself none of "
+                "these; among the first million by id, or all if they are fewer: it rises with their number"
+            ),
+        ),
+        non_factual=judged_rate(evidence, FACTUALITY),
+        anchors_non_factual=judged_rate(evidence, ANCHOR_FACTUALITY),
+        pair_irrelevance=judged_rate(evidence, RELEVANCE),
+        no_closer=as_figure(
+            _no_closer(read),
+            of_all.format(
+                "whose TF-IDF cosine to their own anchor is not above that to another anchor of the batch, drawn by "
+                "the record's id; 50 if records had nothing to do with their anchors"
+            ),
+        ),
+        pair_copying=as_figure(
+            per_cent(read.taken.own / num_words >= MUCH_COPIED, has_words & (read.own >= 0), read),
+            of_all.format(f"of whose words at least {MUCH_COPIED:.0%} lie in an 8-gram of their own anchor"),
+        ),
+    )
+
+
+def judged_rate(evidence: Evidence, question: str) -> Figure:
+    """Return the per cent of judged texts that are called false, or unrelated, with an interval over anchors.
+
+    Texts without a claim that can be checked are neither true nor false: they are left out, and so are verdicts that
+    cannot be read. Both are counted in the definition, the latter in ``dropped`` too.
+    """
+    counted, definition = RATES[question]
+    if evidence.verdicts is None:
+        return as_figure(Estimate(None, None, None, 0, "%", NOT_JUDGED), definition)
+    verdicts = evidence.verdicts.filter(question=question)
+    return as_figure(_rate(verdicts, counted), f"{definition}; {_who(evidence, verdicts)}")
+
+
+def _compare(evidence: Evidence) -> TwoSample:
+    kept = evidence.kept.head(COMPARED_TEXTS)
+    anchors = evidence.anchors.sort("anchor_id").head(COMPARED_TEXTS)
+    first, second = (frame["text"].to_list() for frame in (kept, anchors))
+    return compare_texts(first, second, kept["anchor_id"].to_list(), anchors["anchor_id"].to_list())
+
+
+def _no_closer(read: RecordTexts) -> Estimate:
+    if len(read.anchors) < 2:
+        why = f"not measured: there is no other anchor to compare with ({len(read.anchors)} in the batch)"
+        return Estimate(None, None, None, 0, "%", why)
+    found = no_closer_than_another(read.texts, read.anchors, read.own, read.rows["record_id"].to_list())
+    return per_cent(found == 1, np.isfinite(found), read)
+
+
+def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:
+    unreadable = verdicts.filter(verdict=UNREADABLE).height
+    if verdicts.is_empty():
+        return Estimate(None, None, None, 0, "%", NO_ANCHOR_JUDGED)
+    if unreadable > MOST_UNREADABLE * verdicts.height:
+        why = (
+            f"invalid: {unreadable} of {verdicts.height} verdicts are unreadable; at most {MOST_UNREADABLE:.0%} may be"
+        )
+        return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
+    decided = verdicts.filter(~pl.col("verdict").is_in([UNREADABLE, "not_checkable"]))
+    if decided.is_empty():
+        why = f"not measured: the judge finds no claim that can be checked in {verdicts.height} texts"
+        return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
+    flags = (decided["verdict"] == counted).to_numpy().astype(np.float64)
+    found = as_per_cent(as_share(mean_of(flags, decided["anchor_id"].to_numpy(), "share")))
+    return replace(found, num_dropped=unreadable)
+
+
+def _who(evidence: Evidence, verdicts: pl.DataFrame) -> str:
+    """Return the judge, the number of texts, and the number of each verdict."""
+    judge, recipe = evidence.summaries["judge"], evidence.recipe
+    name = judge["model"] + (f" ({judge['revision']})" if judge["revision"] else "")
+    # Checkpoints of ours go by their ids, whatever they are called; a served model by its name and revision.
+    is_ours = judge["model"] == "judge" and recipe["model"] in ("start", "synthesizer")
+    if judge["revision"] == recipe["revision"] and (is_ours or judge["model"] == recipe["model"]):
+        name += ", the generator itself"
+    counts = ", ".join(f"{count:,} {verdict}" for verdict, count in Counter(verdicts["verdict"]).most_common())
+    return (
+        f"of {verdicts.height:,}, kept or not, drawn by id: {counts or 'none'}; judged by {name}; interval over anchors"
     )

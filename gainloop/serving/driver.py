@@ -1,4 +1,7 @@
-"""The one place that runs methods and inquiries: every anchor steps on its own, and a rerun re-uses what landed."""
+"""The one place that runs methods and inquiries: every anchor steps on its own, and a rerun re-uses what landed.
+
+A shard is one run of it over some anchors; a replay is one without a generator, over the replies that landed.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -83,10 +86,10 @@ class Driver:
         self.progress.anchors_total = len(anchors)
         outcomes: dict[str, Outcome] = {}
         try:
-            async with self.replies, asyncio.TaskGroup() as under_way:
+            async with self.replies, asyncio.TaskGroup() as running:
                 for anchor in anchors:
                     await self.pool.quiet()
-                    under_way.create_task(self._work(anchor, outcomes))
+                    running.create_task(self._work(anchor, outcomes))
                     await asyncio.sleep(0)  # lets it ask before the next begins
         except BaseExceptionGroup as failures:
             raise first_failure(failures) from None
@@ -180,20 +183,6 @@ def first_failure(failures: BaseExceptionGroup) -> BaseException:
     return failure
 
 
-def outcome_rows(batch_id: str, outcomes: dict[str, Outcome]) -> tuple[Rows, Rows]:
-    """Return the rows of records and of drops, in an order that no schedule changes."""
-    records, drops = [], []
-    for _, outcome in sorted(outcomes.items()):
-        records += [_as_row(record, batch_id) for record in outcome.records]
-        drops += [asdict(drop) | {"batch_id": batch_id} for drop in outcome.drops]
-    return records, drops
-
-
-def _as_row(record: Record, batch_id: str) -> dict[str, object]:
-    own = {name: getattr(record, name) for name in _RECORD_FIELDS}  # asdict copies deeply: 15 us a record
-    return own | {"batch_id": batch_id, "record_id": record.record_id, "num_bytes": len(record.text.encode())}
-
-
 async def run_shard(
     store: Store,
     replies: str,
@@ -235,6 +224,20 @@ def insert_outcomes(store: Store, batch_id: str, outcomes: dict[str, Outcome]) -
     """Write down what came of some anchors, in one transaction."""
     records, drops = outcome_rows(batch_id, outcomes)
     store.insert(**({"records": records} if records else {}), **({"drops": drops} if drops else {}))
+
+
+def outcome_rows(batch_id: str, outcomes: dict[str, Outcome]) -> tuple[Rows, Rows]:
+    """Return the rows of records and of drops, in an order that no schedule changes."""
+    records, drops = [], []
+    for _, outcome in sorted(outcomes.items()):
+        records += [_as_row(record, batch_id) for record in outcome.records]
+        drops += [asdict(drop) | {"batch_id": batch_id} for drop in outcome.drops]
+    return records, drops
+
+
+def _as_row(record: Record, batch_id: str) -> dict[str, object]:
+    own = {name: getattr(record, name) for name in _RECORD_FIELDS}  # asdict copies deeply: 15 us a record
+    return own | {"batch_id": batch_id, "record_id": record.record_id, "num_bytes": len(record.text.encode())}
 
 
 def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict[str, Request]:

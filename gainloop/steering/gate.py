@@ -71,122 +71,22 @@ class Check:
         )
 
 
-def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[Reason]:
-    """Return the outcome of each veto, in the order in which to read them.
+def decide_once(store: Store, gate: Gate, report: Report, measurement: str, release: str = "") -> Decision:
+    """Return the gate's decision on a measured batch: an earlier one on the same measurement, unless it is released.
 
     Args:
-        report: Measurement of the batch.
-        gate: Thresholds of the profile.
-        history: Delta I per byte of earlier batches of the same method.
+        measurement: Id of the report's measurement.
+        release: Reason why a person overrules the vetoes that hold now; empty to release nothing.
     """
-
-    def check(key: str, path: str, means: str, threshold: float | None, is_floor: bool) -> Reason:
-        return Check(key, path, means, attrgetter(path)(report), threshold, is_floor).reason()
-
-    return [
-        _invalid(report.delta_i.nats_per_record),
-        _collapsed(report.delta_i.bits_per_byte, gate, history),
-        _collisions(report, gate),
-        check(
-            "near_duplicates",
-            "diversity.near_duplicates",
-            "records repeat each other",
-            gate.near_duplicates,
-            is_floor=False,
-        ),
-        check("prompt_ignored", DEPENDENCE, "prompts are ignored", gate.prompt_ignored, is_floor=True),
-        _noise(report.delta_i.bits_per_byte, report.entropy.anchors, gate),
-        check("accept_rate", "curation.accept_rate", "most of it is thrown away", gate.accept_rate, is_floor=True),
-        check("no_closer", "quality.no_closer", "records are not about their anchors", gate.no_closer, is_floor=False),
-        check("non_factual", "quality.non_factual", "records are false", gate.non_factual, is_floor=False),
-    ]
-
-
-def describe_figure(figure: Figure) -> str:
-    """Return a figure with its interval and unit, or the reason why it has no value."""
-    if figure.value is None:
-        return figure.status
-    return f"{figure.number} {figure.interval}".rstrip() + _unit(figure)
-
-
-def floor_of_history(gate: Gate, history: Sequence[Figure]) -> float | None:
-    """Return the floor of Delta I by a method's own history, or None if both rules are switched off.
-
-    The spread is the median absolute deviation, or the earlier figures' own half width where that is larger: batches
-    that agree to the last digit by chance do not make the next one collapsed.
-    """
-    values = np.array([figure.value for figure in history], dtype=float)
-    median = float(np.median(values))
-    floors = [] if gate.collapsed_share is None else [gate.collapsed_share * median]
-    if gate.collapsed_deviations is not None:
-        ends = [(one.low, one.high) for one in history]
-        halves = [(high - low) / 2 for low, high in ends if low is not None and high is not None]
-        spread = max(float(np.median(np.abs(values - median))), float(np.median(halves)) if halves else 0.0)
-        floors.append(median - gate.collapsed_deviations * spread)
-    return max(floors, default=None)
-
-
-def _collapsed(rate: Figure, gate: Gate, history: Sequence[Figure]) -> Reason:
-    known = [figure for figure in history if figure.value is not None]
-    about_it = "collapsed", DELTA_I, "the generator says far less than this method did before"
-    if gate.collapsed_share is gate.collapsed_deviations is None:
-        return Check(*about_it, rate, None, True).reason()
-    if len(known) < gate.min_history:
-        few = f"earlier batches of this method with Delta I: {len(known)}; it takes {gate.min_history}"
-        return Check(*about_it, rate, None, True, few).reason()
-    median = float(np.median([figure.value for figure in known if figure.value is not None]))
-    about = f" bits/byte; the median of {len(known)} earlier batches of the method is {median:.4g}"
-    return Check(*about_it, rate, floor_of_history(gate, known), True, about=about).reason()
-
-
-def _noise(rate: Figure, anchors: Figure, gate: Gate) -> Reason:
-    """Compare with the upper end of the anchors' rate: both are measured, and a veto must be clear of both."""
-    about_it = "noise", DELTA_I, "much of it is noise"
-    yardstick = anchors.value if anchors.high is None else anchors.high
-    if gate.noise is None or yardstick is None:
-        unknown = "" if gate.noise is None else f"the anchors' own entropy rate: {anchors.status}"
-        return Check(*about_it, rate, None, False, unknown).reason()
-    about = f" bits/byte, {gate.noise:g} times the upper end of the anchors' own {describe_figure(anchors)}"
-    return Check(*about_it, rate, gate.noise * yardstick, False, about=about).reason()
-
-
-def _collisions(report: Report, gate: Gate) -> Reason:
-    texts, outcome = report.diversity, "not known"
-    if not gate.collisions:
-        found = OFF
-    elif texts.too_many_collisions is None:
-        found = texts.expected_collisions.status
-    else:
-        outcome = "vetoes" if texts.too_many_collisions else "passes"
-        found = f"{describe_figure(texts.collisions)}, by chance {describe_figure(texts.expected_collisions)}"
-    return Reason(
-        key="collisions",
-        name=WORDS["diversity.collisions"].name,
-        outcome=outcome,
-        found=found,
-        means="a cache or a fixed seed answered",
-        rule="there are more than chance gives" if gate.collisions else "",
-        figure=texts.collisions,
-        threshold=texts.expected_collisions.high,
-    )
-
-
-def _unit(figure: Figure) -> str:
-    return "" if figure.unit == "share" else f" {figure.unit}"
-
-
-def _invalid(delta_i: Figure) -> Reason:
-    is_invalid = delta_i.status.startswith("invalid")
-    return Reason(
-        key="invalid",
-        name="the report",
-        outcome="vetoes" if is_invalid else "passes",
-        found=delta_i.status if is_invalid else "valid",
-        means="the figures cannot be relied on",
-        rule="Delta I is invalid",
-        figure=delta_i,
-        threshold=None,
-    )
+    decision = find_decision(store, report.batch, measurement, gate)
+    if decision is None:
+        history, released = read_history(store, report.batch), read_releases(store, report.batch)
+        decision = decide(report, gate, history, released, measurement, now())
+        save_decision(store, decision, gate)
+    if decision.state == "held" and release:
+        decision = overrule(decision, release, now())
+        save_decision(store, decision, gate)
+    return decision
 
 
 def decide(
@@ -234,6 +134,58 @@ def overrule(decision: Decision, why: str, at: datetime) -> Decision:
     )
 
 
+def require_not_held(decision: Decision, page: str) -> None:
+    """Refuse a batch that a veto holds.
+
+    Raises:
+        Held: It names every veto with its figure and threshold, and says how to release the batch.
+    """
+    if decision.state == "held":
+        raise Held(
+            f"training on batch {decision.batch}: the gate holds it, {'; '.join(v.words for v in decision.vetoes)}; "
+            f"a batch is trained on if no veto holds, or if a person releases it. Read {page}, then make a better "
+            'batch, or run the same with --release "why" to train on this one all the same.'
+        )
+
+
+def as_markdown(decision: Decision) -> str:
+    """Return a decision as a headline and a table of its reasons."""
+    lines = [f"**{decision.headline}**", "", "| The gate looked at | found | rule | outcome |", "|---|---|---|---|"]
+    lines += [f"| {r.name} | {r.found} | {r.whole_rule} | {r.outcome} |".replace("\n", " ") for r in decision.shown]
+    return "\n".join(lines)
+
+
+def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[Reason]:
+    """Return the outcome of each veto, in the order in which to read them.
+
+    Args:
+        report: Measurement of the batch.
+        gate: Thresholds of the profile.
+        history: Delta I per byte of earlier batches of the same method.
+    """
+
+    def check(key: str, path: str, means: str, threshold: float | None, is_floor: bool) -> Reason:
+        return Check(key, path, means, attrgetter(path)(report), threshold, is_floor).reason()
+
+    return [
+        _invalid(report.delta_i.nats_per_record),
+        _collapsed(report.delta_i.bits_per_byte, gate, history),
+        _collisions(report, gate),
+        check(
+            "near_duplicates",
+            "diversity.near_duplicates",
+            "records repeat each other",
+            gate.near_duplicates,
+            is_floor=False,
+        ),
+        check("prompt_ignored", DEPENDENCE, "prompts are ignored", gate.prompt_ignored, is_floor=True),
+        _noise(report.delta_i.bits_per_byte, report.entropy.anchors, gate),
+        check("accept_rate", "curation.accept_rate", "most of it is thrown away", gate.accept_rate, is_floor=True),
+        check("no_closer", "quality.no_closer", "records are not about their anchors", gate.no_closer, is_floor=False),
+        check("non_factual", "quality.non_factual", "records are false", gate.non_factual, is_floor=False),
+    ]
+
+
 def gain_reason(advantage: Figure) -> Reason:
     """Return the outcome of the gain over the matched baseline: only this figure can accept or reject a batch."""
     outcome: CheckOutcome = "undecided"
@@ -253,6 +205,93 @@ def gain_reason(advantage: Figure) -> Reason:
         figure=advantage,
         threshold=0,
     )
+
+
+def floor_of_history(gate: Gate, history: Sequence[Figure]) -> float | None:
+    """Return the floor of Delta I by a method's own history, or None if both rules are switched off.
+
+    The spread is the median absolute deviation, or the earlier figures' own half width where that is larger: batches
+    that agree to the last digit by chance do not make the next one collapsed.
+    """
+    values = np.array([figure.value for figure in history], dtype=float)
+    median = float(np.median(values))
+    floors = [] if gate.collapsed_share is None else [gate.collapsed_share * median]
+    if gate.collapsed_deviations is not None:
+        ends = [(one.low, one.high) for one in history]
+        halves = [(high - low) / 2 for low, high in ends if low is not None and high is not None]
+        spread = max(float(np.median(np.abs(values - median))), float(np.median(halves)) if halves else 0.0)
+        floors.append(median - gate.collapsed_deviations * spread)
+    return max(floors, default=None)
+
+
+def describe_figure(figure: Figure) -> str:
+    """Return a figure with its interval and unit, or the reason why it has no value."""
+    if figure.value is None:
+        return figure.status
+    return f"{figure.number} {figure.interval}".rstrip() + _unit(figure)
+
+
+def _invalid(delta_i: Figure) -> Reason:
+    is_invalid = delta_i.status.startswith("invalid")
+    return Reason(
+        key="invalid",
+        name="the report",
+        outcome="vetoes" if is_invalid else "passes",
+        found=delta_i.status if is_invalid else "valid",
+        means="the figures cannot be relied on",
+        rule="Delta I is invalid",
+        figure=delta_i,
+        threshold=None,
+    )
+
+
+def _collapsed(rate: Figure, gate: Gate, history: Sequence[Figure]) -> Reason:
+    known = [figure for figure in history if figure.value is not None]
+    about_it = "collapsed", DELTA_I, "the generator says far less than this method did before"
+    if gate.collapsed_share is gate.collapsed_deviations is None:
+        return Check(*about_it, rate, None, True).reason()
+    if len(known) < gate.min_history:
+        few = f"earlier batches of this method with Delta I: {len(known)}; it takes {gate.min_history}"
+        return Check(*about_it, rate, None, True, few).reason()
+    median = float(np.median([figure.value for figure in known if figure.value is not None]))
+    about = f" bits/byte; the median of {len(known)} earlier batches of the method is {median:.4g}"
+    return Check(*about_it, rate, floor_of_history(gate, known), True, about=about).reason()
+
+
+def _collisions(report: Report, gate: Gate) -> Reason:
+    texts, outcome = report.diversity, "not known"
+    if not gate.collisions:
+        found = OFF
+    elif texts.too_many_collisions is None:
+        found = texts.expected_collisions.status
+    else:
+        outcome = "vetoes" if texts.too_many_collisions else "passes"
+        found = f"{describe_figure(texts.collisions)}, by chance {describe_figure(texts.expected_collisions)}"
+    return Reason(
+        key="collisions",
+        name=WORDS["diversity.collisions"].name,
+        outcome=outcome,
+        found=found,
+        means="a cache or a fixed seed answered",
+        rule="there are more than chance gives" if gate.collisions else "",
+        figure=texts.collisions,
+        threshold=texts.expected_collisions.high,
+    )
+
+
+def _noise(rate: Figure, anchors: Figure, gate: Gate) -> Reason:
+    """Compare with the upper end of the anchors' rate: both are measured, and a veto must be clear of both."""
+    about_it = "noise", DELTA_I, "much of it is noise"
+    yardstick = anchors.value if anchors.high is None else anchors.high
+    if gate.noise is None or yardstick is None:
+        unknown = "" if gate.noise is None else f"the anchors' own entropy rate: {anchors.status}"
+        return Check(*about_it, rate, None, False, unknown).reason()
+    about = f" bits/byte, {gate.noise:g} times the upper end of the anchors' own {describe_figure(anchors)}"
+    return Check(*about_it, rate, gate.noise * yardstick, False, about=about).reason()
+
+
+def _unit(figure: Figure) -> str:
+    return "" if figure.unit == "share" else f" {figure.unit}"
 
 
 def _state_before(vetoes: Sequence[Reason], released: Mapping[str, str]) -> State:
@@ -278,42 +317,3 @@ def _headline(state: State, vetoes: Sequence[Reason], gain: Reason | None, overr
     return (
         f"{why}. Vetoes: {said}." if vetoes else "undecided: no veto holds; only gain on held-out text can accept it."
     )
-
-
-def decide_once(store: Store, gate: Gate, report: Report, measurement: str, release: str = "") -> Decision:
-    """Return the gate's decision on a measured batch: an earlier one on the same measurement, unless it is released.
-
-    Args:
-        measurement: Id of the report's measurement.
-        release: Reason why a person overrules the vetoes that hold now; empty to release nothing.
-    """
-    decision = find_decision(store, report.batch, measurement, gate)
-    if decision is None:
-        history, released = read_history(store, report.batch), read_releases(store, report.batch)
-        decision = decide(report, gate, history, released, measurement, now())
-        save_decision(store, decision, gate)
-    if decision.state == "held" and release:
-        decision = overrule(decision, release, now())
-        save_decision(store, decision, gate)
-    return decision
-
-
-def require_not_held(decision: Decision, page: str) -> None:
-    """Refuse a batch that a veto holds.
-
-    Raises:
-        Held: It names every veto with its figure and threshold, and says how to release the batch.
-    """
-    if decision.state == "held":
-        raise Held(
-            f"training on batch {decision.batch}: the gate holds it, {'; '.join(v.words for v in decision.vetoes)}; "
-            f"a batch is trained on if no veto holds, or if a person releases it. Read {page}, then make a better "
-            'batch, or run the same with --release "why" to train on this one all the same.'
-        )
-
-
-def as_markdown(decision: Decision) -> str:
-    """Return a decision as a headline and a table of its reasons."""
-    lines = [f"**{decision.headline}**", "", "| The gate looked at | found | rule | outcome |", "|---|---|---|---|"]
-    lines += [f"| {r.name} | {r.found} | {r.whole_rule} | {r.outcome} |".replace("\n", " ") for r in decision.shown]
-    return "\n".join(lines)
