@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -60,11 +61,12 @@ class Endpoint:
     to no other scheme, host or port.
 
     Args:
-        setting: What the profile calls the place.
+        setting: Section of the profile that has the url, for messages.
     """
 
     def __init__(self, url: str, api_key: str, setting: str = "serving") -> None:
-        self.url, self._setting = url.rstrip("/"), setting
+        # User and password are left out here: the url is in messages, in the log, and beside each reply in the store.
+        self.url, self._setting = re.sub(r"(?<=//)[^/]*@", "", url).rstrip("/"), setting
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._session: ClientSession | None = None
         self._base = self._root = self._way = self.url

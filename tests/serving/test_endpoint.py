@@ -8,6 +8,7 @@ import pytest
 
 from gainloop.serving import TryAgain, session
 from gainloop.serving.endpoint import Endpoint
+from gainloop.serving.server import Server
 from schemas.errors import ServerError
 from tests.serving.odd_server import OddServer, listening
 
@@ -197,9 +198,11 @@ async def test_what_is_no_url_is_refused(url: str) -> None:
         await fetch(url)
 
 
-async def test_a_name_in_the_url_is_not_sent_beside_the_key() -> None:
+async def test_a_name_in_the_url_is_not_sent_beside_the_key_and_never_shown() -> None:
     server = OddServer([HELLO])
     async with listening(server) as port:
-        assert await fetch(f"http://somebody:secret@127.0.0.1:{port}/v1/") == b"hello"
+        url = f"http://somebody:secret@127.0.0.1:{port}/v1/"
+        assert await fetch(url) == b"hello"
+    assert (Endpoint(url, "none").url, Server(url, "m").name) == (f"http://127.0.0.1:{port}/v1",) * 2
     assert b"\r\nAuthorization: Bearer none\r\n" in server.asked[0]
     assert server.asked[0].startswith(b"GET /v1/completions HTTP/1.1\r\n")
