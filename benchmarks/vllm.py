@@ -73,11 +73,11 @@ def save_model(folder: Path) -> str:
 @contextmanager
 def servers(model: str, count: int, *arguments: str) -> Iterator[list[str]]:
     """Run that many vLLM servers as profiles/vllm-cpu.yaml says, and give their urls."""
-    place = load_profile("vllm-cpu").serving
-    assert isinstance(place, LocalVLLM)
-    changes = {"python": str(ROOT / place.python), "arguments": (*place.arguments, *arguments)}
+    serving = load_profile("vllm-cpu").serving
+    assert isinstance(serving, LocalVLLM)
+    changes = {"python": str(ROOT / serving.python), "arguments": (*serving.arguments, *arguments)}
     with ExitStack() as running:
-        yield [running.enter_context(serve_vllm(place.model_copy(update=changes), model, NAME)) for _ in range(count)]
+        yield [running.enter_context(serve_vllm(serving.model_copy(update=changes), model, NAME)) for _ in range(count)]
 
 
 def chats(count: int, seed: int) -> Asked:
@@ -90,8 +90,8 @@ def chats(count: int, seed: int) -> Asked:
 
 async def ask_all(urls: list[str], asked: Asked, in_flight: int) -> float:
     """Ask everything of a pool of servers; return completion tokens per second."""
-    place, bounds = Servers(urls=urls), Generation(max_in_flight=in_flight)
-    async with connect_servers(place, bounds, NAME) as pool:
+    bounds = Generation(max_in_flight=in_flight)
+    async with connect_servers(Servers(urls=urls), bounds, NAME) as pool:
         await pool.check()
         begun = time.perf_counter()
         tokens = await asyncio.gather(*(_ask(pool, near, request) for near, request in asked))
@@ -185,12 +185,12 @@ async def grouped(pool: Pool, batch: list[Asked]) -> int:
         first = await _ask(pool, *asked[0])
         return first + sum(await asyncio.gather(*(_ask(pool, *one) for one in asked[1:])))
 
-    under_way = []
+    running = []
     for asked in batch:
         await pool.quiet()
-        under_way.append(asyncio.create_task(step(asked)))
+        running.append(asyncio.create_task(step(asked)))
         await asyncio.sleep(0)
-    return sum(await asyncio.gather(*under_way))
+    return sum(await asyncio.gather(*running))
 
 
 async def scattered(pool: Pool, batch: list[Asked]) -> int:
@@ -204,13 +204,13 @@ async def scattered(pool: Pool, batch: list[Asked]) -> int:
 
 async def hit_rate(urls: list[str], order: Order, batch: list[Asked], in_flight: int) -> tuple[float, float]:
     """Return the share of prompt tokens that the servers found in their prefix caches, and tokens per second."""
-    place = Servers(urls=urls)
-    before = await count_cached(place, NAME) or (0.0, 0.0)
-    async with connect_servers(place, Generation(max_in_flight=in_flight), NAME) as pool:
+    named = Servers(urls=urls)
+    before = await count_cached(named, NAME) or (0.0, 0.0)
+    async with connect_servers(named, Generation(max_in_flight=in_flight), NAME) as pool:
         await pool.check()
         begun = time.perf_counter()
         rate = await order(pool, batch) / (time.perf_counter() - begun)
-    after = await count_cached(place, NAME) or (0.0, 0.0)
+    after = await count_cached(named, NAME) or (0.0, 0.0)
     return (after[0] - before[0]) / (after[1] - before[1]), rate
 
 

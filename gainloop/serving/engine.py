@@ -36,7 +36,7 @@ class Engine:
     def __init__(self, profile: Profile, recipe: Recipe, folder: str | None) -> None:
         self.num_users = 0
         self._is_ended = False
-        self._under_way: set[concurrent.futures.Future[Any]] = set()
+        self._running: set[concurrent.futures.Future[Any]] = set()
         self._asked = (profile, recipe, folder)
         self._loop = uvloop.new_event_loop()
         # One thread a shard, which may wait for the store, and one for the addresses of hosts, which must not.
@@ -53,19 +53,19 @@ class Engine:
         Raises:
             ServerError: The pool cannot answer.
         """
-        under_way = asyncio.run_coroutine_threadsafe(work(self._opened()), self._loop)
-        self._under_way.add(under_way)
+        running = asyncio.run_coroutine_threadsafe(work(self._opened()), self._loop)
+        self._running.add(running)
         if self._is_ended:
-            under_way.cancel()
+            running.cancel()
         try:
-            return under_way.result()
+            return running.result()
         except concurrent.futures.CancelledError:
             raise Stopped("generating: another shard failed or the run was stopped; what landed is kept.") from None
         except BaseException:  # a stop from outside: nothing goes on unseen
-            under_way.cancel()
+            running.cancel()
             raise
         finally:
-            self._under_way.discard(under_way)
+            self._running.discard(running)
 
     @property
     def logprob_semantics(self) -> str:
@@ -87,7 +87,7 @@ class Engine:
     def cancel_all(self) -> None:
         """End all open requests; who waits for one gets ``Stopped``."""
         self._is_ended = True
-        for work in list(self._under_way):
+        for work in list(self._running):
             work.cancel()
 
     def stop(self) -> None:
@@ -104,10 +104,10 @@ class Engine:
             async with open_pool(*self._asked) as self._pool:
                 self._ready.set()
                 await self._over.wait()
-                under_way = asyncio.all_tasks() - {asyncio.current_task()}
-                for task in under_way:
+                running = asyncio.all_tasks() - {asyncio.current_task()}
+                for task in running:
                     task.cancel()
-                await asyncio.gather(*under_way, return_exceptions=True)
+                await asyncio.gather(*running, return_exceptions=True)
         except BaseException as error:  # every user of the engine gets it
             self._error = error
         finally:

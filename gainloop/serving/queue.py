@@ -1,4 +1,4 @@
-"""Who goes next, and where: one queue in front of all generators of a model."""
+"""Who goes next, and where: one queue in front of all generators of a model, and a limit on each that adapts to it."""
 
 import asyncio
 import time
@@ -10,36 +10,38 @@ from gainloop.serving import Generator
 from schemas.errors import ServerError
 
 START = 128
-"""Where a limit begins. vLLM takes 256 at once unless set otherwise: one step from here."""
+"""Requests that a limit begins with. vLLM takes 256 at once unless set otherwise: one step from here."""
 
 WINDOW_SECONDS = 1.0
-"""When nothing is known of a limit's rate after so long, because replies are long, it grows all the same."""
+"""Seconds after which a limit grows though nothing is known of its rate, because replies are long."""
 
 PAYS = 1.05
-"""A doubled limit must bring this many times the rate, or the smaller one is kept."""
+"""Growth of the rate that a doubled limit must bring, or the smaller one is kept."""
 
 HOLD_WINDOWS = 20
-"""So many windows pass before a larger limit is tried again."""
+"""Windows before a larger limit is tried again."""
 
 SLACK = 8
-"""A prompt goes where its prefix is cached, unless more requests than this wait there beyond the least busy."""
+"""Requests that a generator may have open beyond the least busy and still get prompts whose prefix it has cached."""
 
 CROWD = 64
-"""Nothing new is begun while so many wait, or half as many as may be open: enough that no place stays free."""
+"""Waiting requests from which on nothing new is begun, or half as many as may be open: so no place stays free."""
 
 HOMES = 8192
-"""So many prefixes are remembered; the oldest is forgotten first."""
+"""Prefixes that are remembered; the oldest is forgotten first."""
 
 
 @dataclass
 class Limit:
-    """Grows while throughput grows, halves when the server refuses; the ceiling is the profile's.
+    """Requests that may be open at one generator: grows while throughput does, halves when the server refuses.
 
     It doubles window by window, a window being as many replies as it lets be open, until the rate of
     replies no longer rises or the server refuses one (429, 503). After a refusal it climbs quickly to
     nine tenths of where that was, and then one by one.
 
     Attributes:
+        ceiling: The most that may be open, which the profile says.
+        now: Time at which the window began.
         value: Requests that may be open now, at least 1.
     """
 
@@ -115,12 +117,12 @@ class Desk:
 
     Attributes:
         num_open: Requests that are open there.
-        is_admitted: It was found to be what is needed.
+        is_admitted: Whether it was found to be what is needed.
         is_up: False from the first lost connection until it is found well again.
         error: Error that ended its use in this run, or None.
-        paused_until: It asked for time until then.
-        pauses: How often in a row it asked for time.
-        answered_at: When a reply last came.
+        paused_until: Time until which it asked to be left alone.
+        pauses: Times in a row that it asked for that.
+        answered_at: Time of its last reply.
         away_since: Time since which it takes no request; None while it works.
     """
 

@@ -49,10 +49,10 @@ class Scorer:
         """
         pen = GroupCommit[list[Row]](lambda scored: write_contrasts(self.folder, scored))
         try:
-            async with pen, asyncio.TaskGroup() as under_way:
+            async with pen, asyncio.TaskGroup() as running:
                 for output in outputs:
                     await pool.quiet()
-                    under_way.create_task(self._land(pool, output, pen, on_output))
+                    running.create_task(self._land(pool, output, pen, on_output))
                     await asyncio.sleep(0)  # lets it ask before the next begins
         except BaseExceptionGroup as failures:
             raise first_failure(failures) from None

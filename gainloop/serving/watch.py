@@ -19,17 +19,19 @@ Ask = Callable[[Generator], Awaitable[Any]]
 """Sends one request to a generator; every generator, however often, gives the same answer."""
 
 TICK_SECONDS = 0.2
-SILENT_SECONDS, DEAF_PROBES = 10.0, 3
-"""One with open requests that has not replied for so long, and is deaf to so many probes in a row, is down."""
+"""Seconds between two looks at all desks."""
+
+SILENT_SECONDS, DEAF_CHECKS = 10.0, 3
+"""Seconds without a reply, requests being open, and health checks without an answer, after which a desk is down."""
 
 STRAGGLER_SECONDS, STRAGGLER_TIMES = 2.0, 3
-"""A straggler has taken so many times as long as 95 % of the last replies, and no less than the seconds above."""
+"""A request is a straggler after this many seconds, and this many times what 95 % of the last replies took."""
 
 LONGEST_PAUSE = 2.0
 """Seconds between two questions to a server that refuses and does not say for how long."""
 
 FEWEST_REPLIES = 20
-"""What counts as slow is known once there are so many replies."""
+"""Replies before which nothing counts as slow."""
 
 logger = logging.getLogger("gainloop.pool")
 
@@ -46,7 +48,17 @@ class Tally:
 
 @dataclass(eq=False)
 class Attempt:
-    """One open request at one desk, until its deadline; ``answer`` is the reply that another desk gave first."""
+    """One open request at one desk, until its deadline.
+
+    Attributes:
+        ask: Sends the request to a generator.
+        desk: Desk that it was sent to first.
+        begun: Time at which it was sent.
+        until: Its deadline.
+        answer: Reply that another desk gave first, or None.
+        is_lost: Whether its desk went down.
+        hedge: The same request at another desk, or None.
+    """
 
     ask: Ask
     desk: Desk
@@ -75,7 +87,7 @@ class Watch:
         self._queue, self._bounds, self._admit = queue, bounds, admit
         self._open: dict[Attempt, None] = {}  # in the order they were sent
         self._seconds: deque[float] = deque(maxlen=512)
-        self._probing: set[Desk] = set()
+        self._checking: set[Desk] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
@@ -186,7 +198,7 @@ class Watch:
             for desk in self._queue.desks:
                 desk.limit.waited(now, desk.num_open >= desk.limit.value)
                 if desk.num_open and desk.is_usable and now - desk.answered_at > SILENT_SECONDS:
-                    self._probe(desk)
+                    self._check(desk)
             self._queue.serve()
             self._end_late(now)
             self._hedge_stragglers(now)
@@ -209,22 +221,22 @@ class Watch:
             )
             self._queue.fail(error)
 
-    def _probe(self, desk: Desk) -> None:
-        if desk not in self._probing:
-            self._probing.add(desk)
+    def _check(self, desk: Desk) -> None:
+        if desk not in self._checking:
+            self._checking.add(desk)
             self._spawn(self._listen(desk))
 
     async def _listen(self, desk: Desk) -> None:
         """Take a desk for down if it is deaf several times in a row."""
         try:
-            for _ in range(DEAF_PROBES):
+            for _ in range(DEAF_CHECKS):
                 if await desk.generator.is_up():
                     await asyncio.sleep(SILENT_SECONDS)  # it is only slow
                     return
                 await asyncio.sleep(1)
             self.suspect(desk)
         finally:
-            self._probing.discard(desk)
+            self._checking.discard(desk)
 
     def _hedge_stragglers(self, now: float) -> None:
         """Send what takes far too long a second time; the first reply counts, and both would be the same."""

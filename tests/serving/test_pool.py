@@ -132,7 +132,7 @@ async def test_a_generator_that_falls_silent_and_deaf_loses_what_it_had_to_anoth
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(watch, "SILENT_SECONDS", 0.2)
-    monkeypatch.setattr(watch, "DEAF_PROBES", 1)
+    monkeypatch.setattr(watch, "DEAF_CHECKS", 1)
     mute, other = Timed("mute", lambda _number: 3600), Timed("other")
     async with pool_of(mute, other) as pool:
         asked = asyncio.create_task(ask_many(pool, 8))
