@@ -25,7 +25,7 @@ from schemas.recipe import Recipe
 from schemas.rows import Anchor, Answer, Outcome, Reply, Request
 from tasks.runner import slot
 
-PROBES = 8
+FIRST_REQUESTS = 8
 """First requests that are sent; their replies are kept, so that the run does not ask for them again."""
 
 WHOLE = 2
@@ -35,8 +35,8 @@ FOLLOWING = {"repeat", "unfinished", "unsolved", "over_limit"}
 """Reasons of drops that only follow from another drop, or say nothing of the generator."""
 
 ADVICE = {
-    "cut_off": "Raise sampling.max_tokens, or choose a model that comes to an end",
-    "rejected": "Lower sampling.max_tokens or the source's max_chars, or serve the model with a longer context",
+    "cut_off": "Raise text.sampling.max_tokens, or choose a model that comes to an end",
+    "rejected": "Lower text.sampling.max_tokens or the source's max_chars, or serve the model with a longer context",
     "malformed": "Serve the model with structured outputs, as vLLM does",
     "echo": "Choose an instruction-tuned model, or another method",
     "refusal": "Choose another model or other anchors",
@@ -66,7 +66,7 @@ class Budget:
     max_cost: float
     currency: str
     num_usable: int
-    num_probes: int
+    num_tried: int
     num_whole: int
     whole_records: int
     whole_drops: int
@@ -80,7 +80,7 @@ class Budget:
             f"{self.max_requests:,}), {self.prompt_tokens:,} prompt tokens and {self.completion_tokens:,} completion "
             f"tokens (at most {self.max_completion_tokens:,}), {self.price}: estimated from {self.num_whole} whole "
             f"anchors ({self.whole_records:,} records, {self.whole_drops:,} drops); {self.state}; log-probabilities "
-            f"are {self.logprob_semantics}; {self.num_usable} of {self.num_probes} first replies can be used"
+            f"are {self.logprob_semantics}; {self.num_usable} of {self.num_tried} first replies can be used"
         )
 
     @property
@@ -105,7 +105,7 @@ class Budget:
             "their records and drops": f"{self.whole_records:,} and {self.whole_drops:,}",
             "servers": self.state,
             "log-probabilities": self.logprob_semantics,
-            "first replies that can be used": f"{self.num_usable} of {self.num_probes}",
+            "first replies that can be used": f"{self.num_usable} of {self.num_tried}",
         }
         table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
         return f"| pre-flight of batch {self.batch_id} | |\n|---|---:|\n{table}\n"
@@ -114,7 +114,7 @@ class Budget:
 def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) -> Budget:
     """Find out whether a recipe works, with its first few anchors, and what it will take as a whole.
 
-    Every probed anchor's first request is sent; then a few of those that were answered are worked on to their end.
+    The first request of each is sent; then a few of those that were answered are worked on to their end.
 
     Args:
         folder: The generator's weights; None for a model that servers have.
@@ -123,7 +123,7 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         ServerError: Servers are down, lack the model or its log-probabilities, or no first reply can be used.
     """
     drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors)
-    anchors = read_texts(store, drawn["anchor_id"].head(PROBES).to_list())
+    anchors = read_texts(store, drawn["anchor_id"].head(FIRST_REQUESTS).to_list())
     if not anchors:
         raise BadInput(
             f"trying out {recipe.method['kind']}: snapshot {recipe.snapshot_id} has no anchor to generate from, all "
@@ -230,7 +230,7 @@ def _estimate(
         max_cost=profile.prices.cost(round(prompt_tokens * max_requests / requests), max_completion_tokens),
         currency=profile.prices.currency,
         num_usable=faults.count(""),
-        num_probes=len(faults),
+        num_tried=len(faults),
         num_whole=len(sample.whole),
         whole_records=sum(len(outcome.records) for outcome in sample.outcomes.values()),
         whole_drops=sum(len(outcome.drops) for outcome in sample.outcomes.values()),
@@ -268,16 +268,16 @@ def _require_records(recipe: Recipe, outcomes: list[Outcome]) -> None:
         f"trying out {recipe.method['kind']} on {recipe.model!r}: {len(outcomes)} anchors worked on to their end gave "
         f"no record ({reasons}); one at least must. Choose a model that follows instructions, on a server with "
         "structured outputs as vLLM has and a context that holds a document and two texts, or leave out the critic and "
-        "the filters that ask; raise sampling.max_tokens if replies are cut off."
+        "the filters that ask; raise text.sampling.max_tokens if replies are cut off."
     )
 
 
-def _require_usable(recipe: Recipe, faults: Counter[str], num_probes: int) -> None:
-    if faults.total() < num_probes:
+def _require_usable(recipe: Recipe, faults: Counter[str], num_tried: int) -> None:
+    if faults.total() < num_tried:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in faults.most_common())
     advice = ADVICE.get(faults.most_common(1)[0][0], "Read the server's log")
     raise ServerError(
-        f"trying out {recipe.method['kind']} on {recipe.model!r}: none of the first {num_probes} replies can be used "
+        f"trying out {recipe.method['kind']} on {recipe.model!r}: none of the first {num_tried} replies can be used "
         f"({reasons}); one at least must. {advice}."
     )

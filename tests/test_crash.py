@@ -19,7 +19,7 @@ import pytest
 from flows.__stopping__ import STOP_SECONDS
 from gainloop.sources.files import Files
 from gainloop.store.replies import read_replies
-from tasks.preflight import PROBES
+from tasks.preflight import FIRST_REQUESTS
 from tasks.refresh import refresh_snapshot
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import parameters, served, write_profile
@@ -180,7 +180,7 @@ def test_and_with_the_same_report(crashed: Crashed, undisturbed: Place) -> None:
 
 def first_requests(place: Place) -> set[str]:
     """Return the requests of the pre-flight that were answered: the first one of each of the first anchors."""
-    anchors = place.store.query("select anchor_id from batch_anchors where position < ?", PROBES)["anchor_id"]
+    anchors = place.store.query("select anchor_id from batch_anchors where position < ?", FIRST_REQUESTS)["anchor_id"]
     replies = read_replies(str(place.batch / "replies"), anchors)
     return set(replies.filter(replies["facet"] == "draw 0")["request_id"])
 
@@ -188,7 +188,7 @@ def first_requests(place: Place) -> set[str]:
 def test_and_asks_only_for_what_had_not_landed(crashed: Crashed, undisturbed: Place) -> None:
     num_requests = undisturbed.summary("generate")["requests"]
     tried_out = first_requests(undisturbed)
-    assert 0 < len(tried_out) <= PROBES
+    assert 0 < len(tried_out) <= FIRST_REQUESTS
     assert tried_out < crashed.landed
     assert 0 < crashed.num_sent == num_requests - len(crashed.landed)
     assert undisturbed.summary("generate")["requests_sent"] == num_requests - len(tried_out)

@@ -16,7 +16,7 @@ from schemas.errors import ServerError
 from schemas.profile import Prices, Profile
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Reply, Request
-from tasks.preflight import PROBES, WHOLE, Budget, reason_not_usable, try_out
+from tasks.preflight import FIRST_REQUESTS, WHOLE, Budget, reason_not_usable, try_out
 from tasks.refresh import refresh_snapshot
 from tests.serving import stub_model
 from tests.serving.stub_server import Stub, StubOptions, stub_server
@@ -69,7 +69,7 @@ def test_the_budget_of_a_batch_that_is_asked_for_whole_is_what_it_takes(
     assert budget.max_completion_tokens == 5 * recipe.sampling.max_tokens
     assert budget.max_cost == pytest.approx((2 * summary["prompt_tokens"] + 5 * 5 * 64) / 1e6)
     assert budget.max_cost > budget.cost == summary["cost"] > 0
-    assert (budget.num_usable, budget.num_probes) == (5, 5)
+    assert (budget.num_usable, budget.num_tried) == (5, 5)
     assert budget.logprob_semantics == "raw"
 
 
@@ -80,14 +80,14 @@ def test_a_larger_batch_is_estimated_from_its_first_anchors_of_which_some_are_wh
     recipe = recipe_on(snapshot_id, method)
     place = on_servers(profile, stub)
     budget = try_out(store, place, recipe, None)
-    probed = len(asked(stub))
+    tried = len(asked(stub))
 
-    assert PROBES < probed <= PROBES + WHOLE * (per_anchor - 1)
+    assert FIRST_REQUESTS < tried <= FIRST_REQUESTS + WHOLE * (per_anchor - 1)
     assert budget.num_anchors == plan_batch(store, recipe)
     assert budget.max_requests == budget.num_anchors * per_anchor == budget.num_anchors * max_requests(recipe)
     progress = generate(place, recipe)
     summary = finish(place, recipe, progress)
-    assert summary["requests_sent"] == summary["requests"] - probed
+    assert summary["requests_sent"] == summary["requests"] - tried
     for found in ("requests", "prompt_tokens", "completion_tokens"):
         assert getattr(budget, found) == pytest.approx(summary[found], rel=0.35), found
     assert budget.completion_tokens < budget.max_completion_tokens == budget.max_requests * 64
@@ -122,11 +122,11 @@ def test_its_replies_are_kept_and_not_asked_for_again(
     progress = generate(place, recipe)
     summary = finish(place, recipe, progress)
 
-    assert sum(one.replies_reused for one in progress) == len(first) > PROBES
+    assert sum(one.replies_reused for one in progress) == len(first) > FIRST_REQUESTS
     assert len(asked(stub)) == len(set(asked(stub))) == summary["requests"]
     assert summary["requests_sent"] == summary["requests"] - len(first)
     sent = len(asked(stub))
-    assert try_out(store, place, recipe, None).num_usable == PROBES
+    assert try_out(store, place, recipe, None).num_usable == FIRST_REQUESTS
     assert len(asked(stub)) == sent
 
 
@@ -152,8 +152,8 @@ def no_json(asked: dict[str, Any], _num_words: int) -> str:
         ),
         ({}, {"faults": {"overloaded": 1.0}}, "it is overloaded", "Wait, or add servers"),
         ({}, {"faults": {"empty": 1.0}}, r"\(8 empty\)", "Choose an instruction-tuned model"),
-        ({"sampling": Sampling(max_tokens=3)}, {}, r"\(8 cut_off\)", "Raise sampling.max_tokens"),
-        ({}, {"context_tokens": 40}, r"\(8 rejected\)", "Lower sampling.max_tokens or the source's max_chars"),
+        ({"sampling": Sampling(max_tokens=3)}, {}, r"\(8 cut_off\)", "Raise text.sampling.max_tokens"),
+        ({}, {"context_tokens": 40}, r"\(8 rejected\)", "Lower text.sampling.max_tokens or the source's max_chars"),
     ],
 )
 def test_what_cannot_work_is_one_error_that_says_what_to_do_and_begins_nothing(
@@ -193,7 +193,7 @@ def test_lists_that_are_no_json_are_found_out_before_a_corpus_is_turned_into_dro
     assert "trying out entigraph on 'stub': none of the first 8 replies can be used (8 malformed)" in message
     assert "Serve the model with structured outputs" in message
     assert begun(store) == 0
-    assert try_out(store, place, recipe_on(snapshot_id, "rephrase"), None).num_usable == PROBES
+    assert try_out(store, place, recipe_on(snapshot_id, "rephrase"), None).num_usable == FIRST_REQUESTS
 
 
 def test_verdicts_that_nobody_can_read_are_found_out_before_every_record_is_refused_for_them(
@@ -214,7 +214,7 @@ def test_first_replies_that_fail_do_not_make_the_rest_of_their_round_cheaper(
     with stub_server(StubOptions(faults={"empty": 0.5})) as stub:
         budget = try_out(store, on_servers(profile, stub), recipe, None)
 
-    assert budget.num_usable < PROBES
+    assert budget.num_usable < FIRST_REQUESTS
     assert budget.requests == budget.max_requests == 2 * budget.num_anchors
 
 
@@ -232,7 +232,7 @@ def test_one_first_reply_that_can_be_used_is_enough(profile: Profile, store: Sto
     with stub_server(StubOptions(faults={"empty": 0.3, "filtered": 0.2}, context_tokens=88)) as stub:
         budget = try_out(store, on_servers(profile, stub), recipe, None)
 
-    assert 0 < budget.num_usable < budget.num_probes == PROBES
+    assert 0 < budget.num_usable < budget.num_tried == FIRST_REQUESTS
     assert f"{budget.num_usable} of 8 first replies can be used" in budget.summary
 
 
@@ -244,7 +244,7 @@ def test_the_error_counts_every_fault_and_advises_on_the_commonest(
         message = refusal(store, on_servers(profile, stub), recipe)
 
     assert re.search(r"none of the first 8 replies can be used \(\d cut_off, \d empty\)", message)
-    assert "Raise sampling.max_tokens" in message
+    assert "Raise text.sampling.max_tokens" in message
 
 
 @pytest.mark.server
@@ -266,7 +266,7 @@ def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
     )
     assert dry.stdout == f"batch: {place.batch.name}\n"
     assert begun(place.store) == 0
-    assert len(asked(stub)) == PROBES + WHOLE * 3
+    assert len(asked(stub)) == FIRST_REQUESTS + WHOLE * 3
     whole = run(tmp_path, api_url, given)
     assert (whole.returncode, whole.stdout) == (0, dry.stdout), whole.stderr
     assert len(asked(stub)) == len(set(asked(stub))) == place.summary("generate")["requests"] == 48
