@@ -1,4 +1,7 @@
-"""What a record is beside all others: near the same as another, or holding a probe. With the evidence."""
+"""Records beside all other texts: those that nearly repeat one, or hold a probe, with the evidence.
+
+Known texts, a snapshot's anchors and earlier batches, are compared by sketches that are kept on disk.
+"""
 
 import json
 from collections.abc import Callable, Iterator, Set
@@ -17,6 +20,17 @@ from gainloop.store import Store
 from gainloop.store.batches import batch_folder, kept_records
 from gainloop.store.files import exists, read_frame, write_file, write_frame
 from schemas.recipe import Curation, Probes
+
+CONTAMINATED: Final = "contaminated"
+ANCHOR_CONTAMINATED: Final = "anchor holds a probe"
+"""A reason to mend the source, and none to refuse a record."""
+
+OF_ANCHOR, OF_EARLIER, OF_BATCH = "near_duplicate_of_anchor", "near_duplicate_of_earlier_batch", "near_duplicate"
+
+KNOWN_AT_ONCE: Final = 50_000
+"""Texts that records are compared with at a time: their index takes 700 bytes each."""
+
+EXAMPLES: Final = 5
 
 
 @dataclass(frozen=True)
@@ -97,18 +111,6 @@ def _restored(state: bytes) -> RMinHash:
     made = RMinHash(NUM_HASHES, SEED)
     made.__setstate__(state)
     return made
-
-
-CONTAMINATED: Final = "contaminated"
-ANCHOR_CONTAMINATED: Final = "anchor holds a probe"
-"""A reason to mend the source, and none to refuse a record."""
-
-OF_ANCHOR, OF_EARLIER, OF_BATCH = "near_duplicate_of_anchor", "near_duplicate_of_earlier_batch", "near_duplicate"
-
-KNOWN_AT_ONCE: Final = 50_000
-"""Texts that records are compared with at a time: their index takes 700 bytes each."""
-
-EXAMPLES: Final = 5
 
 
 @dataclass

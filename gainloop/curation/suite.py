@@ -1,4 +1,6 @@
-"""Great Expectations at work on one frame after another; results and Data Docs go into one folder.
+"""Great Expectations at work on one frame after another: what it looks at, what it finds, and the result of a table.
+
+Results and Data Docs go into one folder.
 
 Only this module imports Great Expectations, and only when a suite is run: that costs seconds of CPU.
 """
@@ -27,6 +29,26 @@ if TYPE_CHECKING:
 
 KEPT_SUFFIXES = {".html", ".css"}
 """The rest of a Data Docs site is 4 MB of fonts and pictures, the same in each and shown by none of our pages."""
+
+RECORD_SCHEMA = pl.Schema(
+    {
+        "num_words": pl.Int64,
+        "opening": pl.String,
+        "printable_share": pl.Float64,
+        "letter_share": pl.Float64,
+        "repeated_share": pl.Float64,
+        "copied_share": pl.Float64,
+        "longest_copy": pl.Int64,
+        "foreign_share": pl.Float64,
+        "refuses": pl.Boolean,
+        "leaks": pl.Boolean,
+        "cites_source": pl.Boolean,
+        "least_on_subject": pl.Float64,
+    }
+)
+
+MATCHES = "matches.jsonl"
+"""Beside the verdict of a batch: each record that repeats another text or holds a probe, and which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +83,7 @@ class SuiteRunner:
     """Great Expectations with a folder to write into.
 
     Attributes:
-        name: What is judged, a batch or a snapshot; Data Docs head their pages with it.
+        name: Batch or snapshot that is validated; Data Docs head their pages with it.
     """
 
     context: "EphemeralDataContext"
@@ -105,9 +127,9 @@ class SuiteRunner:
 
 @contextmanager
 def open_suites(folder: str, name: str) -> Iterator[SuiteRunner]:
-    """Give a judge that, when the block ends, builds Data Docs with ``index.html`` in the folder.
+    """Give a runner that, when the block ends, builds Data Docs with ``index.html`` in the folder.
 
-    Whatever an earlier judge left in the folder is taken away first.
+    Whatever an earlier one left in the folder is taken away first.
     """
     import great_expectations as gx
     from great_expectations.data_context.types import base
@@ -123,9 +145,9 @@ def open_suites(folder: str, name: str) -> Iterator[SuiteRunner]:
             analytics_enabled=False,
             progress_bars=base.ProgressBarsConfig(globally=False),
         )
-        judge = SuiteRunner(gx.get_context(project_config=config, mode="ephemeral"), folder, name)
-        yield judge
-        judge.context.build_data_docs()
+        runner = SuiteRunner(gx.get_context(project_config=config, mode="ephemeral"), folder, name)
+        yield runner
+        runner.context.build_data_docs()
         for page in sorted(path for path in Path(site).rglob("*") if path.suffix in KEPT_SUFFIXES):
             write_file(posixpath.join(folder, page.relative_to(site).as_posix()), page.read_bytes())
 
@@ -155,24 +177,6 @@ def _remove(folder: str) -> None:
     system, path = fsspec.url_to_fs(folder)
     if system.exists(path):
         system.rm(path, recursive=True)
-
-
-RECORD_SCHEMA = pl.Schema(
-    {
-        "num_words": pl.Int64,
-        "opening": pl.String,
-        "printable_share": pl.Float64,
-        "letter_share": pl.Float64,
-        "repeated_share": pl.Float64,
-        "copied_share": pl.Float64,
-        "longest_copy": pl.Int64,
-        "foreign_share": pl.Float64,
-        "refuses": pl.Boolean,
-        "leaks": pl.Boolean,
-        "cites_source": pl.Boolean,
-        "least_on_subject": pl.Float64,
-    }
-)
 
 
 def anchor_columns(anchors: pl.DataFrame) -> pl.DataFrame:
@@ -225,13 +229,9 @@ def _measure_record(text: str, anchor: str, wishes: tuple[str, ...]) -> tuple[ob
     )
 
 
-MATCHES = "matches.jsonl"
-"""Beside the verdict of a batch: each record that repeats another text or holds a probe, and which."""
-
-
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """One judged table.
+    """Result of one validated table.
 
     Attributes:
         folder: Where ``verdict.json``, ``results/`` and the Data Docs' ``index.html`` lie.

@@ -1,4 +1,4 @@
-"""Opening a checkpoint's folder."""
+"""Models that exist already: a checkpoint's folder is found or downloaded, and opened."""
 
 import hashlib
 from pathlib import Path
@@ -9,6 +9,11 @@ from transformers.utils import logging
 
 from schemas.errors import BadInput
 from schemas.recipe import Checkpoint
+
+PARTS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+"""The files of a hub model that transformers reads; the same weights in other formats are left there."""
+
+WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer.json")
 
 
 def load_model(folder: str, device: str = "cpu") -> PreTrainedModel:
@@ -76,12 +81,6 @@ def _unreadable(folder: str, reason: object) -> BadInput:
         f"opening the checkpoint {folder}: {first}; a folder with a causal language model and its tokenizer, "
         "as save_pretrained writes them, is needed. Set start to one."
     )
-
-
-PARTS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-"""The files of a hub model that transformers reads; the same weights in other formats are left there."""
-
-WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer.json")
 
 
 def find_checkpoint(wanted: Checkpoint) -> tuple[str, str]:
