@@ -11,6 +11,11 @@ T = TypeVar("T")
 Conversation = Generator[list[Request], list[Answer], T]
 """Yields requests, is sent their answers in the same order, returns what it was held for."""
 
+ALONE = (
+    "Its readers have never seen the text above: name people, places, things and dates wherever they come up, and "
+    "refer to nothing outside. Answer with the finished text only, without a word about it or about this request."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T]):
@@ -93,9 +98,3 @@ def _echoes(request: Request, text: str) -> bool:
         return request.prompt in text
     wish = request.prompt[-1].content.rpartition("\n\n")[2].strip()
     return len(wish) >= 40 and wish in text
-
-
-ALONE = (
-    "Its readers have never seen the text above: name people, places, things and dates wherever they come up, and "
-    "refer to nothing outside. Answer with the finished text only, without a word about it or about this request."
-)

@@ -16,6 +16,8 @@ from gainloop.measures.estimate import MAX_DROPPED, Estimate, Floats, Ids, ratio
 ROUNDING = 1e-3
 """Nats, and a share of the nucleus: servers compute the same number twice, and round it otherwise."""
 
+NOT_ASKED: Final = "not measured: no log-probabilities were asked for"
+
 
 def temper(
     tokens: ArrayLike, likeliest: ArrayLike, temperature: float, top_p: float, vocabulary: int
@@ -122,9 +124,6 @@ def paired_gain(before_nats: ArrayLike, after_nats: ArrayLike, num_bytes: ArrayL
     """
     saved = np.asarray(before_nats, dtype=float) - np.asarray(after_nats, dtype=float)
     return bits_per_byte(saved, num_bytes)
-
-
-NOT_ASKED: Final = "not measured: no log-probabilities were asked for"
 
 
 def why_without_logprobs(num_replies: int, num_without: int) -> str:

@@ -11,6 +11,36 @@ from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 
+REPEAT_WORDS = 5
+COPY_WORDS = 8
+LEAD_WORDS, WINDOW_WORDS, STEM_LETTERS = 80, 60, 5
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[^\W{_CJK}]+|[{_CJK}]")
+_ASCII = "".join(chr(code) if re.match(r"\w", chr(code)) else " " for code in range(128))
+_WHO = "(?:i|we)(?: am| are|'m|'re)?"
+_CANNOT = f"{_WHO} (?:can ?not|can't|unable to|not able to|won't be able to|will not|won't)\\b"
+_SORRY = f"(?:{_WHO} (?:very |really )?sorry|sorry|{_WHO} apologi[sz]e|apologies|unfortunately)[,.;:]? *(?:but )?"
+_WRITE = (
+    "(?:assist|help|provide|fulfil|comply|complete|answer|generate|create|write|rewrite|retell|do (?:that|this|so))"
+)
+_MODEL = r"as an? (?:ai|(?:ai |large )?language model|ai (?:assistant|model)),? (?:i|we)\b"
+_REFUSAL = re.compile(rf"\W*(?:{_SORRY})?(?:{_CANNOT} (?:\w+ ){{0,2}}{_WRITE}|{_MODEL})")
+
+_CALLED = "(?:(?:given |above |following )?(?:passage|excerpt|paragraph)|(?:given |above )text|text above)"
+_SAYS = (
+    "(?:states|says|describes|mentions|suggests|implies|highlights|indicates|provides|discusses|sheds|emphasi[sz]es|"
+    "explains|shows|notes|presents|refers|clarifies|hints|reveals|tells|gives|explores|concludes|demonstrates|"
+    "showcases|lists|supports|does not|doesn't)"
+)
+_FROM = "(?:according to|based on|mentioned in|stated in|described in|derived from|inferred from|context of)"
+_TELLS = "(?:states|says|describes|mentions|suggests|implies|highlights|indicates|discusses|emphasi[sz]es|clarifies)"
+_ALSO = "(?:also |only |further |then |itself )?"
+_SOURCE = re.compile(
+    rf"\b(?:the|this) {_CALLED}(?: above)? {_ALSO}{_SAYS}\b|\b(?:the|this) text {_ALSO}{_TELLS}\b"
+    rf"|\b{_FROM} (?:the|this) {_CALLED}\b"
+)
+
 
 @dataclass(slots=True)
 class Automaton:
@@ -77,37 +107,6 @@ class Automaton:
         self.links.append(0)
         self.lengths.append(length)
         return len(self.moves) - 1
-
-
-REPEAT_WORDS = 5
-COPY_WORDS = 8
-LEAD_WORDS, WINDOW_WORDS, STEM_LETTERS = 80, 60, 5
-
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[^\W{_CJK}]+|[{_CJK}]")
-_ASCII = "".join(chr(code) if re.match(r"\w", chr(code)) else " " for code in range(128))
-_WHO = "(?:i|we)(?: am| are|'m|'re)?"
-_CANNOT = f"{_WHO} (?:can ?not|can't|unable to|not able to|won't be able to|will not|won't)\\b"
-_SORRY = f"(?:{_WHO} (?:very |really )?sorry|sorry|{_WHO} apologi[sz]e|apologies|unfortunately)[,.;:]? *(?:but )?"
-_WRITE = (
-    "(?:assist|help|provide|fulfil|comply|complete|answer|generate|create|write|rewrite|retell|do (?:that|this|so))"
-)
-_MODEL = r"as an? (?:ai|(?:ai |large )?language model|ai (?:assistant|model)),? (?:i|we)\b"
-_REFUSAL = re.compile(rf"\W*(?:{_SORRY})?(?:{_CANNOT} (?:\w+ ){{0,2}}{_WRITE}|{_MODEL})")
-
-_CALLED = "(?:(?:given |above |following )?(?:passage|excerpt|paragraph)|(?:given |above )text|text above)"
-_SAYS = (
-    "(?:states|says|describes|mentions|suggests|implies|highlights|indicates|provides|discusses|sheds|emphasi[sz]es|"
-    "explains|shows|notes|presents|refers|clarifies|hints|reveals|tells|gives|explores|concludes|demonstrates|"
-    "showcases|lists|supports|does not|doesn't)"
-)
-_FROM = "(?:according to|based on|mentioned in|stated in|described in|derived from|inferred from|context of)"
-_TELLS = "(?:states|says|describes|mentions|suggests|implies|highlights|indicates|discusses|emphasi[sz]es|clarifies)"
-_ALSO = "(?:also |only |further |then |itself )?"
-_SOURCE = re.compile(
-    rf"\b(?:the|this) {_CALLED}(?: above)? {_ALSO}{_SAYS}\b|\b(?:the|this) text {_ALSO}{_TELLS}\b"
-    rf"|\b{_FROM} (?:the|this) {_CALLED}\b"
-)
 
 
 def words(text: str) -> list[str]:

@@ -30,6 +30,32 @@ _RULE = re.compile(r"[\s|:+=-]*")
 _FENCED = re.compile(r"```[^\n`]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
+INSTRUCT: dict[Kind, str] = {
+    "code": "Above stands a program. Write the task that it solves, for a skilled programmer who has not seen it: what "
+    "goes in, what comes out, which names its callers use, and every rule and special case that it keeps.",
+    "table": "Above stands a table. Write the task that it answers, for someone who has not seen it: what it is about, "
+    "which columns and rows it has, in which units, and what its values follow from.",
+    "passage": "Above stands a passage. Write the task that it answers, for an expert who has not seen it: a demanding "
+    "question or assignment, so exact that a good answer has to say what the passage says.",
+}
+UNAIDED = (
+    " The task must be hard, must be understood by itself, and must not quote the solution. "
+    'Answer as JSON: {"task": "..."}.'
+)
+SOLVE: dict[Kind, str] = {
+    "code": "Answer with the finished program alone, in one code block, without a word before or after it.",
+    "table": "Answer with the finished table alone, as Markdown, without a word before or after it.",
+    "passage": "Answer with the finished text alone, without a word about the task before or after it.",
+}
+COMPARE = (
+    'Above stand a passage and another answer to the same task. Compare what they say, not how: "same" if the answer '
+    'says all that matters in the passage and contradicts none of it, "partly" if something that matters is missing, '
+    '"different" if it contradicts the passage or is about something else.\n'
+    'Answer as JSON: {"reason": "...", "verdict": "different"}, the reason in one sentence.'
+)
+MOST_QUOTED = 0.2
+"""The share of an artefact's words, in runs of eight, that its task may hold; else the answer is a copy."""
+
 
 def kind_of(text: str) -> Kind:
     """Return what kind of artefact a text is, by simple rules: it is easily named outright where they fail.
@@ -164,33 +190,6 @@ def _with_locals_numbered(code: CodeType) -> CodeType:
 
 def _says_only(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-
-
-INSTRUCT: dict[Kind, str] = {
-    "code": "Above stands a program. Write the task that it solves, for a skilled programmer who has not seen it: what "
-    "goes in, what comes out, which names its callers use, and every rule and special case that it keeps.",
-    "table": "Above stands a table. Write the task that it answers, for someone who has not seen it: what it is about, "
-    "which columns and rows it has, in which units, and what its values follow from.",
-    "passage": "Above stands a passage. Write the task that it answers, for an expert who has not seen it: a demanding "
-    "question or assignment, so exact that a good answer has to say what the passage says.",
-}
-UNAIDED = (
-    " The task must be hard, must be understood by itself, and must not quote the solution. "
-    'Answer as JSON: {"task": "..."}.'
-)
-SOLVE: dict[Kind, str] = {
-    "code": "Answer with the finished program alone, in one code block, without a word before or after it.",
-    "table": "Answer with the finished table alone, as Markdown, without a word before or after it.",
-    "passage": "Answer with the finished text alone, without a word about the task before or after it.",
-}
-COMPARE = (
-    'Above stand a passage and another answer to the same task. Compare what they say, not how: "same" if the answer '
-    'says all that matters in the passage and contradicts none of it, "partly" if something that matters is missing, '
-    '"different" if it contradicts the passage or is about something else.\n'
-    'Answer as JSON: {"reason": "...", "verdict": "different"}, the reason in one sentence.'
-)
-MOST_QUOTED = 0.2
-"""The share of an artefact's words, in runs of eight, that its task may hold; else the answer is a copy."""
 
 
 class Backtranslate(Method):

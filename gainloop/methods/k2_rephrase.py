@@ -21,6 +21,36 @@ _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
 _SIGNS = re.compile(r"^\W+|\W+$")
 
+STYLES = {
+    "reference": "the sober prose of a reference work",
+    "lecture": "the prose of a lecture, spoken to listeners and written down",
+    "story": "a true story, told in the order in which things happen",
+    "report": "a news report, with what matters most said first",
+    "letter": "a letter to a friend who wants to know it all",
+    "notes": "the notes of someone who learns, in full sentences",
+    "plain": "plain language, in short sentences",
+    "essay": "a thoughtful essay",
+}
+PERSPECTIVES = {
+    "newcomer": "for readers to whom all of it is new",
+    "expert": "for readers who know the field and want it exact",
+    "causes": "with an eye to causes and to what follows from them",
+    "practice": "with an eye to what it means in practice",
+    "history": "with an eye to how things came to be as they are",
+    "questions": "led by the questions that each part answers",
+    "terms": "with an eye to the terms, each made clear where it first comes up",
+    "whole": "with an eye to how each part belongs to the whole",
+}
+REWRITE = (
+    "Write the text above anew as {style}, {perspective}. Keep every fact, name and number, add none, "
+    "and answer with the new version alone."
+)
+CONTINUE = (
+    "Above stand a passage of a document and, below the line, how the new version of the document ends so far. Go on "
+    "writing the new version where it ends, without saying its end again: write the passage anew as {style}, "
+    "{perspective}. Keep every fact, name and number of the passage, add none, and answer with the continuation alone."
+)
+
 
 def stitch(written: str, seen: str, continuation: str, space: str, source: str) -> str:
     """Return a text and its continuation as one; what ends the text and begins the continuation again is there once.
@@ -62,37 +92,6 @@ def _repeated_chars(seen: str, continuation: str, source: str) -> int:
 def _same(token: str) -> str:
     """Return a word without case and without the signs around it; a sign alone is itself."""
     return _SIGNS.sub("", token.casefold()) or token
-
-
-STYLES = {
-    "reference": "the sober prose of a reference work",
-    "lecture": "the prose of a lecture, spoken to listeners and written down",
-    "story": "a true story, told in the order in which things happen",
-    "report": "a news report, with what matters most said first",
-    "letter": "a letter to a friend who wants to know it all",
-    "notes": "the notes of someone who learns, in full sentences",
-    "plain": "plain language, in short sentences",
-    "essay": "a thoughtful essay",
-}
-PERSPECTIVES = {
-    "newcomer": "for readers to whom all of it is new",
-    "expert": "for readers who know the field and want it exact",
-    "causes": "with an eye to causes and to what follows from them",
-    "practice": "with an eye to what it means in practice",
-    "history": "with an eye to how things came to be as they are",
-    "questions": "led by the questions that each part answers",
-    "terms": "with an eye to the terms, each made clear where it first comes up",
-    "whole": "with an eye to how each part belongs to the whole",
-}
-REWRITE = (
-    "Write the text above anew as {style}, {perspective}. Keep every fact, name and number, add none, "
-    "and answer with the new version alone."
-)
-CONTINUE = (
-    "Above stand a passage of a document and, below the line, how the new version of the document ends so far. Go on "
-    "writing the new version where it ends, without saying its end again: write the passage anew as {style}, "
-    "{perspective}. Keep every fact, name and number of the passage, add none, and answer with the continuation alone."
-)
 
 
 class Voice(NamedTuple):

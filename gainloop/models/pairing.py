@@ -35,6 +35,16 @@ SPARE = 16
 
 Vectors = NDArray[np.float32]
 
+TEXTS_AT_ONCE = 20_000
+PAIRS_AT_ONCE = 20_000
+HASH_BITS = 30
+"""Of a shingle's hash; two texts of 200 words then seem to share one that they do not once in 25,000 pairs."""
+
+CANDIDATES = 4
+"""Neighbours looked at for every partner that a text may have: near duplicates take the place of some."""
+
+OnText = Callable[[int, int], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -150,16 +160,10 @@ def _lists_of(vectors: Vectors) -> "faiss.IndexIVFFlat":
     return index
 
 
-TEXTS_AT_ONCE = 20_000
-PAIRS_AT_ONCE = 20_000
-HASH_BITS = 30
-"""Of a shingle's hash; two texts of 200 words then seem to share one that they do not once in 25,000 pairs."""
-
-
 class Shingles:
     """The different word 5-grams of texts, 5 bytes each; a shorter text is one shingle, and a text of no word has none.
 
-    Words are those of ``text.words``: case and punctuation make no difference. Made once, it answers millions of pairs
+    Words are those of ``words.words``: case and punctuation make no difference. Made once, it answers millions of pairs
     of any length; ``duplication.jaccard`` is of few pairs of many texts, which it hashes anew, to all 64 bits.
     """
 
@@ -199,12 +203,6 @@ def _rows_of(texts: HashedTexts) -> csr_array:
     rows.sum_duplicates()
     rows.data[:] = 1
     return rows
-
-
-CANDIDATES = 4
-"""Neighbours looked at for every partner that a text may have: near duplicates take the place of some."""
-
-OnText = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)

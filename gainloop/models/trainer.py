@@ -25,6 +25,8 @@ from schemas.recipe import Optimiser
 
 AT_ONCE = 4
 
+OnStep = Callable[[int, int], None]
+
 
 class Online:
     """The loss of chosen rows in nats, each from the forward pass that it is then learnt from; [rows], NaN elsewhere.
@@ -121,9 +123,6 @@ def what_was_learned(
             "final_nats": pl.Series(losses_of(model, rows), dtype=pl.Float64),
         }
     )
-
-
-OnStep = Callable[[int, int], None]
 
 
 def train(

@@ -19,6 +19,8 @@ Rows = Iterator[tuple[int, dict[str, Any]]]
 
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
+KINDS = ".txt .md .jsonl .csv, each also with .gz or .zst, and .parquet"
+
 
 def split_suffix(path: str) -> tuple[str, str | None]:
     """Return what kind of file a path names, and its compression.
@@ -103,8 +105,6 @@ def read_parquet(file: IO[bytes], fields: list[str], where: str) -> Rows:
 
 TABLES = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}
 """The reader of each kind of file that holds rows."""
-
-KINDS = ".txt .md .jsonl .csv, each also with .gz or .zst, and .parquet"
 
 
 def is_readable(name: str) -> bool:
