@@ -182,9 +182,9 @@ def test_the_command_that_is_installed_runs_the_flows_and_every_package_is_insta
     include = project["tool"]["setuptools"]["packages"]["find"]["include"]
 
     assert callable(getattr(import_module(module), function))
-    packages = {path.relative_to(ROOT).parts[0] for path in modules("schemas", "tasks", "flows")}
+    packages = {path.relative_to(ROOT).parts[0] for path in modules(*PRODUCT)}
     assert packages <= {pattern.removesuffix("*") for pattern in include}
-    assert not [path for path in modules("schemas", "tasks", "flows") if not (path.parent / "__init__.py").exists()]
+    assert not [path for path in modules(*PRODUCT) if not (path.parent / "__init__.py").exists()]
 
 
 def test_every_measure_in_the_documents_is_a_module_or_function_of_the_measures() -> None:

@@ -87,6 +87,7 @@ async def test_landed_replies_are_read_back_equal_and_given_once(folder: str) ->
     log = ReplyLog.open(folder, ALL, NAMES)
     assert [log.take(request_id) for request_id in ids(*range(5))] == list(map(make_reply, range(5)))
     assert [log.take(request_id) for request_id in ids(*range(6))] == [None] * 6
+    assert landed(ReplyLog.open(folder, ALL, NAMES)) == ids(*range(5))
     assert dict(read_replies(folder).schema) == {
         "request_id": pl.String,
         "prompt_id": pl.String,
