@@ -17,7 +17,7 @@ from gainloop.store import open_store
 from gainloop.store.batches import plan_batch, replies_folder
 from gainloop.store.replies import compact_replies, read_replies, spans_of
 from gainloop.store.snapshots import PartWriter, insert_snapshot
-from schemas.profile import Generation, Profile, Servers, StorePlace
+from schemas.profile import Generation, Profile, Servers, StoreSettings
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor
 
@@ -28,9 +28,9 @@ WARM_UP_ROWS = 256
 """Made before the clock starts: pandas alone, which pyarrow imports at first use, takes a second of CPU."""
 
 
-def make_corpus(place: Profile, rows: int) -> None:
+def make_corpus(profile: Profile, rows: int) -> None:
     """Write that many anchors into a store, as one snapshot."""
-    store = open_store(place)
+    store = open_store(profile)
     writer = PartWriter(store, "benchmark")
     for row in range(rows):
         writer.add_anchor("all", Anchor(f"{row} {TEXT}"[:PROMPT_CHARACTERS], f"Row {row}", revision="1"))
@@ -40,19 +40,19 @@ def make_corpus(place: Profile, rows: int) -> None:
     insert_snapshot(store, {"snapshot_id": SNAPSHOT, "num_anchors": rows, **about}, {"all": "1"})
 
 
-def make_records(place: Profile, recipe: Recipe) -> tuple[Progress, float]:
+def make_records(profile: Profile, recipe: Recipe) -> tuple[Progress, float]:
     """Run every shard of a recipe as the flow ``generate`` does, Prefect apart.
 
     Returns:
         What was done, and the median of the resident memory after each shard, in MB.
     """
     seen: list[float] = []
-    store, size = open_store(place), place.generation.shard_anchors
+    store, size = open_store(profile), profile.generation.shard_anchors
     num_anchors = plan_batch(store, recipe)
     replies = replies_folder(store, recipe.batch_id)
     spans = spans_of(num_anchors, size)
     total = Progress()
-    with engine(place, recipe, None) as lent, ThreadPoolExecutor(place.generation.shards_at_once) as threads:
+    with engine(profile, recipe, None) as lent, ThreadPoolExecutor(profile.generation.shards_at_once) as threads:
         shards = [lambda pool, span=span: run_shard(store, replies, recipe, pool, span) for span in spans]
         for done in threads.map(lent.run, shards):
             total = total.add(done)
@@ -64,22 +64,22 @@ def make_records(place: Profile, recipe: Recipe) -> tuple[Progress, float]:
 def measure(url: str, rows: int, in_flight: int, logprobs: bool, deadline_seconds: float = 600) -> Measured:
     """Run the engine over that many rows in a folder of its own, and make sure that every row is accounted for."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Profile(
+        profile = Profile(
             name="benchmark",
             folder=folder,
-            store=StorePlace(url=f"{folder}/store.duckdb"),
+            store=StoreSettings(url=f"{folder}/store.duckdb"),
             serving=Servers(urls=[url], logprobs=logprobs),
             generation=Generation(max_in_flight=in_flight, shard_anchors=1000, deadline_seconds=deadline_seconds),
         )
         with ProcessPoolExecutor(1, get_context("spawn")) as other:  # its memory is not the engine's
-            other.submit(make_corpus, place, rows).result()
-        make_records(place, recipe_of(min(rows, WARM_UP_ROWS), seed=1))
+            other.submit(make_corpus, profile, rows).result()
+        make_records(profile, recipe_of(min(rows, WARM_UP_ROWS), seed=1))
         recipe = recipe_of(rows, seed=0)
         begun, cpu_begun = time.perf_counter(), time.process_time()
-        done, resident = make_records(place, recipe)
+        done, resident = make_records(profile, recipe)
         seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu_begun
         peak = peak_rss_mb()
-        landed = read_replies(replies_folder(open_store(place), recipe.batch_id), columns=["request_id"]).height
+        landed = read_replies(replies_folder(open_store(profile), recipe.batch_id), columns=["request_id"]).height
         assert done.records == landed == rows - sum(done.drops.values()), (done, landed)
     return Measured(rows, seconds, rows / seconds, 1000 * cpu_seconds / rows, resident, peak)
 

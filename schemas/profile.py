@@ -13,7 +13,7 @@ from schemas.recipe import Parameters
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
 
 
-class StorePlace(Parameters):
+class StoreSettings(Parameters):
     url: Annotated[str, Field(description="Path of a DuckDB file.")] = "data/gainloop.duckdb"
     lock_seconds: Annotated[float, Field(gt=0, description="Seconds to wait while another process has the file.")] = 120
 
@@ -188,7 +188,7 @@ class Profile(Parameters):
 
     name: str
     folder: Annotated[str, Field(description="Replies, checkpoints and reports: a path, or an fsspec url.")] = "data"
-    store: StorePlace = StorePlace()
+    store: StoreSettings = StoreSettings()
     serving: AnyServing = Embedded()
     generation: Generation = Generation()
     runner: AnyRunner = Threads()
@@ -223,13 +223,13 @@ def load_profile(name: str) -> Profile:
 def _with_paths_in(folder: Path, profile: Profile) -> Profile:
     """Return a profile whose relative paths lie in a folder; urls, and a program to be found on the path, stay."""
 
-    def place(path: str) -> str:
+    def within(path: str) -> str:
         return path if ":" in path else str(folder / path)
 
-    changes: dict[str, Any] = {"folder": place(profile.folder)}
-    changes["store"] = profile.store.model_copy(update={"url": place(profile.store.url)})
+    changes: dict[str, Any] = {"folder": within(profile.folder)}
+    changes["store"] = profile.store.model_copy(update={"url": within(profile.store.url)})
     if isinstance(profile.serving, LocalVLLM) and "/" in profile.serving.python:
-        changes["serving"] = profile.serving.model_copy(update={"python": place(profile.serving.python)})
+        changes["serving"] = profile.serving.model_copy(update={"python": within(profile.serving.python)})
     return profile.model_copy(update=changes)
 
 

@@ -27,7 +27,7 @@ Cached = tuple[float, float] | None
 
 @dataclass
 class RunTotals:
-    """What one run has done for a batch: ``progress`` of complete shards, ``live`` of those under way here.
+    """What one run has done for a batch: ``progress`` of complete shards, ``live`` of those that run here.
 
     ``state`` tells how the servers do while it runs; ``is_stopped``, that no further shard may begin.
     """
@@ -66,13 +66,13 @@ _TOTALS: dict[str, RunTotals] = {}
 
 
 def begin_totals(batch_id: str) -> RunTotals:
-    """Return where the shards of this process put what they do for a batch, until ``end``."""
+    """Return where the shards of this process put what they do for a batch, until ``end_totals``."""
     _TOTALS[batch_id] = RunTotals()
     return _TOTALS[batch_id]
 
 
 def find_totals(batch_id: str) -> RunTotals | None:
-    """Return that of a batch whose flow runs in this process; None in the process of a worker."""
+    """Return the totals of a batch whose flow runs in this process; None in the process of a worker."""
     return _TOTALS.get(batch_id)
 
 
@@ -182,7 +182,7 @@ def generate_shards(profile: Profile, recipe: Recipe, folder: str | None) -> Run
 
 @task(cache_policy=NO_CACHE, task_run_name="ask servers for {model}")
 def find_revision(profile: Profile, model: str, revision: str) -> str:
-    """Return what tells the model the servers have under this name from another of the same name."""
+    """Return the revision of the model that the servers have under this name."""
     return asyncio.run(served_revision(profile, model, revision))
 
 

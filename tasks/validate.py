@@ -1,4 +1,4 @@
-"""Judging anchors and records: rows that fail are quarantined, a table that fails stops the flow."""
+"""Validation of anchors and records: rows that fail are quarantined, a table that fails stops the flow."""
 
 import logging
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gainloop.store import Store, open_store
-from schemas.profile import Profile, StorePlace
+from schemas.profile import Profile, StoreSettings
 from tests.small_run import parameters, write_corpus, write_profile
 from tests.whole_run import Place, prefect_server, start
 
@@ -20,7 +20,7 @@ def profile(tmp_path: Path) -> Profile:
     """A profile whose every file lies in the test's own folder."""
     folder = tmp_path / "data"
     return Profile(
-        name="test", folder=str(folder), store=StorePlace(url=str(folder / "gainloop.duckdb"), lock_seconds=20)
+        name="test", folder=str(folder), store=StoreSettings(url=str(folder / "gainloop.duckdb"), lock_seconds=20)
     )
 
 

@@ -31,7 +31,7 @@ BATCH, TRAINING = EVIDENCE.batch_id, EVIDENCE.training_id
 
 @pytest.fixture
 def place(store: Store, profile: Profile) -> Profile:
-    """A profile whose store holds a batch that was generated, judged, scored and trained on."""
+    """A profile whose store holds a batch that was generated, validated, scored and trained on."""
     save_evidence(store, profile, EVIDENCE)
     return profile
 

@@ -1,4 +1,4 @@
-"""A batch of real model text: recorded completions served over the OpenAI protocol, judged, and reported."""
+"""A batch of real model text: recorded completions served over the OpenAI protocol, validated, and reported."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,8 +56,8 @@ def batch(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Iterat
         for span in spans_of(plan_batch(store, recipe), place.generation.shard_anchors):
             total = total.add(generate_records(store, place, recipe, None, span, {}))
         generated = finish_batch(store, place.prices, recipe, RunTotals(total))
-        judged = validate_batch(store, recipe.batch_id, Curation())
-        yield Batch(store, place, recipe, teacher, generated, judged)
+        validated = validate_batch(store, recipe.batch_id, Curation())
+        yield Batch(store, place, recipe, teacher, generated, validated)
 
 
 def test_a_real_models_text_makes_a_batch_of_more_than_two_thousand_records(batch: Batch) -> None:
@@ -70,10 +70,10 @@ def test_a_real_models_text_makes_a_batch_of_more_than_two_thousand_records(batc
 
 
 def test_what_is_quarantined_is_what_a_reader_would_take_out(batch: Batch) -> None:
-    judged = batch.validated
-    assert judged["success"]
-    assert set(judged["reasons"]) == {"prompt_leak", "cites_source", "wanders_off", "repeats", "copies_anchor"}
-    assert 0.9 * judged["records"] < judged["kept"] < 0.95 * judged["records"]
+    validated = batch.validated
+    assert validated["success"]
+    assert set(validated["reasons"]) == {"prompt_leak", "cites_source", "wanders_off", "repeats", "copies_anchor"}
+    assert 0.9 * validated["records"] < validated["kept"] < 0.95 * validated["records"]
     kept = kept_records(batch.store, batch.recipe.batch_id)["text"]
     # Looked at one by one: talk to an assistant, tasks that follow the list, "the passage", other subjects.
     for sign in ("You are an AI assistant", "read the following passage", "Word: { Output", "The passage highlights"):

@@ -17,7 +17,7 @@ from gainloop.studies.own_batches import part_of, read_questions, read_reports
 from gainloop.studies.world_runs import list_jobs, make_base, run_jobs
 from schemas.errors import BadInput
 from schemas.figure import Figure
-from schemas.profile import Profile, StorePlace
+from schemas.profile import Profile, StoreSettings
 from schemas.report import WORDS
 from schemas.studies import InventedWorld, OwnBatches, Verification
 from tasks.verify import run_verification
@@ -51,7 +51,7 @@ def crash(done: int, total: int) -> None:
 @pytest.fixture(scope="module")
 def verified(tmp_path_factory: pytest.TempPathFactory) -> Verified:
     folder = tmp_path_factory.mktemp("verified")
-    profile = Profile(name="test", folder=str(folder), store=StorePlace(url=str(folder / "gainloop.duckdb")))
+    profile = Profile(name="test", folder=str(folder), store=StoreSettings(url=str(folder / "gainloop.duckdb")))
     store = Store(profile.store.url, profile.folder, 20)
     with pytest.raises(Crash):
         run_verification(store, "cpu", SMALL, 1, crash)

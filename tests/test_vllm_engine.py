@@ -12,7 +12,7 @@ from gainloop.serving.vllm import serve_vllm
 from gainloop.store import open_store
 from gainloop.store.batches import plan_batch, replies_folder
 from gainloop.store.replies import read_replies
-from schemas.profile import Generation, Profile, Servers, StorePlace
+from schemas.profile import Generation, Profile, Servers, StoreSettings
 from schemas.recipe import NewModel, Recipe, Sampling
 from tasks.generate import cached_tokens, generate_records, spans_of
 from tests.store.test_snapshots import make_snapshot, write_part
@@ -38,7 +38,7 @@ def make_batch(folder: Path, urls: list[str], max_in_flight: int) -> tuple[pl.Da
     place = Profile(
         name="test",
         folder=str(folder),
-        store=StorePlace(url=str(folder / "store.duckdb")),
+        store=StoreSettings(url=str(folder / "store.duckdb")),
         serving=Servers(urls=urls),
         generation=Generation(max_in_flight=max_in_flight, shard_anchors=8),
     )

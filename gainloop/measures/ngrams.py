@@ -129,7 +129,7 @@ class HashSet:
 
 
 def hash_texts(texts: pl.Series) -> HashedTexts:
-    """Return the words of texts as ``text.words`` finds them, hashed; a text that is null has none."""
+    """Return the words of texts as ``words.words`` finds them, hashed; a text that is null has none."""
     hashes, lengths, known = array("Q"), [0], _Known()
     for begin in range(0, len(texts), CHUNK_TEXTS):
         found = [words(text or "") for text in texts.slice(begin, CHUNK_TEXTS)]
@@ -142,7 +142,7 @@ def hash_texts(texts: pl.Series) -> HashedTexts:
 
 
 def repeated_words(texts: HashedTexts, size: int) -> Rows:
-    """Return how many of each text's words lie in an n-gram that it has had before; as ``text.repeated_share``."""
+    """Return how many of each text's words lie in an n-gram that it has had before; as ``words.repeated_share``."""
     return joined([_repeated(piece, size) for _, piece in texts.pieces()])
 
 

@@ -52,8 +52,8 @@ class Textbook(Method):
 
     Asks: first one JSON list of up to ``max_chapters`` topics, each with an audience and up to ``max_exercises``
     skills; then a chapter per topic, and per skill a problem with its worked solution.
-    Costs: ``d`` prompt tokens for the list, some 200 for each other request. Chapters are long: ``sampling.max_tokens``
-    of 1,024 or more.
+    Costs: ``d`` prompt tokens for the list, some 200 for each other request. Chapters are long:
+    ``text.sampling.max_tokens`` of 1,024 or more.
     Source: phi-1, Gunasekar et al. 2023, arXiv:2306.11644, and phi-1.5, Li et al. 2023, arXiv:2309.05463, which make
     text diverse by constraining topics and audiences, and exercises by the names of functions to write.
     Differs: the papers print neither prompts nor topics; topics come from the documents, and exercises are constrained

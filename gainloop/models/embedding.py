@@ -58,7 +58,7 @@ def embed_here(texts: Sequence[str], model: str, revision: str, embedding: Local
         raise BadInput(
             f"loading the embedding model {model!r}: the package sentence-transformers is not installed; it, or "
             f"servers of the model, are needed. Run `pip install -e '.[embeddings]'`, or set embedding.kind of the "
-            f"profile to servers, or method.embedder to {TFIDF}."
+            f"profile to servers, or text.method.embedder to {TFIDF}."
         ) from None
     try:
         loaded = SentenceTransformer(model, revision=revision or None, device=embedding.device)
@@ -66,8 +66,8 @@ def embed_here(texts: Sequence[str], model: str, revision: str, embedding: Local
         first = str(error).strip().splitlines()[0]
         raise BadInput(
             f"loading the embedding model {model!r} on {embedding.device}: {first}; {TFIDF}, a folder, or a hub model "
-            "that this machine can reach and hold is needed. Set method.embedder to one, or embedding of the profile "
-            "to servers that have it."
+            "that this machine can reach and hold is needed. Set text.method.embedder to one, or embedding of the "
+            "profile to servers that have it."
         ) from error
 
     def encode(block: Sequence[str]) -> Vectors:

@@ -81,7 +81,7 @@ def tune_synthesizer(
         raise BadInput(
             f"pairing {len(texts):,} anchors for the synthesizer: no pair has a similarity of at least "
             f"{method.min_similarity:g} and a second text of at most {max_tokens} tokens; it needs one at least. "
-            "Lower method.min_similarity or raise sampling.max_tokens."
+            "Lower text.method.min_similarity or raise text.sampling.max_tokens."
         )
     chosen = _within_budget(rows, method.budget_tokens, seed)
     metrics = train(model, tokenizer, chosen, method.optimiser, training, folder, seed, on_step)

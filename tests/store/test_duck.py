@@ -17,7 +17,7 @@ import pytest
 from gainloop.store import Store, open_store
 from gainloop.store.duck import now
 from schemas.errors import BadInput, StoreError
-from schemas.profile import Profile, StorePlace
+from schemas.profile import Profile, StoreSettings
 from schemas.tables import KEYS, VERSION
 from tests.small_run import ROOT
 
@@ -193,7 +193,7 @@ def test_a_full_disk_is_an_error_and_the_earlier_rows_are_still_there(small_disk
 
 
 def test_a_url_that_is_no_path_is_refused(profile: Profile) -> None:
-    place = profile.model_copy(update={"store": StorePlace(url="quack:host:9494")})
+    place = profile.model_copy(update={"store": StoreSettings(url="quack:host:9494")})
 
     with pytest.raises(BadInput, match="the scheme 'quack' is not spoken"):
         open_store(place)
