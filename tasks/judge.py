@@ -33,7 +33,7 @@ logger = logging.getLogger("gainloop.judge")
 
 
 class FoundJudge(NamedTuple):
-    """A judge that is there: its name, what tells it from another, and its weights' folder if it is ours."""
+    """A judge that is there: name and revision of its model, and the folder of its weights if it is ours."""
 
     model: str
     revision: str
@@ -41,7 +41,7 @@ class FoundJudge(NamedTuple):
 
 
 def resolve_judge(store: Store, profile: Profile, judge: Judge) -> FoundJudge:
-    """Return the judge of that name: a model of the profile's servers; on any other profile a checkpoint.
+    """Return the judge of a name: a model of the profile's servers; on any other profile a checkpoint.
 
     A folder or a hub id is copied into the store.
 

@@ -145,11 +145,11 @@ def require_trainable(profile: Profile) -> None:
         require_device(profile.training.device)
 
 
-def find_start(place: Profile, snapshot_id: str, start: AnyStart) -> str:
+def find_start(profile: Profile, snapshot_id: str, start: AnyStart) -> str:
     """Return the checkpoint that everything starts from; a task makes or copies it if the store does not have it."""
-    if isinstance(start, Checkpoint) and find_weights(open_store(place), start.model):
+    if isinstance(start, Checkpoint) and find_weights(open_store(profile), start.model):
         return start.model
-    return prepare_start(place, snapshot_id, start)
+    return prepare_start(profile, snapshot_id, start)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")

@@ -67,7 +67,7 @@ def validate_anchors(store: Store, snapshot_id: str) -> dict[str, Any]:
 
 
 def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str, Any]:
-    """Judge the records of a batch, quarantine those that fail, and mark the batch validated.
+    """Validate the records of a batch, quarantine those that fail, and mark the batch validated.
 
     First each record beside its anchor, then those that passed beside all others, as ``curation`` says; what was found
     there lies in ``matches.jsonl`` beside the result. A batch that is marked is not validated again. If the suite

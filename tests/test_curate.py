@@ -211,7 +211,7 @@ def test_the_ledger_adds_up(batches: Batches) -> None:
     assert counts.anchors == counts.anchors_kept + counts.anchors_only_quarantined
 
 
-def test_what_is_not_asked_about_is_not_judged(batches: Batches) -> None:
+def test_what_is_not_asked_about_is_not_looked_for(batches: Batches) -> None:
     assert look(batches.second, Curation(near_duplicates=0)).found == {}
     only_batch = look(batches.second, Curation(among=["batch"]))
     assert set(only_batch.found) == {"near_duplicate"}
