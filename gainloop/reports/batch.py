@@ -18,11 +18,17 @@ from schemas.information import DeltaI, Entropy
 from schemas.report import FORMAT, Cost, Counts, Example, GeneratedBy, Money, Repetition, Report, Validation
 from schemas.sections import Gain
 
-FROM_ENGINE: Final = {*Cost.model_fields} - {"money", "seconds", "accepted_tokens", "judging_money"}
+FROM_ENGINE: Final = {name for name, field in Cost.model_fields.items() if field.json_schema_extra} | {
+    "prompt_tokens",
+    "completion_tokens",
+    "retried_replies",
+}
+"""Costs that the stage generate counts."""
 
 NUM_EXAMPLES: Final = 5
 EXAMPLE_CHARACTERS: Final = 900
 MIN_PROMPTS: Final = 32
+"""Prompts below which the interval of Delta I is rough."""
 
 
 def measure_batch(evidence: Evidence) -> Report:
@@ -174,21 +180,16 @@ def measure_repetition(trained: dict[str, Any]) -> dict[str, Repetition]:
 
 def measure_cost(evidence: Evidence) -> Cost:
     """Return what a batch took, as stages counted it; a summary of an earlier version has fewer counts."""
-    generated, kept = evidence.summaries["generate"], evidence.kept["request_ids"].explode()
-    accepted = evidence.replies.filter(pl.col("request_id").is_in(kept.implode()))["completion_tokens"].sum()
-    from_engine = {name: generated[name] for name in FROM_ENGINE & generated.keys()}
-    counted = add_up_cost(evidence.summaries).model_dump() | from_engine
-    money = {"money": _price_of(generated), "judging_money": _price_of(evidence.summaries.get("judge", {}))}
-    return Cost(**counted | money | {"accepted_tokens": accepted})
-
-
-def add_up_cost(summaries: dict[str, dict[str, Any]]) -> Cost:
-    generated, judged = summaries["generate"], summaries.get("judge")
+    summaries, kept = evidence.summaries, evidence.kept["request_ids"].explode()
+    generated, judged = summaries["generate"], summaries.get("judge", {})
+    is_kept = pl.col("request_id").is_in(kept.implode())
     return Cost(
-        prompt_tokens=generated["prompt_tokens"],
-        completion_tokens=generated["completion_tokens"],
+        **{name: generated[name] for name in FROM_ENGINE & generated.keys()},
+        accepted_tokens=evidence.replies.filter(is_kept)["completion_tokens"].sum(),
+        money=_price_of(generated),
         scoring_tokens=summaries.get("score", {}).get("tokens"),
-        judging_tokens=judged and judged["prompt_tokens"] + judged["completion_tokens"],
+        judging_tokens=judged["prompt_tokens"] + judged["completion_tokens"] if judged else None,
+        judging_money=_price_of(judged),
         training_tokens=summaries.get("train", {}).get("tokens", {}),
         seconds={stage: summary["seconds"] for stage, summary in summaries.items() if "seconds" in summary},
     )
