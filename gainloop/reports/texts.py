@@ -41,7 +41,7 @@ from schemas.figure import Figure
 from schemas.sections import Diversity, Faithfulness, Quality
 
 MOST_UNREADABLE: Final = 0.1
-"""The share of verdicts above which those that can be read are no fair sample of all."""
+"""Share of unreadable verdicts above which the others are no fair sample of all."""
 
 NOT_JUDGED: Final = "not judged: no language model has judged this batch; the flow judge asks one"
 NO_ANCHOR_JUDGED: Final = "not judged: the judge was asked about no anchor; anchors of the flow judge is how many"
@@ -68,6 +68,7 @@ MUCH_COPIED: Final = 0.5
 """The share of its anchor's words above which the suite of sbp refuses a record."""
 
 SAMPLED_RECORDS: Final = 1_000_000
+"""Records that duplicates are looked for among: the paper's Duplicate@1M."""
 
 COMPARED_TEXTS = 500
 """Records, and anchors, that a classifier learns from in a second."""

@@ -12,8 +12,8 @@ class TryAgain(Exception):
     """The same request may succeed later or elsewhere.
 
     Args:
-        reason: A short key that drops are counted by when no attempt is left.
-        after_seconds: How long the server asked to wait; 0 if it did not say.
+        reason: Short key that drops are counted by when no attempt is left.
+        after_seconds: Seconds that the server asked to wait, or 0.
     """
 
     def __init__(self, reason: str, after_seconds: float = 0) -> None:
@@ -56,9 +56,9 @@ class Generator(Protocol):
     """A language model that answers requests and scores texts, log-probabilities in nats: one server, or one engine.
 
     Attributes:
-        name: What to call it in messages: a server's url.
-        model: The name that recipes give it.
-        revision: What tells two models of one name apart; part of every request's id.
+        name: Name in messages: a server's url.
+        model: Name of the model in recipes.
+        revision: Revision of the model; part of every request's id.
         logprob_semantics: "processed" if log-probabilities are of the distribution that was
             sampled, "raw" if of the model's own, "unknown" otherwise. The two agree at temperature 1, top_p 1.
     """

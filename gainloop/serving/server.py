@@ -29,10 +29,10 @@ class Server:
     event loop that it is first used in.
 
     Args:
-        url: Ends in /v1.
-        model: The name it is served under.
-        revision: What tells two models of one name apart; if empty, ``check`` asks the server.
-        api_key: Sent to the server, never shown.
+        url: Url that ends in /v1.
+        model: Name that the model is served under.
+        revision: Revision of the model; if empty, ``check`` asks the server.
+        api_key: Key that is sent to the server, never shown.
         logprobs: Whether log-probabilities are asked for.
     """
 

@@ -17,6 +17,7 @@ from schemas.profile import Gate
 from schemas.report import DELTA_I, DEPENDENCE, GAIN, WORDS, Report
 
 OFF: Final = "switched off in the profile"
+"""Reason why a veto is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Check:
         key: Key of the veto.
         path: Path of the figure in the report.
         means: Meaning for the batch if it vetoes.
+        figure: Figure that is compared.
         threshold: Number to compare with, or None if the veto is switched off or there is none.
         is_floor: True if the figure may not lie below the threshold, False if not above.
         unknown: Reason why there is no threshold; empty if the veto is switched off.
