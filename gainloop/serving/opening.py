@@ -96,7 +96,7 @@ def read_key(servers: Servers | EmbeddingServers) -> str:
     key = os.environ.get(servers.api_key_variable, "").strip() or "none"
     if not (key.isascii() and key.isprintable()):
         raise BadInput(
-            f"reading the key of {', '.join(servers.urls)} from {servers.api_key_variable}: it has characters that no "
+            f"reading the servers' key from {servers.api_key_variable}: it has characters that no "
             "HTTP header may have; printable ASCII is allowed. Set the variable to the key alone."
         )
     return key
