@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import numpy as np
 import polars as pl
 
 from gainloop.measures import words as measure
+from gainloop.measures.faithfulness import longest_runs, says_wish
+from gainloop.measures.ngrams import copied_words, hash_texts, repeated_words
+from gainloop.measures.words import COPY_WORDS, REPEAT_WORDS
 from gainloop.store.files import disk_errors, exists, read_file, write_file
 from schemas.errors import SuiteFailed
 from schemas.suites import LEAKS, REASONS, SET_BY, THRESHOLDS, Expectation, Suite
@@ -159,13 +163,9 @@ def _remove(folder: str) -> None:
 
 RECORD_SCHEMA = pl.Schema(
     {
-        "num_words": pl.Int64,
         "opening": pl.String,
         "printable_share": pl.Float64,
         "letter_share": pl.Float64,
-        "repeated_share": pl.Float64,
-        "copied_share": pl.Float64,
-        "longest_copy": pl.Int64,
         "foreign_share": pl.Float64,
         "refuses": pl.Boolean,
         "leaks": pl.Boolean,
@@ -177,12 +177,13 @@ RECORD_SCHEMA = pl.Schema(
 
 def anchor_columns(anchors: pl.DataFrame) -> pl.DataFrame:
     """Return anchor_id, text and what is measured of the text."""
-    texts = anchors["text"].to_list()
+    texts, hashed = anchors["text"].to_list(), hash_texts(anchors["text"])
+    num_words = hashed.lengths
     return anchors.select("anchor_id", "text").with_columns(
-        pl.Series("num_words", [len(measure.words(text)) for text in texts], pl.Int64),
+        pl.Series("num_words", num_words, pl.Int64),
         pl.Series("printable_share", [measure.printable_share(text) for text in texts], pl.Float64),
         pl.Series("letter_share", [measure.letter_share(text) for text in texts], pl.Float64),
-        pl.Series("repeated_share", [measure.repeated_share(text) for text in texts], pl.Float64),
+        pl.Series("repeated_share", repeated_words(hashed, REPEAT_WORDS) / np.maximum(num_words, 1)),
     )
 
 
@@ -194,32 +195,35 @@ def record_columns(records: pl.DataFrame, anchors: pl.DataFrame, wishes: tuple[s
         anchors: Columns anchor_id, text, heldout; a record whose anchor is missing is measured alone.
         wishes: What the records were asked by; one that says a piece of it leaks.
     """
-    beside = anchors.select("anchor_id", "heldout", anchor="text")
+    beside = anchors.select("anchor_id", "heldout", anchor="text").with_row_index("own")
     rows = records.join(beside, on="anchor_id", how="left").sort("anchor_id", "record_id")
     pairs = zip(rows["text"], rows["anchor"].fill_null(""), strict=True)
-    measured = [_measure_record(text, anchor, wishes) for text, anchor in pairs]
+    measured = pl.DataFrame([_measure_record(text, anchor) for text, anchor in pairs], RECORD_SCHEMA, orient="row")
+    texts, known = hash_texts(rows["text"]), hash_texts(anchors["text"])
+    own = rows["own"].cast(pl.Int64).fill_null(-1).to_numpy()
+    num_words = np.maximum(texts.lengths, 1)
     return rows.select(
         "record_id",
         anchor_known=pl.col("anchor").is_not_null(),
         anchor_heldout=pl.col("heldout").fill_null(False),
         num_earlier_copies=pl.col("record_id").rank("ordinal").over("text").cast(pl.Int64) - 1,
-    ).hstack(pl.DataFrame(measured, RECORD_SCHEMA, orient="row"))
+        num_words=pl.Series(texts.lengths),
+        repeated_share=pl.Series(repeated_words(texts, REPEAT_WORDS) / num_words),
+        copied_share=pl.Series(copied_words(texts, known, own, COPY_WORDS) / num_words),
+        longest_copy=pl.Series(longest_runs(texts, known, own, own >= 0)),
+    ).hstack(measured.with_columns(pl.col("leaks") | pl.Series(says_wish(texts, known, own, wishes))))
 
 
-def _measure_record(text: str, anchor: str, wishes: tuple[str, ...]) -> tuple[object, ...]:
+def _measure_record(text: str, anchor: str) -> tuple[object, ...]:
     """Return the values of ``RECORD_SCHEMA``, in its order."""
     return (
-        len(measure.words(text)),
         measure.opening(text),
         measure.printable_share(text),
         measure.letter_share(text),
-        measure.repeated_share(text),
-        measure.copied_share(text, anchor),
-        measure.longest_copy(text, anchor),
         # Beside a missing anchor every script would be foreign.
         measure.foreign_share(text, anchor or text),
         measure.refuses(text),
-        measure.leaks(text, LEAKS, anchor) or measure.says_wish(text, wishes, anchor),
+        measure.leaks(text, LEAKS, anchor),
         measure.cites_source(text, anchor),
         measure.least_on_subject(text, anchor),
     )

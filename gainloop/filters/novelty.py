@@ -7,7 +7,7 @@ from pydantic import Field
 
 from gainloop.asking.conversation import Conversation
 from gainloop.filters.filter import KEEP, Filter
-from gainloop.measures.words import copied_share
+from gainloop.measures.ngrams import copied_share
 from schemas.rows import Anchor, Record
 
 

@@ -125,7 +125,6 @@ def jaccard(texts: HashedTexts, first: Rows, second: Rows, others: HashedTexts |
     """Return the similarity of pairs of texts: word 5-grams that both have by those that either has.
 
     What decides on a candidate, so its hashes keep all 64 bits, and a text of fewer than five words is like none.
-    ``shingles.Shingles`` is for millions of pairs of the same texts: made once, 30 bits.
 
     Args:
         others: What the second ones are of; ``texts`` too by default.

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gainloop.asking.conversation import Conversation, Read, after, ask, beside, own_draw, side_by_side
 from gainloop.asking.structured import object_of, one_of, read_object, read_passage, text_of
-from gainloop.measures.words import copied_share
+from gainloop.measures.ngrams import copied_share
 from gainloop.methods.method import Method
 from schemas.rows import Anchor, Drop, Message, Outcome, Record, Request, Rounds
 from schemas.suites import Suite, at_least, at_most
