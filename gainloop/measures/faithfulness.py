@@ -1,4 +1,4 @@
-"""What records take from their anchors, from any anchor of the batch, and from none."""
+"""Words that records take from their own anchor, from any anchor of the batch, and from none."""
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ NOVEL_WORDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Words of each record, in order; a record without an anchor takes nothing from its own.
+    """Number of words that each record takes from anchors; without an anchor of its own, 0 from that.
 
     Attributes:
-        own: That lie in an 8-gram of the record's own anchor.
-        any: That lie in an 8-gram of some anchor of the batch.
-        novel: That lie in a 5-gram which no anchor of the batch has.
-        longest: In the longest run that stands in the record's own anchor; 0 if it is shorter than eight words.
+        own: Words that lie in an 8-gram of the record's own anchor.
+        any: Words that lie in an 8-gram of any anchor of the batch.
+        novel: Words that lie in a 5-gram which no anchor of the batch has.
+        longest: Words of the longest run that stands in the record's own anchor; 0 if that is shorter than eight.
     """
 
     own: Rows
@@ -33,10 +33,10 @@ class Taken:
 
 
 def take_from_anchors(texts: HashedTexts, anchors: HashedTexts, own: Rows) -> Taken:
-    """Return what each text takes from anchors.
+    """Return how many words each text takes from anchors.
 
     Args:
-        own: The number of each text's own anchor, -1 where it has none. It is quickest where they rise.
+        own: Number of each text's own anchor, -1 where it has none. It is quickest where they rise.
     """
     known = HashSet(anchors.grams(NOVEL_WORDS)[anchors.whole(NOVEL_WORDS)])
     novel = covered_words(texts, NOVEL_WORDS, lambda _, piece: ~known.holds(piece.grams(NOVEL_WORDS)))
@@ -157,8 +157,8 @@ def no_closer_than_another(
     anchors, half are 1. NaN where a text has no anchor or no words.
 
     Args:
-        own: The number of each text's own anchor, -1 where it has none.
-        names: What the other anchor is drawn by, one a text.
+        own: Number of each text's own anchor, -1 where it has none.
+        names: Name of each text, which the other anchor is drawn by.
 
     Raises:
         ValueError: There are fewer than two anchors, so that there is no other.

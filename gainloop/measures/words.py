@@ -1,4 +1,4 @@
-"""What can be said of one text, alone or beside the anchor it was made from.
+"""Measures of one text, alone or beside the anchor it was made from.
 
 A word is a run of letters, digits and underscores in lower case, or one ideograph or kana, since
 Chinese and Japanese put no spaces between words. Every share lies in [0, 1].
@@ -47,7 +47,7 @@ def words(text: str) -> list[str]:
     >>> words("Don't panic: 成吉思汗!")
     ['don', 't', 'panic', '成', '吉', '思', '汗']
     """
-    # The same rule, in a quarter of the time.
+    # For ASCII the same rule, in a quarter of the time.
     return text.lower().translate(_ASCII).split() if text.isascii() else _WORD.findall(text.casefold())
 
 
@@ -109,9 +109,9 @@ def cites_source(text: str, anchor: str = "") -> bool:
 
 
 def least_on_subject(text: str, anchor: str) -> float:
-    """Return how far a text keeps to its subject where it strays most: of 60 words in a row, the share known already.
+    """Return how far a text keeps to its subject where it strays most: the least share of known words in 60 in a row.
 
-    Known are words that stand in the anchor or in the text's own first 80; words of up to three letters are left out,
+    Known words stand in the anchor or among the text's own first 80; words of up to three letters are left out,
     and those that begin with the same five letters are one. 1 if the text has no 40 words after its first 80.
     Recorded replies that went on to another task have 0 to 0.06, those that kept to theirs 0.07 and more.
     """
@@ -129,7 +129,7 @@ def leaks(text: str, phrases: Iterable[str], anchor: str = "") -> bool:
     """Tell whether a text holds one of the phrases, in any case and spacing, that its anchor does not hold.
 
     Args:
-        phrases: In lower case with single spaces.
+        phrases: Phrases in lower case with single spaces.
     """
     folded, known = _folded(text), _folded(anchor)
     return any(phrase in folded and phrase not in known for phrase in phrases)

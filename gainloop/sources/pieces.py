@@ -54,9 +54,9 @@ def split_document(document: Document, max_chars: int, min_chars: int) -> list[D
     are the text again, up to white space. A document that fits stays whole and keeps its uri.
 
     Args:
-        document: Any text.
-        max_chars: At least ``2 * min_chars``, so that a rest is never too short for a piece.
-        min_chars: At least 1.
+        document: Document to cut.
+        max_chars: Characters of a piece, at most; at least ``2 * min_chars``, so that no rest is too short for a piece.
+        min_chars: Characters of a piece, at least; 1 or more.
     """
     text = normalise(document.text)
     if len(text) < min_chars:
