@@ -6,7 +6,9 @@ older tree that ``git worktree add FOLDER COMMIT`` made. Nothing is imported: al
 
 import argparse
 import ast
+import io
 import json
+import tokenize
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -29,6 +31,7 @@ class Measured:
     Attributes:
         files: Python files by folder at the top.
         lines: Lines of the product's files, blank ones and comments among them.
+        code_lines: Those of them that hold code: neither blank, nor a comment, nor a docstring.
         main_job_files: Files of the product that run when ``flows.cycle`` does all it may do, its own among them.
         functions: Functions and methods of the product, nested ones too.
         median_function: Lines of the middle one, from its ``def`` to its end, docstring included.
@@ -40,6 +43,7 @@ class Measured:
 
     files: dict[str, int]
     lines: int
+    code_lines: int
     main_job_files: int
     functions: int
     median_function: float
@@ -146,6 +150,20 @@ class House:
         return layer, next((row for row, parts in enumerate(self.order) if part in parts), None)
 
 
+def count_code(source: str) -> int:
+    """Return the lines of a module that are neither blank, nor a comment, nor a docstring or another lone string.
+
+    >>> count_code("'Module.'\\n\\nx = 1  # one\\n# two\\ny = (\\n    x,\\n)\\n")
+    4
+    """
+    layout = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    found = tokenize.generate_tokens(io.StringIO(source).readline)
+    code = {row for one in found if one.type not in layout for row in range(one.start[0], one.end[0] + 1)}
+    lone = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Expr)]
+    strings = [node for node in lone if isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)]
+    return len(code - {row for node in strings for row in range(node.lineno, (node.end_lineno or 0) + 1)})
+
+
 def measure(folder: Path) -> Measured:
     """Return what the house in a folder is like.
 
@@ -159,6 +177,7 @@ def measure(folder: Path) -> Measured:
     return Measured(
         files={top: len(found) for top in (*PRODUCT, *BESIDE) if (found := house.paths(top))},
         lines=sum(len(path.read_text().splitlines()) for path in house.paths(*PRODUCT)),
+        code_lines=sum(count_code(path.read_text()) for path in house.paths(*PRODUCT)),
         main_job_files=len(house.reached(MAIN_JOB)),
         functions=len(functions),
         median_function=median(lines for lines, _ in functions),
@@ -174,7 +193,7 @@ def show(measured: Measured) -> None:
     product = {top: number for top, number in measured.files.items() if top in PRODUCT}
     beside = {top: number for top, number in measured.files.items() if top in BESIDE}
     print(f"{sum(product.values()):7,} files of the product: {_counts(product)}; beside it {_counts(beside)}")
-    print(f"{measured.lines:7,} lines of the product")
+    print(f"{measured.lines:7,} lines of the product, {measured.code_lines:,} of them code")
     print(f"{measured.main_job_files:7,} files that {MAIN_JOB} imports, itself among them")
     print(f"{measured.median_function:7g} lines of the median function, of {measured.functions:,}")
     lines, name = measured.longest_function

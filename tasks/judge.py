@@ -128,7 +128,7 @@ def judge_texts(
         **_tokens(profile, verdicts, f"{judgements}/replies", anchor_ids),
         "requests_sent": num_sent,
         "seconds": time.monotonic() - begun,
-        "url": url,
+        "url": store.keep(url),
     }
     complete_stage(store, batch_id, "judge", summary, judging.judging_id)
     return summary

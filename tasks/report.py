@@ -128,11 +128,11 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
         anchors=used_anchors(store, batch_id),
-        scores=find_scores(batch_id, scores),
-        contrasts=read_contrasts(scored["folder"]) if scored else None,
+        scores=find_scores(store, batch_id, scores),
+        contrasts=read_contrasts(store.locate(scored["folder"])) if scored else None,
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
-        verdicts=read_verdicts(judging["url"]) if judging else None,
+        verdicts=read_verdicts(store.locate(judging["url"])) if judging else None,
     )
 
 

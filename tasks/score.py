@@ -76,7 +76,7 @@ def score_outputs(
         "tokens": plan.tokens,
         "budget_tokens": plan.budget_tokens,
         "half_width_nats": plan.half_width,
-        "folder": scorer.folder,
+        "folder": store.keep(scorer.folder),
         "seconds": time.monotonic() - begun,
     }
     complete_stage(store, recipe.batch_id, "score", summary, plan_id)

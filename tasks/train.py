@@ -121,7 +121,8 @@ def finish_training(
         metrics["synthesizer"] = checkpoint_metrics(store, generator.revision)
     tokens = {role: made.get("num_tokens", 0) for role, made in metrics.items()}
     heldout = checkpoint_plan(store, checkpoints["synthetic"])["heldout_records"]
-    summary = {"checkpoints": checkpoints, "scores": scores, "tokens": tokens, "seconds": seconds}
+    kept = {name: store.keep(url) for name, url in scores.items()}
+    summary = {"checkpoints": checkpoints, "scores": kept, "tokens": tokens, "seconds": seconds}
     # Of each arm and part: tokens trained on, and how often its text was gone through.
     epochs = {
         role: {part: [made["tokens"][part], made["repetitions"][part]] for part in made["repetitions"]}

@@ -57,6 +57,7 @@ def test_a_house_is_measured_from_its_source_alone(tmp_path: Path) -> None:
     told = _house(str(tmp_path))
     assert told["files"] == {"flows": 2, "tasks": 1, "gainloop": 8, "schemas": 1, "tests": 1}
     assert told["lines"] == sum(text.count("\n") for name, text in files.items() if "tests" not in name)
+    assert told["code_lines"] == told["lines"] - 2  # the blank ones
     assert told["main_job_files"] == 2 + 1 + 7  # all but odd
     assert (told["functions"], told["median_function"]) == (3, 2)
     assert told["longest_function"] == [3, "gainloop.models.end.end"]

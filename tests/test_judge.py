@@ -127,7 +127,7 @@ def test_the_report_says_what_was_planted_with_intervals_over_anchors(store: Sto
 
 def test_a_verdict_names_its_text_its_reason_and_the_reply_it_came_of(store: Store, place: Profile) -> None:
     summary = judged(store, place, judging_on(place, store))
-    verdicts = read_verdicts(summary["url"])
+    verdicts = read_verdicts(store.locate(summary["url"]))
     replies = read_replies(f"{judgements_folder(store, BATCH)}/replies")
     assert verdicts.height == replies.height == 90
     assert set(verdicts["request_id"]) == set(replies["request_id"])
@@ -160,7 +160,12 @@ def test_a_rerun_sends_nothing_and_a_larger_sample_asks_only_about_what_is_new(
     more = judged(store, place, judging_on(place, store))
     assert asked(stub) == more["requests_sent"] == 90 - 24
     assert latest_judging(store, BATCH) == more
-    assert read_verdicts(more["url"]).join(read_verdicts(summary["url"]), on=["text_id", "question"]).height == 24
+    assert (
+        read_verdicts(store.locate(more["url"]))
+        .join(read_verdicts(store.locate(summary["url"])), on=["text_id", "question"])
+        .height
+        == 24
+    )
 
 
 def test_a_judge_that_goes_away_costs_no_reply_that_landed(store: Store, place: Profile) -> None:
@@ -187,7 +192,7 @@ def test_a_judge_that_goes_away_costs_no_reply_that_landed(store: Store, place: 
         leaving.requests.clear()
         rest = judged(elsewhere, there, judging)
     assert rest["requests_sent"] == asked(leaving) == 90 - landed
-    assert read_verdicts(rest["url"]).equals(read_verdicts(whole["url"]))
+    assert read_verdicts(elsewhere.locate(rest["url"])).equals(read_verdicts(store.locate(whole["url"])))
 
 
 def test_one_text_of_two_records_is_asked_about_once_and_both_have_its_verdict() -> None:
@@ -314,7 +319,7 @@ def test_a_report_after_a_judging_is_another_report_and_its_page_names_the_judge
 
 def test_verdicts_that_are_gone_are_an_error_and_not_a_report_without_them(store: Store, place: Profile) -> None:
     summary = judged(store, place, judging_on(place, store, sample=4, anchors=0))
-    Path(summary["url"]).unlink()
+    Path(store.locate(summary["url"])).unlink()
     with pytest.raises(StoreError, match="reading verdicts: there is no file") as error:
         gather_evidence(store, BATCH)
     assert HOUSE_FORM.fullmatch(str(error.value))
@@ -349,7 +354,7 @@ def test_a_checkpoint_judges_in_this_process(store: Store, profile: Profile, tmp
     summary = judged(store, profile, plan_judging(judge, wanted), judge.folder)
     assert (summary["model"], summary["revision"]) == ("judge", judge.revision)
     assert sum(sum(counts.values()) for counts in summary["verdicts"].values()) == 2
-    verdicts = read_verdicts(summary["url"]).filter(pl.col("verdict") != UNREADABLE)
+    verdicts = read_verdicts(store.locate(summary["url"])).filter(pl.col("verdict") != UNREADABLE)
     assert all(row["verdict"] in VERDICTS[row["question"]] for row in verdicts.iter_rows(named=True))
 
 

@@ -42,7 +42,7 @@ def score(
     store = open_store(place)
     plan = plan_scores(store, recipe.batch_id, scoring)
     summary = score_outputs(store, place, recipe, folder, plan, Bar("score", "outputs"))
-    return summary, read_contrasts(summary["folder"])
+    return summary, read_contrasts(store.locate(summary["folder"]))
 
 
 @pytest.mark.parametrize("method", ["rephrase", "entigraph", "sbp"])
@@ -122,7 +122,7 @@ def test_scores_through_a_server_that_fails_at_times_are_those_of_one_that_does_
         for stub in (well, ill):
             summary, scores = score(on_servers(profile, stub, attempts=20), recipe, None)
             found.append(scores)
-            for part in Path(summary["folder"]).glob("*.parquet"):
+            for part in Path(store.locate(summary["folder"])).glob("*.parquet"):
                 part.unlink()
     assert found[0].equals(found[1])
     assert found[0].filter(pl.col("low").is_finite()).height == found[0].height

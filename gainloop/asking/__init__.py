@@ -1,1 +1,1 @@
-"""What methods and filters share: questions, what may come back, and several conversations side by side."""
+"""Requests and the reading of replies, which methods and filters share, and conversations side by side."""

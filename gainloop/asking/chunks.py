@@ -1,6 +1,6 @@
-r"""A text in chunks of at most so many tokens, cut where it hurts least. Joined, the chunks are the text again.
+r"""A text in chunks of at most this many tokens, cut where it hurts least. Joined, the chunks are the text again.
 
-What asks opens no tokenizer, so tokens are estimated, and rather too many than too few. Measured in chunks of up to 300
+Methods open no tokenizer, so tokens are estimated, and rather too many than too few. Measured in chunks of up to 300
 tokens of English (web pages, Wikipedia, worked sums, drama; 1,950 chunks), real tokens are 0.66 to 0.78 of the
 estimate, and at most 1.00 of it in any chunk, in the vocabularies of Llama 3, GPT-4 and GPT-4o (100,000 tokens and
 more). Older and smaller vocabularies take more: GPT-2's 0.66 to 0.87, at most 1.09; Llama 2's 0.79 to 0.95, at most
@@ -45,9 +45,13 @@ MaxChunks = Annotated[int, Field(ge=1, description="Chunks used of each anchor; 
 
 
 class Chunk(NamedTuple):
-    """A part of an anchor's text and the white space after it; which it is, counted from 0, and as a facet says it.
+    """A part of an anchor's text.
 
-    ``number`` is the draw of its request: two chunks may read the same.
+    Attributes:
+        text: Text of the chunk, without the white space that follows it.
+        space: White space that follows it.
+        number: Number of the chunk, from 0; the draw of its request, since two chunks may read the same.
+        part: Number of the chunk as facets write it, for example ": 1/3"; empty if the text is one chunk.
     """
 
     text: str
@@ -72,7 +76,7 @@ class _Places(NamedTuple):
 
 
 def cut_anchor(anchor: Anchor, chunk_tokens: int, max_chunks: int) -> tuple[list[Chunk], list[Drop]]:
-    """Return the first chunks of an anchor's text, and the drop that stands for the rest beyond the limit, if any."""
+    """Return the first ``max_chunks`` chunks of an anchor's text, and a drop if there is more text."""
     texts = split_text(anchor.text, chunk_tokens)
     if len(texts) == 1:
         return [Chunk(anchor.text)], []
@@ -101,8 +105,8 @@ def split_text(text: str, max_tokens: int) -> list[str]:
     is.
 
     Args:
-        max_tokens: The most estimated tokens of a chunk, at least 4, which is what one character and the space around
-            it can count.
+        max_tokens: Estimated tokens of a chunk, at most; at least 4, which one character and the space around it can
+            count.
 
     >>> split_text("One mill.\n\nTwo mills. Three mills.", 9)
     ['One mill.\n\n', 'Two mills. Three mills.']
@@ -119,7 +123,7 @@ def split_text(text: str, max_tokens: int) -> list[str]:
 
 
 def last_tokens(text: str, max_tokens: int) -> str:
-    """Return the end of a text, from a sentence's beginning if one is near, of at most so many estimated tokens.
+    """Return the end of a text, from a sentence's beginning if one is near, of at most ``max_tokens`` estimated tokens.
 
     >>> last_tokens("The mill grinds. It grinds rye. Rye is bread.", 12)
     'It grinds rye. Rye is bread.'
@@ -141,7 +145,7 @@ def ends_sentence(text: str) -> bool:
 
 
 def _next_cut(places: _Places, last: int, aim: float, max_tokens: int) -> int:
-    """Return which place to cut at: the best near ``aim`` tokens after the last cut, leaving enough for the rest."""
+    """Return the index of the best place near ``aim`` tokens after the last cut that leaves enough for the rest."""
     tokens, done = places.tokens, places.tokens[last]
     low = bisect_left(tokens, done + aim / 2)
     high = bisect_right(tokens, tokens[-1] - aim / 2)

@@ -9,7 +9,7 @@ from schemas.rows import Anchor, Answer, Drop, Message, Reply, Request, content_
 T = TypeVar("T")
 
 Conversation = Generator[list[Request], list[Answer], T]
-"""Yields requests, is sent their answers in the same order, returns what it was held for."""
+"""A generator that yields requests, is sent their answers in the same order, and returns its result."""
 
 ALONE = (
     "Its readers have never seen the text above: name people, places, things and dates wherever they come up, and "
@@ -19,17 +19,17 @@ ALONE = (
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T]):
-    """What a reply was read as, and which reply it was."""
+    """The value that was read from a reply, and the id of that reply."""
 
     value: T
     request_id: str
 
 
 def ask(anchor: Anchor, request: Request, read: Callable[[str], T | None]) -> Conversation[Read[T] | Drop]:
-    """Send one request; return what its reply says, or the drop that stands for one that cannot be used.
+    """Send one request; return the value of its reply, or a drop if the reply cannot be used.
 
     Args:
-        read: Turns the reply's text into a value; None where it is ``malformed``.
+        read: Function from the reply's text to a value, or to None, which drops the reply as ``malformed``.
     """
     (answer,) = yield [request]
     if drop := reason_to_drop(anchor, request, answer):
@@ -42,8 +42,8 @@ def ask(anchor: Anchor, request: Request, read: Callable[[str], T | None]) -> Co
 
 
 def reason_to_drop(anchor: Anchor, request: Request, answer: Answer) -> Drop | None:
-    """Return why an answer is of no use: it never came, was cut off at the token limit, is empty, or says the
-    request again."""
+    """Return the drop of an answer that never came, was cut off at the token limit, is empty, or repeats its request;
+    None for any other."""
     if isinstance(answer, Drop):
         return answer
     if answer.finish_reason == "length":
@@ -56,7 +56,7 @@ def reason_to_drop(anchor: Anchor, request: Request, answer: Answer) -> Drop | N
 
 
 def side_by_side(conversations: Sequence[Conversation[T]]) -> Conversation[list[T]]:
-    """Hold several conversations at once, round by round; return what came of each, in their order."""
+    """Run several conversations at once, round by round; return their results in order."""
     results: dict[int, T] = {}
     waiting: dict[int, list[Request]] = {}
 
@@ -70,20 +70,20 @@ def side_by_side(conversations: Sequence[Conversation[T]]) -> Conversation[list[
     for number in range(len(conversations)):
         step(number, None)
     while waiting:
-        asked, waiting = waiting, {}
-        answers = iter((yield [request for requests in asked.values() for request in requests]))
-        for number, requests in asked.items():
+        sent, waiting = waiting, {}
+        answers = iter((yield [request for requests in sent.values() for request in requests]))
+        for number, requests in sent.items():
             step(number, [next(answers) for _ in requests])
     return [results[number] for number in range(len(conversations))]
 
 
 def after(text: str, wish: str, title: str = "") -> tuple[Message, ...]:
-    """Return a prompt of a text and what is wished of it; the text comes first, so that servers cache it."""
+    """Return a prompt of a text and an instruction; the text comes first, so that servers cache it."""
     return (Message("user", "\n\n".join(part for part in (title, text, wish) if part)),)
 
 
 def beside(anchor: Anchor, text: str, wish: str) -> tuple[Message, ...]:
-    """Return a prompt of an anchor, a text about it below a line, and what is wished of the two."""
+    """Return a prompt of an anchor, a text about it below a line, and an instruction for the two."""
     return after(f"{anchor.text}\n\n---\n\n{text}", wish, anchor.title)
 
 
@@ -93,7 +93,7 @@ def own_draw(anchor: Anchor, number: int) -> int:
 
 
 def _echoes(request: Request, text: str) -> bool:
-    """Tell whether a reply holds the wish of its request, which is the prompt's last paragraph, or all of a raw one."""
+    """Tell whether a reply holds its request's instruction (the prompt's last paragraph), or all of a raw prompt."""
     if isinstance(request.prompt, str):
         return request.prompt in text
     wish = request.prompt[-1].content.rpartition("\n\n")[2].strip()

@@ -1,4 +1,4 @@
-"""Replies that are one JSON object: the schema a request asks for, and the reading of what came back.
+"""Replies that are one JSON object: the schema that a request asks for, and the reading of the reply.
 
 Reading is stricter than models are careful: a reply is the object alone, or the object in one code fence. An object
 in the middle of prose may as well be the example of a repeated prompt, so it is no reply.
@@ -44,17 +44,17 @@ def list_of(item: Schema, least: int, most: int) -> Schema:
 
 
 def whole_number(least: int, most: int) -> Schema:
-    """Return the schema of a whole number between two, both included."""
+    """Return the schema of a whole number from ``least`` to ``most``."""
     return {"type": "integer", "enum": list(range(least, most + 1))}
 
 
 def one_of(*choices: str) -> Schema:
-    """Return the schema of a string that is one of some."""
+    """Return the schema of a string that is one of the choices."""
     return {"type": "string", "enum": list(choices)}
 
 
 def read_object(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that a reply is; None if it is none.
+    """Return the JSON object that a reply is; None if it is not one.
 
     >>> read_object('{"a": 1}'), read_object('```json\\n{"a": 1}\\n```')
     ({'a': 1}, {'a': 1})
@@ -107,7 +107,8 @@ def read_texts(value: object, most: int | None = None, most_chars: int | None = 
     """Return the first distinct texts of a list, whatever their case; None if it is no list.
 
     Args:
-        most_chars: Longer ones are left out: a server that does not hold a model to its schema may send anything.
+        most: Texts returned, at most; None for all.
+        most_chars: Characters of a text, at most; longer ones are left out, since a server may ignore the schema.
 
     >>> read_texts(["Mill", " mill ", 7, ["rye"], "", "Rye", "River"], 2), read_texts("mill") is None
     (['Mill', 'Rye'], True)
@@ -121,7 +122,7 @@ def read_texts(value: object, most: int | None = None, most_chars: int | None = 
 
 
 def read_number(value: object, least: int, most: int) -> int | None:
-    """Return a whole number between two; None for anything else, True and 3.5 among it."""
+    """Return the value if it is a whole number from ``least`` to ``most``, else None; True and 3.5 are none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and least <= value <= most else None
 
 

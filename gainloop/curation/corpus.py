@@ -1,7 +1,4 @@
-"""Records beside all other texts: those that nearly repeat one, or hold a probe, with the evidence.
-
-Known texts, a snapshot's anchors and earlier batches, are compared by sketches that are kept on disk.
-"""
+"""Records compared with all other texts: which are near duplicates, which hold a probe, and the evidence."""
 
 import json
 from collections.abc import Callable, Iterator, Set
@@ -23,12 +20,12 @@ from schemas.recipe import Curation, Probes
 
 CONTAMINATED: Final = "contaminated"
 ANCHOR_CONTAMINATED: Final = "anchor holds a probe"
-"""A reason to mend the source, and none to refuse a record."""
+"""Reason of a match that asks to mend the source, and refuses no record."""
 
 OF_ANCHOR, OF_EARLIER, OF_BATCH = "near_duplicate_of_anchor", "near_duplicate_of_earlier_batch", "near_duplicate"
 
 KNOWN_AT_ONCE: Final = 50_000
-"""Texts that records are compared with at a time: their index takes 700 bytes each."""
+"""Known texts that records are compared with at a time: their index takes 700 bytes each."""
 
 EXAMPLES: Final = 5
 
@@ -38,10 +35,10 @@ class KnownTexts:
     """A snapshot's anchors, or the kept records of a batch.
 
     Attributes:
-        name: The batch's id, or that of the snapshot.
-        ids: Of the texts that have five words or more.
-        sketches: One to an id.
-        read: Some of the texts by their ids: columns id, text.
+        name: Id of the batch or snapshot.
+        ids: Ids of the texts that have at least five words.
+        sketches: MinHash of each of these texts.
+        read: Function from ids to these texts: columns id, text.
     """
 
     name: str
@@ -54,7 +51,7 @@ def known_anchors(store: Store, snapshot_id: str, anchors: pl.DataFrame) -> Know
     """Return a snapshot's anchors, held-out ones among them.
 
     Args:
-        anchors: All of them: columns anchor_id, text.
+        anchors: All anchors of the snapshot: columns anchor_id, text.
     """
     texts = anchors.select(id="anchor_id", text="text")
     ids, sketches = sketched(f"{store.folder}/snapshots/{snapshot_id}/sketches.parquet", lambda: texts)
@@ -62,9 +59,9 @@ def known_anchors(store: Store, snapshot_id: str, anchors: pl.DataFrame) -> Know
 
 
 def earlier_batches(store: Store, batch_id: str) -> Iterator[KnownTexts]:
-    """Yield the kept records of each batch that was validated before this one, in that order.
+    """Yield the kept records of each batch that was validated before this one, in the order of validation.
 
-    Of two that are validated at the same moment neither sees the other.
+    Of two batches that are validated at the same moment neither sees the other.
     """
     validated = store.query(
         "select batch_id from completions where stage = 'validate' and batch_id != ? order by completed_at, batch_id",
@@ -89,7 +86,7 @@ def _batch(store: Store, batch_id: str) -> KnownTexts:
 def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], list[RMinHash]]:
     """Return ids and sketches of texts that never change, kept in a file: making them takes forty times as long.
 
-    Sketches of another release of rensa, which it refuses, are made anew.
+    Sketches that another release of rensa wrote are made anew.
     """
     if exists(url):
         saved = read_frame(url)
@@ -115,14 +112,14 @@ def _restored(state: bytes) -> RMinHash:
 
 @dataclass
 class Comparison:
-    """The records of a batch that have passed so far, and what is found of them.
+    """The records of a batch that have passed so far, and their matches in the corpus.
 
     Attributes:
-        records: record_id, text, in the order of record_id.
-        hashed: Their words.
-        found: Record ids under each reason that was asked about.
-        matches: The evidence: one row for each record, or anchor, and what it was found to repeat or to hold.
-        compared: How many of what records were compared with.
+        records: Columns record_id, text, in the order of record_id.
+        hashed: Words of the records.
+        found: Record ids with a match, under each reason that was looked for.
+        matches: Evidence: one row for each record, or anchor, and the text that it repeats or the probe that it holds.
+        compared: Number of texts of each kind that records were compared with.
     """
 
     records: pl.DataFrame
@@ -133,13 +130,13 @@ class Comparison:
 
     @property
     def columns(self) -> pl.DataFrame:
-        """Return record_id and, for each reason that was asked about, whether it holds."""
-        held = {reason: pl.col("record_id").is_in(list(ids)) for reason, ids in self.found.items()}
-        return self.records.select("record_id", **held)
+        """Columns record_id and, for each reason that was looked for, whether the record has a match."""
+        flags = {reason: pl.col("record_id").is_in(list(ids)) for reason, ids in self.found.items()}
+        return self.records.select("record_id", **flags)
 
     @property
     def open_rows(self) -> list[int]:
-        """The rows that nothing was found of yet."""
+        """Numbers of the records that have no match yet."""
         found = set().union(*self.found.values())
         return [row for row, record_id in enumerate(self.records["record_id"]) if record_id not in found]
 
@@ -159,13 +156,14 @@ def compare(
 ) -> Comparison:
     """Return which records hold a probe or are nearly the same as an anchor, an earlier record or one of their batch.
 
-    In this order, and what was found of a record once is not asked about again: one that is refused takes no other
-    with it. Of those of the batch that are nearly the same, the one with the lowest id stays.
+    In this order, and a record with one match is not compared further: a refused record takes no other with it. Of the
+    batch's records that are nearly the same, the one with the lowest id stays.
 
     Args:
-        records: Those that have passed all else: record_id, text.
-        anchors: All of the snapshot: anchor_id, text, heldout.
-        probes: As ``read_probes`` returns them; with no row nothing is looked for in them.
+        records: Records that have passed the suite: columns record_id, text.
+        anchors: All anchors of the snapshot: columns anchor_id, text, heldout.
+        probes: Probes as ``read_probes`` returns them; may have no row.
+        curation: Settings: what records are compared with, and from which similarity on they match.
     """
     records = records.select("record_id", "text").sort("record_id")
     corpus = Comparison(records, hash_texts(records["text"]))
@@ -182,7 +180,7 @@ def write_matches(url: str, corpus: Comparison) -> None:
 
 
 def examples(corpus: Comparison) -> list[str]:
-    """Return a few matches of each reason in words."""
+    """Return a sentence for each of a few matches of each reason."""
     by_reason: dict[str, list[dict[str, Any]]] = {}
     for one in corpus.matches:
         by_reason.setdefault(one["reason"], []).append(one)
@@ -196,14 +194,14 @@ def _look_for_probes(corpus: Comparison, anchors: pl.DataFrame, probes: pl.DataF
     for row, about in _texts_with_probes(corpus.records["text"], corpus.hashed, probes, hashed, rules):
         corpus.match(CONTAMINATED, row, **about)
     trained = anchors.filter(~pl.col("heldout"))
-    held = list(_texts_with_probes(trained["text"], hash_texts(trained["text"]), probes, hashed, rules))
+    matches = list(_texts_with_probes(trained["text"], hash_texts(trained["text"]), probes, hashed, rules))
     corpus.matches += [
-        {"reason": ANCHOR_CONTAMINATED, "anchor_id": trained["anchor_id"][row], **about} for row, about in held
+        {"reason": ANCHOR_CONTAMINATED, "anchor_id": trained["anchor_id"][row], **about} for row, about in matches
     ]
     corpus.compared |= {
         "probe texts": probes.height,
         "probe texts too short to be looked for": int((hashed.lengths < rules.least_words).sum()),
-        "anchors that hold a probe": len({row for row, _ in held}),
+        "anchors that hold a probe": len({row for row, _ in matches}),
     }
 
 
@@ -269,26 +267,26 @@ def _compare_with(
     """Match the records that are nearly the same as a known text, with the most similar of a part of them.
 
     Args:
-        left_out: Rows that are not compared.
+        left_out: Numbers of records that are not compared.
     """
     corpus.found.setdefault(reason, set())
     corpus.compared[f"{kind}s"] = corpus.compared.get(f"{kind}s", 0) + len(known.ids)
     for begin in range(0, len(known.ids), KNOWN_AT_ONCE):
         some = slice(begin, begin + KNOWN_AT_ONCE)
         rows = [row for row in corpus.open_rows if row not in left_out]
-        asked = candidates(corpus.hashed, rows, sketches, known.sketches[some], least)
-        for row, (other, similarity) in _confirmed(corpus.hashed, known, known.ids[some], asked, least).items():
+        near = candidates(corpus.hashed, rows, sketches, known.sketches[some], least)
+        for row, (other, similarity) in _confirmed(corpus.hashed, known, known.ids[some], near, least).items():
             _match_text(corpus, reason, row, kind, known.name, other, similarity)
 
 
 def _confirmed(
-    hashed: HashedTexts, known: KnownTexts, ids: list[str], asked: dict[int, list[int]], least: float
+    hashed: HashedTexts, known: KnownTexts, ids: list[str], candidates_of: dict[int, list[int]], least: float
 ) -> dict[int, tuple[tuple[str, str], float]]:
-    """Return id and text of what each record is nearly the same as, and how similar they are."""
-    numbers = np.unique([number for near in asked.values() for number in near]).astype(int).tolist()
+    """Return the id and the text that each record is nearly the same as, and how similar they are."""
+    numbers = np.unique([number for near in candidates_of.values() for number in near]).astype(int).tolist()
     texts = known.read([ids[number] for number in numbers]).sort("id")
     places = {text_id: place for place, text_id in enumerate(texts["id"])}
-    near = {row: [places[ids[number]] for number in found] for row, found in asked.items()}
+    near = {row: [places[ids[number]] for number in found] for row, found in candidates_of.items()}
     matches: Matches = confirm(hashed, hash_texts(texts["text"]), near, least)
     return {row: (texts.row(place), similarity) for row, (place, similarity) in matches.items()}
 

@@ -103,7 +103,7 @@ def _texts_of(value: Any, path: list[str], place: tuple[int, ...] = ()) -> Itera
 
 
 def _name(file: str, number: int, field: str, place: tuple[int, ...]) -> str:
-    """Return what a person finds a text by.
+    """Return the place of a text, for a person to find it.
 
     >>> _name("quiz.jsonl", 3, "questions.answer", (2,))
     'quiz.jsonl row 3, questions.answer [2]'

@@ -1,6 +1,4 @@
-"""Great Expectations at work on one frame after another: what it looks at, what it finds, and the result of a table.
-
-Results and Data Docs go into one folder.
+"""Great Expectations at work on one frame after another; results and Data Docs go into one folder.
 
 Only this module imports Great Expectations, and only when a suite is run: that costs seconds of CPU.
 """
@@ -16,9 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import numpy as np
 import polars as pl
 
 from gainloop.measures import words as measure
+from gainloop.measures.faithfulness import longest_runs, says_wish
+from gainloop.measures.ngrams import copied_words, hash_texts, repeated_words
+from gainloop.measures.words import COPY_WORDS, REPEAT_WORDS
 from gainloop.store.files import disk_errors, exists, read_file, write_file
 from schemas.errors import SuiteFailed
 from schemas.suites import LEAKS, REASONS, SET_BY, THRESHOLDS, Expectation, Suite
@@ -32,13 +34,9 @@ KEPT_SUFFIXES = {".html", ".css"}
 
 RECORD_SCHEMA = pl.Schema(
     {
-        "num_words": pl.Int64,
         "opening": pl.String,
         "printable_share": pl.Float64,
         "letter_share": pl.Float64,
-        "repeated_share": pl.Float64,
-        "copied_share": pl.Float64,
-        "longest_copy": pl.Int64,
         "foreign_share": pl.Float64,
         "refuses": pl.Boolean,
         "leaks": pl.Boolean,
@@ -48,16 +46,17 @@ RECORD_SCHEMA = pl.Schema(
 )
 
 MATCHES = "matches.jsonl"
-"""Beside the verdict of a batch: each record that repeats another text or holds a probe, and which."""
+"""File beside the result of a batch: each record that repeats another text or holds a probe, and which one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one expectation found in one table.
+    """The result of one expectation on one table.
 
     Attributes:
-        observed: The share of rows that pass, or the table's own value; None if it could not be computed.
-        failing: The ids of the rows that do not pass, in order.
+        observed: Share of rows that pass, or the table's own value; None if it could not be computed.
+        held: True if the expectation is met.
+        failing: Ids of the rows that do not pass, in order.
     """
 
     expectation: Expectation
@@ -67,13 +66,13 @@ class Finding:
 
     def as_row(self) -> dict[str, Any]:
         """Return the finding without its rows, as JSON types."""
-        asked = self.expectation
+        expectation = self.expectation
         observed = None if self.observed is None else round(self.observed, 4)
         return {
-            "expectation": asked.rule,
-            "reason": asked.reason,
+            "expectation": expectation.rule,
+            "reason": expectation.reason,
             "observed": observed,
-            "required": asked.required,
+            "required": expectation.required,
             "held": self.held,
         }
 
@@ -83,7 +82,8 @@ class SuiteRunner:
     """Great Expectations with a folder to write into.
 
     Attributes:
-        name: Batch or snapshot that is validated; Data Docs head their pages with it.
+        folder: Folder that results and Data Docs are written to.
+        name: Id of the batch or snapshot that is validated; Data Docs head their pages with it.
     """
 
     context: "EphemeralDataContext"
@@ -91,7 +91,7 @@ class SuiteRunner:
     name: str
 
     def run(self, table: str, frame: pl.DataFrame, id_column: str, suite: Suite) -> list[Finding]:
-        """Hold a frame to a suite; the whole result goes to ``results/<table>.json``.
+        """Validate a frame by a suite; the whole result goes to ``results/<table>.json``.
 
         Returns:
             One finding per expectation, in the suite's order.
@@ -111,25 +111,25 @@ class SuiteRunner:
         content: Any = result.to_json_dict()  # type: ignore[no-untyped-call]
         write_file(f"{self.folder}/results/{table}.json", json.dumps(content, indent=1).encode())
         by_position = {one["expectation_config"]["meta"]["position"]: one for one in content["results"]}
-        return [_finding(asked, by_position[n], id_column, frame.height) for n, asked in enumerate(suite)]
+        return [_finding(expectation, by_position[n], id_column, frame.height) for n, expectation in enumerate(suite)]
 
     def _add_suite(self, table: str, suite: Suite) -> "ExpectationSuite":
         import great_expectations as gx
         from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
         added = self.context.suites.add(gx.ExpectationSuite(name=table))
-        for position, asked in enumerate(suite):
+        for position, expectation in enumerate(suite):
             # One by one: given to the suite's constructor, one that is invalid is logged and left out.
-            added.add_expectation_configuration(ExpectationConfiguration(**_configuration(asked, position)))
+            added.add_expectation_configuration(ExpectationConfiguration(**_configuration(expectation, position)))
         added.save()
         return added
 
 
 @contextmanager
 def open_suites(folder: str, name: str) -> Iterator[SuiteRunner]:
-    """Give a runner that, when the block ends, builds Data Docs with ``index.html`` in the folder.
+    """Yield a runner of suites that, when the block ends, builds Data Docs with ``index.html`` in the folder.
 
-    Whatever an earlier one left in the folder is taken away first.
+    Files of an earlier run are removed first.
     """
     import great_expectations as gx
     from great_expectations.data_context.types import base
@@ -152,25 +152,25 @@ def open_suites(folder: str, name: str) -> Iterator[SuiteRunner]:
             write_file(posixpath.join(folder, page.relative_to(site).as_posix()), page.read_bytes())
 
 
-def _configuration(asked: Expectation, position: int) -> dict[str, Any]:
+def _configuration(expectation: Expectation, position: int) -> dict[str, Any]:
     """Return an expectation as Great Expectations takes it; the position finds its result again."""
-    arguments = asked.arguments | ({"column": asked.column} if asked.column else {})
+    arguments = expectation.arguments | ({"column": expectation.column} if expectation.column else {})
     rows = ""
-    if asked.mostly is not None:
-        arguments, rows = arguments | {"mostly": asked.mostly}, f" in at least {asked.mostly:.0%} of rows"
-    description = f"{asked.rule}{rows}. {REASONS[asked.reason]}"
-    meta = {"position": position, "reason": asked.reason}
-    return {"type": asked.kind, "kwargs": arguments, "description": description, "meta": meta}
+    if expectation.mostly is not None:
+        arguments, rows = arguments | {"mostly": expectation.mostly}, f" in at least {expectation.mostly:.0%} of rows"
+    description = f"{expectation.rule}{rows}. {REASONS[expectation.reason]}"
+    meta = {"position": position, "reason": expectation.reason}
+    return {"type": expectation.kind, "kwargs": arguments, "description": description, "meta": meta}
 
 
-def _finding(asked: Expectation, one: dict[str, Any], id_column: str, num_rows: int) -> Finding:
-    """Read one result; an expectation that raised has nothing observed, and has not held."""
+def _finding(expectation: Expectation, one: dict[str, Any], id_column: str, num_rows: int) -> Finding:
+    """Return one result as a finding; an expectation that raised has nothing observed and is not met."""
     if one["exception_info"].get("raised_exception", True):
-        return Finding(asked, None, False)
-    if asked.mostly is None:
-        return Finding(asked, float(one["result"]["observed_value"] or 0), one["success"])
+        return Finding(expectation, None, False)
+    if expectation.mostly is None:
+        return Finding(expectation, float(one["result"]["observed_value"] or 0), one["success"])
     failing = tuple(sorted(row[id_column] for row in one["result"]["unexpected_index_list"] or ()))
-    return Finding(asked, 1 - len(failing) / num_rows if num_rows else 1.0, one["success"], failing)
+    return Finding(expectation, 1 - len(failing) / num_rows if num_rows else 1.0, one["success"], failing)
 
 
 def _remove(folder: str) -> None:
@@ -180,50 +180,54 @@ def _remove(folder: str) -> None:
 
 
 def anchor_columns(anchors: pl.DataFrame) -> pl.DataFrame:
-    """Return anchor_id, text and what is measured of the text."""
-    texts = anchors["text"].to_list()
+    """Return anchor_id, text and the measures of the text."""
+    texts, hashed = anchors["text"].to_list(), hash_texts(anchors["text"])
+    num_words = hashed.lengths
     return anchors.select("anchor_id", "text").with_columns(
-        pl.Series("num_words", [len(measure.words(text)) for text in texts], pl.Int64),
+        pl.Series("num_words", num_words, pl.Int64),
         pl.Series("printable_share", [measure.printable_share(text) for text in texts], pl.Float64),
         pl.Series("letter_share", [measure.letter_share(text) for text in texts], pl.Float64),
-        pl.Series("repeated_share", [measure.repeated_share(text) for text in texts], pl.Float64),
+        pl.Series("repeated_share", repeated_words(hashed, REPEAT_WORDS) / np.maximum(num_words, 1)),
     )
 
 
 def record_columns(records: pl.DataFrame, anchors: pl.DataFrame, wishes: tuple[str, ...] = ()) -> pl.DataFrame:
-    """Return record_id and what is measured of each record beside its anchor.
+    """Return record_id and the measures of each record beside its anchor.
 
     Args:
         records: Columns record_id, anchor_id, text.
         anchors: Columns anchor_id, text, heldout; a record whose anchor is missing is measured alone.
-        wishes: What the records were asked by; one that says a piece of it leaks.
+        wishes: Instructions of the prompts; a record that repeats a piece of one leaks.
     """
-    beside = anchors.select("anchor_id", "heldout", anchor="text")
+    beside = anchors.select("anchor_id", "heldout", anchor="text").with_row_index("own")
     rows = records.join(beside, on="anchor_id", how="left").sort("anchor_id", "record_id")
     pairs = zip(rows["text"], rows["anchor"].fill_null(""), strict=True)
-    measured = [_measure_record(text, anchor, wishes) for text, anchor in pairs]
+    measured = pl.DataFrame([_measure_record(text, anchor) for text, anchor in pairs], RECORD_SCHEMA, orient="row")
+    texts, known = hash_texts(rows["text"]), hash_texts(anchors["text"])
+    own = rows["own"].cast(pl.Int64).fill_null(-1).to_numpy()
+    num_words = np.maximum(texts.lengths, 1)
     return rows.select(
         "record_id",
         anchor_known=pl.col("anchor").is_not_null(),
         anchor_heldout=pl.col("heldout").fill_null(False),
         num_earlier_copies=pl.col("record_id").rank("ordinal").over("text").cast(pl.Int64) - 1,
-    ).hstack(pl.DataFrame(measured, RECORD_SCHEMA, orient="row"))
+        num_words=pl.Series(texts.lengths),
+        repeated_share=pl.Series(repeated_words(texts, REPEAT_WORDS) / num_words),
+        copied_share=pl.Series(copied_words(texts, known, own, COPY_WORDS) / num_words),
+        longest_copy=pl.Series(longest_runs(texts, known, own, own >= 0)),
+    ).hstack(measured.with_columns(pl.col("leaks") | pl.Series(says_wish(texts, known, own, wishes))))
 
 
-def _measure_record(text: str, anchor: str, wishes: tuple[str, ...]) -> tuple[object, ...]:
+def _measure_record(text: str, anchor: str) -> tuple[object, ...]:
     """Return the values of ``RECORD_SCHEMA``, in its order."""
     return (
-        len(measure.words(text)),
         measure.opening(text),
         measure.printable_share(text),
         measure.letter_share(text),
-        measure.repeated_share(text),
-        measure.copied_share(text, anchor),
-        measure.longest_copy(text, anchor),
         # Beside a missing anchor every script would be foreign.
         measure.foreign_share(text, anchor or text),
         measure.refuses(text),
-        measure.leaks(text, LEAKS, anchor) or measure.says_wish(text, wishes, anchor),
+        measure.leaks(text, LEAKS, anchor),
         measure.cites_source(text, anchor),
         measure.least_on_subject(text, anchor),
     )
@@ -231,10 +235,10 @@ def _measure_record(text: str, anchor: str, wishes: tuple[str, ...]) -> tuple[ob
 
 @dataclass(frozen=True, slots=True)
 class SuiteResult:
-    """Result of one validated table.
+    """The result of a suite on one table.
 
     Attributes:
-        folder: Where ``verdict.json``, ``results/`` and the Data Docs' ``index.html`` lie.
+        folder: Folder with ``verdict.json``, ``results/`` and the Data Docs' ``index.html``.
         summary: Counts of rows; ``reasons``, if rows are quarantined; ``success``; ``expectations``, how many.
         findings: One row per expectation: expectation, reason, observed, required, held.
     """
@@ -245,62 +249,65 @@ class SuiteResult:
 
 
 def write_result(folder: str, counts: dict[str, Any], findings: Sequence[Finding]) -> SuiteResult:
-    """Sum findings up and write the verdict down, last of all that the folder holds."""
+    """Sum findings up and write them to ``verdict.json``, last of all files in the folder."""
     summary = {**counts, "success": all(one.held for one in findings), "expectations": len(findings)}
-    verdict = SuiteResult(folder, summary, [one.as_row() for one in findings])
-    content = {"summary": verdict.summary, "findings": verdict.findings}
+    result = SuiteResult(folder, summary, [one.as_row() for one in findings])
+    content = {"summary": result.summary, "findings": result.findings}
     write_file(f"{folder}/verdict.json", json.dumps(content, indent=1).encode())
-    return verdict
+    return result
 
 
 def read_result(folder: str) -> SuiteResult | None:
-    """Return the verdict of a folder; None if none was reached there."""
+    """Return the result in a folder, or None if there is none."""
     url = f"{folder}/verdict.json"
     return SuiteResult(folder, **json.loads(read_file(url))) if exists(url) else None
 
 
-def require_success(verdict: SuiteResult, what: str) -> None:
-    """Refuse a table whose suite failed.
+def require_success(result: SuiteResult, what: str) -> None:
+    """Check that a table meets its suite.
+
+    Args:
+        what: Name of the table in the message.
 
     Raises:
-        SuiteFailed: It names every expectation that does not hold, with what was observed.
+        SuiteFailed: An expectation is not met; the message names each one, with the value observed.
     """
-    failed = [one for one in verdict.findings if not one["held"]]
+    failed = [one for one in result.findings if not one["held"]]
     broken = [f"{one['reason']} ({_observed(one)})" for one in failed]
     if broken:
         settings = dict.fromkeys(SET_BY.get(one["reason"], THRESHOLDS) for one in failed)
         raise SuiteFailed(
-            f"validating {what}: {len(broken)} of {len(verdict.findings)} expectations do not hold, "
+            f"validating {what}: {len(broken)} of {len(result.findings)} expectations do not hold, "
             f"{', '.join(broken)}; all must hold before anything is trained on. "
-            f"Read {verdict.folder}/index.html, then change what the text is made from or, if the rows are good, "
+            f"Read {result.folder}/index.html, then change what the text is made from or, if the rows are good, "
             f"{' and '.join(settings)}, and run the same again."
         )
 
 
-def as_markdown(verdict: SuiteResult) -> str:
-    """Return the verdict for reading: what became of the rows, and which expectations do not hold."""
-    heading = "The suite holds" if verdict.summary["success"] else "The suite failed: nothing is trained on this"
-    counts = ", ".join(f"{value:,} {name}" for name, value in verdict.summary.items() if type(value) is int)
-    broken = [f"- **{one['reason']}**: {_observed(one)}" for one in verdict.findings if not one["held"]]
-    reasons = [f"| {reason} | {count:,} |" for reason, count in verdict.summary.get("reasons", {}).items()]
+def as_markdown(result: SuiteResult) -> str:
+    """Return the result as Markdown: counts of rows, and the expectations that are not met."""
+    heading = "The suite holds" if result.summary["success"] else "The suite failed: nothing is trained on this"
+    counts = ", ".join(f"{value:,} {name}" for name, value in result.summary.items() if type(value) is int)
+    broken = [f"- **{one['reason']}**: {_observed(one)}" for one in result.findings if not one["held"]]
+    reasons = [f"| {reason} | {count:,} |" for reason, count in result.summary.get("reasons", {}).items()]
     table = ["| reason | records refused |", "|---|---:|", *reasons] if reasons else []
-    docs = f"Data Docs: `{verdict.folder}/index.html`"
-    return "\n".join([f"## {heading}", counts, *broken, "", *table, "", *_across(verdict), docs])
+    docs = f"Data Docs: `{result.folder}/index.html`"
+    return "\n".join([f"## {heading}", counts, *broken, "", *table, "", *_corpus_lines(result), docs])
 
 
-def _across(verdict: SuiteResult) -> list[str]:
-    """Return what came of the look across the corpus; nothing of anchors, which are not compared."""
-    if not (corpus := verdict.summary.get("corpus")):
+def _corpus_lines(result: SuiteResult) -> list[str]:
+    """Return lines on how records compare with the corpus; none for anchors, which are not compared."""
+    if not (corpus := result.summary.get("corpus")):
         return []
-    beside = ", ".join(f"{number:,} {what}" for what, number in corpus["compared"].items()) or "nothing was asked"
+    beside = ", ".join(f"{number:,} {what}" for what, number in corpus["compared"].items()) or "nothing was compared"
     found = f"Across the corpus ({beside}): {corpus['matches']:,} matches"
     if not corpus["matches"]:
         return [found, ""]
-    return [f"{found}, all in `{verdict.folder}/{MATCHES}`. Some:", *(f"- {one}" for one in corpus["examples"]), ""]
+    return [f"{found}, all in `{result.folder}/{MATCHES}`. Some:", *(f"- {one}" for one in corpus["examples"]), ""]
 
 
 def _observed(finding: dict[str, Any]) -> str:
-    """Return one finding in words.
+    """Return one finding in a sentence.
 
     >>> _observed({"expectation": "num_words at least 5", "observed": 0.25, "required": 0.5, "held": False})
     'num_words at least 5: 0.25 where 0.5 is required'

@@ -86,7 +86,7 @@ def score_yardstick(store: Store, device: str, batch_id: str, start_id: str) -> 
     """Score a batch's anchors under the start before anything is trained: the gate compares Delta I with them."""
     url = score_set(store, device, start_id, TextSet(_as_texts(used_anchors(store, batch_id), "anchor_id")))
     if stage_summary(store, batch_id, "yardstick", start_id) is None:
-        complete_stage(store, batch_id, "yardstick", {"start": start_id, "url": url}, start_id)
+        complete_stage(store, batch_id, "yardstick", {"start": start_id, "url": store.keep(url)}, start_id)
 
 
 def _as_texts(frame: pl.DataFrame, key: str) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""What is kept of a method's records: one module a filter, and this registry, which finds them."""
+"""Filters that decide which records are kept: one module a filter, and this registry, which finds them."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any

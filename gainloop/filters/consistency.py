@@ -28,7 +28,7 @@ _LABEL = re.compile(
 )
 _MINUS = "\u2212"
 _AROUND = "*_`\"'!?:; \n\t"
-"""What stands around an answer and is no part of it; a full stop only after it, since .5 begins with one."""
+"""Signs around an answer that are no part of it; a full stop only after it, since .5 begins with one."""
 
 
 class Question(NamedTuple):
@@ -53,7 +53,7 @@ class Consistency(Filter):
     Costs: ``d`` prompt tokens, or none of the document with ``open_book`` false.
     Source: self-consistency, Wang et al. 2022, arXiv:2203.11171; phi-4 drops questions on which all answers agree or
     none do: ``{kind: consistency, open_book: false, least: 0.2, most: 0.8}``.
-    Differs: samples are held against the record's answer, not against their own majority.
+    Differs: samples are compared with the record's answer, not with their own majority.
     """
 
     kind: Literal["consistency"] = "consistency"
@@ -126,7 +126,7 @@ def agrees(pair: Question, reply: str) -> bool | None:
 
 
 def normalised(answer: str) -> str:
-    """Return what two wordings of one short answer have in common.
+    """Return a short answer without case, thousands separators, and an article or signs around it.
 
     >>> normalised("The  Mill."), normalised("**1,200**"), normalised("\\u22127.50 kg"), normalised("a = .3")
     ('mill', '1200', '-7.50 kg', 'a = .3')

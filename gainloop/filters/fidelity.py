@@ -24,7 +24,7 @@ COMPARE = (
 
 
 class Compared(NamedTuple):
-    """What a reply finds of a record beside its anchor."""
+    """The verdict of a reply on a record beside its anchor."""
 
     num_unsupported: int
     meaning_kept: bool
@@ -51,15 +51,15 @@ class Fidelity(Filter):
         return 1
 
     def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
-        heard = yield from ask(anchor, ask_comparison(anchor, record, self.most_unsupported + 3), read_comparison)
-        if isinstance(heard, Drop):
+        reply = yield from ask(anchor, ask_comparison(anchor, record, self.most_unsupported + 3), read_comparison)
+        if isinstance(reply, Drop):
             return "unjudged"
-        faithful = heard.value.meaning_kept and heard.value.num_unsupported <= self.most_unsupported
+        faithful = reply.value.meaning_kept and reply.value.num_unsupported <= self.most_unsupported
         return KEEP if faithful else "unfaithful"
 
 
 def ask_comparison(anchor: Anchor, record: Record, most: int) -> Request:
-    """Ask which of a record's statements its anchor does not bear out; no more of them than decide and fit a reply."""
+    """Ask for the statements of a record that its anchor does not bear out, ``most`` at most."""
     statement = object_schema({"statement": text_of(120), "verdict": one_of(*VERDICTS)})
     schema = object_of(statements=list_of(statement, 0, most), meaning=one_of(*MEANINGS))
     prompt = beside(anchor, record.text, COMPARE.format(most=most))
@@ -67,7 +67,7 @@ def ask_comparison(anchor: Anchor, record: Record, most: int) -> Request:
 
 
 def read_comparison(text: str) -> Compared | None:
-    """Return what a reply found; None if it is none, or has a statement without a verdict.
+    """Return the verdict of a reply; None if it cannot be read, or a statement has no verdict.
 
     >>> read_comparison('{"statements": [{"statement": "It burns.", "verdict": "unsupported"}], "meaning": "kept"}')
     Compared(num_unsupported=1, meaning_kept=True)

@@ -1,4 +1,4 @@
-"""What every filter has: parameters, and one conversation that ends in keep, or a reason."""
+"""The base of every filter: parameters, and one conversation that ends in keep, or a reason."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ class Filter(Parameters):
     """A test that every record of a batch must pass: frozen parameters and one conversation. It opens nothing.
 
     Attributes:
-        kind: The tag it has in recipes, in the registry and in the README.
+        kind: Name of the filter in recipes, in the registry and in the README.
     """
 
     kind: str
@@ -23,7 +23,7 @@ class Filter(Parameters):
     @property
     @abstractmethod
     def max_requests(self) -> int:
-        """How many requests one record can lead to."""
+        """Requests that one record can lead to, at most."""
 
     @abstractmethod
     def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
@@ -31,9 +31,9 @@ class Filter(Parameters):
 
 
 def sift(anchor: Anchor, outcome: Outcome, filters: Sequence[Filter], rng: Random) -> Conversation[Outcome]:
-    """Return what is left of an anchor's outcome after filters, one after the other; all records of one at once.
+    """Return an anchor's outcome after the filters: they run one after the other, each on all records at once.
 
-    Every reply that a refused record was made of is a drop with the filter's reason.
+    Every reply of a refused record becomes a drop with the filter's reason.
     """
     records, drops = outcome.records, list(outcome.drops)
     for one in filters:

@@ -1,4 +1,4 @@
-"""A generator as judge: a rubric, a whole score, and the least that is kept."""
+"""The generator as judge: it scores each record from 1 to 5 by a rubric, and low scores are dropped."""
 
 from random import Random
 from typing import Annotated, Literal
@@ -38,10 +38,10 @@ class Judge(Filter):
         return 1
 
     def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
-        heard = yield from ask(anchor, ask_score(anchor, record, self.rubric), read_score)
-        if isinstance(heard, Drop):
+        reply = yield from ask(anchor, ask_score(anchor, record, self.rubric), read_score)
+        if isinstance(reply, Drop):
             return "unjudged"
-        return KEEP if heard.value >= self.least else "low_score"
+        return KEEP if reply.value >= self.least else "low_score"
 
 
 def ask_score(anchor: Anchor, record: Record, rubric: str) -> Request:

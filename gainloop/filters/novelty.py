@@ -1,4 +1,4 @@
-"""The least part of a record that its anchor does not say in the same words."""
+"""The share of a record's words that are not copied from its anchor, and the least share that is kept."""
 
 from random import Random
 from typing import Annotated, Literal
@@ -7,7 +7,7 @@ from pydantic import Field
 
 from gainloop.asking.conversation import Conversation
 from gainloop.filters.filter import KEEP, Filter
-from gainloop.measures.words import copied_share
+from gainloop.measures.ngrams import copied_share
 from schemas.rows import Anchor, Record
 
 

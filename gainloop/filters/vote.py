@@ -55,16 +55,18 @@ class Vote(Filter):
 
 
 def require_in_order(least: float, most: float) -> None:
-    """Refuse bounds that leave nothing to keep."""
+    """Raise ValueError if the bounds leave nothing to keep."""
     if least > most:
         raise ValueError(f"least is {least:g} and most {most:g}; least must not be above most")
 
 
 def settle(votes: Votes, least: float, most: float, too_few: str) -> str:
-    """Return ``KEEP``, or why a record is refused: for too few of the votes that count, or too many.
+    """Return ``KEEP``, or the reason why a record is refused: too few of its votes are yes, or too many.
 
     Args:
-        votes: None where a verdict cannot be read; if those are more than half, the record is ``unjudged``.
+        votes: Votes, None where a verdict cannot be read; if those are more than half, the record is ``unjudged``.
+        least, most: Smallest and largest share of yes that is kept.
+        too_few: Reason of a record with too few.
 
     >>> settle([True, True, None], 0.6, 1, "outvoted"), settle([True, False, False], 0.6, 1, "outvoted")
     ('', 'outvoted')
@@ -88,9 +90,9 @@ def ask_vote(anchor: Anchor, record: Record, question: str, voter: int) -> Reque
 
 
 def ask_all(anchor: Anchor, requests: list[Request], read: Callable[[str], bool | None]) -> Conversation[Votes]:
-    """Return what each of several voters says; None for one whose reply never came or cannot be read."""
-    heard = yield from side_by_side([ask(anchor, request, read) for request in requests])
-    return [None if isinstance(one, Drop) else one.value for one in heard]
+    """Return the vote of each request; None if its reply never came or cannot be read."""
+    replies = yield from side_by_side([ask(anchor, request, read) for request in requests])
+    return [None if isinstance(one, Drop) else one.value for one in replies]
 
 
 def read_vote(text: str) -> bool | None:

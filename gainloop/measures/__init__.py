@@ -1,1 +1,1 @@
-"""What is computed about text: pure functions with shape, unit and source."""
+"""Measures of text: pure functions with shape, unit and source."""

@@ -21,11 +21,11 @@ class Collisions:
     """Pairs of replies to one prompt that say the same.
 
     Attributes:
-        observed: How many there are.
-        expected: How many independent draws would give, in pairs, with a 95 % interval over prompts.
-        probability: Of so many or more if the upper end of the interval were true (Poisson); None if nothing is
-            expected because nothing could be measured.
-        is_suspect: So many are not chance.
+        observed: Number of such pairs.
+        expected: Number of pairs that independent draws would give, with a 95 % interval over prompts.
+        probability: Probability of at least the observed pairs if the upper end of the interval were true (Poisson);
+            None if the expected number could not be measured.
+        is_suspect: True if this many pairs are not chance.
     """
 
     observed: int
@@ -38,14 +38,15 @@ class Collisions:
 
 
 def count_collisions(texts: Sequence[Hashable], nll: ArrayLike, prompt_ids: Ids) -> Collisions:
-    """Return how many pairs of a prompt's replies are the same, and how many ought to be.
+    """Return how many pairs of a prompt's replies are the same, and how many are expected.
 
     Two independent draws y of q agree with probability sum q(y)^2, which is the mean of q over its own draws: a prompt
     with r replies ought to have C(r, 2) times the mean of exp(-nll).
 
     Args:
-        texts: One reply each, or what stands for it.
-        nll: Negative log-likelihood given the prompt, in nats.
+        texts: Text of each reply, or anything that is equal where the texts are.
+        nll: Negative log-likelihood of each reply given its prompt, in nats.
+        prompt_ids: Prompt of each reply.
 
     Raises:
         ValueError: The columns differ in length.
@@ -70,10 +71,10 @@ def count_collisions(texts: Sequence[Hashable], nll: ArrayLike, prompt_ids: Ids)
 
 
 def collisions_of(replies: pl.DataFrame) -> tuple[Estimate, Estimate, bool | None]:
-    """Return the collisions of a batch, those expected, and whether they are too many; None where it cannot be told.
+    """Return the collisions of a batch, those expected, and whether they are too many; None where it is not known.
 
     Args:
-        replies: prompt_id, text, token_logprobs.
+        replies: Columns prompt_id, text, token_logprobs.
     """
     several = replies.select("prompt_id", "text", "token_logprobs").filter(pl.len().over("prompt_id") > 1)
     if several.is_empty():

@@ -1,4 +1,4 @@
-"""Which texts hold what a model is to be tested on: words in a row, and the share of a probe's sequences."""
+"""Texts that hold a probe, which a model is to be tested on: by words in a row, or by the share of its sequences."""
 
 import numpy as np
 import polars as pl
@@ -33,7 +33,7 @@ def find_probes(texts: HashedTexts, probes: HashedTexts, rules: Probes) -> pl.Da
 
 
 def _in_a_row(texts: HashedTexts, probes: HashedTexts, size: int, is_whole: bool) -> pl.DataFrame:
-    """Return the pairs that share a sequence; of short probes the whole one."""
+    """Return the pairs that share a sequence of words; a short probe is one sequence, whole."""
     of_probes = _grams(probes, size)
     if is_whole:
         (short,) = np.nonzero(probes.lengths == size)

@@ -1,4 +1,4 @@
-"""Which outputs to score under which prompts: what a budget of tokens buys of I(p; Y)."""
+"""The outputs to score, and the prompts to score each under, so that a budget of tokens measures I(p; Y) best."""
 
 import math
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from schemas.rows import unit_draw
 Kind = Literal["own", "near", "other", "null"]
 
 OUTPUTS_PER_PROMPT = 8
-"""Of a small budget so many outputs are scored for each prompt: with 256 and 32 the error is below 12 %."""
+"""Outputs that are scored per prompt on a small budget: with 256 and 32 the error is below 12 %."""
 
 MOST_PROMPTS = 64
 LEAST_FAR = 2
-"""Prompts beyond a family, at least: the correction of the bias needs the variance of two."""
+"""Prompts outside a family, at least: the correction of the bias needs the variance of two."""
 
 
 class Contrast(NamedTuple):
@@ -33,13 +33,13 @@ class ContrastPlan:
     """Outputs, each with the prompts to score it under.
 
     Attributes:
-        outputs: Those chosen: columns request_id, prompt_id, anchor_id, prompt_tokens, num_tokens.
+        outputs: Outputs that were chosen: columns request_id, prompt_id, anchor_id, prompt_tokens, num_tokens.
         prompts: Every prompt of the batch: columns prompt_id, anchor_id, prompt_tokens.
-        num_scored: m, the prompts of an output of the largest family, its own among them and ``null`` not.
-        num_far: How many of them are drawn from all prompts of the batch but the own and near ones.
-        by_family: Whether all prompts of an output's anchor are scored, and the rest stand for other anchors.
-        budget_tokens: What may be spent.
-        tokens: What is spent.
+        num_scored: m, the prompts of an output of the largest family, with its own and without ``null``.
+        num_far: Prompts among them that are drawn from all of the batch but the own and near ones.
+        by_family: True if all prompts of an output's anchor are scored, and the rest stand for other anchors.
+        budget_tokens: Tokens that may be read.
+        tokens: Tokens that are read.
     """
 
     outputs: pl.DataFrame
@@ -52,7 +52,7 @@ class ContrastPlan:
 
     @property
     def summary(self) -> str:
-        """What the budget buys, in a sentence."""
+        """The plan in a sentence: outputs, prompts, tokens and the expected accuracy."""
         return (
             f"{self.outputs.height:,} outputs are scored under {self.num_scored} of {self.prompts.height:,} prompts "
             f"each: {self.tokens:,} tokens to read of at most {self.budget_tokens:,}; where I(p; Y) is a nat it will "
@@ -61,14 +61,14 @@ class ContrastPlan:
 
     @property
     def half_width(self) -> float:
-        """About how wide the interval of I(p; Y) will be to either side, in nats, where I is one nat.
+        """Expected half width of the interval of I(p; Y), in nats, where I is one nat.
 
         Densities of information that are nearly normal have a variance of twice their mean.
         """
         return 1.96 * math.sqrt(2 / max(1, self.outputs.height))
 
     def contrasts(self, request_id: str, prompt_id: str, anchor_id: str) -> list[Contrast]:
-        """Return what to score an output under; the others are drawn by its name alone."""
+        """Return the prompts to score an output under; the other prompts are drawn by its id alone."""
         near = [one for one in self._families[anchor_id] if one != prompt_id] if self.by_family else []
         own_and_near = {prompt_id, *near}
         rng = np.random.default_rng(int(request_id, 16))
@@ -93,7 +93,7 @@ class ContrastPlan:
 
     @cached_property
     def anchor_ids(self) -> list[str]:
-        """Every anchor that an output or one of its prompts is of."""
+        """Ids of all anchors of the prompts that outputs are scored under."""
         owners = dict(self.prompts.select("prompt_id", "anchor_id").iter_rows())
         used = {owners[one.prompt_id] for output in self for one in self.contrasts(*output) if one.prompt_id}
         return sorted(used)

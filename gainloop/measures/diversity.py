@@ -13,16 +13,16 @@ from gainloop.measures.estimate import Estimate
 from gainloop.measures.ngrams import CHUNK_TEXTS, Flags, HashedTexts, distinct
 
 VENDI_TEXTS: Final = 1000
-"""The eigenvalues of so many texts take half a second; time grows with the cube."""
+"""Texts of the score, at most: their eigenvalues take half a second, and time grows with the cube."""
 
 FACET_TEXTS: Final = 20
-"""Of fewer texts two that begin alike by chance would be more than a tenth."""
+"""Texts of a facet, at least: of fewer, two that begin alike by chance would be more than a tenth."""
 
 GZIP: Final = 31
 """zlib's name for its gzip format with a window of 32 KiB."""
 
 GZIP_BYTES: Final = 2**25
-"""gzip reads some ten million bytes a second; more would change the third digit."""
+"""Bytes that are compressed, at most: gzip reads ten million a second, and more would change the third digit."""
 
 
 def distinct_ngrams(texts: HashedTexts, size: int = 3, among: Flags | None = None) -> Estimate:
@@ -31,7 +31,7 @@ def distinct_ngrams(texts: HashedTexts, size: int = 3, among: Flags | None = Non
     It falls as texts are added, so compare only batches of about one size: no interval.
 
     Args:
-        among: Which of the texts are looked at; all by default.
+        among: Flags of the texts that are counted; default: all.
 
     Source: Li et al. 2016, distinct-n, over all texts together.
     """
@@ -98,7 +98,7 @@ def facet_opening(texts: pl.Series, facets: pl.Series, num_words: int = 4) -> tu
     are looked at together. It is the largest of several shares, so somewhat above what one facet has: no interval.
 
     Args:
-        texts, facets: [n] Each text and what it was asked for as.
+        texts, facets: [n] Each text and the facet of its request.
 
     Source: FinePhrase 2026, arXiv:2604.13977, "most common start": 115 in 1,000 with one generator, 3 with another.
     """
@@ -113,7 +113,7 @@ def facet_opening(texts: pl.Series, facets: pl.Series, num_words: int = 4) -> tu
 
 
 def duplicate_share(texts: pl.Series) -> Estimate:
-    """Return the share of texts that say, but for case and spaces, what an earlier one says."""
+    """Return the share of texts that equal an earlier one but for case and spaces."""
     different = {blake2b(" ".join(text.lower().split()).encode(), digest_size=8).digest() for text in texts}
     return _plain(len(texts) - len(different), len(texts), len(texts), "share")
 

@@ -17,14 +17,14 @@ MISSED: Final = 0.001
 """A pair just at the threshold is no candidate with at most this probability; at 0.8 it is 5e-8."""
 
 LIKELIEST: Final = 8
-"""Candidates of a text that are compared with it in full, those first whose signatures agree most."""
+"""Candidates that a text is compared with in full, at most; those whose signatures agree most come first."""
 
 CROWD: Final = 500
 """A text with more candidates is compared but is none itself: its neighbourhood stands for it. Without that, thousands
 of texts that share half of their wording would cost a square."""
 
 Matches = dict[int, tuple[int, float]]
-"""Under a text's number, that of the text which it is nearly the same as, and their similarity."""
+"""For the number of a text, the number of the text that it is nearly the same as, and their similarity."""
 
 
 def sketch(texts: HashedTexts) -> list[RMinHash]:
@@ -39,7 +39,7 @@ class Neighbours:
     """Texts in which others are looked up.
 
     Args:
-        least: The similarity from which on two texts are nearly the same, in [0.5, 1].
+        least: Similarity from which on two texts are nearly the same, in [0.5, 1].
     """
 
     def __init__(self, least: float) -> None:
@@ -49,7 +49,7 @@ class Neighbours:
         self._clearly_less = least - 4.7 * (least * (1 - least) / NUM_HASHES) ** 0.5
 
     def add(self, row: int, sketched: RMinHash) -> None:
-        """Have a text found from now on."""
+        """Add a text, to be found from now on."""
         self._lsh.insert(row, sketched)
         self._sketches[row] = sketched
 
@@ -62,15 +62,16 @@ class Neighbours:
 
 
 def repeats(texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], least: float = LEAST_SIMILAR) -> Matches:
-    """Return those of some texts that are nearly the same as one before them which is itself none of these.
+    """Return the texts that are nearly the same as an earlier one that is itself no repeat.
 
-    So no two of those that are left are nearly the same, and of texts that all are, the first is left. What is called
-    a repeat is one. One that is may be missed if its likeness stands in a crowd. A text of fewer than five words is
-    never one.
+    So no two of the texts that are left are nearly the same, and of texts that all are, the first is left. No text is
+    called a repeat wrongly; a repeat may be missed if its original stands in a crowd. A text of fewer than five words
+    is never a repeat.
 
     Args:
-        rows: Which texts are asked about and compared with each other, earlier ones first.
-        sketches: Of all the texts.
+        rows: Numbers of the texts that are compared with each other, earlier ones first.
+        sketches: MinHash of each of all texts.
+        least: Similarity from which on two texts are nearly the same.
 
     Source: Leskovec, Rajaraman & Ullman, Mining of Massive Datasets, section 3.4, for the bands.
     """
@@ -87,7 +88,7 @@ def repeats(texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], l
 def candidates(
     texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], others: list[RMinHash], least: float
 ) -> dict[int, list[int]]:
-    """Return which of the others each text may nearly be, by sketches alone; the others have five words or more."""
+    """Return the others that each text may nearly equal, by sketches alone; others have at least five words."""
     known = Neighbours(least)
     for number, other in enumerate(others):
         known.add(number, other)
@@ -95,24 +96,25 @@ def candidates(
     return {row: near for row, near in found.items() if near}
 
 
-def confirm(texts: HashedTexts, others: HashedTexts, asked: dict[int, list[int]], least: float) -> Matches:
-    """Return of each text the other that is most similar to it, if one is similar enough.
+def confirm(texts: HashedTexts, others: HashedTexts, near: dict[int, list[int]], least: float) -> Matches:
+    """Return for each text the other that is most similar to it, if one is similar enough.
 
     Args:
-        asked: Numbers of others to compare with, under a text's number.
+        near: For the number of a text, the numbers of the others to compare it with.
+        least: Similarity that is enough.
     """
-    found = {row: _most_similar(texts, row, others, near, least) for row, near in asked.items()}
+    found = {row: _most_similar(texts, row, others, some, least) for row, some in near.items()}
     return {row: match for row, match in found.items() if match}
 
 
 def near_duplicates(texts: HashedTexts, rows: Rows) -> Flags:
-    """Tell of some texts, earlier ones first, which are ``repeats`` of others of them at a similarity of 0.8."""
+    """Return for each of some texts, earlier ones first, whether it ``repeats`` another of them at 0.8."""
     found = repeats(texts, rows.tolist(), sketch(texts))
     return np.isin(rows, list(found))
 
 
 def num_bands(least: float) -> int:
-    """Return into how many bands the hashes go: as few as find a pair at the threshold.
+    """Return the number of bands that the hashes go into: as few as find a pair at the threshold.
 
     >>> [num_bands(least) for least in (0.5, 0.8, 0.95)]
     [64, 32, 16]
@@ -124,11 +126,11 @@ def num_bands(least: float) -> int:
 def jaccard(texts: HashedTexts, first: Rows, second: Rows, others: HashedTexts | None = None) -> NDArray[np.float64]:
     """Return the similarity of pairs of texts: word 5-grams that both have by those that either has.
 
-    What decides on a candidate, so its hashes keep all 64 bits, and a text of fewer than five words is like none.
-    ``shingles.Shingles`` is for millions of pairs of the same texts: made once, 30 bits.
+    It decides on a candidate, so hashes keep all 64 bits. A text of fewer than five words is like none.
 
     Args:
-        others: What the second ones are of; ``texts`` too by default.
+        first, second: Numbers of the texts of each pair.
+        others: Texts that the second ones are of; default: ``texts``.
     """
     (ours, our_pairs), (theirs, their_pairs) = _gram_set(texts.take(first)), _gram_set((others or texts).take(second))
     num_pairs = len(first)

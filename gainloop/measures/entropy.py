@@ -1,8 +1,8 @@
 """Log-probabilities of the distribution that was sampled, from those of the model at temperature 1.
 
-Servers tell raw log-probabilities by default. At another temperature or top_p their mean is a cross entropy, not the
+Servers return raw log-probabilities by default. At another temperature or top_p their mean is a cross entropy, not the
 entropy: 4 % too high at temperature 0.7, 29 % at top_p 0.7. The likeliest K tokens of each position repair it, up to a
-bracket for the tail that nobody told.
+bracket for the tail that was not returned.
 """
 
 import math
@@ -27,9 +27,9 @@ def temper(
     Args:
         tokens: [n] Raw log-probability of each token, in nats.
         likeliest: [n, K] Raw log-probabilities of the likeliest tokens there, the token among them or not.
-        temperature: At least 0; at 0 the likeliest token is certain.
-        top_p: The nucleus, of the tempered distribution: as vLLM does, temperature first.
-        vocabulary: Tokens that the model has, or more.
+        temperature: Temperature of sampling, at least 0; at 0 the likeliest token is certain.
+        top_p: Mass of the nucleus, of the tempered distribution: as vLLM does, temperature first.
+        vocabulary: Number of the model's tokens, or more.
 
     Returns:
         Two arrays [n]; equal where K tokens are all that counts. Both are minus infinity for a token that is never
@@ -62,10 +62,10 @@ def temper(
 
 
 def _tail(known: Floats, temperature: float, vocabulary: int) -> tuple[Floats, Floats]:
-    """Return the least and the most that the tokens not told can add to the sum of p^(1/T).
+    """Return the least and the most that the tokens not returned can add to the sum of p^(1/T).
 
-    Their mass is known, none is likelier than the last told, and p^(1/T) is convex below temperature 1: the sum is
-    largest where few tokens hold all, least where all hold the same. Above temperature 1 it is the other way round.
+    Their mass is known, none is likelier than the last one returned, and p^(1/T) is convex below temperature 1: the sum
+    is largest where few tokens hold all, least where all hold the same. Above temperature 1 it is the other way round.
     """
     mass = np.maximum(1 - np.exp(known).sum(axis=1), 0.0)
     others, ceiling = max(vocabulary - known.shape[1], 0), np.exp(known[:, -1])
@@ -81,7 +81,7 @@ def _tail(known: Floats, temperature: float, vocabulary: int) -> tuple[Floats, F
 def _nucleus(powers: Floats, total: Floats, top_p: float, upper: bool = False) -> Floats:
     """Return the mass of the smallest set of likeliest tokens that holds ``top_p`` of a total.
 
-    Where the tokens told do not hold it, it is between top_p of the total and all of it.
+    Where the returned tokens do not hold it, it is between top_p of the total and all of it.
     """
     sums = powers.cumsum(axis=1)
     reached = sums >= top_p * total[:, None] * (1 - 1e-12)
@@ -95,10 +95,10 @@ def bits_per_byte(nats: ArrayLike, num_bytes: ArrayLike, clusters: Ids | None = 
     """Return the cross entropy of texts under a model: an upper bound on the texts' own entropy.
 
     Args:
-        nats: Negative log-likelihood of each text.
+        nats: Negative log-likelihood of each text, in nats.
         num_bytes: UTF-8 bytes of each text.
-        clusters: What each text belongs to where texts are not independent (the anchor of a record);
-            if empty, every text stands for itself.
+        clusters: Cluster of each text where texts are not independent (the anchor of a record);
+            default: every text is its own.
 
     Returns:
         sum(nats) / (ln 2 * sum(bytes)) with a 95 % interval over texts or clusters. The mean of the
@@ -127,7 +127,7 @@ def paired_gain(before_nats: ArrayLike, after_nats: ArrayLike, num_bytes: ArrayL
 
 
 def why_without_logprobs(num_replies: int, num_without: int) -> str:
-    """Return why there is no Delta I of replies of which so many have no log-probabilities; nothing if there is."""
+    """Return why replies have no Delta I, ``num_without`` of them lacking log-probabilities; empty if they have one."""
     if num_without and num_without == num_replies:
         return NOT_ASKED
     if num_without <= MAX_DROPPED * num_replies:

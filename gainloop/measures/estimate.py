@@ -1,4 +1,4 @@
-"""One measured number, and how sure it is: ratios of sums with intervals over clusters."""
+"""A measured number and its interval: ratios of sums with intervals over clusters."""
 
 import math
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ class Estimate:
     """One measured number and what it rests on.
 
     Attributes:
-        value: None where nothing could be measured; ``status`` says why then.
+        value: The number, or None where nothing could be measured; ``status`` then says why.
         low: Lower end of the 95 % interval; None with fewer than two clusters.
         high: Upper end.
         n: Rows that were used.
-        unit: For example nats/record.
+        unit: Unit of the number, for example nats/record.
         status: "ok", or why there is no value.
         num_clusters: Independent groups of rows that the interval rests on.
         num_dropped: Rows left out because their score was NaN or infinite.
@@ -43,7 +43,7 @@ class Estimate:
 
 
 def as_figure(estimate: Estimate, definition: str) -> Figure:
-    """Return an estimate as reports have it, with what it is an estimate of."""
+    """Return an estimate as a figure of a report, with its definition."""
     return Figure(
         value=estimate.value,
         low=estimate.low,
@@ -92,7 +92,7 @@ def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, clusters: Ids,
 
 
 class Measured(Protocol):
-    """What estimates and figures have in common."""
+    """The attributes that estimates and figures share."""
 
     @property
     def value(self) -> float | None: ...

@@ -1,15 +1,15 @@
-"""What records take from their anchors, from any anchor of the batch, and from none."""
+"""Words that records take from their own anchor, from any anchor of the batch, and from none."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from gainloop.measures.ngrams import Flags, HashedTexts, HashSet, Rows, covered, joined
-from gainloop.measures.words import COPY_WORDS, Automaton
+from gainloop.measures.ngrams import Flags, HashedTexts, HashSet, Rows, copied_words, covered_words, hash_texts
+from gainloop.measures.words import COPY_WORDS
 from schemas.rows import unit_draw
 
 NOVEL_WORDS: Final = 5
@@ -17,13 +17,13 @@ NOVEL_WORDS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Words of each record, in order; a record without an anchor takes nothing from its own.
+    """Number of words that each record takes from anchors; without an anchor of its own, 0 from that.
 
     Attributes:
-        own: That lie in an 8-gram of the record's own anchor.
-        any: That lie in an 8-gram of some anchor of the batch.
-        novel: That lie in a 5-gram which no anchor of the batch has.
-        longest: In the longest run that stands in the record's own anchor; 0 if it is shorter than eight words.
+        own: Words that lie in an 8-gram of the record's own anchor.
+        any: Words that lie in an 8-gram of any anchor of the batch.
+        novel: Words that lie in a 5-gram which no anchor of the batch has.
+        longest: Words of the longest run that stands in the record's own anchor; 0 if that is shorter than eight.
     """
 
     own: Rows
@@ -33,37 +33,119 @@ class Taken:
 
 
 def take_from_anchors(texts: HashedTexts, anchors: HashedTexts, own: Rows) -> Taken:
-    """Return what each text takes from anchors.
+    """Return how many words each text takes from anchors.
 
     Args:
-        own: The number of each text's own anchor, -1 where it has none. It is quickest where they rise.
+        own: Number of each text's own anchor, -1 where it has none. It is quickest where they rise.
     """
     known = HashSet(anchors.grams(NOVEL_WORDS)[anchors.whole(NOVEL_WORDS)])
-    novel = [
-        piece.count(covered(piece.whole(NOVEL_WORDS) & ~known.holds(piece.grams(NOVEL_WORDS)), NOVEL_WORDS))
-        for _, piece in texts.pieces()
-    ]
+    novel = covered_words(texts, NOVEL_WORDS, lambda _, piece: ~known.holds(piece.grams(NOVEL_WORDS)))
     known = HashSet(anchors.grams(COPY_WORDS)[anchors.whole(COPY_WORDS)])
+    of_any = covered_words(texts, COPY_WORDS, lambda _, piece: known.holds(piece.grams(COPY_WORDS)))
+    copied = copied_words(texts, anchors, own, COPY_WORDS)
+    return Taken(copied, of_any, novel, longest_runs(texts, anchors, own, copied > 0))
+
+
+def says_wish(texts: HashedTexts, anchors: HashedTexts, own: Rows, wishes: Sequence[str]) -> Flags:
+    """Tell which texts have eight words in a row of one of the wishes they were asked by that their anchors have not.
+
+    Of 105,000 web pages, articles, stories and docstrings none has six words in a row of a prompt of the methods.
+    Eight leave room for texts that do what the wish says: "the step is taken as given".
+
+    Args:
+        own: Number of each text's own anchor, -1 where it has none.
+    """
+    asked = hash_texts(wishes)
+    known = HashSet(asked.grams(COPY_WORDS)[asked.whole(COPY_WORDS)])
     theirs = HashSet(anchors.keyed(COPY_WORDS)[anchors.whole(COPY_WORDS)])
-    of_any, of_own = [], []
-    for where, piece in texts.pieces():
-        whole = piece.whole(COPY_WORDS)
-        of_any.append(piece.count(covered(whole & known.holds(piece.grams(COPY_WORDS)), COPY_WORDS)))
-        of_own.append(piece.count(covered(whole & theirs.holds(piece.keyed(COPY_WORDS, own[where])), COPY_WORDS)))
-    copied = joined(of_own)
-    return Taken(copied, joined(of_any), joined(novel), _longest_runs(texts, anchors, own, copied > 0))
+
+    def says(where: slice, piece: HashedTexts) -> Flags:
+        return known.holds(piece.grams(COPY_WORDS)) & ~theirs.holds(piece.keyed(COPY_WORDS, own[where]))
+
+    return covered_words(texts, COPY_WORDS, says) > 0
 
 
-def _longest_runs(texts: HashedTexts, anchors: HashedTexts, own: Rows, has_run: Flags) -> Rows:
-    """Return the longest run that each text shares with its anchor, where it has one at all."""
+def longest_runs(texts: HashedTexts, anchors: HashedTexts, own: Rows, among: Flags) -> Rows:
+    """Return the number of words in the longest run that each text shares with its anchor; 0 for texts not ``among``.
+
+    Args:
+        own: Number of each text's own anchor. It is quickest where they rise.
+    """
     found = np.zeros(len(texts), dtype=np.int64)
     last, automaton = -1, Automaton.of([])
-    for row in np.flatnonzero(has_run).tolist():
+    for row in np.flatnonzero(among).tolist():
         if own[row] != last:
             last = int(own[row])
             automaton = Automaton.of(anchors.words_of(last).tolist())
         found[row] = automaton.longest_run(texts.words_of(row).tolist())
     return found
+
+
+@dataclass(slots=True)
+class Automaton:
+    """Every run of a sequence, as states that are reached by reading it: at most two a word.
+
+    Source: Blumer et al. 1985, the suffix automaton.
+    """
+
+    moves: list[dict[Hashable, int]] = field(default_factory=lambda: [{}])
+    links: list[int] = field(default_factory=lambda: [-1])
+    lengths: list[int] = field(default_factory=lambda: [0])
+
+    @classmethod
+    def of(cls, sequence: Iterable[Hashable]) -> "Automaton":
+        """Return the automaton of a sequence."""
+        built, last = cls(), 0
+        for word in sequence:
+            last = built._extend(last, word)
+        return built
+
+    def longest_run(self, sequence: Iterable[Hashable]) -> int:
+        """Return the length of the longest run that another sequence has in common with this one.
+
+        >>> Automaton.of("so the cat sat down".split()).longest_run("here the cat sat up".split())
+        3
+        """
+        moves, links, lengths = self.moves, self.links, self.lengths
+        state = length = longest = 0
+        for word in sequence:
+            while (following := moves[state].get(word)) is None and state:
+                state = links[state]
+                length = lengths[state]
+            if following is not None:
+                state = following
+                length += 1
+                if length > longest:
+                    longest = length
+        return longest
+
+    def _extend(self, last: int, word: Hashable) -> int:
+        moves, links = self.moves, self.links
+        new, state = self._add({}, self.lengths[last] + 1), last
+        while state >= 0 and word not in moves[state]:
+            moves[state][word] = new
+            state = links[state]
+        links[new] = 0 if state < 0 else self._split(state, word)
+        return new
+
+    def _split(self, state: int, word: Hashable) -> int:
+        """Return the state of the longest known run that ends as the new one does; it gets one if it has none."""
+        moves, links, lengths = self.moves, self.links, self.lengths
+        known = moves[state][word]
+        if lengths[known] == lengths[state] + 1:
+            return known
+        twin = self._add(moves[known].copy(), lengths[state] + 1)
+        links[twin], links[known] = links[known], twin
+        while state >= 0 and moves[state].get(word) == known:
+            moves[state][word] = twin
+            state = links[state]
+        return twin
+
+    def _add(self, moves: dict[Hashable, int], length: int) -> int:
+        self.moves.append(moves)
+        self.links.append(0)
+        self.lengths.append(length)
+        return len(self.moves) - 1
 
 
 def no_closer_than_another(
@@ -75,8 +157,8 @@ def no_closer_than_another(
     anchors, half are 1. NaN where a text has no anchor or no words.
 
     Args:
-        own: The number of each text's own anchor, -1 where it has none.
-        names: What the other anchor is drawn by, one a text.
+        own: Number of each text's own anchor, -1 where it has none.
+        names: Name of each text, which the other anchor is drawn by.
 
     Raises:
         ValueError: There are fewer than two anchors, so that there is no other.

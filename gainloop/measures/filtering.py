@@ -1,4 +1,4 @@
-"""What a filter does to the distribution of a generator's outputs, exactly."""
+"""The exact effect of a filter on the distribution of a generator's outputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,14 +11,14 @@ from gainloop.measures.estimate import Estimate, Floats, Ids, mean_of
 
 @dataclass(frozen=True, slots=True)
 class Filtering:
-    """What keeping some outputs and dropping the others does.
+    """The effect of keeping some outputs and dropping the others.
 
     Attributes:
-        accept_rate: a, the share that is kept.
-        total_variation: Between the outputs and those kept: 1 - a.
+        accept_rate: a, the share of outputs that is kept.
+        total_variation: Total variation between the outputs and those kept: 1 - a.
         divergence: KL(kept || outputs) in nats: -log a.
-        entropy: H(S_gen | p) of what is kept, in nats per record.
-        entropy_lost: What the outputs have more of, H(M(p) | p) - H(S_gen | p), output by output.
+        entropy: H(S_gen | p) of the kept outputs, in nats per record.
+        entropy_lost: H(M(p) | p) - H(S_gen | p), the entropy of all outputs less that of the kept ones.
     """
 
     accept_rate: Estimate
@@ -29,14 +29,14 @@ class Filtering:
 
 
 def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Filtering:
-    """Return what a hard filter does: one that looks at an output and says yes or no, whatever the others are.
+    """Return the effect of a hard filter, which says yes or no to an output whatever the others are.
 
     Rows that are edited are not filtered: their own likelihood is another, and has to be scored anew.
 
     Args:
         nll: Negative log-likelihood of each output given its prompt, kept or not, in nats.
-        is_kept: Whether each was kept.
-        prompt_ids: Outputs of one prompt are one cluster.
+        is_kept: Whether each output was kept.
+        prompt_ids: Prompt of each output; outputs of one prompt are one cluster.
 
     Raises:
         ValueError: The columns differ in length.
@@ -68,7 +68,7 @@ def _entropy_of_kept(nats: Floats, kept: Floats, rate: float) -> Floats:
 
 
 def _mapped(estimate: Estimate, falling: Callable[[float], float | None], unit: str) -> Estimate:
-    """Return what a falling function makes of an estimate: its ends change places."""
+    """Return an estimate mapped by a falling function: the ends of its interval change places."""
     value, low, high = (None if end is None else falling(end) for end in (estimate.value, estimate.high, estimate.low))
     return replace(estimate, value=value, low=low, high=high, unit=unit)
 

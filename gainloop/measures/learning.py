@@ -1,4 +1,4 @@
-"""What a model has taken in of the text it was trained on, by minimum description length.
+"""How much a model has learnt from the text it was trained on, by minimum description length.
 
 A model that reads texts once, predicting each before it learns from it, spends the prequential code length on them.
 What it would spend after training is less: the difference is what it absorbed, an estimate of I(S, W). Base loss minus
@@ -17,12 +17,12 @@ from gainloop.measures.estimate import Estimate, Floats, Ids, Measured, mean_of,
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a training took in, in nats over all its texts; intervals do not cover training seeds.
+    """How much a training learnt, in nats over all its texts; intervals do not cover training seeds.
 
     Attributes:
-        absorbed: Prequential less final loss on the training texts.
-        memorised: The gap between held-out and training loss per byte, times the bytes trained on.
-        generalised: The rest. It is prequential loss less what the texts would cost at the held-out rate.
+        absorbed: Prequential loss less final loss on the training texts.
+        memorised: Gap between held-out and training loss per byte, times the bytes trained on.
+        generalised: Rest of ``absorbed``: prequential loss less the cost of the texts at the held-out rate.
     """
 
     absorbed: Estimate
@@ -44,12 +44,12 @@ def learned(
     Args:
         online: [n] Loss of each training text the moment before it was first learnt from, in nats.
         final: [n] Loss of the same texts after training.
-        num_bytes: [n] Their UTF-8 bytes.
+        num_bytes: [n] UTF-8 bytes of the same texts.
         heldout: [k] Loss after training of texts of the same kind that were not trained on.
-        heldout_bytes: [k] Their UTF-8 bytes.
+        heldout_bytes: [k] UTF-8 bytes of the held-out texts.
         trained: Loss after training and UTF-8 bytes of texts that were trained on, read as the held-out ones were, if
-            the training texts were read otherwise: packed in rows, say.
-        owners: The clusters of held-out and of ``trained`` texts; by default each is its own.
+            the training texts were read otherwise: for example packed in rows.
+        owners: Clusters of held-out and of ``trained`` texts; default: each text is its own.
 
     Raises:
         ValueError: Columns of one set of texts differ in length.

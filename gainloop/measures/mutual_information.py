@@ -1,4 +1,4 @@
-"""How much a generator adds beyond its prompts, and how much its outputs tell of them, in nats.
+"""The information that a generator adds beyond its prompts, and that its outputs have of them, in nats.
 
 A generator M answers a prompt p with Y = M(p). H(Y) = Delta I + I(p; Y), by H(Y) - I(p; Y) = H(Y | p).
 """
@@ -19,10 +19,15 @@ MAX_EXCESS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Contrasts:
-    """Log-likelihoods of outputs under their own, near and other prompts; ``own`` is NaN where one of them is bad.
+    """Log-likelihoods of outputs under their own, near and other prompts.
 
     Attributes:
-        near: Minus infinity where a family is smaller than the largest; ``num_near`` counts the others.
+        own: [n] Score under the own prompt; NaN where any score of the output is bad.
+        others: [n, m-1] Scores under other prompts.
+        near: [n, k] Scores under near prompts; minus infinity where a family is smaller than the largest.
+        num_near: [n] Near prompts of each output.
+        num_prompts: Prompts of the batch.
+        prompt_ids: [n] Own prompt of each output.
     """
 
     own: Floats
@@ -124,7 +129,7 @@ def conditional_entropy(nll: ArrayLike, prompt_ids: Ids, num_bytes: ArrayLike | 
 
     Args:
         nll: Negative log-likelihood of each reply given its own prompt, in nats, end token included.
-        prompt_ids: Each reply's prompt; replies to one prompt are one cluster.
+        prompt_ids: Prompt of each reply; replies to one prompt are one cluster.
         num_bytes: UTF-8 bytes of each reply; if given, the result is in bits per byte.
 
     Returns:
@@ -162,7 +167,7 @@ def median_entropy(nll: ArrayLike, prompt_ids: Ids) -> Estimate:
 
 @dataclass(frozen=True, slots=True)
 class MutualInformation:
-    """How much outputs tell of which prompt they answer, I(p; Y), in nats, by estimators that err to known sides.
+    """I(p; Y), how much outputs tell of the prompts they answer, in nats, by estimators that err to known sides.
 
     Attributes:
         incl: InfoNCE with the known conditional: in expectation never too high, and never above ``cap_log_m``.
@@ -170,8 +175,8 @@ class MutualInformation:
         fpc_bc: The same less its first-order bias: the point estimate.
         low: Lower end of the covering interval: that of ``incl``, at least 0. None with fewer than two clusters.
         high: Upper end: that of ``fpc``, at most ``cap_log_p``; ``cap_log_p`` where no other prompt was scored.
-        cap_log_m: log of the prompts that each output was scored under.
-        cap_log_p: log of the batch's prompts: what an output that identifies its prompt is worth.
+        cap_log_m: log of the number of prompts that each output was scored under.
+        cap_log_p: log of the number of the batch's prompts: I(p; Y) if outputs identify their prompts.
         ratio_to_log_p: ``fpc_bc`` by ``cap_log_p``: 1 = an output identifies its prompt, 0 = prompts are ignored. None
             where either is not known, or there is one prompt.
     """
@@ -197,8 +202,9 @@ def mutual_information(
             replacement; of those that ``near`` does not have, if it is given.
         num_prompts: P, the distinct prompts of the batch, each as likely as the others.
         prompt_ids: [n] Each output's own prompt; outputs of one prompt are one cluster.
-        near: [n, k] The same under *all* prompts of the own one's family, the other requests of its document say; NaN
-            fills rows of smaller families. Where prompts come in families this cuts the bias of ``fpc`` fivefold.
+        near: [n, k] log q(output | prompt) for *all* prompts of the own one's family, for example the other requests of
+            its document; NaN fills rows of smaller families. Where prompts come in families this cuts the bias of
+            ``fpc`` fivefold.
 
     Raises:
         ValueError: The arrays do not fit together, or more prompts were scored than there are.
@@ -236,7 +242,8 @@ def facet_information(own: ArrayLike, near: ArrayLike, prompt_ids: Ids) -> Estim
     With I(p; Y) it gives the document's part by the chain rule: I(document; Y) = I(p; Y) - I(facet; Y | document).
 
     Args:
-        own, near, prompt_ids: As for ``mutual_information``; families whole, so that nothing is extrapolated.
+        own, near, prompt_ids: Scores and prompts as for ``mutual_information``; families are whole, so nothing is
+            extrapolated.
     """
     scores = Contrasts.of(own, np.empty((len(np.asarray(own)), 0)), None, prompt_ids, near)
     return scores.mean(scores.own - scores.log_near_and_own() + np.log(scores.num_near + 1))
@@ -250,7 +257,8 @@ def null_information(own: ArrayLike, without: ArrayLike, prompt_ids: Ids) -> Est
 
     Args:
         own: [n] log q of each output given its prompt.
-        without: [n] The same where the document was left out of the prompt.
+        without: [n] log q of each output given its prompt without the document.
+        prompt_ids: [n] Each output's own prompt.
     """
     gains = np.asarray(own, dtype=float) - np.asarray(without, dtype=float)
     return mean_of(gains, prompt_ids, "nats/record")

@@ -1,27 +1,29 @@
-"""The words of many texts as 64-bit hashes in one array: made once, and shared by every measure of a batch."""
+"""Words of texts and their n-grams as 64-bit hashes in one array, shared by every measure of a batch."""
 
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from gainloop.measures.words import words
+from gainloop.measures.words import COPY_WORDS, words
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Hashes = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.int64]
 
 CHUNK_TEXTS: Final = 500
-"""Texts at a time: their n-grams stay in the processor's cache."""
+"""Texts that are worked on at a time: their n-grams stay in the processor's cache."""
 
 MAX_KNOWN: Final = 2**18
-"""Words whose hash is remembered; a word costs 200 bytes."""
+"""Words whose hash is remembered, at most; a word costs 200 bytes."""
 
 _ODD: Final = np.uint64(0x9E3779B97F4A7C15)
 _FIRST, _SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
@@ -33,8 +35,8 @@ class HashedTexts:
     """Words of texts, one text after the other. Two different words or n-grams share a hash once in 2^64.
 
     Attributes:
-        words: [number of words] The hash of each, the same on every machine.
-        starts: [number of texts + 1] Where each text begins; the last is where all end.
+        words: [number of words] Hash of each word, the same on every machine.
+        starts: [number of texts + 1] Index of each text's first word; the last is the number of words.
     """
 
     words: Hashes
@@ -45,12 +47,12 @@ class HashedTexts:
 
     @property
     def lengths(self) -> Rows:
-        """The number of words of each text."""
+        """Number of words of each text."""
         return np.diff(self.starts)
 
     @property
     def owners(self) -> Rows:
-        """The number of the text that each word stands in."""
+        """Number of the text that each word stands in."""
         return np.repeat(np.arange(len(self)), self.lengths)
 
     def words_of(self, row: int) -> Hashes:
@@ -58,14 +60,14 @@ class HashedTexts:
         return self.words[self.starts[row] : self.starts[row + 1]]
 
     def take(self, rows: Rows) -> "HashedTexts":
-        """Return some of the texts, in the order asked for."""
+        """Return the texts with these numbers, in the order given."""
         lengths = self.lengths[rows]
         starts = np.concatenate([[0], np.cumsum(lengths)])
         places = np.arange(starts[-1]) + np.repeat(self.starts[rows] - starts[:-1], lengths)
         return HashedTexts(self.words[places], starts)
 
     def pieces(self, num_texts: int = CHUNK_TEXTS) -> Iterator[tuple[slice, "HashedTexts"]]:
-        """Yield some texts after the other, and which they are; nothing is copied."""
+        """Yield the texts in pieces of ``num_texts``, each with the slice of its numbers; nothing is copied."""
         for begin in range(0, len(self), num_texts):
             starts = self.starts[begin : begin + num_texts + 1]
             yield (
@@ -74,7 +76,7 @@ class HashedTexts:
             )
 
     def grams(self, size: int) -> Hashes:
-        """Return the hash of the ``size`` words that begin at each word; where ``whole`` is false it means nothing."""
+        """Return the hash of the n-gram of ``size`` words that begins at each word; valid where ``whole`` is true."""
         hashes = self.words.copy()
         for step in range(1, size):
             hashes *= _ODD
@@ -82,7 +84,7 @@ class HashedTexts:
         return hashes
 
     def whole(self, size: int) -> Flags:
-        """Tell of each word whether the n-gram that begins there ends in the same text."""
+        """Return for each word whether the n-gram that begins there ends in the same text."""
         flags = np.ones(len(self.words), dtype=bool)
         for back in range(1, size):
             places = self.starts[1:] - back
@@ -93,21 +95,21 @@ class HashedTexts:
         """Return the n-grams' hashes, made different where they belong to different texts, or to different keys.
 
         Args:
-            keys: [number of texts] What each text's n-grams are to be told apart by; its own number by default.
+            keys: [number of texts] Key of each text; default: its own number.
         """
         names = np.arange(len(self)) if keys is None else keys
         return self.grams(size) ^ np.repeat(mix(names.astype(np.uint64)), self.lengths)
 
     def count(self, flags: Flags) -> Rows:
-        """Return how many of each text's words are flagged."""
+        """Return the number of flagged words of each text."""
         sums = np.concatenate([[0], np.cumsum(flags)])
         return np.asarray(sums[self.starts[1:]] - sums[self.starts[:-1]], dtype=np.int64)
 
 
 class HashSet:
-    """Hashes that can be asked for by the million.
+    """A set of hashes in which millions can be looked up.
 
-    A table by leading bits answers for most of those that are not in it; only the others are searched for.
+    A table by leading bits rules out most hashes that are not in the set; only the others are searched for.
     """
 
     def __init__(self, hashes: Hashes) -> None:
@@ -118,21 +120,21 @@ class HashSet:
         self._table[self._sorted >> self._shift] = True
 
     def holds(self, hashes: Hashes) -> Flags:
-        """Tell of each hash whether it is in the set."""
+        """Return for each hash whether it is in the set."""
         found = self._table[hashes >> self._shift]
         (maybe,) = np.nonzero(found)
         if maybe.size:
-            asked = hashes[maybe]
-            places = np.minimum(np.searchsorted(self._sorted, asked), self._sorted.size - 1)
-            found[maybe] = self._sorted[places] == asked
+            wanted = hashes[maybe]
+            places = np.minimum(np.searchsorted(self._sorted, wanted), self._sorted.size - 1)
+            found[maybe] = self._sorted[places] == wanted
         return np.asarray(found, dtype=bool)
 
 
-def hash_texts(texts: pl.Series) -> HashedTexts:
-    """Return the words of texts as ``words.words`` finds them, hashed; a text that is null has none."""
+def hash_texts(texts: "pl.Series | Sequence[str]") -> HashedTexts:
+    """Return the words of texts as ``words`` finds them, hashed; a text that is null has none."""
     hashes, lengths, known = array("Q"), [0], _Known()
     for begin in range(0, len(texts), CHUNK_TEXTS):
-        found = [words(text or "") for text in texts.slice(begin, CHUNK_TEXTS)]
+        found = [words(text or "") for text in texts[begin : begin + CHUNK_TEXTS]]
         lengths += map(len, found)
         hashes.frombytes(np.fromiter(map(known.__getitem__, chain.from_iterable(found)), np.uint64).tobytes())
         if len(known) > MAX_KNOWN:
@@ -142,12 +144,50 @@ def hash_texts(texts: pl.Series) -> HashedTexts:
 
 
 def repeated_words(texts: HashedTexts, size: int) -> Rows:
-    """Return how many of each text's words lie in an n-gram that it has had before; as ``words.repeated_share``."""
+    """Return how many of each text's words lie in an n-gram that the text has had before.
+
+    Source: Rae et al. 2021 (Gopher), table A1, duplicate n-grams, n = 5: web pages are kept up to
+    15 % of characters. Differs: words are counted, so that long identifiers weigh no more.
+    """
     return joined([_repeated(piece, size) for _, piece in texts.pieces()])
 
 
+def copied_words(texts: HashedTexts, anchors: HashedTexts, own: Rows, size: int) -> Rows:
+    """Return how many of each text's words lie in an n-gram that the text's own anchor has too.
+
+    Args:
+        own: Number of each text's own anchor, -1 where it has none.
+
+    Source: Chowdhery et al. 2022 (PaLM), section 8, word 8-grams for overlap with training data.
+    Differs: words covered by shared 8-grams are counted, not 8-grams.
+    """
+    theirs = HashSet(anchors.keyed(size)[anchors.whole(size)])
+    return covered_words(texts, size, lambda where, piece: theirs.holds(piece.keyed(size, own[where])))
+
+
+def copied_share(text: str, anchor: str) -> float:
+    """Return the share of a text's words that lie in a word 8-gram which its anchor has too.
+
+    >>> copied_share("x 1 2 3 4 5 6 7 8 y", "0 1 2 3 4 5 6 7 8 9")
+    0.8
+    """
+    hashed = hash_texts([text])
+    copied = copied_words(hashed, hash_texts([anchor]), np.zeros(1, dtype=np.int64), COPY_WORDS)
+    return int(copied[0]) / max(1, len(hashed.words))
+
+
+def covered_words(texts: HashedTexts, size: int, marks: Callable[[slice, HashedTexts], Flags]) -> Rows:
+    """Return how many of each text's words lie in an n-gram that is marked.
+
+    Args:
+        marks: Function from the numbers of some texts and their words to a flag for the n-gram at each word.
+    """
+    pieces = texts.pieces()
+    return joined([piece.count(covered(piece.whole(size) & marks(where, piece), size)) for where, piece in pieces])
+
+
 def joined(parts: list[Rows]) -> Rows:
-    """Return what was counted piece by piece as one array."""
+    """Return the counts of all pieces as one array."""
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
 
 
@@ -159,7 +199,7 @@ def covered(marks: Flags, size: int) -> Flags:
 
 
 def distinct(hashes: Hashes) -> Hashes:
-    """Return each hash once, in order; NumPy's ``unique`` takes thrice the time."""
+    """Return each hash once, sorted; NumPy's ``unique`` takes three times as long."""
     ordered = np.sort(hashes)
     is_first = np.ones(len(ordered), dtype=bool)
     is_first[1:] = ordered[1:] != ordered[:-1]

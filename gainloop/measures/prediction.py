@@ -1,4 +1,4 @@
-"""Whether one figure foretells another over a few dozen batches: by ranks, by chance, and by what a choice would cost.
+"""Whether one figure predicts another over a few dozen batches: rank correlation, chance, and the regret of a choice.
 
 Everything is deterministic: resamples and shuffles come from a fixed seed.
 """
@@ -25,8 +25,8 @@ def rank_correlation(predictor: ArrayLike, target: ArrayLike) -> Estimate:
     """Return Spearman's correlation over batches with a 95 % bootstrap interval (percentiles).
 
     Args:
-        predictor: One value a batch; a batch without a finite one is left out.
-        target: The same.
+        predictor: [n] Predictor of each batch; a batch without a finite one is left out.
+        target: [n] Target of each batch, likewise.
 
     Source: Spearman 1904; Efron 1979 for the interval. With two dozen batches it is some 0.3 to 0.8 wide.
     """
@@ -72,7 +72,7 @@ def within_correlation(predictor: ArrayLike, target: ArrayLike, groups: Ids) -> 
 
 
 def regret(predictor: ArrayLike, target: ArrayLike, unit: str) -> Estimate:
-    """Return what is lost by taking the batch whose predictor is highest: the best target less that batch's.
+    """Return the loss of taking the batch whose predictor is highest: the best target less that batch's.
 
     Of equally high ones the mean is taken. The interval is a bootstrap over batches.
     """
@@ -87,7 +87,7 @@ def regret(predictor: ArrayLike, target: ArrayLike, unit: str) -> Estimate:
 
 
 def random_regret(target: ArrayLike, unit: str) -> Estimate:
-    """Return what is lost on average by taking any batch."""
+    """Return the mean loss of taking any batch."""
     y = np.asarray(target, dtype=float)
     y = y[np.isfinite(y)]
     why = _too_few(len(y))
@@ -98,7 +98,7 @@ def reliability(by_seed: Sequence[ArrayLike]) -> Estimate:
     """Return how far the target agrees with itself: the mean rank correlation between two seeds.
 
     Args:
-        by_seed: [batches, seeds] The target of each batch and seed.
+        by_seed: [batches, seeds] Target of each batch and seed.
     """
     rows = [np.asarray(row, dtype=float) for row in by_seed]
     number = min((len(row) for row in rows), default=0)
@@ -116,7 +116,7 @@ def reliability(by_seed: Sequence[ArrayLike]) -> Estimate:
 
 
 def _usable(predictor: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats, str]:
-    """Return the batches that have both values, and why nothing can be said of them; empty if something can."""
+    """Return the values of batches that have both, and why they allow no figure; empty if they allow one."""
     x, y = (np.asarray(column, dtype=float) for column in (predictor, target))
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What repeating text is worth: the data-constrained scaling law.
+"""The worth of repeating text, by the data-constrained scaling law.
 
 Source: Muennighoff et al. 2023, arXiv:2305.16264, section 5 and appendix A; constants of its C4 fit (datablations).
 They are of models of 10 M to 9 B parameters and English web text: elsewhere they tell an order, not a loss.
@@ -8,16 +8,16 @@ import math
 from dataclasses import dataclass
 
 DATA_DECAY = 15.387756
-"""R_D*: after so many repeats most of the worth is used up."""
+"""R_D*: after this many repeats most of the worth is used up."""
 
 
 def effective_tokens(unique_tokens: float, seen_tokens: float) -> float:
-    """Return how many unseen tokens would teach as much as ``seen_tokens`` drawn over and over from fewer.
+    """Return the number of unseen tokens that would teach as much as ``seen_tokens`` drawn from fewer unique ones.
 
     Never more than 16.4 times the unique ones, however often they are read.
 
     Raises:
-        ValueError: No unique token, or fewer seen than none.
+        ValueError: There is no unique token, or the number of seen tokens is negative.
 
     >>> round(effective_tokens(1.0, 4.0), 3)
     3.726
@@ -32,12 +32,12 @@ def effective_tokens(unique_tokens: float, seen_tokens: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class MarginalWorth:
-    """What the next tokens would be worth at the margin, by part of a mixture, in unseen tokens per token.
+    """The worth of one part of a mixture, and of one more token of it, in unseen tokens.
 
     Attributes:
-        epochs: How often the part is read.
+        epochs: Number of times that the part is read.
         effective: Unseen tokens that would teach as much.
-        next_token: Worth of one more token of it: 1 in the first epoch, less in each that follows.
+        next_token: Worth of one more token of the part: 1 in the first epoch, less in each that follows.
     """
 
     epochs: float
@@ -46,10 +46,10 @@ class MarginalWorth:
 
 
 def worth_of(unique_tokens: float, seen_tokens: float) -> MarginalWorth:
-    """Return what reading a part so often is worth.
+    """Return the worth of reading ``seen_tokens`` of a part of ``unique_tokens``.
 
     Raises:
-        ValueError: As for ``effective_tokens``.
+        ValueError: Numbers as for ``effective_tokens``.
     """
     repeats = max(0.0, seen_tokens / unique_tokens - 1) if unique_tokens > 0 else 0.0
     effective = effective_tokens(unique_tokens, seen_tokens)

@@ -1,7 +1,7 @@
 """How far two collections of texts are apart, by a classifier that tries to tell them apart.
 
-Text has too many dimensions to compare distributions bin by bin. A classifier needs not know them: what it can tell
-apart is different, so what it achieves on texts that it has not learnt from bounds the distance from below.
+Text has too many dimensions to compare distributions bin by bin. A classifier need not: what it can tell apart is
+different, so its accuracy on texts that it has not learnt from bounds the distance from below.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from schemas.rows import unit_draw
 
 FOLDS = 5
 MIN_TEXTS = 50
-"""Of each collection: with fewer, what a fold learns from is noise."""
+"""Texts of each collection, at least: with fewer, a fold learns from noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +35,14 @@ class TwoSample:
 def compare_texts(
     first: Sequence[str], second: Sequence[str], first_clusters: Ids | None = None, second_clusters: Ids | None = None
 ) -> TwoSample:
-    """Return how far the distribution of the first texts is from that of the second, at least.
+    """Return lower bounds of the distance between the distributions of two collections of texts.
 
     A logistic regression on hashed words and pairs of words learns on four fifths of the clusters and is asked about
     the rest, five times. Which fifth a cluster is in depends on its name alone.
 
     Args:
-        first_clusters: What each text belongs to where texts are not independent, the anchor of a record say. A cluster
-            of both collections is in one fold for both.
+        first_clusters: Cluster of each text where texts are not independent, for example the anchor of a record. A
+            cluster of both collections is in one fold for both.
 
     Source: Lopez-Paz & Oquab 2017, arXiv:1610.06545 (two-sample tests by classifiers); Nguyen, Wainwright & Jordan 2010
     for the bound of the divergence, E_first[f] + 1 - E_second[exp f] with f the classifier's log-odds.

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from gainloop.asking.conversation import Conversation, Read, after, ask, beside, own_draw, side_by_side
 from gainloop.asking.structured import object_of, one_of, read_object, read_passage, text_of
-from gainloop.measures.words import copied_share
+from gainloop.measures.ngrams import copied_share
 from gainloop.methods.method import Method
 from schemas.rows import Anchor, Drop, Message, Outcome, Record, Request, Rounds
 from schemas.suites import Suite, at_least, at_most
@@ -54,7 +54,7 @@ COMPARE = (
     'Answer as JSON: {"reason": "...", "verdict": "different"}, the reason in one sentence.'
 )
 MOST_QUOTED = 0.2
-"""The share of an artefact's words, in runs of eight, that its task may hold; else the answer is a copy."""
+"""Share of an artefact's words, in runs of eight, that its task may hold; above it the answer is a copy."""
 
 
 def kind_of(text: str) -> Kind:
@@ -131,7 +131,7 @@ def _cell(text: str) -> str:
 
 
 def _common(ones: Iterable[Hashable], others: Iterable[Hashable]) -> float:
-    """Return twice what two collections share, over what both hold."""
+    """Return the items that two collections share, doubled, over all items of both."""
     one, other = Counter(ones), Counter(others)
     total = one.total() + other.total()
     return 2 * (one & other).total() / total if total else 0.0
@@ -150,7 +150,8 @@ def _calls(expression: ast.Expr) -> bool:
 
 
 def _compiled(text: str) -> CodeType | None:
-    """Return what equal Python modules compile to alike; None for what does not compile or does nothing."""
+    """Return a Python module as code without docstrings, annotations and local names; None if it does not compile or
+    does nothing."""
     tree = _parsed(text)
     if tree is None or all(map(_says_only, tree.body)):
         return None
@@ -247,10 +248,10 @@ class Backtranslate(Method):
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         kind = kind_of(anchor.text) if self.artefact == "auto" else self.artefact
-        heard = yield from side_by_side(
+        replies = yield from side_by_side(
             [ask(anchor, ask_task(anchor, kind, draw), read_task) for draw in range(self.draws)]
         )
-        tasks, drops = tell_apart(anchor, heard)
+        tasks, drops = distinct_tasks(anchor, replies)
         tried = yield from side_by_side([self.solve(anchor, kind, number, task) for number, task in enumerate(tasks)])
         return Outcome(
             [record for outcome in tried for record in outcome.records],
@@ -258,11 +259,11 @@ class Backtranslate(Method):
         )
 
     def solve(self, anchor: Anchor, kind: Kind, number: int, task: Read[str]) -> Conversation[Outcome]:
-        """Return the record of a task that leads back to its artefact, and what became of each answer."""
+        """Return the record of a task that leads back to its artefact, and the drops of answers that do not pass."""
         drops: list[Drop] = []
         for attempt in range(self.attempts):
-            asked = ask_answer(anchor, kind, task.value, f"answer {number}.{attempt}", attempt)
-            answer = yield from ask(anchor, asked, unfenced)
+            request = ask_answer(anchor, kind, task.value, f"answer {number}.{attempt}", attempt)
+            answer = yield from ask(anchor, request, unfenced)
             if isinstance(answer, Drop):
                 drops.append(answer)
                 continue
@@ -272,11 +273,11 @@ class Backtranslate(Method):
                 return Outcome(
                     [Record(anchor.anchor_id, self.kind, kind, text, (task.request_id, answer.request_id))], drops
                 )
-            drops.append(Drop(anchor.anchor_id, asked.facet, reason, answer.request_id))
+            drops.append(Drop(anchor.anchor_id, request.facet, reason, answer.request_id))
         return Outcome(drops=[*drops, Drop(anchor.anchor_id, f"task {number}", "unsolved", task.request_id)])
 
     def compare(self, anchor: Anchor, kind: Kind, answer: str, facet: str) -> Conversation[str]:
-        """Return nothing if an answer is like the artefact, else the reason why it does not pass."""
+        """Return an empty string if an answer is like the artefact, else the reason why it does not pass."""
         if kind != "passage":
             likeness = code_likeness if kind == "code" else table_likeness
             return "" if likeness(anchor.text, answer) >= self.least else "differs"
@@ -286,11 +287,11 @@ class Backtranslate(Method):
         return "" if verdict.value == "same" else "differs"
 
 
-def tell_apart(anchor: Anchor, heard: list[Read[str] | Drop]) -> tuple[list[Read[str]], list[Drop]]:
+def distinct_tasks(anchor: Anchor, replies: list[Read[str] | Drop]) -> tuple[list[Read[str]], list[Drop]]:
     """Return the distinct tasks that do not quote their solution, and drops for the others."""
     tasks: dict[str, Read[str]] = {}
     drops: list[Drop] = []
-    for draw, task in enumerate(heard):
+    for draw, task in enumerate(replies):
         if isinstance(task, Drop):
             drops.append(task)
         elif quotes(task.value, anchor.text):
@@ -317,7 +318,7 @@ def ask_task(anchor: Anchor, kind: Kind, draw: int) -> Request:
 
 
 def ask_answer(anchor: Anchor, kind: Kind, task: str, facet: str, attempt: int) -> Request:
-    """Give the task alone, without the document."""
+    """Ask for an answer to the task alone, without the document."""
     return Request((Message("user", f"{task}\n\n{SOLVE[kind]}"),), facet=facet, draw=own_draw(anchor, attempt))
 
 

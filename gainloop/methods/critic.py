@@ -28,11 +28,11 @@ REVISE = (
 MAX_PROBLEMS = 5
 
 Revised = tuple[Record, list[Drop]]
-"""The last good text of a draft, and the replies on the way that gave none."""
+"""The last good text of a draft, and the drops of replies that gave none."""
 
 
 class Critique(NamedTuple):
-    """What a critic says of a draft."""
+    """The problems that a critic finds in a draft, and the score it gives, 1 to 5."""
 
     problems: list[str]
     score: int
@@ -66,31 +66,31 @@ class Critic(Parameters):
 
     @property
     def max_requests(self) -> int:
-        """How many requests one record can lead to."""
+        """Requests that one record can lead to, at most."""
         return 2 * self.max_turns
 
     def revise(self, anchor: Anchor, draft: Record) -> Conversation[Revised]:
-        """Return a record's last good text; the replies of the text before it have led on to it."""
+        """Return the record with its last good text, and the drops of replies that gave none."""
         for turn in range(1, self.max_turns + 1):
-            asked = ask_critique(anchor, draft, self.rubric, turn)
-            heard = yield from ask(anchor, asked, read_critique)
-            if isinstance(heard, Drop):
+            request = ask_critique(anchor, draft, self.rubric, turn)
+            critique = yield from ask(anchor, request, read_critique)
+            if isinstance(critique, Drop):
                 # Of no request: a verdict is no would-be record, but a critic that fails must be seen.
-                return draft, [Drop(anchor.anchor_id, asked.facet, "no_critique")]
-            if heard.value.score >= self.enough or not heard.value.problems:
+                return draft, [Drop(anchor.anchor_id, request.facet, "no_critique")]
+            if critique.value.score >= self.enough or not critique.value.problems:
                 return draft, []
-            asked = ask_revision(anchor, draft, heard.value.problems, turn)
-            written = yield from ask(anchor, asked, str.strip)
+            request = ask_revision(anchor, draft, critique.value.problems, turn)
+            written = yield from ask(anchor, request, str.strip)
             if isinstance(written, Drop):
                 return draft, [written]
             if written.value == draft.text:
-                return draft, [Drop(anchor.anchor_id, asked.facet, "repeat", written.request_id)]
+                return draft, [Drop(anchor.anchor_id, request.facet, "repeat", written.request_id)]
             draft = Record(anchor.anchor_id, draft.method, draft.facet, written.value, (written.request_id,))
         return draft, []
 
 
 def revise_all(anchor: Anchor, outcome: Outcome, critic: Critic) -> Conversation[Outcome]:
-    """Return an anchor's outcome with its records revised, side by side; those that become one text are one record."""
+    """Return an anchor's outcome with its records revised, side by side; records with equal texts become one."""
     revised = yield from side_by_side([critic.revise(anchor, record) for record in outcome.records])
     drops = outcome.drops + [drop for _, lost in revised for drop in lost]
     return without_repeats(Outcome([record for record, _ in revised], drops))
@@ -111,7 +111,7 @@ def ask_revision(anchor: Anchor, draft: Record, problems: list[str], turn: int) 
 
 
 def read_critique(text: str) -> Critique | None:
-    """Return the problems and the score of a reply; None if it has no such two.
+    """Return the problems and the score of a reply; None if one is missing.
 
     >>> read_critique('{"problems": ["It is short."], "score": 2}')
     Critique(problems=['It is short.'], score=2)

@@ -1,4 +1,4 @@
-"""Entities of a text, and one new text for how each few of them relate."""
+"""Entities of a text, and one new text for how each two or three of them relate."""
 
 import re
 from itertools import combinations
@@ -30,7 +30,7 @@ _POSSESSIVE = re.compile(r"['\u2019](?:s\b)?(?=\s|$)")
 
 
 class Listed(NamedTuple):
-    """What the first reply says of a text."""
+    """The summary and the entities of a text, from the first reply."""
 
     summary: str
     entities: list[str]
@@ -90,7 +90,7 @@ def ask_relation(anchor: Anchor, group: tuple[str, ...]) -> Request:
 
 
 def read_entities(text: str) -> Listed | None:
-    """Return the summary and the distinct entities of a reply in its order, or None if it holds no such thing.
+    """Return the summary and the distinct entities of a reply in its order, or None if one is missing.
 
     >>> read_entities('{"summary": "On Ada.", "entities": ["Ada\\'s engine", "the Ada  engine", "", 7]}')
     Listed(summary='On Ada.', entities=["Ada's engine"])
@@ -122,7 +122,7 @@ def choose_groups(entities: list[str], max_pairs: int, max_triples: int, rng: Ra
 
 
 def _same(name: str) -> str:
-    """Return what names of one entity have in common.
+    """Return a name without case, leading article and possessive: the same for all names of one entity.
 
     >>> _same("The King's mill"), _same("king mill"), _same("an Engine"), _same("The")
     ('king mill', 'king mill', 'engine', 'the')

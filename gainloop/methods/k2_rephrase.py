@@ -1,4 +1,4 @@
-"""Whole documents in other words, chunk by chunk, each told on from what was written so far."""
+"""Whole documents in other words, chunk by chunk, each continuing the text that was written so far."""
 
 import re
 from collections.abc import Sequence
@@ -61,9 +61,11 @@ def stitch(written: str, seen: str, continuation: str, space: str, source: str) 
     repetitions, which may as well be how a new sentence begins.
 
     Args:
-        seen: The end of ``written`` that the model was shown, which alone it can repeat.
-        space: Stands between the two, as it does in the document.
-        source: What the continuation is a new version of.
+        written: Text so far.
+        seen: End of ``written`` that the model was shown, which alone it can repeat.
+        continuation: Reply that goes on from there.
+        space: White space between the two, as in the document.
+        source: Passage that the continuation is a new version of.
 
     >>> stitch("Rye grows. It is ground.", "It is ground.", "It is ground. Then it is baked.", " ", "One bakes.")
     'Rye grows. It is ground. Then it is baked.'
@@ -76,7 +78,7 @@ def stitch(written: str, seen: str, continuation: str, space: str, source: str) 
 
 
 def _repeated_chars(seen: str, continuation: str, source: str) -> int:
-    """Return how many characters of a continuation say again how the text before it ends: the longest such."""
+    """Return how many characters at the start of a continuation repeat the end of the text before it."""
     before, after = list(_TOKEN.finditer(seen)), list(_TOKEN.finditer(continuation))
     ended, begun = [_same(one[0]) for one in before], [_same(one[0]) for one in after]
     own = [_same(one) for one in _TOKEN.findall(source)[: len(begun)]]
@@ -146,35 +148,36 @@ class K2Rephrase(Method):
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         chunks, over = cut_anchor(anchor, self.chunk_tokens, self.max_chunks)
-        told = yield from side_by_side([self._tell(anchor, chunks, voice) for voice in draw_voices(self.rewrites, rng)])
-        drops = [drop for one in told for drop in one.drops]
-        outcome = without_repeats(Outcome([record for one in told for record in one.records], drops + over))
+        voices = draw_voices(self.rewrites, rng)
+        versions = yield from side_by_side([self._rewrite(anchor, chunks, voice) for voice in voices])
+        drops = [drop for one in versions for drop in one.drops]
+        outcome = without_repeats(Outcome([record for one in versions for record in one.records], drops + over))
         if not self.verify:
             return outcome
         used = "".join(chunk.text + chunk.space for chunk in chunks).removesuffix(chunks[-1].space)
         source = replace(anchor, text=used)
         return (yield from sift(source, outcome, [Fidelity(most_unsupported=self.most_unsupported)], rng))
 
-    def _tell(self, anchor: Anchor, chunks: Sequence[Chunk], voice: Voice) -> Conversation[Outcome]:
-        """Return one new version of the chunks, or why there is none and which replies were in vain."""
+    def _rewrite(self, anchor: Anchor, chunks: Sequence[Chunk], voice: Voice) -> Conversation[Outcome]:
+        """Return the record of one new version of the chunks, or the drops of a version that was not finished."""
         written, space, replies = "", "", list[str]()
         for chunk in chunks:
             seen = last_tokens(written, self.context_tokens)
             request = ask_version(anchor, chunk, voice, seen)
-            heard = yield from ask(anchor, request, str.strip)
-            if isinstance(heard, Drop):
-                return Outcome(drops=[heard, *_unfinished(anchor, voice, replies)])
-            longer = stitch(written, seen, heard.value, space, chunk.text)
+            reply = yield from ask(anchor, request, str.strip)
+            if isinstance(reply, Drop):
+                return Outcome(drops=[reply, *_unfinished(anchor, voice, replies)])
+            longer = stitch(written, seen, reply.value, space, chunk.text)
             if longer == written:
-                nothing_new = Drop(anchor.anchor_id, request.facet, "repeat", heard.request_id)
+                nothing_new = Drop(anchor.anchor_id, request.facet, "repeat", reply.request_id)
                 return Outcome(drops=[nothing_new, *_unfinished(anchor, voice, replies)])
             written, space = longer, chunk.space
-            replies.append(heard.request_id)
+            replies.append(reply.request_id)
         return Outcome([Record(anchor.anchor_id, self.kind, voice.facet, written, tuple(replies))])
 
 
 def draw_voices(number: int, rng: Random) -> list[Voice]:
-    """Return as many voices, no style and no perspective twice.
+    """Return ``number`` voices; no style and no perspective comes twice.
 
     >>> draw_voices(2, Random(0))
     [Voice(style='report', perspective='terms'), Voice(style='story', perspective='causes')]
@@ -184,7 +187,7 @@ def draw_voices(number: int, rng: Random) -> list[Voice]:
 
 
 def ask_version(anchor: Anchor, chunk: Chunk, voice: Voice, seen: str = "") -> Request:
-    """Ask for a new version of a chunk, or for how one goes on that ends with ``seen`` so far."""
+    """Ask for a new version of a chunk, which continues a text that ends with ``seen``, if that is given."""
     style, perspective = STYLES[voice.style], PERSPECTIVES[voice.perspective]
     wish = (CONTINUE if seen else REWRITE).format(style=style, perspective=perspective)
     text = f"{chunk.text}\n\n---\n\n{seen}" if seen else chunk.text
@@ -192,5 +195,5 @@ def ask_version(anchor: Anchor, chunk: Chunk, voice: Voice, seen: str = "") -> R
 
 
 def _unfinished(anchor: Anchor, voice: Voice, replies: Sequence[str]) -> list[Drop]:
-    """Return the drops of replies whose version came to no end."""
-    return [Drop(anchor.anchor_id, voice.facet, "unfinished", reply) for reply in replies]
+    """Return the drops of replies whose version was not finished."""
+    return [Drop(anchor.anchor_id, voice.facet, "unfinished", request_id) for request_id in replies]

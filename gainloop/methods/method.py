@@ -1,4 +1,4 @@
-"""What every method has: parameters, a generator of requests, and the rule for what becomes a record."""
+"""The base of every method: parameters, a generator of requests, and the rule for which replies become records."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ class Method(Parameters):
     servers, against replies saved before a crash and against a list in a test.
 
     Attributes:
-        kind: The tag it has in recipes, in the registry and in the README.
+        kind: Name of the method in recipes, in the registry and in the README.
         tunes_generator: True if it trains its own generator from the start checkpoint first.
-        holds_anchor: True if its records hold the anchor itself, which nobody is to write anew.
-        wishes: The constants its prompts for text are made of. A record that says a piece of one has leaked its prompt.
-        expectations: What its records must meet besides what all must; one replaces the general one of its column.
+        holds_anchor: True if its records hold the anchor itself, so that no critic may rewrite them.
+        wishes: Instructions of its prompts for text. A record that repeats a piece of one has leaked its prompt.
+        expectations: Expectations of its records; each replaces the general one of the same column.
     """
 
     kind: str
@@ -32,20 +32,20 @@ class Method(Parameters):
     @property
     @abstractmethod
     def max_requests(self) -> int:
-        """How many requests one anchor can lead to, in all rounds together."""
+        """Requests that one anchor can lead to, in all rounds together."""
 
     @property
     def max_records(self) -> int:
-        """How many records one anchor can lead to: one a request, where a method does not say otherwise."""
+        """Records that one anchor can lead to: one a request, where a method does not say otherwise."""
         return self.max_requests
 
     @abstractmethod
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        """Yield lists of requests, be sent their answers in the same order, return what came of it.
+        """Yield lists of requests, be sent their answers in the same order, return the anchor's records and drops.
 
         Args:
-            anchor: The text to work from.
-            rng: Seeded by recipe and anchor, so neither order nor limit changes a draw.
+            anchor: Anchor to work from.
+            rng: Random numbers, seeded by recipe and anchor, so neither order nor limit changes a draw.
         """
 
 
@@ -56,12 +56,12 @@ def keep_finished(
     answers: Sequence[Answer],
     before: Sequence[Record] = (),
 ) -> Outcome:
-    """Make one record of every reply that came to its own end with text in it; count the others as drops.
+    """Return one record of every reply that came to its own end with text in it, and the others as drops.
 
     A text that another reply of the anchor has already said is dropped as a ``repeat``: it adds nothing.
 
     Args:
-        before: Records of the anchor that are there already.
+        before: Records that the anchor has already.
     """
     outcome = Outcome(list(before))
     texts = {record.text for record in before}
@@ -80,9 +80,9 @@ def keep_finished(
 
 
 def without_repeats(outcome: Outcome) -> Outcome:
-    """Return what came of an anchor with each text once; the replies of a record that says it again are ``repeat``.
+    """Return an outcome with each text once; the replies of a record that repeats one are dropped as ``repeat``.
 
-    Records that one and the same reply has made alike are one, and nothing is dropped.
+    Equal records of one and the same reply become one, and nothing is dropped.
     """
     records: dict[str, Record] = {}
     drops = list(outcome.drops)
@@ -94,7 +94,7 @@ def without_repeats(outcome: Outcome) -> Outcome:
 
 
 def each_once(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names of which each must stand once; a validator of parameters.
+    """Return the names; a validator of parameters that refuses a name that comes twice.
 
     >>> each_once(("faq", "math"))
     ('faq', 'math')

@@ -15,7 +15,7 @@ from schemas.rows import Anchor, Rounds
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A method and what follows it, as one generator of requests."""
+    """A method, its critic and its filters, as one generator of requests."""
 
     method: Method
     filters: Sequence[Filter] = ()
@@ -23,17 +23,20 @@ class Pipeline:
 
     @property
     def max_requests(self) -> int:
-        """How many requests one anchor can lead to, in all rounds together."""
+        """Requests that one anchor can lead to, in all rounds together."""
         a_record = sum(one.max_requests for one in self.filters) + (self.critic.max_requests if self.critic else 0)
         return self.method.max_requests + self.method.max_records * a_record
 
     @property
     def wishes(self) -> tuple[str, ...]:
-        """What its records were asked by."""
+        """Instructions of the prompts that its records were made by."""
         return self.method.wishes + (self.critic.wishes if self.critic else ())
 
     def rounds(self, anchor: Anchor, seed: int) -> Rounds:
-        """Return the work on one anchor; neither order nor limit changes a draw."""
+        """Yield the requests of one anchor, be sent their answers, return its records and drops.
+
+        Draws depend on seed and anchor alone: neither order nor limit changes one.
+        """
         rng = Random(f"{seed}/{anchor.anchor_id}")  # noqa: S311
         outcome = yield from self.method.rounds(anchor, rng)
         if self.critic:
@@ -42,7 +45,7 @@ class Pipeline:
 
 
 def read_pipeline(recipe: Recipe) -> Pipeline:
-    """Return what a recipe names, with its parameters."""
+    """Return the method, critic and filters that a recipe names, with their parameters."""
     # By the package's name: the registry, which finds its methods here, may still be importing this.
     critic = None if recipe.critic is None else Critic.model_validate(recipe.critic)
     return Pipeline(methods.read_method(recipe.method), read_filters(recipe.filters), critic)

@@ -39,7 +39,7 @@ PART_CHARS = 80
 
 
 class Pair(NamedTuple):
-    """What a reformulation is to be, and for whom."""
+    """The genre and the audience of a reformulation."""
 
     genre: str
     audience: str

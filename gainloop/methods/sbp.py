@@ -11,7 +11,7 @@ from schemas.rows import Anchor, Request, Rounds
 from schemas.suites import Suite, at_most
 
 RELATED = "<|related|>"
-"""Stands between a document and its related one; our own tokenizer knows it as one token."""
+"""Mark between a document and its related one; our own tokenizer knows it as one token."""
 
 
 TFIDF = "tfidf"

@@ -37,7 +37,7 @@ TOPIC_CHARS = 80
 
 
 class Chapter(NamedTuple):
-    """What is to be taught, to whom, and what for."""
+    """A chapter to write: its topic, its readers, and the skills that they gain."""
 
     topic: str
     audience: str
@@ -79,9 +79,9 @@ class Textbook(Method):
         if isinstance(listed, Drop):
             return Outcome(drops=[listed])
         chapters = [one._replace(skills=one.skills[: self.max_exercises]) for one in listed.value[: self.max_chapters]]
-        asked = [request for chapter in chapters for request in ask_to_teach(anchor, chapter)]
-        answers = yield asked
-        return keep_finished(self, anchor, asked, answers)
+        requests = [request for chapter in chapters for request in ask_to_teach(anchor, chapter)]
+        answers = yield requests
+        return keep_finished(self, anchor, requests, answers)
 
 
 def ask_chapters(anchor: Anchor, most: int, skills: int) -> Request:
@@ -94,7 +94,7 @@ def ask_chapters(anchor: Anchor, most: int, skills: int) -> Request:
 
 
 def ask_to_teach(anchor: Anchor, chapter: Chapter) -> list[Request]:
-    """Ask for a chapter and its exercises; no two prompts of an anchor are alike, so one draw of its own will do."""
+    """Ask for a chapter and its exercises; the prompts of an anchor all differ, so one draw serves them all."""
     draw = own_draw(anchor, 0)
     return [ask_chapter(chapter, draw), *(ask_exercise(chapter, skill, draw) for skill in chapter.skills)]
 

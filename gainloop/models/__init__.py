@@ -1,4 +1,4 @@
-"""What touches weights: tokenizer, packing, training, scoring, embedding."""
+"""Models: tokenizer, packing, training, scoring, embedding."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Models that exist already: a checkpoint's folder is found or downloaded, and opened."""
+"""Finding a checkpoint, and opening its model and tokenizer."""
 
 import hashlib
 from pathlib import Path
@@ -33,10 +33,10 @@ def load_model(folder: str, device: str = "cpu") -> PreTrainedModel:
 
 
 def require_device(device: str) -> None:
-    """Do nothing if a model can be on a device of this machine.
+    """Check that this machine has a device.
 
     Raises:
-        BadInput: It cannot.
+        BadInput: It has not.
     """
     try:
         torch.zeros(1, device=device)
@@ -49,7 +49,7 @@ def require_device(device: str) -> None:
 
 
 def read_context(folder: str) -> int:
-    """Return how many tokens a checkpoint's model can read at once.
+    """Return the context of a checkpoint's model, in tokens.
 
     Raises:
         BadInput: The folder holds no model.
@@ -89,7 +89,7 @@ def find_checkpoint(wanted: Checkpoint) -> tuple[str, str]:
     A folder's revision is the hash of its weights, a hub model's is its commit.
 
     Raises:
-        BadInput: It is neither a folder with a model nor a reachable hub id.
+        BadInput: The checkpoint is neither a folder with a model nor a reachable hub id.
     """
     if Path(wanted.model).is_dir():
         return wanted.model, _fingerprint(Path(wanted.model))

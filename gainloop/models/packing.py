@@ -29,11 +29,14 @@ class MixturePart:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Rows to train on, and how often each part's texts were gone through to fill its share.
+    """Rows to train on, in the order of training.
 
     Attributes:
-        parts: The part that each row is of.
-        is_first: Whether a row's tokens are all read for the first time: of each part's first time through.
+        rows: Rows of tokens.
+        tokens: Tokens of each part.
+        repetitions: Number of times that each part's texts are read to fill its share.
+        parts: Name of the part that each row is of.
+        is_first: Whether all tokens of a row are read for the first time.
     """
 
     rows: list[Row]
@@ -52,8 +55,8 @@ def pack(
     shuffled together. The budget is met to within a row.
 
     Args:
-        parts: Shares add up to 1; a part with share 0 is left out.
-        budget: Tokens in all.
+        parts: Parts whose shares add up to 1; a part with share 0 is left out.
+        budget: Tokens of all rows.
         context: Tokens per row.
 
     Raises:
@@ -104,10 +107,12 @@ class PairRows(Sequence[Row]):
     """One row per pair of a prompt and a text, with the loss on the text and its end token alone.
 
     Left out are pairs longer than ``context`` tokens and those whose text is longer than ``max_tokens``. A row is made
-    when it is asked for; what is kept is every prompt and text once, as 4 bytes a token.
+    when it is read; each prompt and text is kept once, as 4 bytes a token.
 
     Args:
-        pairs: [number of pairs, 2] Which prompt, and which text.
+        pairs: [number of pairs, 2] Number of the prompt, and of the text.
+        context: Tokens of a row, at most.
+        max_tokens: Tokens of a text, at most.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ from gainloop.models.loading import load_model, load_tokenizer
 from gainloop.models.packing import MixturePart, PairRows, Row, pack
 from gainloop.models.pairing import Pairing, related_pairs
 from gainloop.models.start import make_model, make_tokenizer
-from gainloop.models.trainer import Online, OnStep, train, what_was_learned
+from gainloop.models.trainer import Online, OnStep, learned_rows, train
 from schemas.errors import BadInput
 from schemas.profile import Training
 from schemas.recipe import NewModel, TrainingPlan
@@ -21,7 +21,7 @@ Metrics = dict[str, Any]
 logger = logging.getLogger("gainloop.pretraining")
 
 LEARNED = "learned.parquet"
-"""What a continued checkpoint's rows cost before and after: see ``what_was_learned``."""
+"""File of the losses of a continued checkpoint's rows before and after: see ``learned_rows``."""
 
 
 def pretrain(texts: Sequence[str], plan: NewModel, training: Training, folder: str, on_step: OnStep) -> Metrics:
@@ -35,11 +35,11 @@ def pretrain(texts: Sequence[str], plan: NewModel, training: Training, folder: s
 
 
 def pair_texts(texts: Sequence[str], vectors: Vectors, method: SBP, on_text: OnStep) -> Pairing:
-    """Return which texts belong together.
+    """Return the pairs of related texts.
 
     Args:
         vectors: One unit vector per text.
-        on_text: Told how many texts have partners, of how many.
+        on_text: Called with the number of texts that have their partners, and of all texts.
     """
     pairing = related_pairs(
         texts,
@@ -67,9 +67,9 @@ def tune_synthesizer(
     """Continue the checkpoint ``start`` on pairs of related texts, with the loss on the second text alone.
 
     Args:
-        max_tokens: Longest second text, end token included: longer ones would teach it never to end
+        pairing: Pairs of the texts; see ``pair_texts``.
+        max_tokens: Tokens of a second text, at most, end token included: longer ones would teach it never to end
             within a reply.
-        pairing: Of the texts; see ``pair_texts``.
 
     Raises:
         BadInput: No pair is short enough, or there is none.
@@ -94,14 +94,14 @@ def continue_pretraining(
 ) -> Metrics:
     """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget.
 
-    Beside the weights lies what was learnt of each row that was read for the first time (``LEARNED``).
+    Beside the weights lie the losses of each row that was read for the first time (``LEARNED``).
     """
     model, tokenizer = load_model(start), load_tokenizer(start)
     context = min(plan.context_tokens, model.config.max_position_embeddings)
     packed = pack(parts, tokenizer, plan.budget_tokens, context, plan.seed)
     online = Online(packed.is_first)
     metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, plan.seed, on_step, online)
-    what_was_learned(model, tokenizer, packed, online).write_parquet(f"{folder}/{LEARNED}")
+    learned_rows(model, tokenizer, packed, online).write_parquet(f"{folder}/{LEARNED}")
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions}
 
 

@@ -1,4 +1,4 @@
-"""How likely a checkpoint finds texts."""
+"""Negative log-likelihood of texts under a checkpoint."""
 
 import math
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ def score_texts(
     length, each read alone.
 
     Args:
-        before: What is read before each text, or each piece of it, and costs nothing: as much of its beginning as the
-            model's context has room for. Nothing by default.
-        window: Tokens of a piece; by default as many as the context holds.
+        before: Text that is read before each text, or each piece of it, and not scored: as much of its beginning as the
+            model's context has room for. Default: none.
+        window: Tokens of a piece. Default: as many as the context holds.
 
     Returns:
         Columns text_id, nats, num_tokens (end token included), num_bytes (UTF-8), in the order given.
@@ -75,10 +75,10 @@ def score_answers(folder: str, prompts: Sequence[str], answers: Sequence[str], d
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
     window = model.config.max_position_embeddings - 1
-    asked = encode(tokenizer, prompts)
+    encoded = encode(tokenizer, prompts)
     given = [ids[:-1] for ids in encode(tokenizer, [f" {text.lstrip()}" for text in answers])]
     nats = []
-    for prompt, answer in zip(asked, given, strict=True):
+    for prompt, answer in zip(encoded, given, strict=True):
         row = [int(tokenizer.eos_token_id), *prompt[:-1], *answer][-window - 1 :]
         ids = torch.tensor([row], device=model.device)
         losses = torch.nn.functional.cross_entropy(model(input_ids=ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
@@ -102,8 +102,8 @@ def score_text(model: str, text: str, before: str = "", device: str = "cpu") -> 
     """Return how likely a model finds one text; for many texts ``score_texts`` opens the model once.
 
     Args:
-        model: A checkpoint's folder.
-        before: What is read before the text and costs nothing; both have half of the model's context each.
+        model: Folder of the checkpoint.
+        before: Text that is read before it and not scored; both have half of the model's context each.
 
     Raises:
         BadInput: The folder holds no model, or the text is empty.
@@ -116,7 +116,7 @@ def score_text(model: str, text: str, before: str = "", device: str = "cpu") -> 
 
 
 class _Piece(NamedTuple):
-    """Tokens of a text, what is read before them, and whose they are."""
+    """Tokens of a text, the tokens that are read before them, and the number of the text."""
 
     owner: int
     head: list[int]

@@ -31,7 +31,7 @@ OnStep = Callable[[int, int], None]
 class Online:
     """The loss of chosen rows in nats, each from the forward pass that it is then learnt from; [rows], NaN elsewhere.
 
-    It costs no forward pass. What was noted before an interruption is kept beside the training's saved state.
+    It costs no forward pass. Losses noted before an interruption are kept beside the training's saved state.
     """
 
     def __init__(self, is_wanted: Sequence[bool]) -> None:
@@ -42,14 +42,14 @@ class Online:
         self._noted: list[tuple[list[int], torch.Tensor]] = []  # on the device: to fetch each at once stops a GPU
 
     def open(self, folder: str, rows_per_step: int, is_new: bool) -> None:
-        """Begin, or go on after what was saved in a folder."""
+        """Begin anew, or continue from the losses that were saved in the folder."""
         self._path, self._rows_per_step, self._step = Path(folder, "online.npy"), rows_per_step, -1
         self._noted.clear()
         if not is_new and self._path.is_file():
             self.nats = np.load(self._path)
 
     def note(self, step: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Take note of some rows of a step, in their order; their losses as the model is before that step."""
+        """Note the losses of some rows of a step, in order, under the model before that step."""
         if step != self._step:
             self._step, self._seen = step, 0
         first = step * self._rows_per_step + self._seen
@@ -68,7 +68,7 @@ class Online:
         os.replace(partial, self._path)
 
     def close(self) -> None:
-        """Remove what was saved: the training is over."""
+        """Remove the saved losses: the training is over."""
         self._fetch()
         self._path.unlink(missing_ok=True)
 
@@ -79,7 +79,7 @@ class Online:
 
 
 def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return what a row costs in nats, each token but the first given those before it: one number, on their device.
+    """Return the loss of a row in nats, each token but the first given those before it: one number, on their device.
 
     Args:
         logits: [tokens, vocabulary].
@@ -91,7 +91,7 @@ def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
-    """Return what each of some rows of one length costs a model, in nats."""
+    """Return the loss of each row under a model, in nats; all rows have one length."""
     model.eval()
     losses: list[float] = []
     for at in range(0, len(rows), AT_ONCE):
@@ -100,10 +100,10 @@ def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
     return losses
 
 
-def what_was_learned(
+def learned_rows(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, packed: Packed, online: Online
 ) -> pl.DataFrame:
-    """Return what rows cost that were read for the first time: the moment before, and in the end.
+    """Return the losses of rows that were read for the first time: just before they were learnt, and after training.
 
     Returns:
         Columns position (in the order of training), part, num_tokens (that are predicted), num_bytes, num_ends (texts
@@ -143,9 +143,9 @@ def train(
 
     Args:
         rows: Packed or paired rows; the order is the order of training.
-        folder: Where the model and, meanwhile, the resumable state are written.
-        on_step: Told (step, steps) after every optimiser step.
-        online: Takes note of what rows cost the moment before they are learnt from.
+        folder: Folder that the model and, meanwhile, the resumable state are written to.
+        on_step: Called with (step, steps) after every optimiser step.
+        online: Record of the losses of rows just before they are learnt from.
 
     Returns:
         ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
@@ -209,7 +209,7 @@ def _arguments(
 
 
 class _Trainer(Trainer):
-    """Shows each batch's logits to who takes note of online losses."""
+    """A Trainer that passes each batch's logits on to the record of online losses."""
 
     def __init__(self, online: Online | None, **settings: Any) -> None:
         super().__init__(**settings)
@@ -251,7 +251,7 @@ class _Collator:
 
 
 class _Saver(TrainerCallback):
-    """Saves a resumable state every so many seconds with the mean loss so far, and tells how far the run is."""
+    """Saves a resumable state every ``save_seconds`` with the mean loss so far, and reports progress."""
 
     def __init__(self, save_seconds: float, on_step: OnStep, online: Online | None) -> None:
         self._save_seconds, self._on_step, self._online = save_seconds, on_step, online
@@ -269,7 +269,7 @@ class _Saver(TrainerCallback):
 
 
 def _last_state(folder: str) -> str | None:
-    """Return the newest resumable state, and take away what a crash left of others, half saved or half removed."""
+    """Return the newest resumable state, and remove others that a crash left half saved or half removed."""
     newest_first = sorted(Path(folder).glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
     last = next(filter(_is_whole, newest_first), None)
     for state in newest_first:

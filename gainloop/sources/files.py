@@ -24,7 +24,7 @@ def list_parts(paths: list[str]) -> list[Part]:
     """Return the readable files in the order of their names, which are relative to the folder that all share.
 
     Args:
-        paths: Folders (with all below them), files or globs: paths or fsspec urls.
+        paths: Folders (with all below them), files or globs; as paths or fsspec urls.
 
     Raises:
         BadInput: A path has nothing that can be read.
@@ -43,7 +43,7 @@ def list_parts(paths: list[str]) -> list[Part]:
 
 @contextmanager
 def reaching(place: str) -> Iterator[None]:
-    """Turn errors of the disk or the network into the project's."""
+    """Raise errors of the disk or the network as SourceError, which names the place."""
     try:
         yield
     except OSError as error:
@@ -113,7 +113,7 @@ def _open_system(path: str) -> tuple[Any, str]:
 
 
 def _shared_folder(roots: list[str]) -> str:
-    """Return the folder that holds all of some folders.
+    """Return the innermost folder that holds all the folders.
 
     >>> _shared_folder(["/x/a", "/x/b/c"]), _shared_folder(["/x/a"]), _shared_folder(["/x", "s3://y"])
     ('/x/', '/x/a/', '')

@@ -23,7 +23,7 @@ KINDS = ".txt .md .jsonl .csv, each also with .gz or .zst, and .parquet"
 
 
 def split_suffix(path: str) -> tuple[str, str | None]:
-    """Return what kind of file a path names, and its compression.
+    """Return the suffix of a path, which says the kind of file, and its compression.
 
     >>> split_suffix("a/b.JSONL.gz"), split_suffix("c.txt"), split_suffix("README")
     (('.jsonl', 'gzip'), ('.txt', None), ('', None))
@@ -108,7 +108,7 @@ TABLES = {".jsonl": read_jsonl, ".csv": read_csv, ".parquet": read_parquet}
 
 
 def is_readable(name: str) -> bool:
-    """Tell whether a file is of a kind that is read.
+    """Tell whether a file is of a kind that can be read.
 
     >>> is_readable("a.md.zst"), is_readable("a.parquet"), is_readable("a.parquet.gz"), is_readable("a.pdf")
     (True, True, False, False)
@@ -118,10 +118,10 @@ def is_readable(name: str) -> bool:
 
 
 def require_fields(fields: list[str], found: Iterable[str], where: str) -> None:
-    """Refuse rows that lack a field.
+    """Check that rows have every field.
 
     Raises:
-        BadInput: One is missing; the message lists those that are there.
+        BadInput: A field is missing; the message lists those that are there.
     """
     for field in fields:
         if field not in found:

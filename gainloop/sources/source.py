@@ -1,4 +1,4 @@
-"""What a source is: parts that are read one by one, each again only when its fingerprint is new."""
+"""The base of every source: parts that are read one by one, each again only when its fingerprint is new."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ class Part:
     """The unit of a refresh: a file, a module, a dataset's split.
 
     Attributes:
-        name: Tells it apart within its source, on every machine.
-        fingerprint: Differs when the content does; anchors carry it as their revision.
-        url: Where this machine reads it.
+        name: Name of the part within its source, the same on every machine.
+        fingerprint: Mark of the content, new when the content is; anchors carry it as their revision.
+        url: Path or url that this machine reads.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Source(Parameters, ABC):
 
     @abstractmethod
     def parts(self) -> Iterator[Part]:
-        """Find the parts as they are now, without reading them, in an order that does not change.
+        """Yield the parts as they are now, without reading them, in an order that does not change.
 
         Raises:
             BadInput: The parameters name nothing that can be read.
@@ -90,7 +90,7 @@ class TabularSource(Source):
         """Return a row's document; a text that is null is an empty one, which is counted as too short.
 
         Raises:
-            BadInput: The text is no text.
+            BadInput: The field holds something other than text.
         """
         text = row[self.text_field] or ""
         if not isinstance(text, str):

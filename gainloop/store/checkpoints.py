@@ -64,7 +64,7 @@ def make_once(store: Store, lineage: Lineage, make: Callable[[str], Metrics]) ->
                 _make(path, lineage, make)
     with open(f"{path}/lineage.json") as file:
         made = json.load(file)
-    store.insert(checkpoints=[made | {"checkpoint_id": checkpoint_id, "url": path, "created_at": now()}])
+    store.insert(checkpoints=[made | {"checkpoint_id": checkpoint_id, "url": store.keep(path), "created_at": now()}])
     return checkpoint_id
 
 
@@ -95,7 +95,7 @@ def checkpoint_folder(store: Store, checkpoint_id: str) -> str:
 def find_weights(store: Store, checkpoint_id: str) -> str | None:
     """Return the folder of a checkpoint's weights, or None if this store has no such checkpoint."""
     found = store.query("select url from checkpoints where checkpoint_id = ?", checkpoint_id)
-    return None if found.is_empty() else str(found.item())
+    return None if found.is_empty() else store.locate(found.item())
 
 
 def checkpoint_plan(store: Store, checkpoint_id: str) -> dict[str, Any]:

@@ -97,6 +97,16 @@ class Store:
                 added[table] = _insert_new(connection, table, frame)
         return added
 
+    def keep(self, url: str) -> str:
+        """Return a file's url as rows hold it: from the store's folder on, so that folder and store can be moved."""
+        return url.removeprefix(f"{self.folder}/")
+
+    def locate(self, kept: str) -> str:
+        """Return the url of a file that a row names. Rows of earlier versions name it from the working folder on."""
+        if kept.startswith("/") or "://" in kept:
+            return kept
+        return f"{self.folder}/{kept.removeprefix(f'{os.path.basename(self.folder)}/')}"
+
     def batches(self) -> pl.DataFrame:
         """Return the batches, the one begun last first: batch_id, method, snapshot_id, begun, records, kept, stages."""
         return self.query(_BATCHES)

@@ -81,12 +81,13 @@ def read_verdicts(url: str) -> pl.DataFrame:
     return read_frame(url)
 
 
-def find_scores(batch_id: str, urls: dict[str, str]) -> dict[str, pl.DataFrame]:
-    """Return the scores that a training of a batch recorded, by the keys of ``urls``.
+def find_scores(store: Store, batch_id: str, kept: dict[str, str]) -> dict[str, pl.DataFrame]:
+    """Return the scores that a training of a batch recorded, by the keys of ``kept``.
 
     Raises:
         StoreError: A file of them is gone.
     """
+    urls = {key: store.locate(one) for key, one in kept.items()}
     gone = [url for url in urls.values() if not exists(url)]
     if gone:
         raise StoreError(

@@ -207,7 +207,7 @@ def score_arms(store: Store, device: str, report: Report, questions: pl.DataFram
 def _heldout_losses(store: Store, report: Report) -> dict[str, pl.DataFrame]:
     summary: dict[str, Any] = stage_summary(store, report.batch, "train", report.training) or {}
     urls = summary.get("scores", {})
-    found = find_scores(report.batch, {arm: urls[f"{arm}/heldout"] for arm in ARMS if f"{arm}/heldout" in urls})
+    found = find_scores(store, report.batch, {arm: urls[f"{arm}/heldout"] for arm in ARMS if f"{arm}/heldout" in urls})
     nothing = pl.DataFrame(schema={"text_id": pl.String, "nats": pl.Float64, "num_bytes": pl.Int64})
     return {arm: found.get(arm, nothing) for arm in ARMS}
 

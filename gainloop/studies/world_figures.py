@@ -12,9 +12,8 @@ from gainloop.measures.entropy import bits_per_byte, paired_gain
 from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of
 from gainloop.measures.learning import learned
 from gainloop.measures.mutual_information import conditional_entropy, mutual_information
-from gainloop.measures.ngrams import hash_texts
+from gainloop.measures.ngrams import copied_words, hash_texts
 from gainloop.measures.two_sample import compare_texts
-from gainloop.measures.words import copied_share
 from gainloop.studies.generator import Batch, anchor_of, log_likelihoods, split
 from gainloop.studies.trainee import Vocabulary, losses_of
 from gainloop.studies.world import EVERY, Entity, Words, World, say, write_document
@@ -129,8 +128,9 @@ PREDICTORS: Final = (
 def describe_batch(world: World, batch: Batch) -> dict[str, Figure]:
     """Return the figures of a batch that need no trainee."""
     texts = [" ".join(text) for text in batch.texts]
-    anchors = [" ".join(anchor_of(batch.prompts[place])) for place in batch.asked]
-    copied = [copied_share(text, anchor, COPY_WORDS) for text, anchor in zip(texts, anchors, strict=True)]
+    anchors = hash_texts([" ".join(anchor_of(prompt)) for prompt in batch.prompts])
+    hashed = hash_texts(texts)
+    copied = copied_words(hashed, anchors, np.array(batch.asked), COPY_WORDS) / np.maximum(hashed.lengths, 1)
     documents = [" ".join(write_document(entity)) for entity in world.anchors]
     size = [len(text.encode()) for text in texts]
     per_byte = conditional_entropy(batch.nll, batch.asked, size)
@@ -138,10 +138,10 @@ def describe_batch(world: World, batch: Batch) -> dict[str, Figure]:
         DELTA_I: (per_byte, "exact -log2 q of outputs given prompts by UTF-8 bytes; interval over prompts"),
         "delta_i": (conditional_entropy(batch.nll, batch.asked), "exact -log q of outputs; interval over prompts"),
         **_information(batch),
-        "distinct": (distinct_ngrams(hash_texts(pl.Series(texts))), "different word trigrams by all of them"),
+        "distinct": (distinct_ngrams(hashed), "different word trigrams by all of them"),
         "compression": (compression_ratio(pl.Series(texts)), "bytes before gzip by bytes after, of all texts in a row"),
         "copying": (
-            mean_of(np.array(copied), batch.asked, "share"),
+            mean_of(copied, batch.asked, "share"),
             "words in a four-word sequence of the own anchor, mean over outputs; interval over prompts",
         ),
         "variation": (

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gainloop.measures.words import Automaton
+from gainloop.measures.faithfulness import Automaton
 
 SEQUENCES = st.lists(st.sampled_from("abc"), max_size=25)
 

@@ -1,16 +1,39 @@
 """Words as hashes count what words as words count."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gainloop.measures.faithfulness import take_from_anchors
-from gainloop.measures.ngrams import HashSet, distinct, hash_texts, mix, repeated_words
-from gainloop.measures.words import copied_share, longest_copy, repeated_share, words
+from gainloop.measures.faithfulness import longest_runs, says_wish, take_from_anchors
+from gainloop.measures.ngrams import HashSet, copied_share, distinct, hash_texts, mix, repeated_words
+from gainloop.measures.words import words
 
+ANCHOR = "The harbour was rebuilt in 1874 after the great storm, and its two piers still carry lamps to this day."
+OWN = np.zeros(1, dtype=np.int64)
 TEXTS = st.lists(st.one_of(st.text(max_size=40), st.text("ab ", max_size=120)), min_size=1, max_size=12)
+
+
+def grams(text: str, size: int) -> list[tuple[str, ...]]:
+    found = words(text)
+    return [tuple(found[at : at + size]) for at in range(len(found) - size + 1)]
+
+
+def num_covered(marks: list[bool], size: int) -> int:
+    """Return how many words lie in an n-gram that is marked, word by word."""
+    return len({at + step for at, mark in enumerate(marks) if mark for step in range(size)})
+
+
+def repeated_share(text: str) -> float:
+    hashed = hash_texts([text])
+    return float(repeated_words(hashed, 5)[0] / max(1, len(hashed.words)))
+
+
+def longest_copy(text: str, anchor: str) -> int:
+    return int(longest_runs(hash_texts([text]), hash_texts([anchor]), OWN, OWN == 0)[0])
 
 
 @settings(max_examples=40)
@@ -28,8 +51,8 @@ def test_every_text_has_its_words_in_order(texts: list[str]) -> None:
 @given(TEXTS)
 def test_repetition_is_that_of_each_text_alone(texts: list[str]) -> None:
     hashed = hash_texts(pl.Series(texts))
-    shares = repeated_words(hashed, 5) / np.maximum(hashed.lengths, 1)
-    assert shares.tolist() == pytest.approx([repeated_share(text) for text in texts])
+    repeated = [[gram in all_of[:at] for at, gram in enumerate(all_of)] for all_of in (grams(one, 5) for one in texts)]
+    assert repeated_words(hashed, 5).tolist() == [num_covered(marks, 5) for marks in repeated]
 
 
 @settings(max_examples=40)
@@ -37,9 +60,11 @@ def test_repetition_is_that_of_each_text_alone(texts: list[str]) -> None:
 def test_what_is_taken_is_that_of_each_text_beside_its_anchor(texts: list[str], anchors: list[str]) -> None:
     own = np.arange(len(texts)) % len(anchors)
     taken = take_from_anchors(hash_texts(pl.Series(texts)), hash_texts(pl.Series(anchors)), own)
-    lengths = [max(1, len(words(text))) for text in texts]
     pairs = list(zip(texts, [anchors[number] for number in own], strict=True))
-    assert (taken.own / lengths).tolist() == pytest.approx([copied_share(*pair) for pair in pairs])
+    copied = [[gram in grams(anchor, 8) for gram in grams(text, 8)] for text, anchor in pairs]
+    assert taken.own.tolist() == [num_covered(marks, 8) for marks in copied]
+    lengths = [max(1, len(words(text))) for text in texts]
+    assert (taken.own / lengths).tolist() == [copied_share(*pair) for pair in pairs]
     runs = [longest_copy(*pair) for pair in pairs]
     assert taken.longest.tolist() == [run if run >= 8 else 0 for run in runs]
     assert (taken.any >= taken.own).all()
@@ -68,3 +93,51 @@ def test_a_set_holds_what_it_was_given_and_nothing_else() -> None:
     assert known.holds(hashes).tolist() == [True] * 5000 + [False] * 5000
     assert not HashSet(hashes[:0]).holds(hashes).any()
     assert len(distinct(np.concatenate([hashes, hashes]))) == 10_000
+
+
+def test_a_text_without_a_word_repeats_and_copies_nothing() -> None:
+    for text in ("", " \n", "--- ***"):
+        assert repeated_share(text) == copied_share(text, ANCHOR) == longest_copy(text, ANCHOR) == 0
+
+
+def test_the_longest_copy_of_long_texts_takes_no_square_of_time() -> None:
+    looping = "so it went on and " * 20_000
+    assert longest_copy(looping, looping) == 100_000
+
+
+def test_repetition_counts_second_and_later_times_only() -> None:
+    sentence = "the lamp is lit at dusk by the keeper"
+    assert repeated_share(sentence) == 0
+    assert repeated_share(f"{sentence} {sentence}") == 0.5
+    assert repeated_share(" ".join([sentence] * 10)) == 0.9
+
+
+def test_a_copy_is_whole_and_a_retelling_is_not() -> None:
+    retold = "After the great storm the town built the harbour anew; lamps burn on both piers even now."
+    assert copied_share(ANCHOR.upper(), ANCHOR) == 1
+    assert copied_share(retold, ANCHOR) == 0
+    assert longest_copy(ANCHOR, ANCHOR) == len(words(ANCHOR))
+    assert longest_copy(retold, ANCHOR) == 4  # after the great storm
+
+
+def test_a_copied_run_ends_at_whole_words() -> None:
+    assert longest_copy("the pierstill", "the piers still") == 1
+
+
+def test_copying_is_found_in_texts_without_spaces() -> None:
+    anchor = "成吉思汗于一二〇六年建立大蒙古国并统一各部"
+    assert copied_share(anchor, anchor) == 1
+    assert longest_copy("建立大蒙古国", anchor) == 6
+
+
+def test_a_wish_that_the_anchor_says_itself_is_no_leak() -> None:
+    wish = "Retell the text for a small child, briefly."
+    texts = hash_texts([f"Rye. {wish}"] * 3 + ["Retell the text for a small child."])
+    anchors = hash_texts([f"He said: {wish}", ANCHOR])
+    assert says_wish(texts, anchors, np.array([0, 1, -1, 1]), (wish,)).tolist() == [False, True, True, False]
+    assert not says_wish(texts, anchors, np.array([0, 1, -1, 1]), ()).any()
+
+
+def test_hardly_a_passage_of_real_prose_repeats_itself(shared_data: Path) -> None:
+    passages = [json.loads(line)["context"] for line in (shared_data / "squad/squad_val.jsonl").open()][:300]
+    assert sum(repeated_share(text) > 0.15 for text in passages) <= 3

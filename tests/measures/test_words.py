@@ -5,16 +5,13 @@ from pathlib import Path
 
 from gainloop.measures.words import (
     cites_source,
-    copied_share,
     foreign_share,
     leaks,
     least_on_subject,
     letter_share,
-    longest_copy,
     opening,
     printable_share,
     refuses,
-    repeated_share,
     words,
 )
 from schemas.suites import LEAKS
@@ -25,44 +22,13 @@ ANCHOR = "The harbour was rebuilt in 1874 after the great storm, and its two pie
 def test_a_text_without_a_word_has_a_value_for_every_measure() -> None:
     for text in ("", " \n", "--- ***"):
         assert words(text) == []
-        assert repeated_share(text) == copied_share(text, ANCHOR) == foreign_share(text, ANCHOR) == 0
-        assert longest_copy(text, ANCHOR) == 0
+        assert foreign_share(text, ANCHOR) == 0
         assert 0 <= letter_share(text) <= printable_share(text) == 1
 
 
 def test_words_are_the_same_beside_a_letter_that_is_not_ascii() -> None:
     every_character = "".join(map(chr, range(128))) + " snake_case 3.14 Don't E-MAIL"
     assert words(f"{every_character} \u00e9") == [*words(every_character), "\u00e9"]
-
-
-def test_the_longest_copy_of_long_texts_takes_no_square_of_time() -> None:
-    looping = "so it went on and " * 20_000
-    assert longest_copy(looping, looping) == 100_000
-
-
-def test_repetition_counts_second_and_later_times_only() -> None:
-    sentence = "the lamp is lit at dusk by the keeper"
-    assert repeated_share(sentence) == 0
-    assert repeated_share(f"{sentence} {sentence}") == 0.5
-    assert repeated_share(" ".join([sentence] * 10)) == 0.9
-
-
-def test_a_copy_is_whole_and_a_retelling_is_not() -> None:
-    retold = "After the great storm the town built the harbour anew; lamps burn on both piers even now."
-    assert copied_share(ANCHOR.upper(), ANCHOR) == 1
-    assert copied_share(retold, ANCHOR) == 0
-    assert longest_copy(ANCHOR, ANCHOR) == len(words(ANCHOR))
-    assert longest_copy(retold, ANCHOR) == 4  # after the great storm
-
-
-def test_a_copied_run_ends_at_whole_words() -> None:
-    assert longest_copy("the pierstill", "the piers still") == 1
-
-
-def test_copying_is_found_in_texts_without_spaces() -> None:
-    anchor = "成吉思汗于一二〇六年建立大蒙古国并统一各部"
-    assert copied_share(anchor, anchor) == 1
-    assert longest_copy("建立大蒙古国", anchor) == 6
 
 
 def test_a_change_of_script_counts_by_letter() -> None:
@@ -129,5 +95,4 @@ def test_real_prose_has_the_shares_that_thresholds_lean_on(shared_data: Path) ->
     passages = [json.loads(line)["context"] for line in (shared_data / "squad/squad_val.jsonl").open()][:300]
     assert min(printable_share(text) for text in passages) >= 0.99
     assert min(letter_share(text) for text in passages) > 0.6
-    assert sum(repeated_share(text) > 0.15 for text in passages) <= 3
     assert not any(refuses(text) or leaks(text, LEAKS) or cites_source(text) for text in passages)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
 
+import numpy as np
 import pytest
 from annotated_types import Ge, Le
 from hypothesis import given, settings
@@ -13,7 +14,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from gainloop.asking.conversation import own_draw
-from gainloop.measures.words import says_wish
+from gainloop.measures.faithfulness import says_wish
+from gainloop.measures.ngrams import hash_texts
 from gainloop.methods import METHODS, read_method
 from gainloop.methods.method import Method
 from gainloop.methods.sbp import SBP
@@ -191,7 +193,8 @@ def test_a_reply_that_repeats_its_wish_amid_other_words_is_seen_as_a_leak(method
     for request in play(method)[0]:
         if not request.json_schema and isinstance(request.prompt, tuple):
             wish = prompt(request).rpartition("\n\n")[2]
-            assert says_wish(f"The mill grinds rye. {wish}", method.wishes, ANCHOR.text), wish
+            text, anchor = hash_texts([f"The mill grinds rye. {wish}"]), hash_texts([ANCHOR.text])
+            assert says_wish(text, anchor, np.zeros(1, dtype=np.int64), method.wishes).all(), wish
 
 
 @every_method

@@ -95,6 +95,22 @@ def test_of_several_runs_that_want_a_checkpoint_one_makes_it(store: Store, profi
     assert sum(make.num_calls for make in makers) == 1
 
 
+def test_a_store_and_its_folder_can_be_moved_together(store: Store, profile: Profile, tmp_path: Path) -> None:
+    checkpoint_id = make_once(store, LINEAGE, Maker())
+    there = replace(store, folder=str(tmp_path / "there" / "data"))
+    shutil.copytree(store.folder, there.folder)
+    shutil.rmtree(f"{store.folder}/checkpoints")
+
+    assert Path(checkpoint_folder(there, checkpoint_id), "model.safetensors").exists()
+    assert make_once(there, LINEAGE, Maker(stop=True)) == checkpoint_id
+
+
+def test_rows_that_name_files_from_the_working_folder_on_are_understood(store: Store) -> None:
+    assert store.locate("data/checkpoints/1a") == store.locate("checkpoints/1a") == f"{store.folder}/checkpoints/1a"
+    assert store.locate("/elsewhere/1a") == "/elsewhere/1a"
+    assert store.locate(store.keep("s3://bucket/1a")) == "s3://bucket/1a"
+
+
 def test_weights_that_were_deleted_are_made_again(store: Store, profile: Profile) -> None:
     checkpoint_id = make_once(store, LINEAGE, Maker())
     shutil.rmtree(checkpoint_folder(store, checkpoint_id))
