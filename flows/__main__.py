@@ -19,7 +19,6 @@ from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
 from flows.__stopping__ import Stop, start_server
-from gainloop.methods import require_generator
 from schemas.errors import BadInput, GainloopError
 from schemas.options import REQUIRED, Parameter, read_options
 from schemas.profile import PROFILES, load_profile
@@ -163,6 +162,8 @@ def require_possible(given: dict[str, Any]) -> None:
     """
     loaded = load_profile(given["profile"])
     if "generator" in given:
+        from gainloop.methods import require_generator  # numpy comes with it, which help does without
+
         require_generator(loaded, given["text"], given["generator"])
 
 

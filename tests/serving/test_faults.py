@@ -67,7 +67,8 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_a_sound_server_answers_every_request_once(expected: Run) -> None:
-    assert len(expected.texts) == expected.progress.requests_sent == ROWS
+    sent = expected.progress.requests_sent - expected.progress.hedges  # a stall of the machine sends one twice
+    assert len(expected.texts) == sent == ROWS
     assert len(set(expected.texts.values())) > 40
 
 
@@ -81,7 +82,7 @@ async def test_faults_that_pass_cost_a_retry_and_no_row(fault: dict[str, float],
     assert made.drops == {}
     (num_faults,) = stats["faults"].values()
     assert made.progress.retries == num_faults > 20
-    assert stats["requests"] == made.progress.requests_sent == ROWS + num_faults
+    assert stats["requests"] == made.progress.requests_sent == ROWS + num_faults + made.progress.hedges
 
 
 async def test_replies_are_written_down_with_the_attempt_that_gave_them(tmp_path: Path) -> None:
