@@ -80,7 +80,8 @@ def read(words: Sequence[str]) -> tuple["Flow[Any, Any]", dict[str, Any]]:
         answer(name)
     flow: Flow[Any, Any] = getattr(importlib.import_module(f"flows.{name}"), name)
     parameters = parameters_of(flow)
-    given = read_options(options, parameters, make_parser(f"{PROGRAM} {name}", summary_of(name), PARTS))
+    epilog = PARTS if {"source", "text"} & {one.name for one in parameters} else ""
+    given = read_options(options, parameters, make_parser(f"{PROGRAM} {name}", summary_of(name), epilog))
     require_possible({one.name: one.default for one in parameters} | given)
     return flow, given
 

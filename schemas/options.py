@@ -9,6 +9,7 @@ import inspect
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -19,6 +20,9 @@ from schemas.errors import BadInput
 
 REQUIRED: Final[Any] = object()
 """The default of a parameter that must be set."""
+
+FEW_NAMES: Final = 8
+"""More options beside a wrong one are not listed where some are spelt like it."""
 
 VALUES: Final = {int: "INTEGER", float: "NUMBER", bool: "true|false"}
 """Names of values in help, by type; any other is TEXT."""
@@ -125,6 +129,8 @@ def read_options(
     except argparse.ArgumentError as error:
         said = f"{error.argument_name}: {error.message}; {known} says what is allowed. Correct it."
         raise BadInput(f"{attempt}: {said}") from error
+    if unknown and not unknown[0].startswith("-"):
+        raise BadInput(f"{attempt}: {unknown[0]!r} stands after no option; {known} lists them. Write --NAME before it.")
     if unknown:
         raise BadInput(
             f"{attempt}: {unknown[0]} is not one of them; known are {_alike(unknown[0], options)}. Correct it."
@@ -266,11 +272,13 @@ def _validate(one: Parameter, value: Any, attempt: str, known: str) -> Any:
 
 
 def _alike(word: str, options: Sequence[Option]) -> str:
-    """Return the options that a wrong one may have meant: of that name in any part, or beside it."""
+    """Return the options that a wrong one may have meant: of that name in any part, spelt alike, or beside it."""
     name, names = word.partition("=")[0], [option.name for option in options]
     same = [one for one in names if one.endswith(f".{name.lstrip('-')}")]
     beside = [one for one in names if one.rpartition(".")[0] == name.rpartition(".")[0]]
-    return ", ".join(same or beside or [one for one in names if "." not in one])
+    alike = get_close_matches(name, names, 3, 0.8)
+    few = beside if len(beside) <= FEW_NAMES else alike
+    return ", ".join(same or few or alike or beside or [one for one in names if "." not in one])
 
 
 def _as_word(value: Any) -> str:

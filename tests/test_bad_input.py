@@ -202,7 +202,18 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "--text.sampling.top_k=2 is not one of them; known are --text.sampling.temperature, "
             "--text.sampling.top-p, --text.sampling.max-tokens. Correct it.",
         ),
-        ("report latest", "latest is not one of them; known are --batch-id, --training-id, --profile. Correct it."),
+        (
+            "report latest",
+            "'latest' stands after no option; `python -m flows report --help` lists them. Write --NAME before it.",
+        ),
+        (
+            "generate --text.method.max-pair 2",
+            "--text.method.max-pair is not one of them; known are --text.method.max-pairs, ",
+        ),
+        (
+            "generate --text.filters.kind novelty",
+            "--text.filters.kind is not one of them; known are --text.filters. Correct it.",
+        ),
         ("refresh --heldout-fraction 1", "--heldout-fraction is '1'; input should be less than 1. Change it."),
         (
             "train --plan.optimiser.learning-rate 0",
@@ -307,16 +318,16 @@ def test_filters_are_given_by_name_or_as_json_in_their_order(words: str, expecte
     [
         (
             "jugde",
-            rf"filter.kind 'jugde' not found in gainloop/filters/: known are {FILTER_KINDS}\. Set filter.kind to one",
+            rf"text.filters.kind 'jugde' not found in gainloop/filters/: known are {FILTER_KINDS}\. Set",
         ),
-        ('{"least": 4}', rf"filter {{'least': 4}}: it has no kind; known are {FILTER_KINDS}\. Set filter.kind to one"),
+        ('{"least": 4}', rf"text.filters {{'least': 4}}: it has no kind; known are {FILTER_KINDS}\."),
         (
             '{"kind": "judge", "laest": 4}',
-            "filter 'judge': 'laest' is not a parameter; its parameters are kind, least, ",
+            "text.filters 'judge': 'laest' is not a parameter; its parameters are kind, least, ",
         ),
         (
             '{"kind": "judge", "least": 9}',
-            "filter 'judge': least is 9; input should be less than or equal to 5. Change",
+            "text.filters 'judge': least is 9; input should be less than or equal to 5. Change",
         ),
         (
             '{"kind": "judge"',

@@ -15,7 +15,7 @@ FILTERS: dict[str, type[Filter]] = kinds_within(__name__, __path__, Filter)
 if TYPE_CHECKING:
     AnyFilter = Filter
 else:
-    AnyFilter = one_of("filter", FILTERS, "gainloop/filters/")
+    AnyFilter = one_of("text.filters", FILTERS, "gainloop/filters/")
 
 
 def read_filters(filters: Sequence[dict[str, Any]]) -> tuple[Filter, ...]:

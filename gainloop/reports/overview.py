@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
 
 from gainloop.measures.estimate import Estimate, as_figure, mean_of, ratio_of_sums
 from gainloop.measures.prediction import rank_correlation
@@ -16,6 +15,7 @@ from gainloop.reports.evidence import Begun
 from gainloop.steering.gate import OFF
 from gainloop.store import Store
 from gainloop.store.files import exists, read_file, write_file
+from gainloop.store.measurements import parse_report
 from schemas.figure import Figure
 from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Standing, Unmeasured
 from schemas.profile import Gate
@@ -66,7 +66,7 @@ def read_batches(store: Store) -> list[Begun]:
     for batch_id, stage, summary in store.query("select batch_id, stage, summary from completions").iter_rows():
         stages.setdefault(batch_id, {})[stage] = json.loads(summary)
     newest = store.query(NEWEST, str(REPORT_FORMAT)).rows_by_key("batch_id", named=True, unique=True)
-    reports = {batch_id: _read_report(row["report"]) for batch_id, row in newest.items() if row["is_current"]}
+    reports = {batch_id: parse_report(row["report"]) for batch_id, row in newest.items() if row["is_current"]}
     drops, quarantine = (_count_by_reason(store, table) for table in ("drops", "quarantine"))
     begun = store.query("select batch_id, recipe, created_at from batches order by batch_id")
     return [
@@ -238,13 +238,6 @@ def mean_figure(figures: Sequence[Figure]) -> Figure:
         f"{measured[0].definition}; mean over batches, with the wider of the interval over batches and the mean of "
         "their own",
     )
-
-
-def _read_report(report: str) -> Report | None:
-    try:
-        return Report.model_validate_json(report)
-    except ValidationError:  # of this format by its number, and yet written by another version
-        return None
 
 
 def _count_by_reason(store: Store, table: str) -> dict[str, dict[str, int]]:

@@ -177,16 +177,16 @@ def measure_faithfulness(evidence: Evidence, read: RecordTexts) -> Faithfulness:
         divergence=as_figure(apart.divergence, f"KL(kept records || anchors) in nats: {by_classifier}"),
         copying=as_figure(
             over_words(read.taken.own, read, known),
-            f"words in a {COPY_WORDS}-word sequence that stands in the record's own anchor, {over}",
+            f"words in a sequence of {COPY_WORDS} words that stands in the record's own anchor, {over}",
         ),
         copying_any=as_figure(
             over_words(read.taken.any, read, read.kept),
-            f"words in a {COPY_WORDS}-word sequence that stands in some anchor of the batch, {over}",
+            f"words in a sequence of {COPY_WORDS} words that stands in some anchor of the batch, {over}",
         ),
         novelty=as_figure(
             over_words(read.taken.novel, read, has_gram),
-            f"words in a {NOVEL_WORDS}-word sequence that stands in no anchor of the batch, {over}; records of fewer "
-            "than five words are left out",
+            f"words in a sequence of {NOVEL_WORDS} words that stands in no anchor of the batch, {over}; records of "
+            "fewer than five words are left out",
         ),
         longest_copy=as_figure(
             runs,

@@ -1,12 +1,14 @@
 """Checkpoints: folders of weights, each named by the hash of what made it."""
 
 import json
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from gainloop.store.duck import Store, now
 from gainloop.store.files import disk_errors, whole_folder
@@ -14,6 +16,10 @@ from schemas.errors import BadInput
 from schemas.rows import content_hash
 
 Metrics = dict[str, Any]
+logger = logging.getLogger("gainloop.checkpoints")
+
+WAIT_SECONDS = 2.0
+"""Another run is waited for this long before it is spoken of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +65,28 @@ def make_once(store: Store, lineage: Lineage, make: Callable[[str], Metrics]) ->
         return checkpoint_id
     with disk_errors(f"making {path}"):
         os.makedirs(os.path.dirname(path), exist_ok=True)
-        with FileLock(f"{path}.lock"):
+        with _only_maker(path, lineage):
             if not os.path.isdir(path):
                 _make(path, lineage, make)
     with open(f"{path}/lineage.json") as file:
         made = json.load(file)
     store.insert(checkpoints=[made | {"checkpoint_id": checkpoint_id, "url": store.keep(path), "created_at": now()}])
     return checkpoint_id
+
+
+@contextmanager
+def _only_maker(path: str, lineage: Lineage) -> Iterator[None]:
+    """Hold a checkpoint's folder for the block; say so if another run does: it may for as long as a training takes."""
+    lock = FileLock(f"{path}.lock")
+    try:
+        lock.acquire(timeout=WAIT_SECONDS)
+    except Timeout:
+        logger.warning("Another run makes the %s checkpoint %s; this one waits for it.", lineage.role, path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _make(path: str, lineage: Lineage, make: Callable[[str], Metrics]) -> None:

@@ -2,6 +2,8 @@
 
 import json
 
+from pydantic import ValidationError
+
 from gainloop.store.batches import latest_judging, latest_summary, list_summaries
 from gainloop.store.duck import Store
 from schemas.decision import FORMAT as DECISION_FORMAT
@@ -9,7 +11,7 @@ from schemas.decision import Decision
 from schemas.errors import BadInput
 from schemas.figure import Figure
 from schemas.profile import Gate
-from schemas.report import FORMAT, Report
+from schemas.report import FORMAT, WORDS, Report
 from schemas.rows import content_hash
 
 
@@ -34,12 +36,12 @@ def name_measurement(store: Store, batch_id: str, training_id: str) -> str:
     """Return the id of a measurement: the hash of the scores, the judging, and the training or start it rests on.
 
     A batch never changes once it is validated. Scored, judged, compared with a start or trained on, it is measured
-    anew.
+    anew; so it is where reports have other figures by now.
     """
     scored, yardstick = list_summaries(store, batch_id, "score"), latest_summary(store, batch_id, "yardstick") or {}
     judged, model = latest_judging(store, batch_id), training_id or yardstick.get("start", "")
     parts = [model, scored[0][0] if scored else "", judged["judging"] if judged else ""]
-    return content_hash("report", FORMAT, *parts)
+    return content_hash("report", FORMAT, sorted(WORDS), *parts)
 
 
 def save_measurement(store: Store, report: Report) -> None:
@@ -55,6 +57,14 @@ def find_report(store: Store, batch_id: str, training_id: str) -> Report | None:
         *(batch_id, name_measurement(store, batch_id, training_id)),
     )
     return None if rows.is_empty() else Report.model_validate_json(rows["report"][0])
+
+
+def parse_report(text: str) -> Report | None:
+    """Return a report from its JSON, or None if it has other figures than reports have by now."""
+    try:
+        return Report.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def load_report(store: Store, batch_id: str, training_id: str) -> Report:

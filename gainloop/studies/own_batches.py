@@ -15,6 +15,7 @@ from gainloop.store import Store
 from gainloop.store.batches import stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.files import exists, read_file, read_frame, write_frame
+from gainloop.store.measurements import parse_report
 from gainloop.store.scores import find_scores
 from gainloop.studies.findings import describe
 from schemas.errors import BadInput
@@ -130,9 +131,9 @@ def describe_own_batches(
 
 
 def read_reports(store: Store) -> list[Report]:
-    """Return the newest report of each training, in the order of batch and training."""
+    """Return the newest report of each training, in the order of batch and training; those with other figures not."""
     rows = store.query(NEWEST, str(REPORT_FORMAT))["report"]
-    return [Report.model_validate_json(row) for row in rows]
+    return [report for row in rows if (report := parse_report(row))]
 
 
 def outcome_of(trainings: list[ScoredTraining], is_text: bool) -> BatchOutcome:

@@ -132,3 +132,18 @@ def test_object_storage_is_refused_before_anything_is_made(store: Store) -> None
     with pytest.raises(BadInput, match="training in s3://bucket: it is not a local folder"):
         make_once(replace(store, folder="s3://bucket"), LINEAGE, make)
     assert make.num_calls == 0
+
+
+def test_a_run_that_waits_for_another_that_makes_the_checkpoint_says_so(
+    store: Store, profile: Profile, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gainloop.store.checkpoints.WAIT_SECONDS", 0.05)
+
+    def make_slowly(folder: str) -> dict[str, float]:
+        time.sleep(0.5)
+        return Maker()(folder)
+
+    with ThreadPoolExecutor(2) as pool:
+        made = set(pool.map(lambda _: make_once(store, LINEAGE, make_slowly), range(2)))
+    assert made == {LINEAGE.checkpoint_id}
+    assert "this one waits for it" in caplog.text
