@@ -208,7 +208,8 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --text.method.max-pair 2",
-            "--text.method.max-pair is not one of them; known are --text.method.max-pairs, ",
+            "--text.method.max-pair is not one of them; known are --text.method.max-pairs, --text.method.max-partners, "
+            "--text.method.max-chapters. Correct it.",
         ),
         (
             "generate --text.filters.kind novelty",
