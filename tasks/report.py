@@ -17,7 +17,6 @@ from prefect.states import Failed
 
 from gainloop.evaluation.likelihoods import score_yardstick
 from gainloop.reports.evidence import Evidence
-from gainloop.reports.overview import save_overview
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
@@ -64,6 +63,8 @@ def save_report(store: Store, gate: Gate, batch_id: str, training_id: str) -> st
         BadInput: The batch is not generated and validated yet.
         LedgerError: A row of the batch was lost without a reason.
     """
+    from gainloop.reports.overview import save_overview  # a second of every command line that reports nothing
+
     page, report = page_of(store, batch_id), measure_once(store, batch_id, training_id)
     decision = decide_on(store, gate, report)
     write_report(report, decision, page)

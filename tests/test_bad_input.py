@@ -416,6 +416,13 @@ def test_the_whole_help_and_the_version_need_neither_prefect_nor_torch() -> None
         assert heavy == "[]"
 
 
+def test_the_help_of_a_flow_needs_nothing_that_only_a_run_does() -> None:
+    heavy = {"torch", "transformers", "scipy.stats", "sklearn", "matplotlib", "great_expectations", "pandas", "openai"}
+    code = f"import sys, flows.cycle; print(sorted({heavy!r} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_path_within_the_working_folder_is_said_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert from_here(f"{ROOT}/data/report.html") == "data/report.html"
