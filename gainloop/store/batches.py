@@ -229,7 +229,7 @@ def kept_records(store: Store, batch_id: str) -> pl.DataFrame:
     Raises:
         BadInput: The batch has not been validated, or its suite failed.
     """
-    if not store.query("select 1 from completions where batch_id = ? and stage = 'validate'", batch_id).height:
+    if stage_summary(store, batch_id, "validate") is None:
         raise BadInput(
             f"reading the kept records of batch {batch_id}: it has no completed validation; only records that "
             f"Great Expectations has validated are used. Run the flow validate with batch_id {batch_id}."

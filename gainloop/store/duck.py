@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -34,6 +35,9 @@ _OF_THE_DISK = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryExc
 
 _TURN = threading.Lock()
 """Threads of one process would share its hold of the file, and two of them insert the same row: they take turns."""
+
+_BEFORE_FOLDER = re.compile(r"^(?!(?:batches|checkpoints|scores)/).*?/(?=(?:batches|checkpoints|scores)/)")
+"""What a url has before the part below a store's folder: rows of version 1 begin with the folder itself."""
 
 _BATCHES = """
 select batch_id, (recipe ->> '$.method.kind') as method, snapshot_id, created_at as begun,
@@ -105,7 +109,7 @@ class Store:
         """Return the url of a file that a row names. Rows of earlier versions name it from the working folder on."""
         if kept.startswith("/") or "://" in kept:
             return kept
-        return f"{self.folder}/{kept.removeprefix(f'{os.path.basename(self.folder)}/')}"
+        return f"{self.folder}/{_BEFORE_FOLDER.sub('', kept)}"
 
     def batches(self) -> pl.DataFrame:
         """Return the batches, the one begun last first: batch_id, method, snapshot_id, begun, records, kept, stages."""

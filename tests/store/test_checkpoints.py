@@ -107,8 +107,16 @@ def test_a_store_and_its_folder_can_be_moved_together(store: Store, profile: Pro
 
 def test_rows_that_name_files_from_the_working_folder_on_are_understood(store: Store) -> None:
     assert store.locate("data/checkpoints/1a") == store.locate("checkpoints/1a") == f"{store.folder}/checkpoints/1a"
+    assert store.locate("runs/data/scores/1a.parquet") == f"{store.folder}/scores/1a.parquet"
     assert store.locate("/elsewhere/1a") == "/elsewhere/1a"
     assert store.locate(store.keep("s3://bucket/1a")) == "s3://bucket/1a"
+
+
+@pytest.mark.parametrize("name", ["scores", "checkpoints", "batches"])
+def test_a_folder_named_like_one_of_its_own_is_no_exception(store: Store, name: str) -> None:
+    there = replace(store, folder=f"/data/{name}")
+    for url in (f"/data/{name}/{name}/1a", f"/data/{name}/batches/1a/contrasts/2b"):
+        assert there.locate(there.keep(url)) == url
 
 
 def test_weights_that_were_deleted_are_made_again(store: Store, profile: Profile) -> None:
