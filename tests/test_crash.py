@@ -1,5 +1,6 @@
 """Runs that are killed in the middle of a stage, and started again."""
 
+import contextlib
 import json
 import os
 import re
@@ -86,6 +87,15 @@ def tear_a_state(place: Place) -> None:
     (torn / "trainer_state.json").unlink()
 
 
+def half_landed(replies: Path) -> frozenset[str]:
+    """Return the requests in files that are whole but for their names: a kill in a rename shows late on some disks."""
+    found: set[str] = set()
+    for scrap in replies.glob("*.partial"):
+        with contextlib.suppress(pl.exceptions.PolarsError):
+            found |= set(pl.read_parquet(scrap, columns=["request_id"])["request_id"])
+    return frozenset(found)
+
+
 def says(line: str) -> Callable[[Place], bool]:
     return lambda place: line in (place.folder / "cycle.err").read_text()
 
@@ -106,10 +116,16 @@ INSTANTS = (
 
 @dataclass(frozen=True)
 class Crashed:
-    """A place whose cycle was killed in every stage, and the requests whose replies had landed when generation was."""
+    """A place whose cycle was killed in every stage.
+
+    Attributes:
+        landed: Requests whose replies had landed when generation was killed.
+        half: Requests whose replies lay in files that were just being renamed: they may have landed or not.
+    """
 
     place: Place
     landed: frozenset[str]
+    half: frozenset[str]
     num_sent: int
 
 
@@ -118,7 +134,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, api_url: str
     place = Place(tmp_path_factory.mktemp("crashed"))
     generation = {"shard_anchors": 16, "max_in_flight": IN_FLIGHT}
     given = parameters(corpus, write_profile(place.folder, generation=generation, training={"save_seconds": 0.5}))
-    landed: frozenset[str] = frozenset()
+    landed = half = frozenset[str]()
     for instant in INSTANTS:
         run = start("cycle", given, place.folder, api_url)
         run.wait_until(partial(instant.reached, place))
@@ -127,10 +143,11 @@ def crashed(tmp_path_factory: pytest.TempPathFactory, corpus: Path, api_url: str
         assert not instant.passed(place), instant.stage
         instant.then(place)
         if instant.stage == "generate":
+            half = half_landed(place.batch / "replies")
             landed = frozenset(read_replies(str(place.batch / "replies"))["request_id"])
     ended = start("cycle", given, place.folder, api_url).wait()
     assert ended.status == 0, ended.err
-    return Crashed(place, landed, place.summary("generate")["requests_sent"])
+    return Crashed(place, landed, half - landed, place.summary("generate")["requests_sent"])
 
 
 def figures(place: Place) -> dict[str, Any]:
@@ -190,7 +207,8 @@ def test_and_asks_only_for_what_had_not_landed(crashed: Crashed, undisturbed: Pl
     tried_out = first_requests(undisturbed)
     assert 0 < len(tried_out) <= FIRST_REQUESTS
     assert tried_out < crashed.landed
-    assert 0 < crashed.num_sent == num_requests - len(crashed.landed)
+    most = num_requests - len(crashed.landed)
+    assert 0 < most - len(crashed.half) <= crashed.num_sent <= most
     assert undisturbed.summary("generate")["requests_sent"] == num_requests - len(tried_out)
 
 
@@ -210,12 +228,14 @@ def test_servers_are_asked_again_for_what_was_in_flight_and_a_seconds_replies(
         run = start("generate", given, tmp_path, api_url)
         run.wait_until(partial(has_files(OF_A_SHARD, 3), place))
         run.kill()
+        num_half = len(half_landed(place.batch / "replies"))
         num_landed = read_replies(str(place.batch / "replies")).height
         assert start("generate", given, tmp_path, api_url).wait().status == 0
         num_sent = len([asked for asked in stub.requests if asked["max_tokens"] > 1])
     summary = place.summary("generate")
     assert summary["requests"] == summary["replies"] == summary["records"] > num_landed > 20
-    assert summary["requests_sent"] == summary["requests"] - num_landed
+    most = summary["requests"] - num_landed
+    assert most - num_half <= summary["requests_sent"] <= most
     assert num_sent - summary["requests"] <= IN_FLIGHT + IN_FLIGHT / latency
 
 

@@ -20,6 +20,9 @@ from schemas.errors import GainloopError, StoreError
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
+_SCRAP = ".partial"
+"""End of the name of a file that is being written."""
+
 _IN_MEMORY_BYTES = 64 * 2**20
 
 _DISK_WORDS = ("No space left on device", "inline_container")
@@ -107,6 +110,13 @@ def exists(url: str) -> bool:
     return bool(system.exists(path))
 
 
+def clear_scraps(folder: str) -> None:
+    """Remove what killed runs left half written right below a folder, in which nobody writes any more."""
+    system, _ = fsspec.url_to_fs(folder)
+    for url in list_files(folder, _SCRAP):
+        system.rm(url)
+
+
 @contextmanager
 def whole_folder(path: str) -> Iterator[str]:
     """Give a scratch folder that takes the name ``path`` once the block ends well.
@@ -152,7 +162,7 @@ def _sync_files(folder: str) -> None:
 @contextmanager
 def _whole_local_file(path: str) -> Iterator[IO[bytes]]:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    partial = f"{path}.{uuid.uuid4().hex[:8]}.partial"
+    partial = f"{path}.{uuid.uuid4().hex[:8]}{_SCRAP}"
     try:
         with open(partial, "wb") as file:
             yield file

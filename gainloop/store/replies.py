@@ -10,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from gainloop.store.files import list_files, whole_file, write_file
+from gainloop.store.files import clear_scraps, list_files, whole_file, write_file
 from gainloop.store.group_commit import GroupCommit
 from schemas.rows import Reply, content_hash
 
@@ -165,6 +165,8 @@ def compact_replies(folder: str, span: Span | None = None) -> None:
     urls = [url for url in list_files(folder, ".parquet") if span is None or span_of(url) == span]
     if span and len(urls) <= MANY_PARTS:
         return
+    if span is None:
+        clear_scraps(folder)
     system, _ = fsspec.url_to_fs(folder)
     group: list[str] = []
     num_bytes = 0

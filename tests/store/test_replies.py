@@ -138,6 +138,18 @@ def test_a_batch_without_replies_reads_as_none(folder: str) -> None:
     compact_replies(folder)
 
 
+async def test_what_a_kill_left_half_written_is_gone_once_the_batch_is_compacted(folder: str) -> None:
+    await land(folder, range(3))
+    (part,) = Path(folder).glob("*.parquet")
+    scrap = part.with_name(f"{part.name}.0123abcd.partial")
+    scrap.write_bytes(part.read_bytes()[:100])
+    compact_replies(folder, Span(0, 3))
+    assert scrap.exists(), "another shard may be writing"
+    compact_replies(folder)
+    assert not scrap.exists()
+    assert read_replies(folder).height == 3
+
+
 async def test_a_reply_counts_as_landed_once_it_is_on_disk(folder: str) -> None:
     async with ReplyLog(folder) as log:
         landing = asyncio.create_task(log.land(make_reply(1), "anchor", "easy"))
