@@ -26,7 +26,7 @@ from schemas.recipe import (
 )
 from tasks.judge import find_judge
 from tasks.report import as_held, make_report, show_report, why_held
-from tasks.train import find_start, require_trainable
+from tasks.train import adopt_start, find_start, require_trainable
 
 
 @flow(name="cycle", flow_run_name="cycle-{text.method.kind}-on-{source.kind}")
@@ -60,6 +60,8 @@ def cycle(
         require_trainable(loaded)
     if judge:
         find_judge(loaded, judge)  # before anything costs time
+    if isinstance(start, Checkpoint):
+        start = adopt_start(loaded, start, isinstance(generator, Own) and not text.method.tunes_generator)
     snapshot_id = refresh(source, profile=profile)
     if isinstance(generator, Own):
         start = Checkpoint(model=find_start(loaded, snapshot_id, start))
