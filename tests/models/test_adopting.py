@@ -89,5 +89,5 @@ def test_a_name_of_nothing_is_an_error_that_says_what_may_be_named(name: str) ->
 
 def test_a_hub_that_is_not_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(BadInput, match="loading checkpoint 'nobody/nothing': .* or a hub id that this machine can"):
+    with pytest.raises(BadInput, match=r"loading checkpoint 'nobody/nothing': .* or a hub id that this machine can"):
         find_checkpoint(Checkpoint(model="nobody/nothing"))

@@ -24,6 +24,7 @@ from gainloop.models.checking import check_checkpoint
 from gainloop.models.loading import context_of, load_model, load_tokenizer, read_context
 from schemas.errors import BadInput
 from tests.conftest import ROOT
+from tests.test_bad_input import HOUSE_FORM
 from tests.tiny_model import PLAN, save_tiny_model
 
 Harm = Callable[[Path], object]
@@ -88,8 +89,8 @@ def test_what_is_wrong_is_said_in_one_sentence(whole: str, tmp_path: Path, name:
     with pytest.raises(BadInput, match=said) as refused:
         check_checkpoint(str(folder))
     message = str(refused.value)
+    assert HOUSE_FORM.fullmatch(message)
     assert message.startswith(f"opening the checkpoint {folder}: ")
-    assert message.endswith("is needed. Set start to one.")
     assert len(message) < 600
     assert "\n" not in message
 
@@ -122,7 +123,7 @@ def test_a_whole_checkpoint_passes_at_once_and_in_shards_and_as_pickled_tensors(
     torch.save(model.state_dict(), pickled / "pytorch_model.bin")
     check_checkpoint(str(pickled))
     cut("pytorch_model.bin", 1000)(pickled)
-    with pytest.raises(BadInput, match="pytorch_model.bin is torn"):
+    with pytest.raises(BadInput, match=r"pytorch_model\.bin is torn"):
         check_checkpoint(str(pickled))
 
 
