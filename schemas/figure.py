@@ -53,6 +53,11 @@ class Figure(ReportPart):
         return f"[{self.low:z,.{self._decimals}f}, {self.high:z,.{self._decimals}f}]"
 
     @property
+    def why_no_interval(self) -> str:
+        """The reason why there is no interval, where it is that the groups of rows are too few or one carries all."""
+        return self.status if self.value is not None and self.low is None and self.status != "ok" else ""
+
+    @property
     def _decimals(self) -> int:
         half = 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
         if half > 0:

@@ -187,7 +187,9 @@ def list_not_foretold(overview: Overview) -> dict[str, list[str]]:
 
 def why_no_interval(figure: Figure) -> str:
     """Return the words that stand in place of an interval."""
-    return "no interval: one group of rows" if figure.clusters < 2 else "no interval: it is of these very rows"
+    if figure.clusters < 2:
+        return "no interval: one group of rows"
+    return f"no interval: {figure.why_no_interval or 'it is of these very rows'}"
 
 
 def _draw_trends(overview: Overview) -> list[tuple[Markup, str]]:

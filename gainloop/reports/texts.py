@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from gainloop.evaluation.judge import ANCHOR_FACTUALITY, FACTUALITY, RELEVANCE, UNREADABLE
+from gainloop.measures import estimate
 from gainloop.measures.collisions import collisions_of
 from gainloop.measures.diversity import (
     FACET_TEXTS,
@@ -29,7 +30,6 @@ from gainloop.reports.evidence import (
     Evidence,
     RecordTexts,
     as_per_cent,
-    as_share,
     hash_records,
     near_duplicates_of,
     over_words,
@@ -281,7 +281,7 @@ def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:
         why = f"not measured: the judge finds no claim that can be checked in {verdicts.height} texts"
         return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
     flags = (decided["verdict"] == counted).to_numpy().astype(np.float64)
-    found = as_per_cent(as_share(mean_of(flags, decided["anchor_id"].to_numpy(), "share")))
+    found = as_per_cent(estimate.share_of(flags, decided["anchor_id"].to_numpy()))
     return replace(found, num_dropped=unreadable)
 
 
