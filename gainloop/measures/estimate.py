@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gainloop.measures.intervals import Floats, interval_of_share, resampled_ratio, spread_of
+from gainloop.measures.intervals import Floats as Floats
+from gainloop.measures.intervals import interval_of_share, resampled_ratio, spread_of
 from schemas.figure import Figure
 
 Ids = Sequence[Any] | NDArray[Any]

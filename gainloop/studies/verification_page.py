@@ -144,7 +144,7 @@ class Line:
     @property
     def p(self) -> str:
         """The share of shuffles with as strong a correlation."""
-        p = self.worth.chance.value
+        p = self.worth.adjusted.value
         return "" if p is None else f"{p:.4f}"
 
 
