@@ -62,8 +62,8 @@ class Ranked(ReportPart):
     """The gain of one recipe's batches, whatever their snapshot, seed and size.
 
     ``batches`` are those measured, ``trained`` is the number of them that were trained on; figures rest on these.
-    ``cost_tokens`` are those that a batch took in the mean, ``adjusted`` is the interval of the gain that allows for the
-    number of recipes that were compared: all such intervals together hold the truth in 95 of 100 cases.
+    ``cost_tokens`` are those that a batch took in the mean, ``adjusted`` is the interval of the gain that allows for
+    the number of recipes that were compared: all such intervals together hold the truth in 95 of 100 cases.
     """
 
     recipe: str

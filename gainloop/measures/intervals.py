@@ -1,9 +1,9 @@
 """Intervals over clusters, right where clusters are unequal: a jackknife with effective degrees of freedom.
 
-Rows of one cluster go together, so only clusters say how far a figure may move. Where one of them holds most rows, there
-is less to go by than their number says: a t interval with clusters - 1 degrees of freedom that ought to hold the truth
-in 95 of 100 cases holds it in 15 where one cluster has 100 rows and 31 have one. `python -m benchmarks.coverage` shows
-it, beside other intervals.
+Rows of one cluster go together, so only clusters say how far a figure may move. Where one of them holds most rows,
+there is less to go by than their number says: a t interval with clusters - 1 degrees of freedom that ought to hold the
+truth in 95 of 100 cases holds it in 15 where one cluster has 100 rows and 31 have one. `python -m benchmarks.coverage`
+shows it, beside other intervals.
 """
 
 from dataclasses import dataclass, replace

@@ -177,8 +177,8 @@ def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
         return f"{counted} The text of {best.recipe} has beaten the matched baseline, by {shown}."
     ends = [one.adjusted[1] if one.adjusted else float("inf") for one in others]
     return (
-        f"{counted} The text of {best.recipe} gained most over the matched baseline, {shown}; with {len(known)} recipes "
-        "compared, that it beats the baseline is certain, that it beats every other recipe is "
+        f"{counted} The text of {best.recipe} gained most over the matched baseline, {shown}; with {len(known)} "
+        "recipes compared, that it beats the baseline is certain, that it beats every other recipe is "
         f"{'too' if best.adjusted[0] > max(ends) else 'not'}."
     )
 

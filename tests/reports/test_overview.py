@@ -99,7 +99,7 @@ def test_the_mean_of_batches_is_never_surer_than_their_own_texts(report: Report)
         ((0.02, 0.019), "that it beats the baseline is certain, that it beats every other recipe is not."),
         (
             (-0.02, 0.003),
-            "No recipe's text has certainly beaten the matched baseline among 2 compared; nearest comes rephrase, with +",
+            "has certainly beaten the matched baseline among 2 compared; nearest comes rephrase, with +",
         ),
         ((None, None), "2 batches of 2 recipes. What their text gained is not measured: no training yet."),
     ],
