@@ -25,7 +25,7 @@ class Sampling(Parameters):
     )
     max_tokens: Annotated[
         int, Field(ge=1, description="Tokens of a reply, at most; a longer one is dropped as cut_off.")
-    ] = 192
+    ] = 512
 
 
 class Own(Parameters):
