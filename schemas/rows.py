@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 FinishReason = Literal["stop", "length"]
+
+_PIECE = re.compile(r";piece=\d+$")
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
@@ -61,6 +64,15 @@ class Anchor:
     def __post_init__(self) -> None:
         if not self.anchor_id:
             object.__setattr__(self, "anchor_id", content_hash("anchor", self.text))
+
+
+def document_of(uri: str) -> str:
+    """Return the document that an anchor belongs to: its uri without the number of its piece.
+
+    >>> document_of("a/b.md;piece=12"), document_of("a/b.md")
+    ('a/b.md', 'a/b.md')
+    """
+    return _PIECE.sub("", uri)
 
 
 def heldout_draw(text_id: str) -> float:
