@@ -9,8 +9,6 @@ from typing import Any, Literal
 
 FinishReason = Literal["stop", "length"]
 
-_PIECE = re.compile(r";piece=\d+$")
-
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -66,21 +64,24 @@ class Anchor:
             object.__setattr__(self, "anchor_id", content_hash("anchor", self.text))
 
 
-def document_of(uri: str) -> str:
-    """Return the document that an anchor belongs to: its uri without the number of its piece.
+_PIECE = re.compile(r";piece=\d+$")
 
-    >>> document_of("a/b.md;piece=12"), document_of("a/b.md")
-    ('a/b.md', 'a/b.md')
+
+def document_of(uri: str) -> str:
+    """Return the document that an anchor is, or is a piece of, by the anchor's uri.
+
+    >>> document_of("guide/pumps.md;piece=3"), document_of("guide/pumps.md")
+    ('guide/pumps.md', 'guide/pumps.md')
     """
     return _PIECE.sub("", uri)
 
 
-def heldout_draw(text_id: str) -> float:
-    """Return the number in [0, 1) of an anchor or a record that is held out where it lies below the held-out fraction.
+def heldout_draw(name: str) -> float:
+    """Return the number in [0, 1) of a document or a record that is held out where it lies below the held-out fraction.
 
-    It depends on the text alone: no refresh, order or limit moves it, and a larger fraction only adds.
+    It depends on the name alone: no refresh, order or limit moves it, and a larger fraction only adds.
     """
-    return unit_draw("heldout", text_id)
+    return unit_draw("heldout", name)
 
 
 @dataclass(frozen=True, slots=True)
