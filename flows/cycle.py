@@ -25,7 +25,7 @@ from schemas.recipe import (
     Scoring,
     TrainingPlan,
 )
-from tasks.evaluate import evaluate_training, show_answers
+from tasks.evaluate import evaluate_training, guess, show_answers
 from tasks.exam import prepare_exam
 from tasks.judge import find_judge
 from tasks.report import as_held, make_report, show_report, why_held
@@ -67,9 +67,11 @@ def cycle(
     if judge:
         find_judge(loaded, judge)  # before anything costs time
     snapshot_id = refresh(source, profile=profile)
-    exam_id = prepare_exam(loaded, exam, snapshot_id) if exam else ""  # before anything is paid for
+    exam_id = prepare_exam(loaded, exam, snapshot_id) if exam and not dry_run else ""  # before anything is paid for
     if isinstance(generator, Own):
         start = Checkpoint(model=find_start(loaded, snapshot_id, start))
+    if exam and exam_id:
+        guess(loaded, exam, exam_id, asking)
     batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)
     if dry_run:
         return batch_id

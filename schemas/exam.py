@@ -144,9 +144,13 @@ class WrittenExam(Parameters):
     max_tokens: Annotated[int, Field(ge=32, description="Tokens of a reply, at most.")] = 768
     temperature: Annotated[float, Field(ge=0, le=2, description="Temperature of each draw.")] = 0.7
     distractors: Annotated[int, Field(ge=0, le=9, description="Wrong options of a question.")] = 3
+    guesser: Annotated[
+        str,
+        Field(description="Model that saw no document, whose guesses are measured: folder or id. Default: none."),
+    ] = ""
     most_guessed: Annotated[
         float,
-        Field(ge=0, le=1, description="Share that a guesser may get right by options; above it the exam is refused."),
+        Field(ge=0, le=1, description="Share that the guesser may get right by options; above it the exam is refused."),
     ] = 0.65
     seed: Annotated[int, Field(description="Seed of the draws.")] = 0
 

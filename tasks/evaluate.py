@@ -6,24 +6,29 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import polars as pl
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.evaluation.answering import Sitting, answer, find_answers
+from gainloop.evaluation.answering import Sitting, answer, find_answers, ungraded
 from gainloop.evaluation.likelihoods import TextSet, score_set
-from gainloop.evaluation.marks import COLUMNS, Marks, as_number, as_share, mark
+from gainloop.evaluation.marks import COLUMNS, Marks, as_number, as_share, attempt_rate, mark
 from gainloop.evaluation.retrieval import open_search, recall
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, list_summaries, read_recipe, stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
-from gainloop.store.exams import read_answers, read_documents, read_exam
+from gainloop.store.exams import read_answers, read_exam, whole_documents
 from gainloop.store.snapshots import read_anchors
-from schemas.exam import Asking, Condition, Exam
+from schemas.errors import BadInput
+from schemas.exam import AnyExam, Asking, Condition, Exam, WrittenExam
 from schemas.profile import Profile
 from schemas.recipe import Checkpoint
 from schemas.rows import content_hash
+from tasks.exam import require_unguessable
+from tasks.grade import ask_served, grade_answers
 from tasks.progress import Bar
+from tasks.runner import slot
 from tasks.train import make_start
 
 logger = logging.getLogger("gainloop.evaluate")
@@ -77,7 +82,7 @@ def conditions_of(point: Point) -> tuple[Condition, ...]:
 
 def examine(
     store: Store,
-    device: str,
+    profile: Profile,
     exam: Exam,
     checkpoint_id: str,
     conditions: Sequence[Condition],
@@ -86,19 +91,22 @@ def examine(
 ) -> Urls:
     """Return the urls of a checkpoint's answers by condition; ask what was not asked before."""
     sittings = [Sitting(exam, condition, asking) for condition in conditions]
-    found = {one.condition: find_answers(store, checkpoint_id, one) for one in sittings}
-    missing = [one for one in sittings if found[one.condition] is None]
-    if missing:
+    urls = {one.condition: find_answers(store, checkpoint_id, one) for one in sittings}
+    missing = [one for one in sittings if urls[one.condition] is None]
+    is_graded = "graded" in asking.gradings
+    unasked = [ungraded(one) if is_graded else one for one in missing]
+    if unasked:
         from gainloop.models.answers import open_examinee
 
-        examinee, num = open_examinee(checkpoint_folder(store, checkpoint_id), device), len(exam.questions)
-        for done, one in enumerate(missing):
-
-            def on_rows(rows: int, _all: int, done: int = done, one: Sitting = one) -> None:
-                bar(done * num + rows, len(missing) * num, f"{one.condition} book")
-
-            found[one.condition] = answer(store, examinee, checkpoint_id, one, on_rows)
-    return {condition: url for condition, url in found.items() if url}
+        examinee = open_examinee(checkpoint_folder(store, checkpoint_id), profile.training.device)
+        for done, one in enumerate(unasked):
+            step = _Part(bar, done, len(unasked), one.condition)
+            urls[one.condition] = answer(store, examinee, checkpoint_id, one, step)
+        del examinee
+    if is_graded:
+        for one in missing:
+            urls[one.condition] = grade_answers(store, profile, checkpoint_id, one)
+    return {condition: url for condition, url in urls.items() if url}
 
 
 def score_general(store: Store, device: str, batch_id: str, points: Sequence[Point]) -> Urls:
@@ -124,7 +132,7 @@ def find_evaluation(store: Store, batch_id: str, training_id: str, exam_id: str 
 
 
 def evaluate_points(
-    store: Store, device: str, batch_id: str, training_id: str, exam_id: str, asking: Asking, bar: OnDone
+    store: Store, profile: Profile, batch_id: str, training_id: str, exam_id: str, asking: Asking, bar: OnDone
 ) -> dict[str, Any]:
     """Examine every point of a training and score the general set under each; return the summary.
 
@@ -140,9 +148,9 @@ def evaluate_points(
     points, urls = points_of(training), Urls()
     for done, point in enumerate(points):
         step = _Part(bar, done, len(points), point.name)
-        answers = examine(store, device, exam, point.checkpoint_id, conditions_of(point), asking, step)
+        answers = examine(store, profile, exam, point.checkpoint_id, conditions_of(point), asking, step)
         urls |= {f"{point.name}/{condition}": store.keep(url) for condition, url in answers.items()}
-    general = score_general(store, device, batch_id, points)
+    general = score_general(store, profile.training.device, batch_id, points)
     summary = {
         "exam": exam_id,
         "urls": urls,
@@ -164,8 +172,27 @@ class _Part:
     total: int
     name: str
 
-    def __call__(self, done: int, total: int, note: str, /) -> None:
-        self.bar(100 * self.done + 100 * done // max(1, total), 100 * self.total, f"{self.name}, {note}")
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        said = ", ".join(filter(None, [self.name, note]))
+        self.bar(100 * self.done + 100 * done // max(1, total), 100 * self.total, said)
+
+
+def require_asked(checkpoints: Sequence[str], served: Sequence[str], asking: Asking) -> None:
+    """Refuse an evaluation that asks nobody, or a served model by likelihood alone.
+
+    Raises:
+        BadInput: There is no model, or one that cannot be asked so.
+    """
+    if not checkpoints and not served:
+        raise BadInput(
+            "evaluating: no model is named; one at least is needed. Set checkpoints to folders, hub ids, .gguf files "
+            "or ids of the store, or served to models of the profile's servers."
+        )
+    if served and set(asking.gradings) == {"likelihood"}:
+        raise BadInput(
+            f"evaluating {', '.join(served)}: asking.gradings is likelihood; a served model is graded by what it "
+            "writes. Add short or graded to asking.gradings."
+        )
 
 
 def table_of(store: Store, urls: Urls) -> list[dict[str, str]]:
@@ -173,7 +200,8 @@ def table_of(store: Store, urls: Urls) -> list[dict[str, str]]:
     rows = []
     for name, url in urls.items():
         model, _, condition = name.rpartition("/")
-        rows.append({"model": model, "asked": condition, **_cells(mark(read_answers(store.locate(url))))})
+        answers = read_answers(store.locate(url))
+        rows.append({"model": model, "asked": condition, **_cells(mark(answers)), **_attempts(answers)})
     used = {column for row in rows for column, cell in row.items() if cell}
     return [{column: cell for column, cell in row.items() if column in used} for row in rows]
 
@@ -184,6 +212,15 @@ def _cells(marks: Marks) -> dict[str, str]:
     skipped = f", {marks.num_skipped} not asked" if marks.num_skipped else ""
     nats = {"nats a token": as_number(marks.nats_per_token), "nats an answer": as_number(marks.nats)}
     return shares | {"chance": chance} | nats | {"questions": f"{marks.num_asked}{skipped}"}
+
+
+def _attempts(answers: pl.DataFrame) -> dict[str, str]:
+    """Return how often a written answer could be read, and the share right among those, where some could not."""
+    tried = attempt_rate(answers)
+    if tried.value in (None, 1):
+        return {}
+    some = mark(answers.filter(pl.col("answer") != ""))
+    return {"attempted": as_share(tried), "right of attempted": as_share(some.shares.get("exact"))}
 
 
 def as_text(rows: Sequence[Mapping[str, str]]) -> str:
@@ -205,7 +242,7 @@ def as_text(rows: Sequence[Mapping[str, str]]) -> str:
 
 def recall_summary(exam: Exam, store: Store, asking: Asking) -> str:
     """Return how often a search finds the right piece."""
-    found = recall(open_search(read_documents(store, exam.snapshot_id)), exam.questions, asking.titled)
+    found = recall(open_search(whole_documents(store, exam.snapshot_id)), exam.questions, asking.titled)
     shares = ", ".join(f"{100 * share:.0f} % within {cut}" for cut, share in found.items())
     return f"the search finds the right piece for {shares}"
 
@@ -227,20 +264,41 @@ def ask_checkpoint(
     profile: Profile, exam_id: str, name: str, checkpoint_id: str, conditions: Sequence[Condition], asking: Asking
 ) -> Urls:
     store = open_store(profile)
-    with Bar(f"ask {name}", "questions") as bar:
-        answers = examine(
-            store, profile.training.device, read_exam(store, exam_id), checkpoint_id, conditions, asking, bar
-        )
+    with Bar(f"ask {name}", "percent of the exam") as bar:
+        answers = examine(store, profile, read_exam(store, exam_id), checkpoint_id, conditions, asking, bar)
     return {f"{name}/{condition}": store.keep(url) for condition, url in answers.items()}
+
+
+@task(cache_policy=NO_CACHE, task_run_name="ask the served {model}")
+def ask_model(profile: Profile, exam_id: str, model: str, conditions: Sequence[Condition], asking: Asking) -> Urls:
+    store = open_store(profile)
+    exam = read_exam(store, exam_id)
+    with slot(profile), Bar(f"ask {model}", "documents") as bar:
+        urls = {one: ask_served(store, profile, model, Sitting(exam, one, asking), bar) for one in conditions}
+    return {f"{model}/{condition}": store.keep(url) for condition, url in urls.items()}
 
 
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {training_id}")
 def evaluate_training(profile: Profile, batch_id: str, training_id: str, exam_id: str, asking: Asking) -> Urls:
     store = open_store(profile)
     with Bar("ask the checkpoints", "percent of the exam") as bar:
-        summary = evaluate_points(store, profile.training.device, batch_id, training_id, exam_id, asking, bar)
+        summary = evaluate_points(store, profile, batch_id, training_id, exam_id, asking, bar)
     urls: Urls = summary["urls"]
     return urls
+
+
+def guess(profile: Profile, exam: AnyExam, exam_id: str, asking: Asking) -> None:
+    """Measure what the guesser of a written exam gets right of it, and refuse one that it passes.
+
+    Raises:
+        BadInput: It passes.
+    """
+    if isinstance(exam, WrittenExam) and exam.guesser:
+        (checkpoint_id,) = find_checkpoints(profile, [exam.guesser]).values()
+        likely = asking.model_copy(update={"gradings": ("likelihood",)})
+        (url,) = ask_checkpoint(profile, exam_id, exam.guesser, checkpoint_id, ("closed",), likely).values()
+        store = open_store(profile)
+        require_unguessable(exam, read_answers(store.locate(url)))
 
 
 def show_answers(profile: Profile, exam_id: str, urls: Urls, asking: Asking) -> str:

@@ -1,7 +1,7 @@
 """The answers of a checkpoint to an exam: under one condition, graded by likelihood and in words."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -10,7 +10,7 @@ from gainloop.evaluation import wording
 from gainloop.evaluation.retrieval import open_search
 from gainloop.measures.answers import best_f1, is_exact
 from gainloop.store import Store, exams
-from gainloop.store.exams import ANSWERS, Source, answers_url, read_answers, read_documents
+from gainloop.store.exams import ANSWERS, WholeDocument, answers_url, read_answers, whole_documents
 from gainloop.store.files import exists
 from schemas.exam import Asking, Condition, Exam, Question
 from schemas.rows import content_hash
@@ -47,12 +47,12 @@ class Sitting:
         return content_hash("answers", self.exam.exam_id, self.condition, sorted(wanted), about, words)
 
 
-def passages_of(store: Store, sitting: Sitting, sources: Sequence[Source] | None = None) -> Passages:
+def passages_of(store: Store, sitting: Sitting, sources: Sequence[WholeDocument] | None = None) -> Passages:
     """Return the texts that stand in front of each question of an exam."""
     questions = sitting.exam.questions
     if sitting.condition == "closed":
         return [()] * len(questions)
-    sources = sources or read_documents(store, sitting.exam.snapshot_id)
+    sources = sources or whole_documents(store, sitting.exam.snapshot_id)
     if sitting.condition == "open":
         texts = {source.document_id: source.text for source in sources}
         return [(texts[one.document_id],) for one in questions]
@@ -77,11 +77,17 @@ def answer(store: Store, examinee: "Examinee", checkpoint_id: str, sitting: Sitt
         known = answers_url(store, checkpoint_id, sitting.name("likelihood"))
         likely = read_answers(known) if exists(known) else likelihoods(examinee, questions, passages, sitting, on_rows)
         answers = replaced(answers, likely.select("question_id", *LIKELIHOOD))
-    if {"short", "graded"} & set(sitting.asking.gradings):
+    if "short" in sitting.asking.gradings:
         answers = replaced(answers, written(examinee, questions, passages, sitting, on_rows))
     url = answers_url(store, checkpoint_id, sitting.name())
     exams.write_answers(url, answers)
     return url
+
+
+def ungraded(sitting: Sitting) -> Sitting:
+    """Return a sitting without the judge, who grades what was written: so it is what must be there first."""
+    wanted = tuple(one for one in ("likelihood", "short") if one in sitting.asking.gradings or one == "short")
+    return replace(sitting, asking=sitting.asking.model_copy(update={"gradings": wanted}))
 
 
 LIKELIHOOD: Final = (
@@ -170,12 +176,18 @@ def _prompt(examinee: "Examinee", one: Question, texts: tuple[str, ...], asking:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def as_written(questions: Sequence[Question], texts: Sequence[str | None], asking: Asking) -> pl.DataFrame:
-    """Return written answers compared with the right ones; None is a question that was not asked, "" no answer."""
+def as_written(
+    questions: Sequence[Question], texts: Sequence[str | None], asking: Asking, why: Mapping[str, str] | None = None
+) -> pl.DataFrame:
+    """Return written answers compared with the right ones; None is a question that was not asked, "" no answer.
+
+    Args:
+        why: Reasons by question id why some were not asked; any other did not fit.
+    """
     rows: list[dict[str, Any]] = []
     for one, text in zip(questions, texts, strict=True):
         if text is None:
-            rows.append({"question_id": one.question_id, "skipped": TOO_LONG})
+            rows.append({"question_id": one.question_id, "skipped": (why or {}).get(one.question_id, TOO_LONG)})
             continue
         said = text if asking.form != "reasoned" else wording.read_reasoned(text, one) or ""
         marks = {"exact": is_exact(said, one.right_answers), "f1": best_f1(said, one.right_answers)}

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from gainloop.store.exams import Source
+from gainloop.store.exams import WholeDocument
 
 BEGINNING: Final = 160
 """Characters by which a text is known where it is not the document's to the last one."""
@@ -15,10 +15,10 @@ BEGINNING: Final = 160
 class Documents:
     """Finds a document by uri, the end of one, text or title."""
 
-    def __init__(self, sources: Iterable[Source]) -> None:
-        self._by_name: dict[str, list[Source]] = defaultdict(list)
-        self._by_text: dict[str, list[Source]] = defaultdict(list)
-        self._by_title: dict[str, list[Source]] = defaultdict(list)
+    def __init__(self, sources: Iterable[WholeDocument]) -> None:
+        self._by_name: dict[str, list[WholeDocument]] = defaultdict(list)
+        self._by_text: dict[str, list[WholeDocument]] = defaultdict(list)
+        self._by_title: dict[str, list[WholeDocument]] = defaultdict(list)
         for source in sources:
             for name in names_of(source.document_id):
                 self._by_name[name].append(source)
@@ -27,7 +27,7 @@ class Documents:
                 self._by_text[key].append(source)
             self._by_title[plain(source.title)].append(source)
 
-    def find(self, name: str, text: str, title: str) -> tuple[Source | None, str]:
+    def find(self, name: str, text: str, title: str) -> tuple[WholeDocument | None, str]:
         """Return the one document that a row means, or None and the reason: a key that drops are counted by."""
         text = plain(text)
         asked = [

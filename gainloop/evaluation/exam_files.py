@@ -9,7 +9,7 @@ from typing import Any, Final
 from gainloop.evaluation.distractors import add_distractors
 from gainloop.evaluation.documents import Documents
 from gainloop.sources.tables import Tables
-from gainloop.store.exams import Source
+from gainloop.store.exams import WholeDocument
 from schemas.errors import BadInput
 from schemas.exam import Exam, ExamFiles, Question, shuffled
 
@@ -44,7 +44,7 @@ class ReadExam:
     examples: list[str] = field(default_factory=list)
 
 
-def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[Source]) -> ReadExam:
+def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[WholeDocument]) -> ReadExam:
     """Return the exam that files hold about the documents of a snapshot.
 
     A row is tied to the document that it names: by uri or the end of one, by the document's text, by its title where
@@ -113,7 +113,7 @@ def _says_nothing(row: Row) -> bool:
     return bool(row.get("is_impossible"))
 
 
-def _question(row: Row, wanted: ExamFiles, where: str, source: Source) -> Question:
+def _question(row: Row, wanted: ExamFiles, where: str, source: WholeDocument) -> Question:
     question = _text(row, wanted, "question")
     if not question:
         raise _bad(where, _missing(row, wanted, "question"), "a question is needed")

@@ -102,7 +102,7 @@ def ask_about(question: str, text: str, source: Anchor | None = None) -> Request
     shown = f"Text:\n{text}"
     if source:
         title = f" ({source.title})" if source.title else ""
-        shown = f"Source{title}:\n{source.text}\n\n{shown}"
+        shown = f"WholeDocument{title}:\n{source.text}\n\n{shown}"
     return Request(after(shown, WISHES[question]), facet=question, json_schema=schema, greedy=True)
 
 

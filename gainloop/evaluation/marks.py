@@ -6,7 +6,7 @@ from typing import Final
 
 import polars as pl
 
-from gainloop.measures.estimate import Estimate, mean_of, ratio_of_sums
+from gainloop.measures.estimate import Estimate, mean_of, ratio_of_sums, share_of
 
 COLUMNS: Final = {
     "options": "option_right",
@@ -60,15 +60,16 @@ def _share(asked: pl.DataFrame, column: str) -> Estimate | None:
     rows = asked.filter(pl.col(column).is_not_null())
     if rows.is_empty():
         return None
-    right = (rows[column] == "correct") if column == "verdict" else rows[column]
-    return mean_of(right.cast(pl.Float64).to_numpy(), rows["document_id"].to_list(), "share")
+    documents = rows["document_id"].to_list()
+    if column == "f1":
+        return mean_of(rows[column].to_numpy(), documents, "share")
+    return share_of((rows[column] == "correct") if column == "verdict" else rows[column], documents)
 
 
 def attempt_rate(answers: pl.DataFrame) -> Estimate:
     """Return the share of asked questions with an answer that could be read."""
     asked = answers.filter((pl.col("skipped") == "") & pl.col("answer").is_not_null())
-    tried = (asked["answer"] != "").cast(pl.Float64).to_numpy()
-    return mean_of(tried, asked["document_id"].to_list(), "share")
+    return share_of(asked["answer"] != "", asked["document_id"].to_list())
 
 
 def as_share(found: Estimate | None) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from gainloop.evaluation.documents import plain
 from gainloop.measures.words import words
-from gainloop.store.exams import Source
+from gainloop.store.exams import WholeDocument
 from schemas.exam import Question
 from schemas.rows import document_of
 
@@ -36,7 +36,7 @@ class Search:
         return [int(number) for number in numbers[0]]
 
 
-def open_search(sources: Sequence[Source]) -> Search:
+def open_search(sources: Sequence[WholeDocument]) -> Search:
     """Return the index of all pieces of documents, titles among their words; held-out documents are searched too."""
     import bm25s
 

@@ -40,7 +40,7 @@ why a question was not asked, and is empty if it was. Null is what was not measu
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class WholeDocument:
     """A document of a snapshot as its pieces make it again, in their order."""
 
     document_id: str
@@ -53,19 +53,19 @@ class Source:
         return "\n".join(piece.text for piece in self.pieces)
 
 
-def read_documents(store: Store, snapshot_id: str) -> list[Source]:
+def whole_documents(store: Store, snapshot_id: str) -> list[WholeDocument]:
     """Return the documents of a snapshot, in the order of their ids; one is held out if all its pieces are."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in read_anchors(store, snapshot_id).iter_rows(named=True):
         found[document_of(row["uri"])].append(row)
-    return [_source(document_id, rows) for document_id, rows in sorted(found.items())]
+    return [_whole(document_id, rows) for document_id, rows in sorted(found.items())]
 
 
-def _source(document_id: str, rows: list[dict[str, Any]]) -> Source:
+def _whole(document_id: str, rows: list[dict[str, Any]]) -> WholeDocument:
     rows = sorted(rows, key=lambda row: int(row["uri"].rpartition(";piece=")[2]) if ";piece=" in row["uri"] else 0)
     names = ("text", "title", "uri", "licence", "revision", "anchor_id")
     pieces = tuple(Anchor(**{name: row[name] for name in names}) for row in rows)
-    return Source(document_id, rows[0]["title"], pieces, all(row["heldout"] for row in rows))
+    return WholeDocument(document_id, rows[0]["title"], pieces, all(row["heldout"] for row in rows))
 
 
 def save_exam(store: Store, exam: Exam, kind: str, about: dict[str, Any], drops: dict[str, int]) -> str:

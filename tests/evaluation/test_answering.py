@@ -10,21 +10,20 @@ from gainloop.evaluation.marks import mark
 from gainloop.models.answers import open_examinee
 from gainloop.models.pretraining import pretrain
 from gainloop.store import Store
-from gainloop.store.exams import read_answers, read_documents
+from gainloop.store.exams import read_answers, whole_documents
 from schemas.exam import Asking, Condition, Exam, ExamFiles, Question
 from schemas.profile import Training
 from schemas.recipe import NewModel, Optimiser
 from tests.exams import documents, fill, rows, write_rows
-from tests.tiny_model import TEXTS, save_tiny_model
+from tests.tiny_model import PLAN, TEXTS, save_tiny_model
 
-LEARNER = NewModel(
-    vocabulary=400,
-    hidden_size=64,
-    layers=2,
-    head_size=32,
-    context_tokens=128,
-    budget_tokens=98_304,
-    optimiser=Optimiser(learning_rate=0.01, batch_tokens=1024),
+LEARNER = PLAN.model_copy(
+    update={
+        "vocabulary": 400,
+        "hidden_size": 64,
+        "budget_tokens": 163_840,
+        "optimiser": Optimiser(learning_rate=0.006, batch_tokens=1024),
+    }
 )
 
 
@@ -34,7 +33,7 @@ def quiet(*_told: object) -> None:
 
 def learn(texts: list[str], folder: Path, plan: NewModel = LEARNER) -> str:
     folder.mkdir(exist_ok=True)
-    pretrain([*texts, *TEXTS] if texts is TEXTS else texts, plan, Training(), str(folder), quiet)
+    pretrain(texts, plan, Training(), str(folder), quiet)
     return str(folder)
 
 
@@ -42,7 +41,7 @@ def learn(texts: list[str], folder: Path, plan: NewModel = LEARNER) -> str:
 def exam(store: Store, tmp_path: Path) -> Exam:
     wanted = ExamFiles(paths=[str(write_rows(tmp_path / "q.jsonl", rows()))])
     snapshot_id = fill(store, documents())
-    return read_exam_files(wanted, snapshot_id, read_documents(store, snapshot_id)).exam
+    return read_exam_files(wanted, snapshot_id, whole_documents(store, snapshot_id)).exam
 
 
 def closed(exam: Exam, folder: str) -> pl.DataFrame:
@@ -114,8 +113,8 @@ def test_what_does_not_fit_is_skipped_and_counts_as_neither_right_nor_wrong(stor
     texts = documents() | {"Ashby": documents()["Ashby"] + " Rye was ground there." * 40}
     snapshot_id = fill(store, texts)
     wanted = ExamFiles(paths=[str(write_rows(tmp_path / "q.jsonl", rows()))])
-    exam = read_exam_files(wanted, snapshot_id, read_documents(store, snapshot_id)).exam
-    folder = save_tiny_model(tmp_path / "tiny", NewModel(vocabulary=320, hidden_size=32, layers=1, context_tokens=256))
+    exam = read_exam_files(wanted, snapshot_id, whole_documents(store, snapshot_id)).exam
+    folder = save_tiny_model(tmp_path / "tiny", PLAN.model_copy(update={"context_tokens": 256}))
     answers = read_answers(answer(store, open_examinee(folder), "c1", Sitting(exam, "open", Asking()), quiet))
     skipped = answers.filter(pl.col("skipped") != "")
 

@@ -8,7 +8,7 @@ from gainloop.evaluation.exam_files import ReadExam, read_exam_files
 from gainloop.evaluation.retrieval import open_search, recall
 from gainloop.measures.answers import normalised
 from gainloop.store import Store
-from gainloop.store.exams import read_documents, read_exam, save_exam, snapshot_questions
+from gainloop.store.exams import read_exam, save_exam, snapshot_questions, whole_documents
 from schemas.errors import BadInput
 from schemas.exam import ExamFiles, Question
 from tests.exams import MILLS, documents, fill, owner, rows, write_rows
@@ -16,7 +16,7 @@ from tests.exams import MILLS, documents, fill, owner, rows, write_rows
 
 def read(store: Store, snapshot_id: str, *paths: Path, **fields: object) -> ReadExam:
     wanted = ExamFiles.model_validate({"paths": [str(path) for path in paths], **fields})
-    return read_exam_files(wanted, snapshot_id, read_documents(store, snapshot_id))
+    return read_exam_files(wanted, snapshot_id, whole_documents(store, snapshot_id))
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_document_is_found_by_uri_by_the_end_of_it_by_its_text_and_by_its_titl
 def test_rows_that_fit_no_document_are_counted_by_reason_and_named(store: Store, tmp_path: Path) -> None:
     texts = documents()
     snapshot_id = fill(store, texts, heldout_fraction=0.4)
-    heldout = [source.document_id for source in read_documents(store, snapshot_id) if source.is_heldout]
+    heldout = [source.document_id for source in whole_documents(store, snapshot_id) if source.is_heldout]
     lines: list[dict[str, object]] = [*rows(), {"question": "Why?", "answer": "rye", "document": "Nowhere.md"}]
     lines += [{"question": "Why?", "answer": "", "document": "Ashby.md", "is_impossible": True}]
     found = read(store, snapshot_id, write_rows(tmp_path / "q.jsonl", lines))
@@ -173,14 +173,14 @@ def test_squads_passages_are_read_as_they_are_and_found_by_their_text(store: Sto
     assert len(found.exam.questions) > 150
     assert set(found.drops) <= {"no_document", "duplicate"}
     assert all(len(one.options) == 4 for one in found.exam.questions)
-    texts = {source.document_id: source.text for source in read_documents(store, snapshot_id)}
+    texts = {source.document_id: source.text for source in whole_documents(store, snapshot_id)}
     assert all(one.answer in texts[one.document_id] for one in found.exam.questions)
 
 
 def test_a_search_finds_squads_passages_about_as_often_as_published(store: Store, shared_data: Path) -> None:
     snapshot_id = squad_snapshot(store, shared_data, 400)
     exam = read(store, snapshot_id, shared_data / "squad" / "squad_val.jsonl", distractors=0).exam
-    found = recall(open_search(read_documents(store, snapshot_id)), exam.questions[:1500], titled=False)
+    found = recall(open_search(whole_documents(store, snapshot_id)), exam.questions[:1500], titled=False)
 
     assert found[1] > 0.6
     assert found[1] < found[5] < found[10]

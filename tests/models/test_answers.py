@@ -1,7 +1,8 @@
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import Gemma3TextConfig, LlamaConfig, MistralConfig, Qwen3Config
 
 from gainloop.models import answers
 from gainloop.models.answers import Branches, Examinee, open_examinee, score_endings, write_answers
@@ -39,7 +40,7 @@ def test_a_model_with_a_window_of_attention_reads_each_ending_in_a_row_of_its_ow
     folder: str, examinee: Examinee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together = nats(score_endings(examinee, ASKED))
-    monkeypatch.setattr(examinee.model.config, "layer_types", ["sliding_attention", "full_attention"])
+    monkeypatch.setattr(answers, "_is_plain_attention", lambda _model: False)
     masks: list[bool] = []
     score = answers._score
     monkeypatch.setattr(
@@ -48,6 +49,18 @@ def test_a_model_with_a_window_of_attention_reads_each_ending_in_a_row_of_its_ow
 
     assert nats(score_endings(examinee, ASKED)) == pytest.approx(together, abs=1e-4)
     assert not any(masks)
+
+
+def test_a_window_of_attention_is_seen_in_a_models_config(examinee: Examinee) -> None:
+    assert answers._is_plain_attention(examinee.model)
+    windowed = [
+        MistralConfig(sliding_window=64, num_hidden_layers=1),
+        Gemma3TextConfig(num_hidden_layers=6),
+        Qwen3Config(use_sliding_window=True, sliding_window=64, max_window_layers=1, num_hidden_layers=2),
+    ]
+    for config in windowed:
+        assert not answers._is_plain_attention(SimpleNamespace(config=config))  # type: ignore[arg-type]
+    assert answers._is_plain_attention(SimpleNamespace(config=LlamaConfig()))  # type: ignore[arg-type]
 
 
 def test_a_prompt_whose_longest_ending_does_not_fit_is_not_scored_and_the_others_are(examinee: Examinee) -> None:
@@ -87,13 +100,13 @@ def test_a_prompt_that_leaves_no_room_for_an_answer_is_not_asked(examinee: Exami
     assert write_answers(examinee, [ids, ids[:5]], 8, stops_at_line=True)[0] is None
 
 
-def test_a_real_model_finds_the_right_option_with_the_document_in_front(smollm2: Path) -> None:
+def test_a_real_model_finds_the_right_option_with_the_document_in_front(smollm2: str) -> None:
     text = "The mill of Ashby stands on the north bank. It was built in 1873. The miller was Tamsin Orr.\n"
     asked = [
         Branches(f"{text}Question: Who was the miller of Ashby?\nAnswer:", ("Tamsin Orr", "Hugo Pell", "Edda Voss")),
         Branches(f"{text}Question: When was the mill of Ashby built?\nAnswer:", ("1873", "1901", "1766")),
     ]
 
-    for row in score_endings(open_examinee(str(smollm2)), asked):
+    for row in score_endings(open_examinee(smollm2), asked):
         assert row is not None
         assert min(range(3), key=lambda place: row[place].nats) == 0
