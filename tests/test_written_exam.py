@@ -153,7 +153,7 @@ def test_an_exam_that_a_guesser_passes_is_refused(store: Store, place: Profile) 
         ("When was the mill of Ashby built", year(0), MADE, "no_question"),
         ("When was the mill of Ashby built?", TEXT, TEXT, "answer_too_long"),
         ("When was the mill of Ashby built?", "1999", MADE, "answer_not_in_evidence"),
-        ("When was the mill of Ashby built?", year(0), f"Built in {year(0)}.", "evidence_not_found"),
+        ("When was the mill of Ashby built?", year(0), f"Built about {year(0)}.", "evidence_not_found"),
         (f"Was the mill of Ashby built in {year(0)}?", year(0), MADE, "holds_its_answer"),
         ("According to the text, when was Ashby built?", year(0), MADE, "speaks_of_the_text"),
         ("When did the author say Ashby was built?", year(0), MADE, "speaks_of_the_text"),
