@@ -164,7 +164,7 @@ class KnownExam(Parameters):
 
 _Exams = ExamFiles | WrittenExam | KnownExam
 
-AnyExam = Annotated[_Exams, Field(discriminator="kind"), choice("exam", by_kind(_Exams), "schemas/exam.py", "files")]
+AnyExam = Annotated[_Exams, Field(discriminator="kind"), choice("exam", by_kind(_Exams), "schemas/exam.py")]
 
 
 class Asking(Parameters):
