@@ -25,6 +25,7 @@ def score_texts(
     device: str = "cpu",
     before: Sequence[str] | None = None,
     window: int | None = None,
+    ends: bool = True,
 ) -> pl.DataFrame:
     """Return each text's negative log-likelihood under a checkpoint, read from its first token on.
 
@@ -36,16 +37,17 @@ def score_texts(
         before: Text that is read before each text, or each piece of it, and not scored: as much of its beginning as the
             model's context has room for. Default: none.
         window: Tokens of a piece. Default: as many as the context holds.
+        ends: Whether the end token after each text is predicted too; lm-eval leaves it out.
 
     Returns:
-        Columns text_id, nats, num_tokens (end token included), num_bytes (UTF-8), in the order given.
+        Columns text_id, nats, num_tokens (end token included, if predicted), num_bytes (UTF-8), in the order given.
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
     end = int(tokenizer.eos_token_id)
     begin = beginning(tokenizer) or [end]
     context = context_of(model.config) - len(begin)
     window = min(window or context, context)
-    encoded = _ended(tokenizer, texts)
+    encoded = [ids if ends else ids[:-1] for ids in _ended(tokenizer, texts)]
     heads = [ids[: context - window] for ids in _ended(tokenizer, before)] if before else [[] for _ in texts]
     pieces = [
         _Piece(owner, heads[owner], ids[at : at + window])
