@@ -100,7 +100,7 @@ def examine(
 
         examinee = open_examinee(checkpoint_folder(store, checkpoint_id), profile.training.device)
         for done, one in enumerate(unasked):
-            step = _Part(bar, done, len(unasked), one.condition)
+            step = _Part(bar, done, len(unasked), len(exam.questions), one.condition)
             urls[one.condition] = answer(store, examinee, checkpoint_id, one, step)
         del examinee
     if is_graded:
@@ -147,7 +147,7 @@ def evaluate_points(
     assert training is not None
     points, urls = points_of(training), Urls()
     for done, point in enumerate(points):
-        step = _Part(bar, done, len(points), point.name)
+        step = _Part(bar, done, len(points), len(exam.questions), point.name)
         answers = examine(store, profile, exam, point.checkpoint_id, conditions_of(point), asking, step)
         urls |= {f"{point.name}/{condition}": store.keep(url) for condition, url in answers.items()}
     general = score_general(store, profile.training.device, batch_id, points)
@@ -165,16 +165,17 @@ def evaluate_points(
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of a bar that one of several checkpoints has."""
+    """The part of a bar that one of several exams of ``size`` questions has."""
 
     bar: OnDone
     done: int
     total: int
+    size: int
     name: str
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
         said = ", ".join(filter(None, [self.name, note]))
-        self.bar(100 * self.done + 100 * done // max(1, total), 100 * self.total, said)
+        self.bar(self.size * self.done + self.size * done // max(1, total), self.size * self.total, said)
 
 
 def require_asked(checkpoints: Sequence[str], served: Sequence[str], asking: Asking) -> None:
@@ -264,7 +265,7 @@ def ask_checkpoint(
     profile: Profile, exam_id: str, name: str, checkpoint_id: str, conditions: Sequence[Condition], asking: Asking
 ) -> Urls:
     store = open_store(profile)
-    with Bar(f"ask {name}", "percent of the exam") as bar:
+    with Bar(f"ask {name}", "questions") as bar:
         answers = examine(store, profile, read_exam(store, exam_id), checkpoint_id, conditions, asking, bar)
     return {f"{name}/{condition}": store.keep(url) for condition, url in answers.items()}
 
@@ -281,7 +282,7 @@ def ask_model(profile: Profile, exam_id: str, model: str, conditions: Sequence[C
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {training_id}")
 def evaluate_training(profile: Profile, batch_id: str, training_id: str, exam_id: str, asking: Asking) -> Urls:
     store = open_store(profile)
-    with Bar("ask the checkpoints", "percent of the exam") as bar:
+    with Bar("ask the checkpoints", "questions") as bar:
         summary = evaluate_points(store, profile, batch_id, training_id, exam_id, asking, bar)
     urls: Urls = summary["urls"]
     return urls
