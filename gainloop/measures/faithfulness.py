@@ -154,7 +154,8 @@ def no_closer_than_another(
     """Return 1 for each text that is less like its own anchor than like another anchor of the batch, 0.5 if as like.
 
     Likeness is the cosine of words weighed by TF-IDF over the anchors. Of texts that have nothing to do with their
-    anchors the mean is a half, whether they share words with any anchor or with none. NaN where a text has no anchor or no words.
+    anchors the mean is a half, whether they share words with any anchor or with none. NaN where a text has no anchor
+    or no words.
 
     Args:
         own: Number of each text's own anchor, -1 where it has none.
