@@ -56,8 +56,8 @@ class ContrastPlan:
         return (
             f"{self.outputs.height:,} outputs are scored under {self.num_scored} of {self.prompts.height:,} prompts "
             f"each: {self.tokens:,} tokens to read of at most {self.budget_tokens:,}; where I(p; Y) is a nat its "
-            f"estimate will be known to about {self.half_width:.2f} nats, and its interval, which covers prompts that were "
-            "not scored too, is up to twice as wide"
+            f"estimate will be known to about {self.half_width:.2f} nats, and its interval, which covers prompts not "
+            "scored too, is up to twice as wide"
         )
 
     @property
