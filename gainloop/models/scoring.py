@@ -7,14 +7,17 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from gainloop.models.loading import load_model, load_tokenizer, read_context
 from gainloop.models.packing import encode
 from schemas.errors import BadInput
 
 BATCH_TOKENS = 2048
-"""Tokens per forward pass: logits of a small vocabulary then stay below 32 MB, which malloc keeps for the next."""
+"""Tokens of a forward pass, at most."""
+
+BATCH_BYTES = 32_000_000
+"""Logits of a forward pass, at most: what malloc keeps for the next. A longer text is read in parts of so many."""
 
 
 @torch.inference_mode()
@@ -53,7 +56,7 @@ def score_texts(
     ]
     pieces.sort(key=lambda piece: piece.length)
     nats = np.zeros(len(texts))
-    for batch in _batches(pieces):
+    for batch in _batches(pieces, most_tokens(model)):
         for piece, value in zip(batch, _score(batch, model, end), strict=True):
             nats[piece.owner] += value
     return pl.DataFrame(
@@ -81,8 +84,7 @@ def score_answers(folder: str, prompts: Sequence[str], answers: Sequence[str], d
     for prompt, answer in zip(encoded, given, strict=True):
         row = [int(tokenizer.eos_token_id), *prompt[:-1], *answer][-window - 1 :]
         ids = torch.tensor([row], device=model.device)
-        losses = torch.nn.functional.cross_entropy(model(input_ids=ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
-        nats.append(float(losses[-len(answer) :].double().sum()))
+        nats.append(float(token_losses(model, ids)[0, -len(answer) :].double().sum()))
     return nats
 
 
@@ -127,10 +129,15 @@ class _Piece(NamedTuple):
         return len(self.head) + len(self.ids)
 
 
-def _batches(pieces: list[_Piece]) -> list[list[_Piece]]:
+def most_tokens(model: PreTrainedModel) -> int:
+    """Return the tokens of a forward pass that may have logits, for the size of the model's vocabulary."""
+    return max(1, min(BATCH_TOKENS, BATCH_BYTES // (4 * int(model.config.get_text_config().vocab_size))))
+
+
+def _batches(pieces: list[_Piece], most: int) -> list[list[_Piece]]:
     batches: list[list[_Piece]] = []
     for piece in pieces:
-        if not batches or (len(batches[-1]) + 1) * piece.length > BATCH_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * piece.length > most:
             batches.append([])
         batches[-1].append(piece)
     return batches
@@ -141,6 +148,20 @@ def _score(pieces: list[_Piece], model: PreTrainedModel, end: int) -> list[float
     rows = [[end, *piece.head, *piece.ids] + [end] * (longest - piece.length) for piece in pieces]
     real = [[0] * len(piece.head) + [1] * len(piece.ids) + [0] * (longest - piece.length) for piece in pieces]
     ids = torch.tensor(rows, device=model.device)
-    logits = model(input_ids=ids[:, :-1]).logits  # right padding: a causal model's scores do not see it
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    losses = token_losses(model, ids)  # right padding: a causal model's scores do not see it
     return [float(value) for value in (losses.double() * torch.tensor(real, device=model.device)).sum(1)]
+
+
+def token_losses(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    """Return the loss of each token but the first given those before it, [rows, tokens - 1], in nats.
+
+    Rows with more logits than fit are read in parts, each with the keys and values of those before.
+    """
+    given, wanted = ids[:, :-1], ids[:, 1:]
+    at_once = max(1, most_tokens(model) // len(ids))
+    past = DynamicCache(config=model.config) if given.shape[1] > at_once else None
+    losses = []
+    for some, following in zip(torch.split(given, at_once, 1), torch.split(wanted, at_once, 1), strict=True):
+        logits = model(input_ids=some, past_key_values=past, use_cache=past is not None).logits
+        losses.append(torch.nn.functional.cross_entropy(logits.transpose(1, 2), following, reduction="none"))
+    return torch.cat(losses, 1)
