@@ -34,10 +34,13 @@ Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 class Row:
-    """The keys and values of one text, layer by layer; ``length`` counts the tokens that have been read."""
+    """The keys and values of one text, layer by layer; ``length`` counts the tokens that have been read.
+
+    ``room`` is for how many tokens a layer has room when it is first written.
+    """
 
     def __init__(self) -> None:
-        self.length = 0
+        self.length = self.room = 0
         self.layers: dict[int, Pair] = {}
 
     def write(self, layer: int, keys: torch.Tensor, values: torch.Tensor) -> Pair:
@@ -51,7 +54,7 @@ class Row:
         return pair[0][:, :, :until], pair[1][:, :, :until]
 
     def _grown(self, pair: Pair | None, which: int, like: torch.Tensor, until: int) -> torch.Tensor:
-        room = -(-until // GROWTH_TOKENS) * GROWTH_TOKENS
+        room = -(-max(until, self.room) // GROWTH_TOKENS) * GROWTH_TOKENS
         grown = like.new_empty(1, like.shape[1], room, like.shape[3])
         if pair:
             grown[:, :, : self.length] = pair[which][:, :, : self.length]
@@ -107,6 +110,7 @@ def size(layers: dict[int, Pair]) -> int:
 
 def read(network: PreTrainedModel, row: Row, ids: Sequence[int], prefixes: Prefixes) -> None:
     """Read a prompt into an empty row, chunk by chunk and alone."""
+    row.room = len(ids) + 1
     prefixes.lay(row, ids)
     while row.length < len(ids):
         part = torch.tensor([ids[row.length : row.length + CHUNK_TOKENS]], device=network.device)

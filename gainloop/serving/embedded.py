@@ -26,7 +26,7 @@ from schemas.rows import Prompt, Reply, Request
 SLOTS = 32
 """Requests that are answered side by side, at most."""
 
-ROW_BYTES = 1_700_000_000
+ROW_BYTES = 1_500_000_000
 """Keys and values of requests that are answered side by side, at most: what no longer fits waits its turn."""
 
 PREFIX_BYTES = 100_000_000
