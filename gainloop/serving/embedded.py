@@ -153,7 +153,8 @@ class EmbeddedEngine:
     @property
     def _end_tokens(self) -> set[int]:
         ends = self.network.generation_config.eos_token_id
-        return set(ends if isinstance(ends, list) else [ends])
+        named = ends if isinstance(ends, list) else [ends]
+        return {int(one) for one in (*named, self.tokenizer.eos_token_id) if one is not None}
 
     def _as_reply(self, request_id: str, request: Request, seat: "_Seat") -> Reply:
         assert seat.finish_reason is not None
