@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.loading import context_of, load_model, load_tokenizer
+from gainloop.models.prompts import encode_prompt
 from gainloop.serving import UNFIT, Refused, Score
 from gainloop.serving.attention import Prefixes, Row, advance, attend_by_rows, independent_shapes, read
 from gainloop.serving.sampling import Draw, Grammar, log_likelihoods
@@ -57,7 +58,7 @@ class EmbeddedEngine:
         self.tokenizer = load_tokenizer(folder)
         self.network = load_model(folder, device).eval()
         self._config = self.network.config.get_text_config()
-        self.context = int(self._config.max_position_embeddings)
+        self.context = context_of(self.network.config)
         self._waiting: deque[_Seat] = deque()
         self._seats: list[_Seat] = []
         self._prefixes = Prefixes(PREFIX_BYTES)
@@ -99,10 +100,7 @@ class EmbeddedEngine:
         return [Score(scores[number], scores[number]) if number in scores else UNFIT for number in range(len(prompts))]
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        if not isinstance(prompt, str):
-            turns = [{"role": m.role, "content": m.content} for m in prompt]
-            prompt = str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        return list(self.tokenizer.encode(prompt, add_special_tokens=False))
+        return encode_prompt(self.tokenizer, prompt)
 
     async def _step_while_busy(self) -> None:
         try:
