@@ -14,7 +14,10 @@ from gainloop.models.packing import encode
 from schemas.errors import BadInput
 
 BATCH_TOKENS = 2048
-"""Tokens per forward pass: logits of a small vocabulary then stay below 32 MB, which malloc keeps for the next."""
+"""Tokens per forward pass, at most: logits of a small vocabulary then stay below 32 MB, which malloc keeps."""
+
+BATCH_LOGITS = 2**26
+"""Logits per forward pass, at most, unless one text alone has more: 256 MB."""
 
 
 @torch.inference_mode()
@@ -53,7 +56,7 @@ def score_texts(
     ]
     pieces.sort(key=lambda piece: piece.length)
     nats = np.zeros(len(texts))
-    for batch in _batches(pieces):
+    for batch in _batches(pieces, min(BATCH_TOKENS, BATCH_LOGITS // int(model.config.vocab_size))):
         for piece, value in zip(batch, _score(batch, model, end), strict=True):
             nats[piece.owner] += value
     return pl.DataFrame(
@@ -127,10 +130,10 @@ class _Piece(NamedTuple):
         return len(self.head) + len(self.ids)
 
 
-def _batches(pieces: list[_Piece]) -> list[list[_Piece]]:
+def _batches(pieces: list[_Piece], most_tokens: int) -> list[list[_Piece]]:
     batches: list[list[_Piece]] = []
     for piece in pieces:
-        if not batches or (len(batches[-1]) + 1) * piece.length > BATCH_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * piece.length > most_tokens:
             batches.append([])
         batches[-1].append(piece)
     return batches

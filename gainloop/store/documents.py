@@ -67,6 +67,12 @@ def earlier_versions(store: Store, document_ids: list[str]) -> pl.DataFrame:
     )
 
 
+def document_draws(store: Store) -> dict[str, float]:
+    """Return the lowest draw that each document follows: those that nearly repeat each other have one in common."""
+    rows = store.query("select document_id, min(low) as low from documents group by document_id").rows()
+    return dict(rows)
+
+
 def read_documents(store: Store, documents: pl.DataFrame) -> Iterator[pl.Series]:
     """Yield the texts of documents in their order, some megabytes at a time.
 
