@@ -366,9 +366,7 @@ def test_a_synthesizer_learns_from_pairs_and_is_named_by_what_it_learned_from(ru
     assert counted["pairs"] == metrics["num_pairs"] + counted["too_long"] > 0
     assert metrics["search"]["kind"] == "exact"
     assert tune(method.model_copy(update={"draws": 3})) == synthesizer
-    with pytest.raises(
-        BadInput, match=r"no pair has a similarity of at least 1 .* Lower text.method.min_similarity"
-    ):
+    with pytest.raises(BadInput, match=r"no pair has a similarity of at least 1 .* Lower text.method.min_similarity"):
         tune(SBP(min_similarity=1.0))
     with pytest.raises(BadInput, match="a second text of at most 5 tokens"):
         tune(method, max_tokens=5)

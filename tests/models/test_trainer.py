@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gainloop.models.loading import load_model, load_tokenizer
-from gainloop.models.packing import IGNORED, MixturePart, PairRows, Row, pack
+from gainloop.models.packing import IGNORED, MixturePart, PairRows, Row, orders_of, pack
 from gainloop.models.start import make_model
 from gainloop.models.trainer import train
 from schemas.profile import Training
