@@ -26,7 +26,7 @@ from schemas.recipe import (
     TrainingPlan,
 )
 from tasks.judge import find_judge
-from tasks.refresh import read_general
+from tasks.refresh import find_general
 from tasks.report import as_held, make_report, show_report, why_held
 from tasks.train import find_start, require_trainable
 
@@ -68,7 +68,7 @@ def cycle(
     if judge:
         find_judge(loaded, judge)  # before anything costs time
     snapshot_id = refresh(source, profile, heldout_fraction)
-    general_id = read_general(loaded, general)
+    general_id = find_general(loaded, general)
     if isinstance(generator, Own):
         start = Checkpoint(model=find_start(loaded, snapshot_id, start))
     batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)

@@ -11,7 +11,7 @@ from gainloop.store import open_store
 from gainloop.store.batches import read_recipe, resolve_batch
 from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyStart, NewModel, TrainingPlan
-from tasks.refresh import read_general
+from tasks.refresh import find_general
 from tasks.report import as_held, why_held
 from tasks.train import find_start, is_trained, score_checkpoints, train_checkpoint
 
@@ -38,7 +38,7 @@ def train(
     loaded = load_profile(profile)
     store = open_store(loaded)
     batch_id = resolve_batch(store, batch_id)
-    general_id = read_general(loaded, general)
+    general_id = find_general(loaded, general)
     start_id = find_start(loaded, read_recipe(store, batch_id).snapshot_id, start)
     if held := why_held(loaded, batch_id, start_id, release):
         return as_held(held)

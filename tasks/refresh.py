@@ -102,15 +102,17 @@ def read_source(profile: Profile, source: Source, heldout_fraction: float) -> st
 
 
 @task(cache_policy=NO_CACHE, task_run_name="read general text of {source.kind}")
-def read_general(profile: Profile, source: Source | None) -> str:
-    """Return the snapshot of the general text, which never is the latest; empty if there is no source of it."""
-    if source is None:
-        return ""
+def read_general(profile: Profile, source: Source) -> str:
     with Bar(f"reading general text of {source.kind}", "parts") as bar:
         refreshed = refresh_snapshot(
             open_store(profile), source, 0.0, lambda read, all_, found: bar(read, all_, f"{found:,} anchors"), False
         )
     return refreshed.snapshot_id
+
+
+def find_general(profile: Profile, source: Source | None) -> str:
+    """Return the snapshot of the general text, which never is the latest; empty if there is no source of it."""
+    return "" if source is None else read_general(profile, source)
 
 
 def as_markdown(refreshed: Refreshed) -> str:
