@@ -13,6 +13,7 @@ from gainloop.evaluation.arms import Comparison
 from gainloop.methods import SmallMaking, require_generator
 from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
+from schemas.exam import AnyExam, Asking
 from schemas.profile import load_profile
 from schemas.recipe import (
     AnyGenerator,
@@ -25,10 +26,12 @@ from schemas.recipe import (
     Scoring,
     TrainingPlan,
 )
+from tasks.evaluate import evaluate_training, guess, show_answers
+from tasks.exam import prepare_exam
 from tasks.judge import find_judge
 from tasks.refresh import find_general
 from tasks.report import as_held, make_report, show_report, why_held
-from tasks.train import find_start, require_trainable
+from tasks.train import adopt_start, find_start, require_trainable
 
 
 @flow(name="cycle", flow_run_name="cycle-{text.method.kind}-on-{source.kind}")
@@ -40,6 +43,8 @@ def cycle(
     curation: Curation = Curation(),
     scoring: Scoring = Scoring(),
     judge: Judge | None = None,
+    exam: AnyExam | None = None,
+    asking: Asking = Asking(),
     plan: TrainingPlan = TrainingPlan(),
     general: AnySource | None = None,
     heldout_fraction: HeldoutFraction = 0.05,
@@ -53,6 +58,7 @@ def cycle(
         source: Source of the documents.
         generator: Generator that writes the text: one's own, the start checkpoint, or a served model.
         start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
+        exam: Exam that every checkpoint takes, or none: from files, or one that the store has.
         general: Source of text that has nothing to do with the corpus: to measure forgetting on, to replay, and for the
             replay control. Default: text that the start itself writes.
         heldout_fraction: Part of the documents that is neither generated from nor trained on.
@@ -67,10 +73,15 @@ def cycle(
         require_trainable(loaded)
     if judge:
         find_judge(loaded, judge)  # before anything costs time
+    if isinstance(start, Checkpoint):
+        start = adopt_start(loaded, start, isinstance(generator, Own) and not text.method.tunes_generator)
     snapshot_id = refresh(source, profile, heldout_fraction)
     general_id = find_general(loaded, general)
+    exam_id = prepare_exam(loaded, exam, snapshot_id) if exam and not dry_run else ""  # before anything is paid for
     if isinstance(generator, Own):
         start = Checkpoint(model=find_start(loaded, snapshot_id, start))
+    if exam and exam_id:
+        guess(loaded, exam, exam_id, asking)
     batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)
     if dry_run:
         return batch_id
@@ -82,6 +93,9 @@ def cycle(
     if held := why_held(loaded, batch_id, start_id, release):
         return as_held(held)
     training_id = train_arms(loaded, Comparison(batch_id, start_id, plan, general_id))
+    if exam_id:
+        urls = evaluate_training(loaded, batch_id, training_id, exam_id, asking)
+        get_run_logger().info(show_answers(loaded, exam_id, urls, asking))
     page = make_report(loaded, batch_id, training_id)
     get_run_logger().info(show_report(loaded, batch_id, training_id))
     return page

@@ -228,6 +228,7 @@ def test_a_finished_training_says_its_arms_checkpoints_scores_and_tokens(run: Ru
         "heldout_records": 0.05,
         "seeds": 1,
         "general": "",
+        "scored_texts": 400,
     }
 
 

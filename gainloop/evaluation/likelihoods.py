@@ -83,6 +83,14 @@ def score_training(store: Store, device: str, of: Comparison, runs: list[Run], o
     return scored | {f"{arm}/learned": learned_url(store, one) for arm, one in first.items()}
 
 
+def general_set(
+    store: Store, device: str, general_id: str, start_id: str, snapshot_id: str, most: int = MAX_SCORED
+) -> TextSet:
+    """Return the general text that forgetting is measured on; see ``general_texts``."""
+    dealt = general_texts(store, device, general_id, "measured", start_id, snapshot_id)
+    return TextSet(dealt.select("text_id", "text"), most=most)
+
+
 def key_of(role: str, texts: str, seed: int = 0, fraction: float = 1.0) -> str:
     """Return the key of scores: the end of seed 0 has the shortest.
 
@@ -106,8 +114,7 @@ def _seen_by_all(store: Store, device: str, of: Comparison, runs: list[Run]) -> 
     """Yield key, checkpoint and texts of the sets that show what was gained and what was lost."""
     snapshot_id, most = read_recipe(store, of.batch_id).snapshot_id, of.plan.scored_texts
     heldout = TextSet(_as_texts(read_anchors(store, snapshot_id, heldout=True), "anchor_id"), most=most)
-    dealt = general_texts(store, device, of.general_id, "measured", of.start_id, snapshot_id)
-    general = TextSet(dealt.select("text_id", "text"), most=most)
+    general = general_set(store, device, of.general_id, of.start_id, snapshot_id, most)
     sets = {"heldout": heldout, "general": general}
     for name, texts in sets.items():
         yield key_of("start", name), of.start_id, texts

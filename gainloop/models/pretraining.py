@@ -11,7 +11,7 @@ import torch
 
 from gainloop.methods.sbp import SBP, ask_related
 from gainloop.models.embedding import Vectors
-from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.loading import context_of, load_model, load_tokenizer
 from gainloop.models.packing import MixturePart, Orders, Packed, PairRows, Row, orders_of, pack
 from gainloop.models.pairing import Pairing, related_pairs
 from gainloop.models.start import make_model, make_tokenizer
@@ -87,7 +87,7 @@ def tune_synthesizer(
     """
     model, tokenizer = load_model(start), load_tokenizer(start)
     prompts = [ask_related(text) for text in texts]
-    rows = PairRows(pairing.pairs, prompts, texts, tokenizer, model.config.max_position_embeddings, max_tokens)
+    rows = PairRows(pairing.pairs, prompts, texts, tokenizer, context_of(model.config), max_tokens)
     if not rows:
         raise BadInput(
             f"pairing {len(texts):,} anchors for the synthesizer: no pair has a similarity of at least "
@@ -120,7 +120,7 @@ def continue_pretraining(
     model, tokenizer, before = load_model(start), load_tokenizer(start), texts_read(start)
     if plan.trained_layers:
         freeze_but_last(model, plan.trained_layers)
-    context = min(plan.context_tokens, model.config.max_position_embeddings)
+    context = min(plan.context_tokens, context_of(model.config))
     known = [replace(part, times_read=[before.get(name_text(text), 0.0) for text in part.texts]) for part in parts]
     packed = pack(known, tokenizer, plan.budget_tokens, context, orders)
     online = Online(packed.is_first)

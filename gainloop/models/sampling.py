@@ -2,7 +2,7 @@
 
 import torch
 
-from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.loading import context_of, load_model, load_tokenizer
 from schemas.errors import BadInput
 
 AT_ONCE = 16
@@ -24,7 +24,7 @@ def sample_texts(folder: str, number: int, max_tokens: int, seed: int, device: s
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
     first = int(tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id)
-    room = min(max_tokens, model.config.max_position_embeddings - 1)
+    room = min(max_tokens, context_of(model.config) - 1)
     found: list[str] = []
     with torch.random.fork_rng(devices=[] if device == "cpu" else None):
         torch.manual_seed(seed)

@@ -18,7 +18,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 from gainloop.measures.estimate import Floats
-from gainloop.models.loading import require_device
+from gainloop.models.loading import num_logits, require_device
 from gainloop.models.packing import IGNORED, Packed, Row
 from gainloop.store.checkpoints import point_folder
 from gainloop.store.files import whole_folder
@@ -108,7 +108,7 @@ def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
 def rows_in_memory(model: PreTrainedModel, rows: Sequence[Row]) -> int:
     """Return how many rows' logits fit into ``LOGIT_BYTES``, one at least."""
     longest = max((len(row["input_ids"]) for row in rows), default=1)
-    return max(1, LOGIT_BYTES // (4 * longest * int(model.config.vocab_size)))
+    return max(1, LOGIT_BYTES // (4 * longest * num_logits(model)))
 
 
 def freeze_but_last(model: PreTrainedModel, num_layers: int) -> None:
