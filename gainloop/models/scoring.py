@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from gainloop.models.loading import context_of, load_model, load_tokenizer, read_context
+from gainloop.models.loading import context_of, load_model, load_tokenizer, num_logits, read_context
 from gainloop.models.tokens import Tokens, beginning, text_tokens
 from schemas.errors import BadInput
 
@@ -135,7 +135,7 @@ class _Piece(NamedTuple):
 
 def most_tokens(model: PreTrainedModel) -> int:
     """Return the tokens of a forward pass that may have logits, for the size of the model's vocabulary."""
-    return max(1, min(BATCH_TOKENS, BATCH_BYTES // (4 * int(model.config.get_text_config().vocab_size))))
+    return max(1, min(BATCH_TOKENS, BATCH_BYTES // (4 * num_logits(model))))
 
 
 def _batches(pieces: list[_Piece], most: int) -> list[list[_Piece]]:
