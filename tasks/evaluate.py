@@ -121,14 +121,16 @@ def score_general(
     return {point.name: score_set(store, device, point.checkpoint_id, texts) for point in points}
 
 
-def find_evaluation(store: Store, batch_id: str, training_id: str, exam_id: str = "") -> dict[str, Any] | None:
-    """Return the summary of a training's last evaluation, by any exam or by one; None before the first."""
-    found = [
-        summary
-        for key, summary in list_summaries(store, batch_id, STAGE)
-        if key.partition("-")[0] == training_id and exam_id in ("", summary["exam"])
-    ]
-    return found[0] if found else None
+def find_evaluation(
+    store: Store, batch_id: str, training_id: str, exam_id: str = "", asking: Asking | None = None
+) -> dict[str, Any] | None:
+    """Return the summary of a training's last evaluation, by any exam or by one asked in one way; None if none is."""
+    wanted = asking.model_dump(mode="json") if asking else None
+    for key, summary in list_summaries(store, batch_id, STAGE):
+        is_wanted = exam_id in ("", summary["exam"]) and wanted in (None, summary["asking"])
+        if key.partition("-")[0] == training_id and is_wanted:
+            return summary
+    return None
 
 
 def evaluate_points(
@@ -140,7 +142,7 @@ def evaluate_points(
         ``exam``, ``urls`` by ``<arm>/<seed>/<fraction>/<condition>``, ``general`` by ``<arm>/<seed>/<fraction>``, the
         settings (``asking``) and the seconds.
     """
-    if found := find_evaluation(store, batch_id, training_id, exam_id):
+    if found := find_evaluation(store, batch_id, training_id, exam_id, asking):
         return found
     begun, exam = time.monotonic(), read_exam(store, exam_id)
     training = stage_summary(store, batch_id, "train", training_id)
@@ -159,7 +161,8 @@ def evaluate_points(
         "seconds": time.monotonic() - begun,
     }
     is_other = find_evaluation(store, batch_id, training_id) is not None
-    complete_stage(store, batch_id, STAGE, summary, f"{training_id}-{exam_id}" if is_other else training_id)
+    other = f"{training_id}-{content_hash(exam_id, summary['asking'])}"
+    complete_stage(store, batch_id, STAGE, summary, other if is_other else training_id)
     return summary
 
 
