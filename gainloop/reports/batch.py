@@ -198,6 +198,12 @@ def write_headline(delta_i: DeltaI, gain: Gain) -> str:
     )
 
 
+UNJUDGED: Final = (
+    "Whether what the records say is true, nothing here has looked at: a batch whose every value is false passes all "
+    "automatic vetoes. Ask a judge (the flow judge) or an exam (the flow evaluate)."
+)
+
+
 def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
     """Return what a reader must know before relying on the figures."""
     found = list_caveats_of_delta_i(evidence, delta_i)
@@ -207,6 +213,8 @@ def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
             f"A record is made of {parts:.3g} replies on average. Delta I and I(p; Y) count replies: nats a record are "
             f"about {parts:.3g} times as many, bits per byte are the same."
         )
+    if evidence.verdicts is None and "evaluate" not in evidence.summaries:
+        found.append(UNJUDGED)
     return found + list_caveats_of_gain(evidence, gain)
 
 
