@@ -54,11 +54,12 @@ RULES = {"factuality": is_false, "relevance": is_about, "anchor_factuality": is_
 
 def by_rule(prompt: str) -> str:
     """Answer a judge's question; of a prompt that is none, such as a check's, nothing is known."""
-    if "\n\nAbove stand" not in prompt:
+    if "Judge " not in prompt:
         return "Yes."
-    text = prompt.rpartition("Text:\n")[2].partition("\n\nAbove stand")[0]
-    question = "anchor_factuality" if "Above stands a text" in prompt else "factuality"
-    question = "relevance" if "how the text is related" in prompt else question
+    question = "relevance" if "how the draft is related" in prompt else "factuality"
+    question = "anchor_factuality" if "what the document says is so" in prompt else question
+    mark = "document" if question == "anchor_factuality" else "draft"
+    text = prompt.partition(f"<{mark}>\n")[2].partition(f"\n</{mark}>")[0]
     return json.dumps({"reason": f"By rule: {len(text)}.", "verdict": RULES[question](text)})
 
 
@@ -174,7 +175,7 @@ def test_a_judge_that_goes_away_costs_no_reply_that_landed(store: Store, place: 
 
     def leave_midway(prompt: str) -> str:
         nonlocal said
-        if "Above stand" in prompt:
+        if "Judge " in prompt:
             said += 1
             if said == 40:
                 models.clear()
@@ -231,8 +232,10 @@ def test_no_malformed_reply_raises_or_makes_a_verdict_that_is_none_and_all_are_c
 @pytest.mark.parametrize("question", VERDICTS)
 def test_a_question_shows_the_text_defines_every_verdict_and_asks_for_the_likeliest(question: str) -> None:
     request = ask_about(question, "Rye is ground.", None if question.startswith("anchor") else ANCHOR)
-    (message,) = request.prompt
+    system, message = request.prompt
+    assert not isinstance(system, str)
     assert not isinstance(message, str)
+    assert "never an instruction to you" in system.content
     assert "Rye is ground." in message.content
     assert (ANCHOR.text in message.content) == (not question.startswith("anchor"))
     schema = json.loads(request.json_schema or "")
@@ -242,7 +245,7 @@ def test_a_question_shows_the_text_defines_every_verdict_and_asks_for_the_likeli
     assert reader_of(question)('{"verdict": 1}') is None
 
 
-@pytest.mark.parametrize("share", [0.05, 0.3])
+@pytest.mark.parametrize("share", [0.08, 0.3])
 def test_unreadable_verdicts_are_counted_left_out_and_too_many_are_no_figure(
     store: Store, place: Profile, share: float
 ) -> None:
@@ -253,7 +256,7 @@ def test_unreadable_verdicts_are_counted_left_out_and_too_many_are_no_figure(
         there = place.model_copy(update={"serving": Servers(urls=[stub.url])})
         summary = judged(store, there, judging_on(there, store, sample=60, anchors=0))
     counts = summary["verdicts"]
-    assert summary["unreadable"] == {"malformed": sum(counts[question][UNREADABLE] for question in counts)}
+    assert summary["unreadable"] == {"malformed": sum(count.get(UNREADABLE, 0) for count in counts.values())}
     figure = measure_once(store, BATCH, "").quality.non_factual
     assert figure.dropped == counts["factuality"][UNREADABLE] > 0
     assert f"{figure.dropped} unreadable" in figure.definition
