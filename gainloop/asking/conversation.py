@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from gainloop.asking.structured import holds_placeholder, is_placeholder, is_text
+from schemas.marks import THOUGHTS, held_marks
 from schemas.rows import Anchor, Answer, Drop, Message, Reply, Request, content_hash
 
 T = TypeVar("T")
@@ -40,6 +42,9 @@ _CONTROL = re.compile(
     r"|\[/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|CLS|SEP|MASK|PAD|UNK|BOS|EOS)\]"
 )
 
+ORDER_CHARS = 40
+"""Characters from which on a wish that a reply holds is said again, and not by chance."""
+
 
 @dataclass(frozen=True, slots=True)
 class Read(Generic[T]):
@@ -53,7 +58,8 @@ def ask(anchor: Anchor, request: Request, read: Callable[[str], T | None]) -> Co
     """Send one request; return the value of its reply, or a drop if the reply cannot be used.
 
     Args:
-        read: Function from the reply's text to a value, or to None, which drops the reply as ``malformed``.
+        read: Function from the reply's text to a value, or to None, which drops the reply as ``malformed``, or as
+            ``placeholder`` if it gives the prompt's example back.
     """
     (answer,) = yield [request]
     if drop := reason_to_drop(anchor, request, answer):
@@ -61,22 +67,31 @@ def ask(anchor: Anchor, request: Request, read: Callable[[str], T | None]) -> Co
     assert isinstance(answer, Reply)
     value = read(answer.text)
     if value is None:
-        return Drop(anchor.anchor_id, request.facet, "malformed", answer.request_id)
+        reason = "placeholder" if holds_placeholder(answer.text) else "malformed"
+        return Drop(anchor.anchor_id, request.facet, reason, answer.request_id)
     return Read(value, answer.request_id)
 
 
 def reason_to_drop(anchor: Anchor, request: Request, answer: Answer) -> Drop | None:
-    """Return the drop of an answer that never came, was cut off at the token limit, is empty, or repeats its request;
-    None for any other."""
+    """Return the drop of an answer that never came, thinks aloud, was cut off at the token limit, is empty, or repeats
+    its request; None for any other."""
     if isinstance(answer, Drop):
         return answer
-    if answer.finish_reason == "length":
-        return Drop(anchor.anchor_id, request.facet, "cut_off", answer.request_id)
-    if not answer.text.strip():
-        return Drop(anchor.anchor_id, request.facet, "empty", answer.request_id)
-    if _echoes(request, answer.text):
-        return Drop(anchor.anchor_id, request.facet, "echo", answer.request_id)
-    return None
+    reason = _fault(anchor, request, answer)
+    return Drop(anchor.anchor_id, request.facet, reason, answer.request_id) if reason else None
+
+
+def _fault(anchor: Anchor, request: Request, reply: Reply) -> str:
+    # First of all: a model that thinks until it is cut off needs another setting, not more tokens.
+    if any(held_marks(THOUGHTS, reply.text, f"{anchor.title} {anchor.text}")):
+        return "chain_of_thought"
+    if reply.finish_reason == "length":
+        return "cut_off"
+    if not is_text(reply.text):
+        return "empty"
+    if is_placeholder(reply.text.strip()):
+        return "placeholder"
+    return "echo" if _echoes(request, reply.text) else ""
 
 
 def side_by_side(conversations: Sequence[Conversation[T]]) -> Conversation[list[T]]:
@@ -187,8 +202,22 @@ def own_draw(anchor: Anchor, number: int) -> int:
 
 
 def _echoes(request: Request, text: str) -> bool:
-    """Tell whether a reply holds its request's wish, a mark around its texts, or all of a raw prompt."""
+    """Tell whether a reply says again what it was asked: all of a raw prompt, the wish or the system message of a chat,
+    a mark around its texts; or is one of the replies that the prompt shows."""
     if isinstance(request.prompt, str):
         return request.prompt in text
-    wish = wish_of(request)
-    return (len(wish) >= 40 and wish in text) or any(mark in text for mark in _MARK.findall(request.prompt[-1].content))
+    said = _one_line(text)
+    orders = [wish_of(request)]
+    orders += [message.content for message in request.prompt if message.role == "system"]
+    shown = [message.content for message in request.prompt if message.role == "assistant"]
+    if any(len(order) >= ORDER_CHARS and order in said for order in map(_one_line, orders)):
+        return True
+    if any(mark in text for mark in _MARK.findall(request.prompt[-1].content)):
+        return True
+    return said in map(_one_line, shown) or bool(
+        request.json_schema and said.replace(" ", "") in "".join(orders[0].split())
+    )
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -44,7 +44,9 @@ def test_the_task_is_solved_without_the_document() -> None:
 
 
 def test_two_anchors_with_one_task_have_answers_of_their_own() -> None:
-    one, other = (play(Backtranslate(), anchor, saying("?", "?", verdict="partly"))[0] for anchor in (ANCHOR, OTHER))
+    one, other = (
+        play(Backtranslate(), anchor, saying("Why?", "So.", verdict="partly"))[0] for anchor in (ANCHOR, OTHER)
+    )
 
     assert one[1].prompt_id == other[1].prompt_id
     assert len({one[1].draw, one[3].draw, other[1].draw, other[3].draw}) == 4
