@@ -8,7 +8,7 @@ template in it reaches a tokenizer as a control token.
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from gainloop.asking.structured import holds_placeholder, is_placeholder, is_text
 from schemas.marks import THOUGHTS, held_marks
@@ -148,9 +148,9 @@ def instructed(system: str, text: str, title: str = "", turns: Sequence[tuple[st
     Args:
         turns: Texts and good answers to them, which are shown as turns before the text.
     """
-    told = [message for shown, said in turns for message in (Message("user", shown), Message("assistant", said))]
+    told = [one for shown, said in turns for one in (turn("user", shown), turn("assistant", said))]
     document = "\n\n".join(part for part in (title, text) if part)
-    return (Message("system", system), *told, Message("user", harmless(document)))
+    return (turn("system", system), *told, turn("user", document))
 
 
 def tag_of(*texts: str, name: str = DOCUMENT) -> str:
@@ -188,8 +188,13 @@ def wish_of(request: Request) -> str:
     return system
 
 
+def turn(role: Literal["system", "user", "assistant"], text: str) -> Message:
+    """Return a turn of a conversation that no text in it can end."""
+    return Message(role, harmless(text))
+
+
 def _prompt(system: str, *parts: str) -> tuple[Message, ...]:
-    return Message("system", system), Message("user", harmless("\n\n".join(parts)))
+    return turn("system", system), turn("user", "\n\n".join(parts))
 
 
 def _marked(text: str, tag: str) -> str:

@@ -19,14 +19,13 @@ from gainloop.asking.chunks import (
 from gainloop.asking.conversation import GUARD, after, instructed, own_draw, reason_to_drop
 from gainloop.measures.sentences import LEAST_WORDS, sentence_fault
 from gainloop.measures.words import words
-from gainloop.methods.method import Method, each_once, keep_finished, without_repeats
+from gainloop.methods.method import Method, Prompts, each_once, keep_finished, without_repeats
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
 from schemas.suites import Suite, at_most
 
 Style = Literal["easy", "medium", "hard", "qa"]
 SentenceStyle = Literal["shorter", "formal", "reworded"]
 Unit = Literal["document", "chunk", "sentence"]
-Prompts = Literal["full", "plain"]
 
 WISHES: dict[Style, str] = {
     "easy": "Retell the document for a small child: short sentences, everyday words, nothing left out that matters.",
@@ -108,9 +107,7 @@ class Rephrase(Method):
     unit: Annotated[
         Unit, Field(description="Unit that is rewritten at once: document, chunk, or sentence for a small model.")
     ] = "chunk"
-    prompts: Annotated[
-        Prompts, Field(description="Prompts of documents and chunks: full, or plain ones for a small model.")
-    ] = "full"
+    prompts: Prompts = "full"
     styles: Annotated[
         tuple[Style, ...],
         Field(min_length=1, description="Styles of documents and chunks, with one record each at most."),
