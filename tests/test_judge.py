@@ -52,14 +52,18 @@ def is_about(text: str) -> str:
 RULES = {"factuality": is_false, "relevance": is_about, "anchor_factuality": is_false}
 
 
+def judged_text(prompt: str) -> str:
+    """Return the draft that a question is about, or the document where there is no draft."""
+    mark = "draft" if "<draft>" in prompt.partition("</document>")[2] else "document"
+    return prompt.partition(f"<{mark}>\n")[2].partition(f"\n</{mark}>")[0]
+
+
 def by_rule(prompt: str) -> str:
     """Answer a judge's question; of a prompt that is none, such as a check's, nothing is known."""
     if "Judge " not in prompt:
         return "Yes."
-    question = "relevance" if "how the draft is related" in prompt else "factuality"
+    text, question = judged_text(prompt), "relevance" if "how the draft is related" in prompt else "factuality"
     question = "anchor_factuality" if "what the document says is so" in prompt else question
-    mark = "document" if question == "anchor_factuality" else "draft"
-    text = prompt.partition(f"<{mark}>\n")[2].partition(f"\n</{mark}>")[0]
     return json.dumps({"reason": f"By rule: {len(text)}.", "verdict": RULES[question](text)})
 
 
@@ -245,12 +249,12 @@ def test_a_question_shows_the_text_defines_every_verdict_and_asks_for_the_likeli
     assert reader_of(question)('{"verdict": 1}') is None
 
 
-@pytest.mark.parametrize("share", [0.08, 0.3])
+@pytest.mark.parametrize("share", [0.05, 0.3])
 def test_unreadable_verdicts_are_counted_left_out_and_too_many_are_no_figure(
     store: Store, place: Profile, share: float
 ) -> None:
     def mumble(prompt: str) -> str:
-        return "It is hard to say." if unit_draw(prompt) < share else by_rule(prompt)
+        return "It is hard to say." if unit_draw(judged_text(prompt)) < share else by_rule(prompt)
 
     with stub_server(StubOptions(says=mumble)) as stub:
         there = place.model_copy(update={"serving": Servers(urls=[stub.url])})
