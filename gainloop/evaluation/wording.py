@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from gainloop.asking.conversation import turn
 from schemas.exam import Form, Question
 from schemas.rows import Message
 
@@ -66,10 +67,10 @@ def chat(question: Question, titled: bool, passages: Sequence[str], form: Form) 
     asked = f"{title_of(question, titled)}Question: {question.question}"
     before = "".join(PASSAGE.format(text=text) for text in passages)
     if form != "reasoned":
-        return (Message("system", READER if passages else ANSWERER), Message("user", f"{before}{asked}"))
-    turns = [Message(role, text) for shot in SHOTS for role, text in zip(("user", "assistant"), shot, strict=True)]  # type: ignore[arg-type]
+        return (turn("system", READER if passages else ANSWERER), turn("user", f"{before}{asked}"))
+    turns = [turn(role, text) for shot in SHOTS for role, text in zip(("user", "assistant"), shot, strict=True)]  # type: ignore[arg-type]
     options = "".join(f"\n({letter}) {text}" for letter, text in zip(LETTERS, question.options, strict=False))
-    return (Message("system", REASONER), *turns, Message("user", f"{before}{asked}{options}"))
+    return (turn("system", REASONER), *turns, turn("user", f"{before}{asked}{options}"))
 
 
 def title_of(question: Question, titled: bool) -> str:
