@@ -127,7 +127,7 @@ def is_text(text: str) -> bool:
 def is_placeholder(text: str) -> bool:
     """Tell whether a text only holds the place of one, as the examples of prompts, templates and schemas do.
 
-    Of 10,570 answers that people gave to questions, one is (``[Date]``); of 118,893 lines of real texts, two.
+    Of 10,570 answers that people gave to questions, one is (``[Date]``); of 118,893 lines of real texts, one.
 
     >>> [is_placeholder(text) for text in ("...", "{{title}}", "[insert name]", "string", "Topic 1")]
     [True, True, True, True, True]
