@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -63,12 +64,24 @@ class Anchor:
             object.__setattr__(self, "anchor_id", content_hash("anchor", self.text))
 
 
-def heldout_draw(text_id: str) -> float:
-    """Return the number in [0, 1) of an anchor or a record that is held out where it lies below the held-out fraction.
+_PIECE = re.compile(r";piece=\d+$")
 
-    It depends on the text alone: no refresh, order or limit moves it, and a larger fraction only adds.
+
+def document_of(uri: str) -> str:
+    """Return the document that an anchor is, or is a piece of, by the anchor's uri.
+
+    >>> document_of("guide/pumps.md;piece=3"), document_of("guide/pumps.md")
+    ('guide/pumps.md', 'guide/pumps.md')
     """
-    return unit_draw("heldout", text_id)
+    return _PIECE.sub("", uri)
+
+
+def heldout_draw(name: str) -> float:
+    """Return the number in [0, 1) of a document or a record that is held out where it lies below the held-out fraction.
+
+    It depends on the name alone: no refresh, order or limit moves it, and a larger fraction only adds.
+    """
+    return unit_draw("heldout", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +102,9 @@ class Request:
 
     ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
     model. ``draw`` numbers the samples of one prompt. ``greedy`` asks for the likeliest reply,
-    whatever the recipe's temperature: a judge's verdict. ``prompt_id`` is the prompt's hash without the
-    draw: replies to one prompt are one cluster.
+    whatever the recipe's temperature: a judge's verdict. ``reply_tokens`` is about how many tokens the reply was asked
+    to have, 0 where its schema alone says so: it decides no reply, only whether one fits. ``prompt_id`` is the prompt's
+    hash without the draw: replies to one prompt are one cluster.
     """
 
     prompt: Prompt
@@ -98,6 +112,7 @@ class Request:
     json_schema: str | None = None
     draw: int = 0
     greedy: bool = False
+    reply_tokens: int = field(default=0, compare=False)
     prompt_id: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from gainloop.methods.backtranslate import Backtranslate, code_likeness, kind_of, table_likeness
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request
-from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
+from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt, shown
 
 CODE = Anchor('def total(rye):\n    """Sum sacks."""\n    return sum(rye.values())\n', "mill.py")
 TABLE = Anchor("| Town | Sacks |\n|---|---|\n| Ulm | 1,200 |\n| Bonn | 7 |", "Rye")
@@ -77,7 +77,7 @@ def test_passages_are_compared_by_a_judge_that_sees_both(verdict: str, reason: s
     asked, outcome = play(Backtranslate(attempts=1), ANCHOR, saying("Rye is ground.", verdict=verdict))
 
     assert asked[2].greedy
-    assert f"{ANCHOR.text}\n\n---\n\nRye is ground." in prompt(asked[2])
+    assert prompt(asked[2]).startswith(shown(ANCHOR.text, ANCHOR.title, "Rye is ground."))
     assert [drop.reason for drop in outcome.drops] == ([reason, "unsolved"] if reason else [])
 
 
