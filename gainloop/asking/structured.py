@@ -148,6 +148,17 @@ def holds_placeholder(text: str, every: bool = False) -> bool:
     return bool(found) and (all if every else any)(found)
 
 
+def read_verdict(text: str) -> dict[str, Any]:
+    """Return the JSON object of a reply that judges; an empty one if it is none, or gives the prompt's example back.
+
+    >>> read_verdict('{"reason": "It is so.", "score": 4}'), read_verdict('{"reason": "...", "score": 4}')
+    ({'reason': 'It is so.', 'score': 4}, {})
+    """
+    found = read_object(text) or {}
+    reason = found.get("reason")
+    return {} if isinstance(reason, str) and reason.strip() and is_placeholder(reason) else found
+
+
 def _texts_in(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
