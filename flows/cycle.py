@@ -4,11 +4,12 @@ from prefect import flow, get_run_logger
 
 from flows.generate import generate
 from flows.judge import judge as ask
-from flows.refresh import refresh
+from flows.refresh import HeldoutFraction, refresh
 from flows.score import score
 from flows.train import train_arms
 from flows.validate import validate
 from gainloop.curation.probes import read_probes
+from gainloop.evaluation.arms import Comparison
 from gainloop.methods import SmallMaking, require_generator
 from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
@@ -28,6 +29,7 @@ from schemas.recipe import (
 from tasks.evaluate import evaluate_training, guess, show_answers
 from tasks.exam import prepare_exam
 from tasks.judge import find_judge
+from tasks.refresh import find_general
 from tasks.report import as_held, make_report, show_report, why_held
 from tasks.train import adopt_start, find_start, require_trainable
 
@@ -44,6 +46,8 @@ def cycle(
     exam: AnyExam | None = None,
     asking: Asking = Asking(),
     plan: TrainingPlan = TrainingPlan(),
+    general: AnySource | None = None,
+    heldout_fraction: HeldoutFraction = 0.05,
     dry_run: bool = False,
     release: str = "",
     profile: str = "embedded",
@@ -55,6 +59,9 @@ def cycle(
         generator: Generator that writes the text: one's own, the start checkpoint, or a served model.
         start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
         exam: Exam that every checkpoint takes, or none: from files, or one that the store has.
+        general: Source of text that has nothing to do with the corpus: to measure forgetting on, to replay, and for the
+            replay control. Default: text that the start itself writes.
+        heldout_fraction: Part of the documents that is neither generated from nor trained on.
         dry_run: Stop after the pre-flight of generate. A generator of one's own is made before it.
         release: Reason to train on a batch that the gate holds; it is recorded, and holds for that batch.
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
@@ -68,7 +75,8 @@ def cycle(
         find_judge(loaded, judge)  # before anything costs time
     if isinstance(start, Checkpoint):
         start = adopt_start(loaded, start, isinstance(generator, Own) and not text.method.tunes_generator)
-    snapshot_id = refresh(source, profile=profile)
+    snapshot_id = refresh(source, profile, heldout_fraction)
+    general_id = find_general(loaded, general)
     exam_id = prepare_exam(loaded, exam, snapshot_id) if exam and not dry_run else ""  # before anything is paid for
     if isinstance(generator, Own):
         start = Checkpoint(model=find_start(loaded, snapshot_id, start))
@@ -84,7 +92,7 @@ def cycle(
     start_id = find_start(loaded, snapshot_id, start)
     if held := why_held(loaded, batch_id, start_id, release):
         return as_held(held)
-    training_id = train_arms(loaded, batch_id, start_id, plan)
+    training_id = train_arms(loaded, Comparison(batch_id, start_id, plan, general_id))
     if exam_id:
         urls = evaluate_training(loaded, batch_id, training_id, exam_id, asking)
         get_run_logger().info(show_answers(loaded, exam_id, urls, asking))

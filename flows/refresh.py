@@ -10,12 +10,14 @@ from gainloop.sources.python_docs import PythonDocs
 from schemas.profile import load_profile
 from tasks.refresh import read_source
 
+HeldoutFraction = Annotated[float, Field(ge=0, lt=1)]
+
 
 @flow(name="refresh", flow_run_name="refresh-{source.kind}")
 def refresh(
     source: AnySource = PythonDocs(),
     profile: str = "embedded",
-    heldout_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.05,
+    heldout_fraction: HeldoutFraction = 0.05,
 ) -> str:
     """Return the id of the snapshot: the one there was if nothing changed.
 

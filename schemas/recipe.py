@@ -137,9 +137,14 @@ class Scoring(Parameters):
 class Optimiser(Parameters):
     """AdamW with a linear warm-up and a cosine decay."""
 
-    learning_rate: Annotated[float, Field(gt=0, description="Peak learning rate; 1e-5 suits a model of billions.")] = (
-        1e-3
-    )
+    learning_rate: Annotated[
+        float,
+        Field(
+            gt=0,
+            description="Peak learning rate: 1e-5 suits a model of billions, 2e-4 to 5e-4 one of 100 million, 1e-3 one "
+            "of a few million.",
+        ),
+    ] = 3e-4
     warmup_fraction: Annotated[float, Field(ge=0, lt=1, description="Part of the steps spent warming up.")] = 0.05
     weight_decay: Annotated[float, Field(ge=0, description="Part of the weights taken off, per unit of rate.")] = 0.01
     batch_tokens: Annotated[int, Field(ge=64, description="Tokens of an optimiser step.")] = 2048
@@ -188,24 +193,52 @@ class Mixture(Parameters):
 
     synthetic: Annotated[float, Field(ge=0, le=1, description="Part of the tokens that records have.")] = 0.5
     anchors: Annotated[float, Field(ge=0, le=1, description="Part of the tokens that anchors have.")] = 0.5
+    replay: Annotated[
+        float, Field(ge=0, le=1, description="Part of the tokens that general text has, against forgetting.")
+    ] = 0.0
 
     def model_post_init(self, _context: Any) -> None:
-        if abs(self.synthetic + self.anchors - 1) > 1e-9:
-            total = self.synthetic + self.anchors
-            raise ValueError(f"mixture adds up to {total:g}; synthetic and anchors together must add up to 1")
+        total = self.synthetic + self.anchors + self.replay
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"mixture adds up to {total:g}; synthetic, anchors and replay together must add up to 1")
+
+
+Arm = Literal["synthetic", "baseline", "replay_control"]
+"""The mixture with the records; as many tokens of the batch's own documents; the mixture with other real text."""
 
 
 class TrainingPlan(Parameters):
-    """Continual pretraining of the base on one batch; the matched baseline repeats anchors for as many tokens."""
+    """Continual pretraining of the start on one batch, and beside it the arms that its gain is measured against.
+
+    All seeds of a plan count, and they are numbered from 0: nobody can choose the one that looks best.
+    """
 
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that each arm is trained on.")] = 80_000
     mixture: Mixture = Mixture()
+    arms: Annotated[
+        list[Arm], Field(description="Arms that are trained; replay_control where general text is given.")
+    ] = ["synthetic", "baseline", "replay_control"]
+    seeds: Annotated[int, Field(ge=1, le=100, description="Orders of the texts that every arm is trained in.")] = 3
+    points: Annotated[
+        int,
+        Field(ge=1, le=20, description="Checkpoints along each run that are kept and measured, the last at its end."),
+    ] = 1
     context_tokens: Annotated[int, Field(ge=64, description="Tokens of a packed row.")] = 512
+    trained_layers: Annotated[
+        int | None, Field(ge=1, description="Last layers that are trained, all else frozen; None trains everything.")
+    ] = None
     heldout_records: Annotated[
         float, Field(ge=0, lt=1, description="Part of the records that is not trained on, to tell what is memorised.")
     ] = 0.05
+    scored_texts: Annotated[
+        int, Field(ge=1, description="Texts that the loss on held-out and on general text is measured on, at most.")
+    ] = 400
     optimiser: Optimiser = Optimiser()
-    seed: Annotated[int, Field(description="Seed of the order of texts.")] = 0
+
+    def model_post_init(self, _context: Any) -> None:
+        missing = {"synthetic", "baseline"} - set(self.arms)
+        if missing or len(set(self.arms)) < len(self.arms):
+            raise ValueError(f"arms are {', '.join(self.arms)}; synthetic and baseline are needed, and each only once")
 
 
 Compared = Literal["batch", "earlier_batches", "anchors"]

@@ -52,12 +52,14 @@ class Validation(ReportPart):
 class Repetition(ReportPart):
     """The epochs of a part of the training text, and their worth by a law fitted to web text.
 
-    ``effective_tokens`` as many unseen tokens would teach as much; ``next_token`` is what one more of the part would be
-    worth, 1 for text that was never read. They are arithmetic on counts: there is no interval.
+    ``read_before`` is how often the start had read the part, as far as is known; both count. ``effective_tokens`` as
+    many unseen tokens would teach as much; ``next_token`` is what one more of the part would be worth, 1 for text that
+    was never read. They are arithmetic on counts: there is no interval.
     """
 
     tokens: int
     epochs: float
+    read_before: float
     effective_tokens: float
     next_token: float
 

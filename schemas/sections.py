@@ -21,9 +21,9 @@ class Section(StrEnum):
 
 
 class Gain(ReportPart):
-    """The gain of training on the batch, and of repeating real text for as many tokens, on held-out anchors.
+    """The gain of training on the batch, and of reading its own documents for as many tokens, on held-out anchors.
 
-    ``seeds`` are the trainings of each arm.
+    ``seeds`` are the trainings of each arm: all figures are over all of them.
     """
 
     synthetic: Figure = figure(
@@ -37,18 +37,38 @@ class Gain(ReportPart):
     )
     baseline: Figure = figure(
         "Gain of the matched baseline",
-        "How many bits each byte of unseen real text costs less after training on as many tokens of repeated real "
-        "text. It is what synthetic text has to beat.",
+        "How many bits each byte of unseen real text costs less after training on as many tokens of the documents that "
+        "the batch was made from, again and again. It is what synthetic text has to beat.",
         "bits/byte",
     )
     advantage: Figure = figure(
         "Gain over the matched baseline",
         "How many bits each byte of unseen real text costs less after training on the batch than after training on as "
-        "many tokens of repeated real text. Healthy: the interval lies above 0; below 0, repeated real text is better.",
+        "many tokens of its own documents. Healthy: the interval lies above 0; below 0, repeating them is better.",
         "bits/byte",
         healthy="higher",
         predicts="rises",
         is_early=False,
+    )
+    over_control: Figure = figure(
+        "Gain over the replay control",
+        "How many bits each byte of unseen real text costs less after training on the batch than after the same "
+        "mixture with unrelated real text for its records. Healthy: the interval lies above 0; at 0 the content of the "
+        "records has earned nothing.",
+        "bits/byte",
+        healthy="higher",
+    )
+    forgotten: Figure = figure(
+        "Forgotten, synthetic",
+        "How many bits each byte of general text costs more after training on the batch than before. Healthy: near 0.",
+        "bits/byte",
+        healthy="lower",
+    )
+    forgotten_baseline: Figure = figure(
+        "Forgotten, matched baseline",
+        "How many bits each byte of general text costs more after training on the batch's own documents than before.",
+        "bits/byte",
+        healthy="lower",
     )
     per_1k_tokens: Figure = figure(
         "Gain by tokens",
@@ -93,7 +113,7 @@ class Trainee(ReportPart):
     )
     heldout_baseline: Figure = figure(
         "Held-out loss, matched baseline",
-        "What held-out text costs after training on repeated real text.",
+        "What held-out text costs after training on the batch's own documents, again and again.",
         "bits/byte",
         healthy="lower",
     )
@@ -141,7 +161,7 @@ class Trainee(ReportPart):
     )
     absorbed_anchors: Figure = figure(
         "Absorbed of anchors",
-        "What the matched baseline has learnt of its repeated anchors. Little, if the start model knew them already.",
+        "What the matched baseline has learnt of the anchors that the start had not read.",
         "nats",
     )
     curve: list[LossPoint]

@@ -126,7 +126,7 @@ class Trained(ReportPart):
     figures: dict[str, Figure]
 
 
-SIMULATION_FORMAT = 1
+SIMULATION_FORMAT = 2
 """Raised when the fields or the arithmetic change, so that a simulation is run anew."""
 
 Letter = Literal["k", "j", "l"]
@@ -141,6 +141,7 @@ class Point(ReportPart):
     count: int
     kind: Kind
     gap: Figure
+    median: float
 
 
 class Trend(ReportPart):

@@ -12,14 +12,13 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.evaluation.answering import Sitting, answer, find_answers, ungraded
-from gainloop.evaluation.likelihoods import TextSet, score_set
+from gainloop.evaluation.likelihoods import MAX_SCORED, general_set, score_set
 from gainloop.evaluation.marks import COLUMNS, Marks, as_number, as_share, attempt_rate, mark
 from gainloop.evaluation.retrieval import open_search, recall
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, list_summaries, read_recipe, stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.exams import read_answers, read_exam, whole_documents
-from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput
 from schemas.exam import AnyExam, Asking, Condition, Exam, WrittenExam
 from schemas.profile import Profile
@@ -109,16 +108,17 @@ def examine(
     return {condition: url for condition, url in urls.items() if url}
 
 
-def score_general(store: Store, device: str, batch_id: str, points: Sequence[Point]) -> Urls:
-    """Return the urls of the likelihoods of the general set under each checkpoint: what was forgotten."""
-    texts = general_texts(store, batch_id)
+def score_general(
+    store: Store, device: str, batch_id: str, training: Mapping[str, Any], points: Sequence[Point]
+) -> Urls:
+    """Return the urls of the likelihoods of general text under each checkpoint: what was forgotten.
+
+    It is the text that the training was measured on, so that nothing is scored twice.
+    """
+    snapshot_id, start_id = read_recipe(store, batch_id).snapshot_id, training["checkpoints"]["start"]
+    most = training.get("scored_texts", MAX_SCORED)
+    texts = general_set(store, device, training.get("general", ""), start_id, snapshot_id, most)
     return {point.name: score_set(store, device, point.checkpoint_id, texts) for point in points}
-
-
-def general_texts(store: Store, batch_id: str) -> TextSet:
-    """Return the texts that forgetting is measured by: the held-out anchors of a batch's snapshot."""
-    anchors = read_anchors(store, read_recipe(store, batch_id).snapshot_id, heldout=True)
-    return TextSet(anchors.select("text", text_id="anchor_id"))
 
 
 def find_evaluation(store: Store, batch_id: str, training_id: str, exam_id: str = "") -> dict[str, Any] | None:
@@ -150,7 +150,7 @@ def evaluate_points(
         step = _Part(bar, done, len(points), point.name)
         answers = examine(store, profile, exam, point.checkpoint_id, conditions_of(point), asking, step)
         urls |= {f"{point.name}/{condition}": store.keep(url) for condition, url in answers.items()}
-    general = score_general(store, profile.training.device, batch_id, points)
+    general = score_general(store, profile.training.device, batch_id, training, points)
     summary = {
         "exam": exam_id,
         "urls": urls,

@@ -36,15 +36,23 @@ class Refreshed:
     num_parts_kept: int
     num_new_anchors: int
     corpus: CorpusCount
+    is_latest: bool = True
 
     @property
     def summary(self) -> str:
         found = f"{self.corpus.num_anchors:,} anchors, {self.num_new_anchors:,} of them new"
-        return f"Snapshot {self.snapshot_id} {'is now' if self.changed else 'was already'} the latest: {found}"
+        state = (
+            "is now the latest" if self.changed else "was there already" if self.is_latest else "is beside the latest"
+        )
+        return f"Snapshot {self.snapshot_id} {state}: {found}"
 
 
 def refresh_snapshot(
-    store: Store, source: Source, heldout_fraction: float, on_progress: OnPart = lambda *_: None
+    store: Store,
+    source: Source,
+    heldout_fraction: float,
+    on_progress: OnPart = lambda *_: None,
+    is_latest: bool = True,
 ) -> Refreshed:
     """Read the parts of a source that are new or changed, and make what it holds now the latest snapshot.
 
@@ -53,6 +61,7 @@ def refresh_snapshot(
 
     Args:
         heldout_fraction: Part of the documents that is never generated from nor trained on, in [0, 1).
+        is_latest: False for a corpus beside the main one, which stays the latest.
 
     Raises:
         BadInput: The source cannot be read, or leaves no anchor to train on; no snapshot is made then.
@@ -66,8 +75,9 @@ def refresh_snapshot(
     decide_documents(store, source.source_id, fingerprints)
     corpus = count_corpus(store, source.source_id, fingerprints, float(heldout_fraction))
     _require_anchors(source, corpus, heldout_fraction)
-    changed = insert_snapshot(store, _snapshot_row(source, corpus, heldout_fraction), fingerprints)
-    refreshed = Refreshed(corpus.snapshot_id, changed, len(unread), len(parts) - len(unread), num_new_anchors, corpus)
+    changed = insert_snapshot(store, _snapshot_row(source, corpus, heldout_fraction), fingerprints, is_latest)
+    num_kept = len(parts) - len(unread)
+    refreshed = Refreshed(corpus.snapshot_id, changed, len(unread), num_kept, num_new_anchors, corpus, is_latest)
     logger.info(refreshed.summary)
     if heldout_fraction and not corpus.num_heldout:
         logger.warning(
@@ -89,6 +99,20 @@ def read_source(profile: Profile, source: Source, heldout_fraction: float) -> st
         )
     create_markdown_artifact(key=f"snapshot-{refreshed.snapshot_id}", markdown=as_markdown(refreshed))
     return refreshed.snapshot_id
+
+
+@task(cache_policy=NO_CACHE, task_run_name="read general text of {source.kind}")
+def read_general(profile: Profile, source: Source) -> str:
+    with Bar(f"reading general text of {source.kind}", "parts") as bar:
+        refreshed = refresh_snapshot(
+            open_store(profile), source, 0.0, lambda read, all_, found: bar(read, all_, f"{found:,} anchors"), False
+        )
+    return refreshed.snapshot_id
+
+
+def find_general(profile: Profile, source: Source | None) -> str:
+    """Return the snapshot of the general text, which never is the latest; empty if there is no source of it."""
+    return "" if source is None else read_general(profile, source)
 
 
 def as_markdown(refreshed: Refreshed) -> str:

@@ -28,6 +28,7 @@ from gainloop.store.batches import (
     replies_folder,
     used_anchors,
 )
+from gainloop.store.documents import documents_of
 from gainloop.store.duck import now
 from gainloop.store.files import exists, link_to, read_file, write_file
 from gainloop.store.measurements import find_report, load_report, name_measurement, save_measurement
@@ -118,6 +119,8 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     trained, scored, judging = summaries.get("train", {}), summaries.get("score"), summaries.get("judge")
     yardstick = latest_summary(store, batch_id, "yardstick")
     scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
+    found = find_scores(store, batch_id, scores)
+    seen = [frame["text_id"] for key, frame in found.items() if key in ("start/heldout", "start/general")]
     return Evidence(
         batch_id=batch_id,
         training_id=training_id,
@@ -129,11 +132,12 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
         anchors=used_anchors(store, batch_id),
-        scores=find_scores(store, batch_id, scores),
+        scores=found,
         contrasts=read_contrasts(store.locate(scored["folder"])) if scored else None,
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
         verdicts=read_verdicts(store.locate(judging["url"])) if judging else None,
+        documents=documents_of(store, pl.concat(seen).to_list()) if seen else {},
     )
 
 

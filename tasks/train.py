@@ -1,29 +1,31 @@
-"""Training: the start checkpoint, the synthesizer, the trainee and its matched baseline."""
+"""Training: the start checkpoint, the synthesizer, and the arms of a comparison with all their seeds."""
 
+import shutil
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.evaluation.likelihoods import score_training
+from gainloop.evaluation.arms import Comparison, arm_lineage, arm_orders, arm_parts
+from gainloop.evaluation.likelihoods import Run, score_training
 from gainloop.methods.sbp import SBP
 from gainloop.store import Store, open_store
-from gainloop.store.batches import complete_stage, kept_records, read_recipe, stage_summary
+from gainloop.store.batches import complete_stage, read_recipe, stage_summary
 from gainloop.store.checkpoints import (
     Lineage,
     checkpoint_folder,
     checkpoint_metrics,
-    checkpoint_plan,
     find_weights,
     make_once,
+    point_folder,
+    remove_points,
 )
 from gainloop.store.snapshots import read_anchors
 from schemas.profile import Profile, Training
-from schemas.recipe import AnyStart, Checkpoint, Mixture, TrainingPlan
-from schemas.rows import content_hash, heldout_draw
+from schemas.recipe import AnyStart, Arm, Checkpoint
 from tasks.progress import Bar
 
 
@@ -77,64 +79,82 @@ def tune_synthesizer(
     return make_once(store, Lineage("synthesizer", start_id, plan), make)
 
 
-def train_arm(
-    store: Store, training: Training, batch_id: str, start_id: str, plan: TrainingPlan, role: str, bar: Bar
-) -> str:
-    """Return the checkpoint that continues the start on one arm of the comparison.
-
-    Args:
-        role: "synthetic" for the plan's mixture; "baseline" for as many tokens of anchors alone.
-    """
-    shares = plan.mixture if role == "synthetic" else Mixture(synthetic=0, anchors=1)
+def train_arm(store: Store, training: Training, of: Comparison, seed: int, arm: Arm, bar: Bar) -> list[str]:
+    """Return the checkpoints along one run of an arm, the last at its end; one that is there is not made again."""
 
     def make(folder: str) -> dict[str, Any]:
-        from gainloop.models.packing import MixturePart
+        from gainloop.models.packing import orders_by
         from gainloop.models.pretraining import continue_pretraining
 
-        snapshot_id = read_recipe(store, batch_id).snapshot_id
-        records, _ = split_records(kept_records(store, batch_id), plan.heldout_records)
-        texts = {"synthetic": records["text"].to_list(), "anchors": _training_texts(store, snapshot_id)}
-        parts = [MixturePart(name, texts[name], share) for name, share in shares.model_dump().items()]
-        start = checkpoint_folder(store, start_id)
-        return continue_pretraining(parts, start, plan, training, folder, bar)
+        parts, orders = arm_parts(store, training.device, of, arm), orders_by(*arm_orders(of, seed, arm))
+        start = checkpoint_folder(store, of.start_id)
+        return continue_pretraining(parts, start, of.plan, training, folder, orders, bar)
 
-    about = plan.model_dump(mode="json") | {"mixture": shares.model_dump(mode="json")}
-    source = {"snapshot_id": read_recipe(store, batch_id).snapshot_id} if role == "baseline" else {}
-    batch_ids = [batch_id] if role == "synthetic" else []
-    return make_once(store, Lineage(role, start_id, about | source, batch_ids), make)
-
-
-def split_records(records: pl.DataFrame, heldout: float) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Return the records that are trained on, and those that are held out of it by their ids."""
-    is_left = pl.Series([heldout_draw(one) < heldout for one in records["record_id"]], dtype=pl.Boolean)
-    return records.filter(~is_left), records.filter(is_left)
+    last = make_once(store, arm_lineage(store, of, seed, arm), make)
+    along = [
+        make_once(store, arm_lineage(store, of, seed, arm, fraction), _copy_of_point(store, last, number, fraction))
+        for number, fraction in enumerate(of.fractions[:-1], start=1)
+    ]
+    remove_points(checkpoint_folder(store, last))
+    return [*along, last]
 
 
-def finish_training(
-    store: Store, batch_id: str, training_id: str, checkpoints: dict[str, str], scores: dict[str, str], seconds: float
-) -> None:
-    """Record that both arms are trained and scored."""
+def _copy_of_point(store: Store, last: str, number: int, fraction: float) -> Callable[[str], dict[str, Any]]:
+    """Return what fills a checkpoint's folder with the weights that a run had on its way."""
+
+    def make(folder: str) -> dict[str, Any]:
+        metrics = checkpoint_metrics(store, last)
+        shutil.copytree(point_folder(checkpoint_folder(store, last), number), folder, dirs_exist_ok=True)
+        return {"num_tokens": round(metrics["num_tokens"] * fraction)}
+
+    return make
+
+
+def finish_training(store: Store, of: Comparison, runs: list[Run], scores: dict[str, str], seconds: float) -> None:
+    """Record that all arms are trained and scored.
+
+    Args:
+        runs: Every run, with its checkpoints; those of seed 0 stand for their arms where one is asked for.
+        scores: Urls of the scores, by the keys of ``score_training``.
+    """
+    first: dict[str, str] = {run.arm: run.checkpoints[-1] for run in runs if run.seed == 0}
+    checkpoints = {"start": of.start_id, **first}
     metrics = {role: checkpoint_metrics(store, checkpoint) for role, checkpoint in checkpoints.items()}
-    generator = read_recipe(store, batch_id)
+    generator = read_recipe(store, of.batch_id)
     if generator.model == "synthesizer":
         metrics["synthesizer"] = checkpoint_metrics(store, generator.revision)
-    tokens = {role: made.get("num_tokens", 0) for role, made in metrics.items()}
-    heldout = checkpoint_plan(store, checkpoints["synthetic"])["heldout_records"]
-    kept = {name: store.keep(url) for name, url in scores.items()}
-    summary = {"checkpoints": checkpoints, "scores": kept, "tokens": tokens, "seconds": seconds}
-    # Of each arm and part: tokens trained on, and how often its text was gone through.
-    epochs = {
-        role: {part: [made["tokens"][part], made["repetitions"][part]] for part in made["repetitions"]}
-        for role, made in metrics.items()
-        if role in ("synthetic", "baseline")
+    times = dict.fromkeys(first, of.plan.seeds)
+    summary = {
+        "checkpoints": checkpoints,
+        "arms": [describe_run(store, of, run) for run in runs],
+        "scores": {name: store.keep(url) for name, url in scores.items()},
+        "tokens": {role: made.get("num_tokens", 0) * times.get(role, 1) for role, made in metrics.items()},
+        "seconds": seconds,
+        "heldout_records": of.plan.heldout_records,
+        "seeds": of.plan.seeds,
+        "general": of.general_id,
+        "scored_texts": of.plan.scored_texts,
+        # Of each arm and part: tokens trained on, how often its text was gone through, and how often before that.
+        "epochs": {
+            role: {
+                part: [made["tokens"][part], made["repetitions"][part], made["read_before"][part]]
+                for part in made["repetitions"]
+            }
+            for role, made in metrics.items()
+            if role in first
+        },
     }
-    summary |= {"heldout_records": heldout, "epochs": epochs}
-    complete_stage(store, batch_id, "train", summary, training_id)
+    complete_stage(store, of.batch_id, "train", summary, of.training_id)
 
 
-def name_training(batch_id: str, start_id: str, plan: TrainingPlan) -> str:
-    """Return the id of one training of one batch: what the report's figures are about."""
-    return content_hash("training", batch_id, start_id, plan.model_dump(mode="json"))
+def describe_run(store: Store, of: Comparison, run: Run) -> dict[str, Any]:
+    """Return arm, seed and learning rate of a run, and what it had after which part of its tokens."""
+    points = [
+        {"fraction": fraction, "tokens": checkpoint_metrics(store, one)["num_tokens"], "checkpoint": one}
+        for fraction, one in zip(of.fractions, run.checkpoints, strict=True)
+    ]
+    rate = of.plan.optimiser.learning_rate
+    return {"arm": run.arm, "seed": run.seed, "learning_rate": rate, "points": points}
 
 
 def require_trainable(profile: Profile) -> None:
@@ -198,20 +218,18 @@ def prepare_synthesizer(
         return tune_synthesizer(store, profile, snapshot_id, start_id, method, max_tokens, seed, pairing, bar)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="train {role}")
-def train_checkpoint(profile: Profile, batch_id: str, start_id: str, plan: TrainingPlan, role: str) -> str:
-    with Bar(f"train the {role} arm", "steps") as bar:
-        return train_arm(open_store(profile), profile.training, batch_id, start_id, plan, role, bar)
+@task(cache_policy=NO_CACHE, task_run_name="train {arm} with seed {seed}")
+def train_checkpoint(profile: Profile, of: Comparison, seed: int, arm: Arm) -> list[str]:
+    with Bar(f"train the {arm} arm, seed {seed + 1} of {of.plan.seeds}", "steps") as bar:
+        return train_arm(open_store(profile), profile.training, of, seed, arm, bar)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="score checkpoints")
-def score_checkpoints(
-    profile: Profile, batch_id: str, training_id: str, checkpoints: dict[str, str], begun: float
-) -> None:
+def score_checkpoints(profile: Profile, of: Comparison, runs: list[Run], begun: float) -> None:
     store = open_store(profile)
     with Bar("score checkpoints", "sets of texts") as bar:
-        scores = score_training(store, profile.training.device, batch_id, checkpoints, bar)
-    finish_training(store, batch_id, training_id, checkpoints, scores, time.time() - begun)
+        scores = score_training(store, profile.training.device, of, runs, bar)
+    finish_training(store, of, runs, scores, time.time() - begun)
 
 
 def is_trained(profile: Profile, batch_id: str, training_id: str) -> bool:

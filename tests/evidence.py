@@ -99,7 +99,8 @@ def make_evidence(
             "train": {
                 "tokens": {"start": 450_000, "synthetic": 120_000, "baseline": 120_000},
                 "heldout_records": 0.05,
-                "epochs": {"synthetic": {"synthetic": [60_000, 1.5], "anchors": [60_000, 0.2]}},
+                "epochs": {"synthetic": {"synthetic": [60_000, 1.5, 0.0], "anchors": [60_000, 0.2, 1.5]}},
+                "seeds": 1,
                 "seconds": 69.9,
             },
         },

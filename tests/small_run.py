@@ -28,7 +28,7 @@ SAMPLING = {"max_tokens": 160}
 SERVED = {"kind": "served", "model": "stub"}
 RELEASE = "so small a generator cannot heed its prompts"
 """The gate holds such batches for good reason; what is tested is what comes after."""
-PLAN = {"budget_tokens": 16_384, "context_tokens": 256, "optimiser": OPTIMISER}
+PLAN = {"budget_tokens": 16_384, "context_tokens": 256, "seeds": 1, "optimiser": OPTIMISER}
 
 
 def write_corpus(folder: Path, num_topics: int = 24) -> Path:

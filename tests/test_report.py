@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from gainloop.measures.entropy import NOT_ASKED
+from gainloop.measures.estimate import ONE_SEED
 from gainloop.reports.batch import measure_batch
 from gainloop.reports.page import write_markdown
 from gainloop.store import Store
@@ -276,7 +277,7 @@ def test_a_batch_is_reported_before_and_after_training(store: Store, profile: Pr
     assert before.gain.advantage.status == "not measured: no model was trained on this batch yet"
     assert before.headline.endswith("Gain on held-out text: not measured: no model was trained on this batch yet.")
     after = load_after(store, profile, evidence.batch_id, evidence.training_id)
-    assert after.gain.advantage.status == "ok"
+    assert after.gain.advantage.status == ONE_SEED
     assert load_after(store, profile, evidence.batch_id, "") == before
 
 
@@ -320,3 +321,18 @@ def load_after(store: Store, profile: Profile, batch_id: str, training_id: str) 
     """Return what the JSON file says once a report is saved."""
     page = save_report(store, profile.gate, batch_id, training_id)
     return Report.model_validate_json(read_file(page.replace(".html", ".json")))
+
+
+def test_what_the_start_had_read_counts_among_the_repetitions_of_a_text() -> None:
+    read = measure_batch(make_evidence()).repetition["synthetic, anchors"]
+
+    assert (read.epochs, read.read_before) == (0.2, 1.5)
+    assert read.effective_tokens < read.tokens
+    assert read.next_token < 1
+
+
+def test_one_seed_is_told_to_hide_the_others() -> None:
+    evidence = make_evidence()
+    caveats = measure_batch(evidence).caveats
+
+    assert any(caveat.startswith("Each arm was trained once") for caveat in caveats)

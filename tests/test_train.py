@@ -8,25 +8,30 @@ from typing import Any, cast
 import polars as pl
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from gainloop.evaluation.arms import Comparison, arm_anchors, shares_of, split_records
+from gainloop.evaluation.general import deal, general_texts
+from gainloop.evaluation.likelihoods import Run as ArmRun
 from gainloop.evaluation.likelihoods import score_training
 from gainloop.methods.sbp import SBP
 from gainloop.models import pretraining
 from gainloop.models.packing import MixturePart, Packed, pack
-from gainloop.models.pretraining import LEARNED
+from gainloop.models.pretraining import LEARNED, name_text, texts_read
+from gainloop.sources.files import Files
 from gainloop.store import Store
 from gainloop.store.batches import begin_batch, complete_stage, kept_records, stage_summary
 from gainloop.store.checkpoints import checkpoint_folder, checkpoint_metrics
+from gainloop.store.snapshots import read_anchors, read_snapshot
 from schemas.errors import BadInput
 from schemas.profile import Profile, Training
 from schemas.recipe import Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
 from tasks.progress import Bar
+from tasks.refresh import refresh_snapshot
 from tasks.train import (
     finish_training,
     make_start,
-    name_training,
     require_trainable,
-    split_records,
     train_arm,
     tune_synthesizer,
 )
@@ -34,14 +39,20 @@ from tests.store.test_snapshots import make_snapshot, write_part
 from tests.tiny_model import PLAN as MODEL
 from tests.tiny_model import TEXTS, save_tiny_model
 
-START = MODEL.model_copy(update={"budget_tokens": 1024, "optimiser": Optimiser(batch_tokens=256)})
-PLAN = TrainingPlan(budget_tokens=2048, context_tokens=64, optimiser=Optimiser(batch_tokens=512))
+RATE = 1e-3
+START = MODEL.model_copy(update={"budget_tokens": 1024, "optimiser": Optimiser(learning_rate=RATE, batch_tokens=256)})
+PLAN = TrainingPlan(
+    budget_tokens=2048, context_tokens=64, seeds=1, optimiser=Optimiser(learning_rate=RATE, batch_tokens=512)
+)
 QUIET = cast(Bar, lambda *_told: None)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One start and both arms of one batch, and the texts that each of the three trainings read, part by part."""
+    """One start and both arms of one batch, and the texts that each of the three trainings read, part by part.
+
+    The batch is of half of the documents.
+    """
 
     store: Store
     place: Profile
@@ -50,6 +61,14 @@ class Run:
     start_id: str
     arms: dict[str, str]
     read: list[dict[str, Sequence[str]]]
+
+    @property
+    def of(self) -> Comparison:
+        return Comparison(self.batch_id, self.start_id, PLAN)
+
+    @property
+    def runs(self) -> list[ArmRun]:
+        return [ArmRun(arm, 0, [self.arms[arm]]) for arm in self.of.arms]
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +87,19 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pretraining, "pack", watch)
         start_id = make_start(store, place.training, snapshot_id, START, QUIET)
-        return Run(store, place, snapshot_id, batch_id, start_id, train_arms(store, place, batch_id, start_id), read)
+        arms = train_arms(store, place, Comparison(batch_id, start_id, PLAN))
+        return Run(store, place, snapshot_id, batch_id, start_id, arms, read)
 
 
-def train_arms(store: Store, place: Profile, batch_id: str, start_id: str, plan: TrainingPlan = PLAN) -> dict[str, str]:
-    return {
-        role: train_arm(store, place.training, batch_id, start_id, plan, role, QUIET)
-        for role in ("synthetic", "baseline")
-    }
+def train_arms(store: Store, place: Profile, of: Comparison) -> dict[str, str]:
+    return {arm: train_arm(store, place.training, of, 0, arm, QUIET)[-1] for arm in of.arms}
 
 
 def write_batch(store: Store, snapshot_id: str, seed: int) -> str:
     """Write a validated batch of one record an anchor, of which the first is quarantined."""
     batch_id = begin_batch(store, Recipe(method={"kind": "sbp"}, snapshot_id=snapshot_id, model="m", seed=seed), "raw")
     about = {"batch_id": batch_id, "method": "sbp", "facet": "", "request_ids": ["q"]}
-    anchors = store.query("select anchor_id, text from anchors where heldout_draw >= 0.25 order by anchor_id")
+    anchors = read_anchors(store, snapshot_id, heldout=False).select("anchor_id", "text")[::2]
     records = [
         about | {"record_id": f"r{n:02}", "anchor_id": owner, "text": f"Synthetic {n} {text[::-1]}", "num_bytes": 1}
         for n, (owner, text) in enumerate(anchors.rows())
@@ -93,16 +110,41 @@ def write_batch(store: Store, snapshot_id: str, seed: int) -> str:
 
 
 def test_held_out_anchors_records_held_out_and_quarantined_ones_are_never_trained_on(run: Run) -> None:
-    heldout = run.store.query("select text from anchors where heldout_draw < 0.25")["text"].to_list()
+    heldout = read_anchors(run.store, run.snapshot_id, heldout=True)["text"].to_list()
     trained, left = split_records(kept_records(run.store, run.batch_id), PLAN.heldout_records)
-    assert len(trained) > 4 * len(left) > 0
+    assert len(trained) > len(left)
     assert "r00" not in {*trained["record_id"], *left["record_id"]}
     start, synthetic, baseline = run.read
 
     assert heldout
-    assert set(start["anchors"]) == set(synthetic["anchors"]) == set(TEXTS) - set(heldout)
+    assert set(start["anchors"]) == set(TEXTS) - set(heldout)
     assert set(synthetic["synthetic"]) == set(trained["text"])
-    assert baseline == start
+    assert baseline == {"anchors": synthetic["anchors"]}
+
+
+def test_the_baseline_reads_the_documents_that_the_batch_was_made_from_and_no_others(run: Run) -> None:
+    _, synthetic, _ = run.read
+    anchors = arm_anchors(run.store, run.batch_id)
+
+    assert 0 < len(synthetic["anchors"]) < len(TEXTS) / 2
+    assert set(anchors["text"]) == set(synthetic["anchors"])
+    assert (
+        anchors.height
+        == run.store.query("select 1 from records where batch_id = ? group by anchor_id", run.batch_id).height
+    )
+
+
+def test_what_the_start_has_read_counts_and_is_not_read_for_the_first_time(run: Run) -> None:
+    times = texts_read(checkpoint_folder(run.store, run.start_id))
+    metrics = {arm: checkpoint_metrics(run.store, one) for arm, one in run.arms.items()}
+    after = texts_read(checkpoint_folder(run.store, run.arms["baseline"]))
+    anchors = arm_anchors(run.store, run.batch_id)["text"].to_list()
+
+    assert 0 < sum(times.values()) < len(TEXTS)
+    assert metrics["synthetic"]["read_before"]["synthetic"] == 0
+    assert metrics["synthetic"]["read_before"]["anchors"] == metrics["baseline"]["read_before"]["anchors"] > 0
+    for text in anchors:
+        assert after[name_text(text)] >= times.get(name_text(text), 0) + 1 - 1e-9
 
 
 def test_both_arms_read_as_many_tokens(run: Run) -> None:
@@ -115,7 +157,7 @@ def test_both_arms_read_as_many_tokens(run: Run) -> None:
 
 def test_a_checkpoint_is_made_once_and_says_what_it_was_made_from(run: Run) -> None:
     assert make_start(run.store, run.place.training, run.snapshot_id, START, QUIET) == run.start_id
-    assert train_arms(run.store, run.place, run.batch_id, run.start_id) == run.arms
+    assert train_arms(run.store, run.place, run.of) == run.arms
     made = [run.start_id, *run.arms.values()]
     rows = run.store.query("select checkpoint_id, role, parent, batch_ids from checkpoints").rows()
     assert [row for row in rows if row[0] in made] == [
@@ -125,10 +167,10 @@ def test_a_checkpoint_is_made_once_and_says_what_it_was_made_from(run: Run) -> N
     ]
 
 
-def test_all_batches_and_mixtures_of_a_snapshot_share_their_baseline(run: Run) -> None:
+def test_all_batches_and_mixtures_of_the_same_documents_share_their_baseline(run: Run) -> None:
     other = write_batch(run.store, run.snapshot_id, seed=1)
     all_synthetic = PLAN.model_copy(update={"mixture": Mixture(synthetic=1, anchors=0)})
-    made = train_arms(run.store, run.place, other, run.start_id, all_synthetic)
+    made = train_arms(run.store, run.place, Comparison(other, run.start_id, all_synthetic))
 
     assert made["baseline"] == run.arms["baseline"]
     assert made["synthetic"] != run.arms["synthetic"]
@@ -139,16 +181,18 @@ def test_a_batch_that_was_not_validated_is_not_trained_on(run: Run) -> None:
     batch_id = begin_batch(run.store, recipe, "raw")
 
     with pytest.raises(BadInput, match=f"batch {batch_id}: it has no completed validation"):
-        train_arm(run.store, run.place.training, batch_id, run.start_id, PLAN, "synthetic", QUIET)
+        train_arm(run.store, run.place.training, Comparison(batch_id, run.start_id, PLAN), 0, "synthetic", QUIET)
 
 
 def test_every_likelihood_that_the_report_needs_is_scored_once(run: Run) -> None:
-    checkpoints = {"start": run.start_id, **run.arms}
-    urls = score_training(run.store, run.place.training.device, run.batch_id, checkpoints, lambda _done, _total: None)
+    def score() -> dict[str, str]:
+        return score_training(run.store, run.place.training.device, run.of, run.runs, lambda _done, _total: None)
+
+    urls = score()
     written = {url: Path(url).stat().st_mtime_ns for url in urls.values()}
 
     assert set(urls) == {
-        *("start/heldout", "synthetic/heldout", "baseline/heldout"),
+        *(f"{role}/{texts}" for role in ("start", "synthetic", "baseline") for texts in ("heldout", "general")),
         *("start/anchors", "synthetic/anchors", "baseline/anchors", "start/records", "synthetic/records"),
         *("synthetic/closed", "synthetic/open", "synthetic/learned", "baseline/learned"),
     }
@@ -157,30 +201,138 @@ def test_every_likelihood_that_the_report_needs_is_scored_once(run: Run) -> None
     assert not closed["nats"].equals(opened["nats"])
     heldout = pl.read_parquet(urls["start/heldout"])
     assert heldout.columns == ["text_id", "nats", "num_tokens", "num_bytes"]
-    assert heldout.height == run.store.query("select 1 from anchors where heldout_draw < 0.25").height
+    assert heldout.height == read_anchors(run.store, run.snapshot_id, heldout=True).height
     assert "r00" not in pl.read_parquet(urls["start/records"])["text_id"]
-    assert (
-        score_training(run.store, run.place.training.device, run.batch_id, checkpoints, lambda _done, _total: None)
-        == urls
-    )
+    assert score() == urls
     assert {url: Path(url).stat().st_mtime_ns for url in urls.values()} == written
 
 
-def test_a_finished_training_says_its_checkpoints_scores_and_tokens(run: Run) -> None:
-    training_id, checkpoints = name_training(run.batch_id, run.start_id, PLAN), {"start": run.start_id, **run.arms}
-    finish_training(run.store, run.batch_id, training_id, checkpoints, {"start/heldout": "url"}, seconds=1.0)
+def test_a_finished_training_says_its_arms_checkpoints_scores_and_tokens(run: Run) -> None:
+    finish_training(run.store, run.of, run.runs, {"start/heldout": "url"}, seconds=1.0)
 
-    summary = stage_summary(run.store, run.batch_id, "train", training_id)
+    summary = stage_summary(run.store, run.batch_id, "train", run.of.training_id)
     epochs = summary.pop("epochs")
     assert epochs["synthetic"]["synthetic"][0] == epochs["synthetic"]["anchors"][0] == 1024
     assert epochs["baseline"]["anchors"][1] == pytest.approx(2 * epochs["synthetic"]["anchors"][1])
+    assert epochs["synthetic"]["synthetic"][2] == 0 < epochs["synthetic"]["anchors"][2]
+    about = {"seed": 0, "learning_rate": RATE}
     assert summary == {
-        "checkpoints": checkpoints,
+        "checkpoints": {"start": run.start_id, **run.arms},
+        "arms": [
+            {"arm": arm, **about, "points": [{"fraction": 1.0, "tokens": 2048, "checkpoint": run.arms[arm]}]}
+            for arm in ("synthetic", "baseline")
+        ],
         "scores": {"start/heldout": "url"},
         "tokens": {"start": 1024, "synthetic": 2048, "baseline": 2048},
         "seconds": 1.0,
         "heldout_records": 0.05,
+        "seeds": 1,
+        "general": "",
+        "scored_texts": 400,
     }
+
+
+def test_arms_of_one_seed_share_their_anchor_rows_and_of_another_seed_have_others(run: Run) -> None:
+    packed: list[Packed] = []
+
+    def watch(*given: Any) -> Packed:
+        packed.append(pack(*given))
+        return packed[-1]
+
+    of = Comparison(run.batch_id, run.start_id, PLAN.model_copy(update={"budget_tokens": 1024, "seeds": 2}))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretraining, "pack", watch)
+        made = [train_arm(run.store, run.place.training, of, seed, arm, QUIET)[-1] for seed, arm in of.runs]
+
+    assert len(set(made)) == 4
+    anchors = [
+        {tuple(row["input_ids"]) for row, part in zip(one.rows, one.parts, strict=True) if part == "anchors"}
+        for one in packed
+    ]
+    synthetic, baseline, other_synthetic, other_baseline = anchors
+    assert synthetic < baseline
+    assert other_synthetic < other_baseline
+    assert not synthetic & other_synthetic
+
+
+def test_a_run_keeps_checkpoints_along_its_way_and_is_the_same_run(run: Run) -> None:
+    of = Comparison(run.batch_id, run.start_id, PLAN.model_copy(update={"points": 4}))
+    quarter, half, most, end = train_arm(run.store, run.place.training, of, 0, "synthetic", QUIET)
+    weights = {
+        one: Path(checkpoint_folder(run.store, one), "model.safetensors").read_bytes()
+        for one in (quarter, half, most, end, run.arms["synthetic"])
+    }
+
+    assert weights[end] == weights[run.arms["synthetic"]]
+    assert len(set(weights.values())) == 4
+    assert [checkpoint_metrics(run.store, one)["num_tokens"] for one in (quarter, half, most, end)] == [
+        *(512, 1024, 1536, 2048)
+    ]
+    assert not Path(checkpoint_folder(run.store, end), "points").exists()
+    assert train_arm(run.store, run.place.training, of, 0, "synthetic", QUIET) == [quarter, half, most, end]
+
+
+def test_only_the_last_layers_are_trained_if_the_plan_says_so(run: Run) -> None:
+    of = Comparison(run.batch_id, run.start_id, PLAN.model_copy(update={"trained_layers": 1}))
+    trained = train_arm(run.store, run.place.training, of, 0, "baseline", QUIET)[-1]
+    before, after = (
+        load_file(f"{checkpoint_folder(run.store, one)}/model.safetensors") for one in (run.start_id, trained)
+    )
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+
+    assert changed
+    assert all(name.startswith(("model.layers.1.", "model.norm")) for name in changed)
+
+
+def test_general_text_is_dealt_out_by_document_and_never_is_the_latest_corpus(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "general").mkdir()
+    for number in range(9):
+        words = " ".join(f"w{number}x{n}" for n in range(60))
+        (tmp_path / "general" / f"{number}.txt").write_text(f"General text {number}. {words}. {words[::-1]}.")
+    latest = read_snapshot(run.store)["snapshot_id"]
+    source = Files(paths=[str(tmp_path / "general")], max_chars=300)
+    general_id = refresh_snapshot(run.store, source, 0.0, is_latest=False).snapshot_id
+    assert read_snapshot(run.store)["snapshot_id"] == latest != general_id
+
+    plan = PLAN.model_copy(update={"mixture": Mixture(synthetic=0.25, anchors=0.5, replay=0.25)})
+    of = Comparison(run.batch_id, run.start_id, plan, general_id)
+    assert of.arms == ("synthetic", "baseline", "replay_control")
+    assert of.training_id != Comparison(run.batch_id, run.start_id, plan).training_id
+    made = train_arms(run.store, run.place, of)
+    tokens = {arm: checkpoint_metrics(run.store, one)["tokens"] for arm, one in made.items()}
+    assert tokens == {
+        "synthetic": {"synthetic": 512, "anchors": 1024, "replay": 512},
+        "baseline": {"anchors": 1536, "replay": 512},
+        "replay_control": {"control": 512, "anchors": 1024, "replay": 512},
+    }
+    uses = {
+        use: set(general_texts(run.store, "cpu", general_id, use, run.start_id, run.snapshot_id)["document"])
+        for use in ("measured", "replayed", "control")
+    }
+    assert [len(documents) for documents in uses.values()] == [3, 3, 3]
+    assert not uses["measured"] & uses["replayed"] | uses["control"] & (uses["measured"] | uses["replayed"])
+
+
+def test_near_copies_of_general_text_have_one_use() -> None:
+    anchors = pl.DataFrame({"anchor_id": list("abcdef"), "text": list("abcdef"), "uri": [f"u{n}" for n in range(6)]})
+    dealt = deal(anchors, {"u0": 0.1, "u3": 0.1, "u1": 0.2})
+
+    assert dealt.filter(pl.col("text_id").is_in(["a", "d"]))["use"].n_unique() == 1
+    assert set(dealt["use"]) == {"measured", "replayed", "control"}
+
+
+def test_without_general_text_the_start_writes_it_once(run: Run) -> None:
+    def measured() -> pl.DataFrame:
+        return general_texts(run.store, "cpu", "", "measured", run.start_id, run.snapshot_id)
+
+    texts = measured()
+    assert texts.height > 32
+    assert texts["text"].str.strip_chars().str.len_chars().min() > 0
+    (Path(run.store.folder) / "checkpoints").rename(Path(run.store.folder) / "moved")
+    assert measured().equals(texts)
+    (Path(run.store.folder) / "moved").rename(Path(run.store.folder) / "checkpoints")
+    replayed = general_texts(run.store, "cpu", "", "replayed", run.start_id, run.snapshot_id)
+    assert not set(replayed["text"]) & set(texts["text"])
 
 
 def test_a_folder_with_a_model_is_a_start_named_by_its_weights(store: Store, profile: Profile, tmp_path: Path) -> None:
@@ -215,28 +367,33 @@ def test_a_synthesizer_learns_from_pairs_and_is_named_by_what_it_learned_from(ru
     assert counted["pairs"] == metrics["num_pairs"] + counted["too_long"] > 0
     assert metrics["search"]["kind"] == "exact"
     assert tune(method.model_copy(update={"draws": 3})) == synthesizer
-    with pytest.raises(
-        BadInput, match=r"no pair has a similarity of at least 0.99 .* Lower text.method.min_similarity"
-    ):
-        tune(SBP(min_similarity=0.99))
+    with pytest.raises(BadInput, match=r"no pair has a similarity of at least 1 .* Lower text.method.min_similarity"):
+        tune(SBP(min_similarity=1.0))
     with pytest.raises(BadInput, match="a second text of at most 5 tokens"):
         tune(method, max_tokens=5)
 
 
-def test_a_training_is_named_by_its_batch_start_and_plan() -> None:
-    other = PLAN.model_copy(update={"seed": 1})
-    names = {name_training("b", "start", PLAN), name_training("c", "start", PLAN), name_training("b", "start", other)}
+def test_a_training_is_named_by_its_batch_start_plan_and_general_text() -> None:
+    more = PLAN.model_copy(update={"seeds": 2})
+    of = [("b", "start", PLAN), ("c", "start", PLAN), ("b", "start", more), ("b", "other", PLAN)]
 
-    assert len(names | {name_training("b", "other", PLAN)}) == 4
+    assert len({Comparison(*one).training_id for one in [*of, ("b", "start", PLAN, "general")]}) == 5
+
+
+def test_the_arms_have_as_many_tokens_of_each_kind_in_common_as_they_can() -> None:
+    plan = TrainingPlan(mixture=Mixture(synthetic=0.4, anchors=0.4, replay=0.2))
+
+    assert shares_of(plan, "baseline") == {"anchors": 0.8, "replay": 0.2}
+    assert shares_of(plan, "replay_control") == {"control": 0.4, "anchors": 0.4, "replay": 0.2}
 
 
 def test_beside_the_weights_lies_what_was_learned_of_each_row_read_for_the_first_time(run: Run) -> None:
     learned = {role: pl.read_parquet(f"{checkpoint_folder(run.store, run.arms[role])}/{LEARNED}") for role in run.arms}
     trained = learned["synthetic"]
-    assert set(trained["part"]) == {"synthetic", "anchors"}
+    assert "synthetic" in set(trained["part"])
     assert trained["position"].is_unique().all()
     assert trained["online_nats"].is_finite().all()
-    assert set(learned["baseline"]["part"]) == {"anchors"}
+    assert set(learned["baseline"]["part"]) <= {"anchors"}
     # A model of four steps has hardly begun: what it costs is near the log of its vocabulary, and falls.
     rate = trained["online_nats"].sum() / trained["num_tokens"].sum()
     assert 0.5 * math.log(MODEL.vocabulary) < rate < 1.3 * math.log(MODEL.vocabulary)

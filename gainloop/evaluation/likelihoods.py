@@ -1,19 +1,22 @@
 """Likelihoods of texts under the checkpoints of a training: held-out texts, anchors and records."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
+from gainloop.evaluation.arms import Comparison
+from gainloop.evaluation.general import general_texts
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage, kept_records, read_recipe, stage_summary, used_anchors
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.files import exists, write_frame
 from gainloop.store.snapshots import read_anchors
+from schemas.recipe import Arm
 from schemas.rows import content_hash
 
 MAX_SCORED = 2_000
-"""Texts scored per set; more would narrow the intervals little and cost as much again."""
+"""Texts scored per set, at most; more would narrow the intervals little and cost as much again."""
 
 MAX_READ = 256
 """Anchors that both arms are scored on, with the book closed and open."""
@@ -29,10 +32,21 @@ class TextSet:
     Attributes:
         texts: Columns text_id, text and, where something is read before each text, before.
         half: True to read a text in pieces of half the model's context, so that ``before`` has the other half.
+        most: Number of texts that are scored, at most, the first by id.
     """
 
     texts: pl.DataFrame
     half: bool = False
+    most: int = MAX_SCORED
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of an arm in the order of one seed, and its checkpoints, the last at its end."""
+
+    arm: Arm
+    seed: int
+    checkpoints: list[str]
 
 
 def score_set(store: Store, device: str, checkpoint_id: str, wanted: TextSet) -> str:
@@ -40,7 +54,7 @@ def score_set(store: Store, device: str, checkpoint_id: str, wanted: TextSet) ->
     from gainloop.models.loading import read_context
     from gainloop.models.scoring import score_texts
 
-    chosen = wanted.texts.sort("text_id").head(MAX_SCORED)
+    chosen = wanted.texts.sort("text_id").head(wanted.most)
     ids = chosen["text_id"].to_list()
     before = chosen["before"].to_list() if "before" in chosen.columns else None
     url = f"{store.folder}/scores/{checkpoint_id}-{content_hash(ids, before, wanted.half)}.parquet"
@@ -52,34 +66,80 @@ def score_set(store: Store, device: str, checkpoint_id: str, wanted: TextSet) ->
     return url
 
 
-def score_training(
-    store: Store, device: str, batch_id: str, checkpoints: dict[str, str], on_set: OnSet
-) -> dict[str, str]:
-    """Return the urls of all scores of a training, by ``<role>/<texts>`` as in ``Evidence``; score what is missing."""
+def score_training(store: Store, device: str, of: Comparison, runs: list[Run], on_set: OnSet) -> dict[str, str]:
+    """Return the urls of all scores of a training, by ``<role>/<texts>`` as in ``Evidence``; score what is missing.
+
+    Held-out and general text is read by the start and by every run; of the rest the runs of seed 0 are enough.
+    """
+    first: dict[str, str] = {run.arm: run.checkpoints[-1] for run in runs if run.seed == 0}
+    checkpoints: dict[str, str] = {"start": of.start_id, **first}
+    wanted = {key: (one, texts) for key, one, texts in _seen_by_all(store, device, of, runs)}
+    wanted |= {key: (checkpoints[role], texts) for key, role, texts in _seen_by_first(store, of)}
+    scored = {}
+    for done, (name, (checkpoint, texts)) in enumerate(wanted.items()):
+        on_set(done, len(wanted))
+        scored[name] = score_set(store, device, checkpoint, texts)
+    on_set(len(wanted), len(wanted))
+    return scored | {f"{arm}/learned": learned_url(store, one) for arm, one in first.items()}
+
+
+def general_set(
+    store: Store, device: str, general_id: str, start_id: str, snapshot_id: str, most: int = MAX_SCORED
+) -> TextSet:
+    """Return the general text that forgetting is measured on; see ``general_texts``."""
+    dealt = general_texts(store, device, general_id, "measured", start_id, snapshot_id)
+    return TextSet(dealt.select("text_id", "text"), most=most)
+
+
+def key_of(role: str, texts: str, seed: int = 0, fraction: float = 1.0) -> str:
+    """Return the key of scores: the end of seed 0 has the shortest.
+
+    >>> key_of("synthetic", "heldout"), key_of("synthetic", "heldout", 2), key_of("baseline", "general", 0, 0.25)
+    ('synthetic/heldout', 'synthetic/heldout/2', 'baseline/general/0/0.25')
+    """
+    key = f"{role}/{texts}"
+    if fraction < 1:
+        return f"{key}/{seed}/{fraction:g}"
+    return f"{key}/{seed}" if seed else key
+
+
+def learned_url(store: Store, checkpoint_id: str) -> str:
+    """Return where a checkpoint keeps the losses of the rows that it read for the first time."""
     from gainloop.models.pretraining import LEARNED
 
-    recipe, kept = read_recipe(store, batch_id), kept_records(store, batch_id)
-    used = used_anchors(store, batch_id)
-    heldout = TextSet(_as_texts(read_anchors(store, recipe.snapshot_id, heldout=True), "anchor_id"))
-    anchors, records = TextSet(_as_texts(used, "anchor_id")), TextSet(_as_texts(kept, "record_id"))
-    wanted = {f"{role}/heldout": (role, heldout) for role in ("start", "synthetic", "baseline")}
-    wanted |= {"start/anchors": ("start", anchors), "start/records": ("start", records)}
+    return f"{checkpoint_folder(store, checkpoint_id)}/{LEARNED}"
+
+
+def _seen_by_all(store: Store, device: str, of: Comparison, runs: list[Run]) -> Iterator[tuple[str, str, TextSet]]:
+    """Yield key, checkpoint and texts of the sets that show what was gained and what was lost."""
+    snapshot_id, most = read_recipe(store, of.batch_id).snapshot_id, of.plan.scored_texts
+    heldout = TextSet(_as_texts(read_anchors(store, snapshot_id, heldout=True), "anchor_id"), most=most)
+    general = general_set(store, device, of.general_id, of.start_id, snapshot_id, most)
+    sets = {"heldout": heldout, "general": general}
+    for name, texts in sets.items():
+        yield key_of("start", name), of.start_id, texts
+        for run in runs:
+            for fraction, checkpoint in zip(of.fractions, run.checkpoints, strict=True):
+                yield key_of(run.arm, name, run.seed, fraction), checkpoint, texts
+
+
+def _seen_by_first(store: Store, of: Comparison) -> Iterator[tuple[str, str, TextSet]]:
+    """Yield key, role and texts of the sets that say what was learnt of anchors and records."""
+    kept, used = kept_records(store, of.batch_id), used_anchors(store, of.batch_id)
+    records = TextSet(_as_texts(kept, "record_id"))
     # One record an anchor, the first by its id: what the generator said of it.
     before = kept.unique("anchor_id", keep="first", maintain_order=True).select("anchor_id", before="text")
-    read = used.join(before, on="anchor_id").sort("anchor_id").head(MAX_READ)
-    opened = read.select("text", "before", text_id="anchor_id")
+    opened = (
+        used.join(before, on="anchor_id").sort("anchor_id").head(MAX_READ).select("text", "before", text_id="anchor_id")
+    )
     closed = opened.drop("before")
-    wanted |= {f"{role}/anchors": (role, TextSet(closed)) for role in ("synthetic", "baseline")}
-    wanted |= {"synthetic/records": ("synthetic", records)}
-    wanted |= {"synthetic/closed": ("synthetic", TextSet(closed, half=True))}
-    wanted |= {"synthetic/open": ("synthetic", TextSet(opened, half=True))}
-    learned = {f"{role}/learned": checkpoint_folder(store, checkpoints[role]) for role in ("synthetic", "baseline")}
-    scored = {}
-    for done, (name, (role, texts)) in enumerate(wanted.items()):
-        on_set(done, len(wanted))
-        scored[name] = score_set(store, device, checkpoints[role], texts)
-    on_set(len(wanted), len(wanted))
-    return scored | {name: f"{folder}/{LEARNED}" for name, folder in learned.items()}
+    yield "start/anchors", "start", TextSet(_as_texts(used, "anchor_id"))
+    yield "start/records", "start", records
+    for arm in ("synthetic", "baseline"):
+        yield f"{arm}/anchors", arm, TextSet(closed)
+    yield "synthetic/records", "synthetic", records
+    yield "synthetic/closed", "synthetic", TextSet(closed, half=True)
+    yield "synthetic/open", "synthetic", TextSet(opened, half=True)
 
 
 def score_yardstick(store: Store, device: str, batch_id: str, start_id: str) -> None:

@@ -55,13 +55,17 @@ class ContrastPlan:
         """The plan in a sentence: outputs, prompts, tokens and the expected accuracy."""
         return (
             f"{self.outputs.height:,} outputs are scored under {self.num_scored} of {self.prompts.height:,} prompts "
-            f"each: {self.tokens:,} tokens to read of at most {self.budget_tokens:,}; where I(p; Y) is a nat it will "
-            f"be known to about {self.half_width:.2f} nats"
+            f"each: {self.tokens:,} tokens to read of at most {self.budget_tokens:,}; where I(p; Y) is a nat its "
+            f"estimate will be known to about {self.half_width:.2f} nats, and its interval, which covers prompts not "
+            "scored too, is up to twice as wide"
         )
 
     @property
     def half_width(self) -> float:
-        """Expected half width of the interval of I(p; Y), in nats, where I is one nat.
+        """Expected half width of the estimate of I(p; Y) by the choice of outputs alone, in nats, where I is one nat.
+
+        The interval that the report gives reaches from the lower bound to the upper one, and is over prompts: 0.56 nats
+        came out where 0.31 stood here.
 
         Densities of information that are nearly normal have a variance of twice their mean.
         """

@@ -151,10 +151,11 @@ class Automaton:
 def no_closer_than_another(
     texts: HashedTexts, anchors: HashedTexts, own: Rows, names: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Return 1 for each text that is no more like its own anchor than like another anchor of the batch, else 0.
+    """Return 1 for each text that is less like its own anchor than like another anchor of the batch, 0.5 if as like.
 
     Likeness is the cosine of words weighed by TF-IDF over the anchors. Of texts that have nothing to do with their
-    anchors, half are 1. NaN where a text has no anchor or no words.
+    anchors the mean is a half, whether they share words with any anchor or with none. NaN where a text has no anchor
+    or no words.
 
     Args:
         own: Number of each text's own anchor, -1 where it has none.
@@ -174,7 +175,8 @@ def no_closer_than_another(
     found = np.full(len(texts), np.nan)
     for where, piece in texts.pieces():
         words = weighed.weigh(piece)
-        found[where] = weighed.likeness(words, own[where]) <= weighed.likeness(words, other[where])
+        to_own, to_other = (weighed.likeness(words, anchor[where]) for anchor in (own, other))
+        found[where] = np.where(to_own == to_other, 0.5, to_own < to_other)
     found[(own < 0) | (texts.lengths == 0)] = np.nan
     return found
 

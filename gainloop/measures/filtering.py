@@ -42,7 +42,8 @@ def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Filtering:
         ValueError: The columns differ in length.
 
     Source: Gan & Liu 2024, section 3, the noise epsilon of curation. Of the conditional q(y | kept) = q(y) / a on the
-    kept set all follow: TV = 1 - a, KL = -log a, and H(kept) = E_kept[-log q] + log a.
+    kept set all follow: TV = 1 - a, KL = -log a, and H(kept) = E_kept[-log q + log a(p)]. Where prompts differ in what
+    is kept of them, TV and KL are of the mixture of all; the entropy takes each prompt's own acceptance.
     """
     nats, kept = np.asarray(nll, dtype=float), np.asarray(is_kept, dtype=float)
     rate = share_of(kept, prompt_ids)
@@ -51,19 +52,40 @@ def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Filtering:
         nothing = replace(rate, value=None, low=None, high=None, unit="nats", status="not measured: nothing was kept")
         return Filtering(rate, variation, nothing, *[replace(nothing, unit="nats/record")] * 2)
     divergence = _mapped(rate, lambda share: -float(np.log(share)) + 0.0 if share else None, "nats")
-    of_kept = _entropy_of_kept(nats, kept, rate.value)
+    of_kept = _entropy_of_kept(nats, kept, acceptance_of(kept, prompt_ids))
     lost = nats - of_kept if rate.value < 1 else 0.0 * nats
     entropies = (mean_of(rows, prompt_ids, "nats/record") for rows in (of_kept, lost))
     return Filtering(rate, variation, divergence, *entropies)
 
 
-def _entropy_of_kept(nats: Floats, kept: Floats, rate: float) -> Floats:
-    """Return rows whose mean is E_kept[-log q] + log a: what each output adds to both, linearised."""
-    finite = np.isfinite(nats)
-    mean = float(nats[(kept > 0) & finite].mean()) if ((kept > 0) & finite).any() else np.nan
-    value = mean + float(np.log(rate))
-    scores = np.where(kept > 0, nats - mean, 0.0)
-    return np.asarray(value + (scores + kept - rate) / rate)
+def acceptance_of(kept: Floats, prompt_ids: Ids) -> Floats:
+    """Return a(p) of each output's prompt: its own share, drawn to that of all as far as prompts are alike.
+
+    A prompt's few outputs say little of what it would keep; the spread among prompts beyond chance says how much.
+
+    Source: the beta-binomial by moments, empirical Bayes.
+    """
+    _, members, counts = np.unique(np.asarray(prompt_ids), return_inverse=True, return_counts=True)
+    shares, rate = np.bincount(members, weights=kept) / counts, float(kept.mean())
+    several = counts > 1
+    within = rate * (1 - rate)
+    if several.sum() < 2 or not within:
+        return np.full(len(kept), rate)
+    chance = within / counts[several]
+    spread = float(np.mean((shares[several] - rate) ** 2 - chance) / np.mean(1 - 1 / counts[several]))
+    if spread <= 0:
+        return np.full(len(kept), rate)
+    alike = max(within / spread - 1, 0.0)
+    return np.asarray(((shares * counts + alike * rate) / (counts + alike))[members])
+
+
+def _entropy_of_kept(nats: Floats, kept: Floats, accepted: Floats) -> Floats:
+    """Return rows whose mean is E_kept[-log q + log a(p)]: what each output adds to both, linearised."""
+    finite, rate = np.isfinite(nats), float(kept.mean())
+    sure = np.where(kept > 0, nats + np.log(np.where(kept > 0, np.maximum(accepted, 1e-12), 1.0)), np.nan)
+    value = float(sure[(kept > 0) & finite].mean()) if ((kept > 0) & finite).any() else np.nan
+    scores = np.where(kept > 0, sure - value, 0.0)
+    return np.asarray(value + (scores + kept - accepted) / rate)
 
 
 def _mapped(estimate: Estimate, falling: Callable[[float], float | None], unit: str) -> Estimate:

@@ -70,7 +70,31 @@ def learned(
     terms: list[tuple[float, Measured]] = [(float(size.sum()), one.as_estimate()) for one in sets]
     memorised = weighted_sum([terms[0], (-terms[1][0], terms[1][1])], "nats")
     generalised = weighted_sum([(1, absorbed), (-1, memorised)], "nats")
-    return Learned(absorbed, replace(memorised, n=len(size)), replace(generalised, n=len(size)))
+    found = Learned(absorbed, replace(memorised, n=len(size)), replace(generalised, n=len(size)))
+    return _told(found) if why_not_told(absorbed, memorised) else found
+
+
+def why_not_told(absorbed: Estimate, memorised: Estimate) -> str:
+    """Return the reason why what was memorised cannot be told from what was not; empty if it can.
+
+    It can be anything from nothing to all where its interval holds 0 and reaches further than all that was absorbed.
+    """
+    if None in (absorbed.value, memorised.low, memorised.high):
+        return ""
+    low, high = float(memorised.low or 0), float(memorised.high or 0)
+    if not (low < 0 < high and (high - low) / 2 > abs(float(absorbed.value or 0))):
+        return ""
+    return (
+        f"cannot tell: from {low:,.0f} to {high:,.0f} nats, where {absorbed.value:,.0f} were absorbed in all; more "
+        "texts, held out and trained on, would narrow it"
+    )
+
+
+def _told(found: Learned) -> Learned:
+    """Return the same without values of the two parts, which cannot be told apart; their intervals stay."""
+    why = why_not_told(found.absorbed, found.memorised)
+    parts = (replace(part, value=None, status=why) for part in (found.memorised, found.generalised))
+    return Learned(found.absorbed, *parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ class SBP(Method):
         ),
     ] = ""
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that the synthesizer is tuned on.")] = 100_000
-    optimiser: Optimiser = Optimiser()
+    optimiser: Optimiser = Optimiser(learning_rate=1e-3)
 
     @property
     def max_requests(self) -> int:

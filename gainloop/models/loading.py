@@ -107,6 +107,11 @@ def context_of(config: PretrainedConfig, folder: str = "") -> int:
     return context
 
 
+def num_logits(model: PreTrainedModel) -> int:
+    """Return how many logits a model has at each token: its memory while it is trained or scored."""
+    return int(model.config.get_text_config(decoder=True).vocab_size)
+
+
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a checkpoint; one without an end token cannot say where a text ends.
 

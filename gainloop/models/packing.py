@@ -1,7 +1,7 @@
 """Texts to rows of tokens: packed documents with an exact budget, and pairs with the loss on the second."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gainloop.models.tokens import beginning, continued_tokens, text_tokens
 from schemas.errors import BadInput
+from schemas.rows import content_hash
 
 Row = dict[str, list[int]]
 
@@ -19,13 +20,39 @@ IGNORED = -100
 """The label that the loss leaves out."""
 
 
+Orders = Callable[[str], np.random.Generator]
+"""The random order of a part's texts by the part's name, and of all rows by the name ROWS."""
+
+ROWS = "rows"
+
+
+def orders_of(seed: int) -> Orders:
+    """Return orders that all come from one seed, one after the other."""
+    rng = np.random.default_rng(seed)
+    return lambda _name: rng
+
+
+def orders_by(shared: str, own: str) -> Orders:
+    """Return orders that depend on names alone: the same rows of a part wherever ``shared`` is, shuffled by ``own``."""
+
+    def order(name: str) -> np.random.Generator:
+        by = content_hash("order", shared, own if name == ROWS else "", name)
+        return np.random.default_rng(int(by, 16))
+
+    return order
+
+
 @dataclass(frozen=True, slots=True)
 class MixturePart:
-    """One part of a mixture: its texts and its share of the token budget."""
+    """One part of a mixture: its texts and its share of the token budget.
+
+    ``times_read`` says how often the model has read each text before; default: never.
+    """
 
     name: str
     texts: Sequence[str]
     share: float
+    times_read: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +63,23 @@ class Packed:
         rows: Rows of tokens.
         tokens: Tokens of each part.
         repetitions: Number of times that each part's texts are read to fill its share.
+        read_before: Number of times that the model has read each part's texts before, a mean over tokens.
+        times_read: Number of times that each text of a part is read.
         parts: Name of the part that each row is of.
-        is_first: Whether all tokens of a row are read for the first time.
+        is_first: Whether all tokens of a row are read for the first time, by the model and not by this training alone.
     """
 
     rows: list[Row]
     tokens: dict[str, int]
     repetitions: dict[str, float]
+    read_before: dict[str, float]
+    times_read: dict[str, list[float]]
     parts: list[str]
     is_first: list[bool]
 
 
 def pack(
-    parts: Sequence[MixturePart], tokenizer: PreTrainedTokenizerBase, budget: int, context: int, seed: int
+    parts: Sequence[MixturePart], tokenizer: PreTrainedTokenizerBase, budget: int, context: int, orders: Orders
 ) -> Packed:
     """Fill a token budget with documents of each part, end token between them, cut into full rows.
 
@@ -59,31 +90,44 @@ def pack(
         parts: Parts whose shares add up to 1; a part with share 0 is left out.
         budget: Tokens of all rows.
         context: Tokens per row.
+        orders: Orders of each part's texts and of the rows.
 
     Raises:
         BadInput: The budget is too small for a row, or a part has a share and no text.
     """
-    rng = np.random.default_rng(seed)
-    rows: list[Row] = []
-    of_part: list[str] = []
-    is_first: list[bool] = []
-    tokens, repetitions = {}, {}
+    packed = Packed([], {}, {}, {}, {}, [], [])
     for part, num_rows in _share_out(parts, budget, context):
-        encoded = encode(tokenizer, part.texts)
-        rows += _rows(encoded, num_rows, context, rng)
-        tokens[part.name] = num_rows * context
-        total = sum(map(len, encoded))
-        repetitions[part.name] = num_rows * context / total
-        of_part += [part.name] * num_rows
-        is_first += [(number + 1) * context <= total for number in range(num_rows)]
-    order = rng.permutation(len(rows))
-    return Packed(
-        [rows[index] for index in order],
-        tokens,
-        repetitions,
-        [of_part[index] for index in order],
-        [is_first[index] for index in order],
+        _fill(packed, part, encode(tokenizer, part.texts), num_rows, context, orders(part.name))
+    order = orders(ROWS).permutation(len(packed.rows))
+    return replace(
+        packed,
+        rows=[packed.rows[index] for index in order],
+        parts=[packed.parts[index] for index in order],
+        is_first=[packed.is_first[index] for index in order],
     )
+
+
+def _fill(
+    packed: Packed,
+    part: MixturePart,
+    encoded: list[list[int]],
+    num_rows: int,
+    context: int,
+    rng: np.random.Generator,
+) -> None:
+    """Add the rows of one part."""
+    before = np.array(part.times_read or [0.0] * len(encoded))
+    lengths = np.array([len(ids) for ids in encoded])
+    stream = _Stream(encoded, before > 0)
+    for _ in range(num_rows):
+        row, is_first = stream.take(context, rng)
+        packed.rows.append({"input_ids": row, "labels": row})
+        packed.is_first.append(is_first)
+    packed.parts.extend([part.name] * num_rows)
+    packed.tokens[part.name] = num_rows * context
+    packed.repetitions[part.name] = num_rows * context / int(lengths.sum())
+    packed.read_before[part.name] = float(before @ lengths / lengths.sum())
+    packed.times_read[part.name] = (stream.taken / lengths).tolist()
 
 
 def _share_out(parts: Sequence[MixturePart], budget: int, context: int) -> list[tuple[MixturePart, int]]:
@@ -155,15 +199,34 @@ def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[lis
     return [[*begin, *ids, end] for ids in text_tokens(tokenizer, texts)]
 
 
-def _rows(encoded: list[list[int]], num_rows: int, context: int, rng: np.random.Generator) -> Iterator[Row]:
-    stream: list[int] = []
-    made = 0
-    while True:
-        for index in rng.permutation(len(encoded)):
-            stream += encoded[index]
-            while len(stream) >= context:
-                row, stream = stream[:context], stream[context:]
-                yield {"input_ids": row, "labels": row}
-                made += 1
-                if made == num_rows:
-                    return
+class _Stream:
+    """The tokens of texts, gone through in one random order after another.
+
+    Attributes:
+        taken: Tokens of each text that were taken so far.
+    """
+
+    def __init__(self, encoded: list[list[int]], is_known: NDArray[np.bool_]) -> None:
+        self.taken = np.zeros(len(encoded))
+        self._encoded, self._is_known = encoded, is_known
+        self._order: list[int] = []
+        self._at = self._pass = 0
+
+    def take(self, num_tokens: int, rng: np.random.Generator) -> tuple[list[int], bool]:
+        """Return the next tokens, and whether none of them was read before."""
+        row: list[int] = []
+        is_first = True
+        while len(row) < num_tokens:
+            if not self._order:
+                self._order = rng.permutation(len(self._encoded)).tolist()[::-1]
+                self._pass += 1
+            text = self._order[-1]
+            some = self._encoded[text][self._at : self._at + num_tokens - len(row)]
+            row += some
+            self._at += len(some)
+            self.taken[text] += len(some)
+            is_first &= self._pass == 1 and not self._is_known[text]
+            if self._at == len(self._encoded[text]):
+                self._order.pop()
+                self._at = 0
+        return row, bool(is_first)

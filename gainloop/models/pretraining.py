@@ -2,20 +2,24 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import polars as pl
 import torch
 
 from gainloop.methods.sbp import SBP, ask_related
 from gainloop.models.embedding import Vectors
 from gainloop.models.loading import context_of, load_model, load_tokenizer
-from gainloop.models.packing import MixturePart, PairRows, Row, pack
+from gainloop.models.packing import MixturePart, Orders, Packed, PairRows, Row, orders_of, pack
 from gainloop.models.pairing import Pairing, related_pairs
 from gainloop.models.start import make_model, make_tokenizer
-from gainloop.models.trainer import Online, OnStep, learned_rows, train
+from gainloop.models.trainer import Online, OnStep, freeze_but_last, learned_rows, train
 from schemas.errors import BadInput
 from schemas.profile import Training
 from schemas.recipe import NewModel, TrainingPlan
+from schemas.rows import content_hash
 
 Metrics = dict[str, Any]
 logger = logging.getLogger("gainloop.pretraining")
@@ -23,13 +27,20 @@ logger = logging.getLogger("gainloop.pretraining")
 LEARNED = "learned.parquet"
 """File of the losses of a continued checkpoint's rows before and after: see ``learned_rows``."""
 
+READ = "read.parquet"
+"""File of the texts that a checkpoint has read since its first weights, as far as is known: see ``texts_read``."""
+
+READ_SCHEMA = {"text_id": pl.String, "times": pl.Float64}
+
 
 def pretrain(texts: Sequence[str], plan: NewModel, training: Training, folder: str, on_step: OnStep) -> Metrics:
     """Make a tokenizer and a model from texts, train it on the plan's budget, save both in ``folder``."""
     tokenizer = make_tokenizer(texts, plan.vocabulary)
     model = make_model(plan, tokenizer)
-    packed = pack([MixturePart("anchors", texts, 1.0)], tokenizer, plan.budget_tokens, plan.context_tokens, plan.seed)
+    parts = [MixturePart("anchors", texts, 1.0)]
+    packed = pack(parts, tokenizer, plan.budget_tokens, plan.context_tokens, orders_of(plan.seed))
     metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, plan.seed, on_step)
+    write_read(folder, parts, packed, {})
     num_parameters = sum(weights.numel() for weights in model.parameters())
     return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions, "num_parameters": num_parameters}
 
@@ -90,19 +101,58 @@ def tune_synthesizer(
 
 
 def continue_pretraining(
-    parts: Sequence[MixturePart], start: str, plan: TrainingPlan, training: Training, folder: str, on_step: OnStep
+    parts: Sequence[MixturePart],
+    start: str,
+    plan: TrainingPlan,
+    training: Training,
+    folder: str,
+    orders: Orders,
+    on_step: OnStep,
 ) -> Metrics:
     """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget.
 
-    Beside the weights lie the losses of each row that was read for the first time (``LEARNED``).
+    Beside the weights lie the losses of each row that was read for the first time (``LEARNED``), all texts that the
+    model has read by now (``READ``), and the weights along the way, if the plan has points.
+
+    Args:
+        orders: Orders of the texts and the rows.
     """
-    model, tokenizer = load_model(start), load_tokenizer(start)
+    model, tokenizer, before = load_model(start), load_tokenizer(start), texts_read(start)
+    if plan.trained_layers:
+        freeze_but_last(model, plan.trained_layers)
     context = min(plan.context_tokens, context_of(model.config))
-    packed = pack(parts, tokenizer, plan.budget_tokens, context, plan.seed)
+    known = [replace(part, times_read=[before.get(name_text(text), 0.0) for text in part.texts]) for part in parts]
+    packed = pack(known, tokenizer, plan.budget_tokens, context, orders)
     online = Online(packed.is_first)
-    metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, plan.seed, on_step, online)
+    seed = int(orders("trainer").integers(2**31))
+    metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, seed, on_step, online, plan.points)
     learned_rows(model, tokenizer, packed, online).write_parquet(f"{folder}/{LEARNED}")
-    return metrics | {"tokens": packed.tokens, "repetitions": packed.repetitions}
+    write_read(folder, parts, packed, before)
+    counts = {"tokens": packed.tokens, "repetitions": packed.repetitions, "read_before": packed.read_before}
+    return metrics | counts
+
+
+def name_text(text: str) -> str:
+    """Return the id of a text that training reads: an anchor's own."""
+    return content_hash("anchor", text)
+
+
+def texts_read(folder: str) -> dict[str, float]:
+    """Return how often a checkpoint has read each text, by the text's id; none where that is not known."""
+    path = Path(folder, READ)
+    return dict(pl.read_parquet(path).iter_rows()) if path.is_file() else {}
+
+
+def write_read(folder: str, parts: Sequence[MixturePart], packed: Packed, before: dict[str, float]) -> None:
+    """Write beside a checkpoint how often it has read each text, before its training and in it."""
+    times = dict(before)
+    for part in parts:
+        for text, more in zip(part.texts, packed.times_read.get(part.name, []), strict=False):
+            times[name_text(text)] = times.get(name_text(text), 0.0) + more
+    read = {name: count for name, count in sorted(times.items()) if count}
+    pl.DataFrame({"text_id": list(read), "times": list(read.values())}, schema=READ_SCHEMA).write_parquet(
+        f"{folder}/{READ}"
+    )
 
 
 def _within_budget(rows: Sequence[Row], budget_tokens: int, seed: int) -> list[Row]:

@@ -7,14 +7,17 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
-from gainloop.models.loading import context_of, load_model, load_tokenizer, read_context
+from gainloop.models.loading import context_of, load_model, load_tokenizer, num_logits, read_context
 from gainloop.models.tokens import Tokens, beginning, text_tokens
 from schemas.errors import BadInput
 
 BATCH_TOKENS = 2048
-"""Tokens per forward pass: logits of a small vocabulary then stay below 32 MB, which malloc keeps for the next."""
+"""Tokens of a forward pass, at most."""
+
+BATCH_BYTES = 32_000_000
+"""Logits of a forward pass, at most: what malloc keeps for the next. A longer text is read in parts of so many."""
 
 
 @torch.inference_mode()
@@ -56,7 +59,7 @@ def score_texts(
     ]
     pieces.sort(key=lambda piece: piece.length)
     nats = np.zeros(len(texts))
-    for batch in _batches(pieces):
+    for batch in _batches(pieces, most_tokens(model)):
         for piece, value in zip(batch, _score(batch, model, begin, end), strict=True):
             nats[piece.owner] += value
     return pl.DataFrame(
@@ -85,8 +88,7 @@ def score_answers(folder: str, prompts: Sequence[str], answers: Sequence[str], d
     for prompt, answer in zip(asked, given, strict=True):
         row = [*begin, *[*prompt, *answer][-window:]]
         ids = torch.tensor([row], device=model.device)
-        losses = torch.nn.functional.cross_entropy(model(input_ids=ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
-        nats.append(float(losses[-len(answer) :].double().sum()))
+        nats.append(float(token_losses(model, ids)[0, -len(answer) :].double().sum()))
     return nats
 
 
@@ -131,10 +133,15 @@ class _Piece(NamedTuple):
         return len(self.head) + len(self.ids)
 
 
-def _batches(pieces: list[_Piece]) -> list[list[_Piece]]:
+def most_tokens(model: PreTrainedModel) -> int:
+    """Return the tokens of a forward pass that may have logits, for the size of the model's vocabulary."""
+    return max(1, min(BATCH_TOKENS, BATCH_BYTES // (4 * num_logits(model))))
+
+
+def _batches(pieces: list[_Piece], most: int) -> list[list[_Piece]]:
     batches: list[list[_Piece]] = []
     for piece in pieces:
-        if not batches or (len(batches[-1]) + 1) * piece.length > BATCH_TOKENS:
+        if not batches or (len(batches[-1]) + 1) * piece.length > most:
             batches.append([])
         batches[-1].append(piece)
     return batches
@@ -151,6 +158,20 @@ def _score(pieces: list[_Piece], model: PreTrainedModel, begin: Tokens, end: int
         [0] * (unscored + len(piece.head)) + [1] * len(piece.ids) + [0] * (longest - piece.length) for piece in pieces
     ]
     ids = torch.tensor(rows, device=model.device)
-    logits = model(input_ids=ids[:, :-1]).logits  # right padding: a causal model's scores do not see it
-    losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    losses = token_losses(model, ids)  # right padding: a causal model's scores do not see it
     return [float(value) for value in (losses.double() * torch.tensor(real, device=model.device)).sum(1)]
+
+
+def token_losses(model: PreTrainedModel, ids: torch.Tensor) -> torch.Tensor:
+    """Return the loss of each token but the first given those before it, [rows, tokens - 1], in nats.
+
+    Rows with more logits than fit are read in parts, each with the keys and values of those before.
+    """
+    given, wanted = ids[:, :-1], ids[:, 1:]
+    at_once = max(1, most_tokens(model) // len(ids))
+    past = DynamicCache(config=model.config) if given.shape[1] > at_once else None
+    losses = []
+    for some, following in zip(torch.split(given, at_once, 1), torch.split(wanted, at_once, 1), strict=True):
+        logits = model(input_ids=some, past_key_values=past, use_cache=past is not None).logits
+        losses.append(torch.nn.functional.cross_entropy(logits.transpose(1, 2), following, reduction="none"))
+    return torch.cat(losses, 1)

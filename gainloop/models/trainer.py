@@ -18,12 +18,16 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 from gainloop.measures.estimate import Floats
-from gainloop.models.loading import require_device
+from gainloop.models.loading import num_logits, require_device
 from gainloop.models.packing import IGNORED, Packed, Row
+from gainloop.store.checkpoints import point_folder
+from gainloop.store.files import whole_folder
+from schemas.errors import BadInput
 from schemas.profile import Training
 from schemas.recipe import Optimiser
 
-AT_ONCE = 4
+LOGIT_BYTES = 2**28
+"""Logits in memory at once, at float32: of a vocabulary of 49,152 that is 1,365 tokens."""
 
 OnStep = Callable[[int, int], None]
 
@@ -94,10 +98,37 @@ def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
     """Return the loss of each row under a model, in nats; all rows have one length."""
     model.eval()
     losses: list[float] = []
-    for at in range(0, len(rows), AT_ONCE):
-        ids = torch.tensor([row["input_ids"] for row in rows[at : at + AT_ONCE]], device=model.device)
+    at_once = min(4, rows_in_memory(model, rows))
+    for at in range(0, len(rows), at_once):
+        ids = torch.tensor([row["input_ids"] for row in rows[at : at + at_once]], device=model.device)
         losses += torch.stack([row_loss(*one) for one in zip(model(input_ids=ids).logits, ids, strict=True)]).tolist()
     return losses
+
+
+def rows_in_memory(model: PreTrainedModel, rows: Sequence[Row]) -> int:
+    """Return how many rows' logits fit into ``LOGIT_BYTES``, one at least."""
+    longest = max((len(row["input_ids"]) for row in rows), default=1)
+    return max(1, LOGIT_BYTES // (4 * longest * num_logits(model)))
+
+
+def freeze_but_last(model: PreTrainedModel, num_layers: int) -> None:
+    """Leave the last layers and the norm after them to be trained, and freeze all else, embeddings among it.
+
+    Raises:
+        BadInput: The model has no list of layers that can be found.
+    """
+    decoder = model.get_decoder()
+    layers = getattr(decoder, "layers", None)
+    if layers is None:
+        raise BadInput(
+            f"freezing all but {num_layers} layers of a {type(model).__name__}: its layers are not found; a decoder "
+            "with a list of layers is needed. Set plan.trained_layers to none."
+        )
+    model.requires_grad_(False)
+    trained = [*layers[-num_layers:], getattr(decoder, "norm", None)]
+    for module in trained:
+        if module is not None:
+            module.requires_grad_(True)
 
 
 def learned_rows(
@@ -135,6 +166,7 @@ def train(
     seed: int,
     on_step: OnStep = lambda _step, _steps: None,
     online: Online | None = None,
+    points: int = 1,
 ) -> dict[str, float]:
     """Train a model on every row once, in order, and save it with its tokenizer.
 
@@ -146,6 +178,7 @@ def train(
         folder: Folder that the model and, meanwhile, the resumable state are written to.
         on_step: Called with (step, steps) after every optimiser step.
         online: Record of the losses of rows just before they are learnt from.
+        points: Number of even parts of the run; after each but the last the model is saved in a folder of its own too.
 
     Returns:
         ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
@@ -154,7 +187,8 @@ def train(
     require_device(training.device)
     longest = max(len(row["input_ids"]) for row in rows)
     rows_per_step = max(1, optimiser.batch_tokens // longest)
-    rows_at_once = max(part for part in range(1, training.rows_per_device + 1) if rows_per_step % part == 0)
+    most = min(training.rows_per_device, rows_in_memory(model, rows))
+    rows_at_once = max(part for part in range(1, most + 1) if rows_per_step % part == 0)
     state = _last_state(folder)
     if online:
         online.open(folder, rows_per_step, is_new=state is None)
@@ -164,7 +198,7 @@ def train(
         args=_arguments(optimiser, training, folder, seed, rows_at_once, rows_per_step // rows_at_once, len(rows)),
         train_dataset=_Rows(rows),
         data_collator=_Collator(int(tokenizer.pad_token_id or 0)),
-        callbacks=[_Saver(training.save_seconds, on_step, online)],
+        callbacks=[_Saver(training.save_seconds, on_step, online), _Points(model, tokenizer, folder, points)],
     )
     trainer.pop_callback(next(type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__))
     result = trainer.train(resume_from_checkpoint=state)
@@ -266,6 +300,31 @@ class _Saver(TrainerCallback):
                 self._online.save()  # before the state: a rerun goes on from there
             control.should_log, control.should_save = True, not is_last
         return control
+
+
+class _Points(TrainerCallback):
+    """Saves the model after each even part of the run but the last; a point that is there already is left."""
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str, points: int) -> None:
+        self._model, self._tokenizer, self._folder, self._points = model, tokenizer, folder, points
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> Any:
+        for number in range(1, self._points):
+            path = Path(point_folder(self._folder, number))
+            if state.global_step == point_step(number, self._points, state.max_steps) and not path.is_dir():
+                with whole_folder(str(path)) as partial:
+                    self._model.save_pretrained(partial)
+                    self._tokenizer.save_pretrained(partial)
+        return control
+
+
+def point_step(number: int, points: int, steps: int) -> int:
+    """Return the step after which a point along a run of some steps is reached, one step at least.
+
+    >>> [point_step(number, 4, 28) for number in (1, 2, 3, 4)]
+    [7, 14, 21, 28]
+    """
+    return max(1, round(steps * number / points))
 
 
 def _last_state(folder: str) -> str | None:

@@ -1,17 +1,17 @@
 """The report of one batch, from its rows and scores: figures, headline, caveats and examples."""
 
-from dataclasses import replace
 from typing import Any, Final
 
 import polars as pl
 
-from gainloop.measures.entropy import NOT_ASKED, bits_per_byte, paired_gain
-from gainloop.measures.estimate import Estimate, as_figure, weighted_sum
+from gainloop.measures.entropy import NOT_ASKED, bits_per_byte
+from gainloop.measures.estimate import as_figure, weighted_sum
 from gainloop.measures.repetition import worth_of
 from gainloop.reports.evidence import Evidence
+from gainloop.reports.gain import list_caveats_of_gain, measure_gain, not_scored
 from gainloop.reports.information import measure_curation, measure_delta_i, measure_dependence
 from gainloop.reports.texts import list_caveats_of_texts, measure_texts
-from gainloop.reports.trainee import loss, measure_paper, measure_trainee, not_scored
+from gainloop.reports.trainee import loss, measure_paper, measure_trainee
 from schemas.errors import LedgerError
 from schemas.figure import Figure
 from schemas.information import DeltaI, Entropy
@@ -142,38 +142,20 @@ def measure_entropy(evidence: Evidence) -> Entropy:
     )
 
 
-def measure_gain(evidence: Evidence) -> Gain:
-    paired = "in bits per byte saved, paired by held-out text; the interval covers the texts, not training seeds"
-    advantage = _saved(evidence, "baseline/heldout", "synthetic/heldout")
-    return Gain(
-        synthetic=as_figure(
-            _saved(evidence, "start/heldout", "synthetic/heldout"), f"start minus after the batch, {paired}"
-        ),
-        baseline=as_figure(
-            _saved(evidence, "start/heldout", "baseline/heldout"), f"start minus after repeated anchors, {paired}"
-        ),
-        advantage=as_figure(advantage, f"gain of the batch minus gain of the matched baseline, {paired}"),
-        per_1k_tokens=as_figure(
-            _per(advantage, evidence.summaries["generate"]["completion_tokens"] / 1000, "bits/byte/1k tokens"),
-            f"the difference by thousand tokens that the generator wrote, dropped ones among them, {paired}",
-        ),
-        per_second=as_figure(
-            _per(advantage, sum(spent.get("seconds", 0) for spent in evidence.summaries.values()), "bits/byte/s"),
-            f"the difference by second of all stages together, {paired}",
-        ),
-        seeds=1,
-        verdict=_verdict_of(advantage),
-    )
-
-
 def measure_repetition(trained: dict[str, Any]) -> dict[str, Repetition]:
     """Return the epochs of each part of the training text, by arm and part, with what they are worth."""
     found = {}
     for arm, parts in trained.get("epochs", {}).items():
-        for part, (tokens, epochs) in parts.items():
-            worth = worth_of(tokens / epochs, tokens)
+        for part, (tokens, epochs, *earlier) in parts.items():
+            unique, before = tokens / epochs, sum(earlier)
+            worth = worth_of(unique, tokens + before * unique)
+            known = worth_of(unique, before * unique).effective
             found[f"{arm}, {part}"] = Repetition(
-                tokens=tokens, epochs=epochs, effective_tokens=worth.effective, next_token=worth.next_token
+                tokens=tokens,
+                epochs=epochs,
+                read_before=before,
+                effective_tokens=worth.effective - known,
+                next_token=worth.next_token,
             )
     return found
 
@@ -216,6 +198,12 @@ def write_headline(delta_i: DeltaI, gain: Gain) -> str:
     )
 
 
+UNJUDGED: Final = (
+    "Whether what the records say is true, nothing here has looked at: a batch whose every value is false passes all "
+    "automatic vetoes. Ask a judge (the flow judge) or an exam (the flow evaluate)."
+)
+
+
 def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
     """Return what a reader must know before relying on the figures."""
     found = list_caveats_of_delta_i(evidence, delta_i)
@@ -225,17 +213,9 @@ def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
             f"A record is made of {parts:.3g} replies on average. Delta I and I(p; Y) count replies: nats a record are "
             f"about {parts:.3g} times as many, bits per byte are the same."
         )
-    if evidence.summaries.get("train", {}).get("tokens", {}).get("start"):
-        found.append(
-            "The start model was pretrained on the anchors: their bits per byte are lower than those of unseen text, "
-            "for which the held-out loss is the yardstick."
-        )
-    if gain.advantage.value is not None:
-        found.append(
-            "Each arm was trained once: the intervals of the gain cover the choice of held-out texts, "
-            "not the training seed."
-        )
-    return found
+    if evidence.verdicts is None and "evaluate" not in evidence.summaries:
+        found.append(UNJUDGED)
+    return found + list_caveats_of_gain(evidence, gain)
 
 
 def list_caveats_of_delta_i(evidence: Evidence, delta_i: DeltaI) -> list[str]:
@@ -291,30 +271,6 @@ def _count(rows: pl.DataFrame) -> dict[str, int]:
 def _price_of(summary: dict[str, Any]) -> Money | None:
     """Return what a stage's tokens cost; the engine's 0 stands for a price that was not set."""
     return Money(amount=summary["cost"], currency=summary["currency"]) if summary.get("cost") else None
-
-
-def _saved(evidence: Evidence, before: str, after: str) -> Estimate:
-    for key in (before, after):
-        if key not in evidence.scores:
-            return not_scored(evidence, key)
-    first, second = (evidence.scores[key].sort("text_id") for key in (before, after))
-    if not first["text_id"].equals(second["text_id"]):
-        why = f"not measured: {before} and {after} score different texts"
-        return Estimate(None, None, None, 0, "bits/byte", why)
-    return paired_gain(first["nats"], second["nats"], first["num_bytes"])
-
-
-def _per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
-    if estimate.value is None or not divisor:
-        why = estimate.status if estimate.value is None else "not measured: it cost nothing that was counted"
-        return replace(estimate, value=None, low=None, high=None, unit=unit, status=why)
-    return weighted_sum([(1 / divisor, estimate)], unit)
-
-
-def _verdict_of(advantage: Estimate) -> Any:
-    if advantage.low is not None and advantage.low > 0:
-        return "synthetic_wins"
-    return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"
 
 
 def _flipped(figure: Figure) -> Figure:

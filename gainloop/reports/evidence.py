@@ -33,11 +33,13 @@ class Evidence:
         drops: Drops: anchor_id, facet, reason, request_id.
         anchors: Anchors with a record or a drop: anchor_id, text, title, num_bytes.
         scores: "<role>/<texts>" to one row per text: text_id, nats, num_tokens, num_bytes. Roles are
-            start, synthetic, baseline; texts are heldout, anchors, records. Any may be missing.
+            start, synthetic, baseline, replay_control; texts are heldout, general, anchors, records. Of other seeds
+            than 0, and of points along a run, the key says more: see ``key_of``. Any may be missing.
         contrasts: Scores of outputs under own and other prompts: request_id, kind, prompt_id, low, high; or None.
         summaries: Completed stage (generate, validate, score, judge, train) to its summary.
         checkpoints: Role to checkpoint id.
         verdicts: Verdicts of the latest judging, see ``Verdict``; or None.
+        documents: Held-out or general text's id to the document that it is of; one that is missing is its own.
     """
 
     batch_id: str
@@ -55,6 +57,7 @@ class Evidence:
     summaries: dict[str, dict[str, Any]]
     checkpoints: dict[str, str]
     verdicts: pl.DataFrame | None = None
+    documents: dict[str, str] = field(default_factory=dict)
 
     @property
     def would_be_records(self) -> pl.DataFrame:

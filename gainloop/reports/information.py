@@ -333,7 +333,7 @@ def measure_curation(evidence: Evidence) -> FilterEffect:
         accept_rate=as_figure(found.accept_rate, f"a, replies whose record was kept, {rule}"),
         total_variation=as_figure(found.total_variation, f"1 - a, between replies and kept records, {rule}"),
         divergence=as_figure(found.divergence, f"-log a, KL(kept || replies), {rule}"),
-        entropy=as_figure(found.entropy, f"E_kept[-log q] + log a, {rule}"),
+        entropy=as_figure(found.entropy, f"E_kept[-log q + log a(p)], a(p) of each prompt, {rule}"),
     )
 
 

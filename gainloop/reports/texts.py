@@ -294,7 +294,10 @@ def _no_closer(read: RecordTexts) -> Estimate:
         why = f"not measured: there is no other anchor to compare with ({len(read.anchors)} in the batch)"
         return Estimate(None, None, None, 0, "%", why)
     found = no_closer_than_another(read.texts, read.anchors, read.own, read.rows["record_id"].to_list())
-    return per_cent(found == 1, np.isfinite(found), read)
+    among = np.isfinite(found)
+    if not among.any():
+        return per_cent(among, among, read)
+    return as_per_cent(estimate.share_of(found[among], read.own[among]))
 
 
 def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:

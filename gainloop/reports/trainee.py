@@ -12,6 +12,7 @@ from gainloop.measures.entropy import bits_per_byte
 from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, ratio_of_sums, weighted_sum
 from gainloop.measures.learning import Learned, learned
 from gainloop.reports.evidence import Evidence
+from gainloop.reports.gain import OWN, loss_over_seeds, not_scored
 from gainloop.reports.information import curation_of
 from schemas.figure import Figure
 from schemas.information import DeltaI, Dependence, FilterEffect, Paper
@@ -26,8 +27,9 @@ _NO_TEXT: Final = pl.DataFrame(
 
 LOSS: Final = "sum of -log2 p by sum of UTF-8 bytes over {}; interval over texts"
 TAKEN_IN: Final = (
-    "{}, summed over packed rows of {} that were read for the first time; each is predicted by the model of the moment "
-    "before it is learnt from (prequential) and by the final one; interval over {}"
+    "{}, summed over packed rows of {} that neither the start, as far as is known, nor this training had read before; "
+    "each is predicted by the model of the moment before it is learnt from (prequential) and by the final one; "
+    "interval over {}"
 )
 OF_RECORDS: Final = "anchors of the records that the gap is of, half widths added in quadrature"
 
@@ -40,13 +42,11 @@ def measure_trainee(evidence: Evidence) -> Trainee:
     found = learned_of(evidence, "synthetic", "synthetic")
     anchors = learned_of(evidence, "baseline", "anchors")
     return Trainee(
-        heldout_start=loss(evidence, "start/heldout", "the held-out anchors, before training"),
-        heldout_synthetic=loss(evidence, "synthetic/heldout", "the held-out anchors, after training on the batch"),
-        heldout_baseline=loss(
-            evidence, "baseline/heldout", "the held-out anchors, after as many tokens of repeated anchors"
-        ),
+        heldout_start=loss_over_seeds(evidence, "start", "the held-out anchors, before training"),
+        heldout_synthetic=loss_over_seeds(evidence, "synthetic", "the held-out anchors, after training on the batch"),
+        heldout_baseline=loss_over_seeds(evidence, "baseline", f"the held-out anchors, after {OWN}"),
         anchors_synthetic=loss(evidence, "synthetic/anchors", "anchors of the batch, after training on it"),
-        anchors_baseline=loss(evidence, "baseline/anchors", "anchors of the batch, after repeated anchors"),
+        anchors_baseline=loss(evidence, "baseline/anchors", f"anchors of the batch, after {OWN}"),
         records_in=_records(evidence, False),
         records_out=_records(evidence, True),
         absorbed=as_figure(found.absorbed, TAKEN_IN.format("prequential less final loss", "synthetic text", "rows")),
@@ -78,12 +78,6 @@ def loss(evidence: Evidence, key: str, of: str) -> Figure:
     return as_figure(estimate, LOSS.format(of))
 
 
-def not_scored(evidence: Evidence, key: str, unit: str = "bits/byte") -> Estimate:
-    """Return the estimate of what was not scored, with the reason."""
-    why = f"there are no scores {key}" if "train" in evidence.summaries else "no model was trained on this batch yet"
-    return Estimate(None, None, None, 0, unit, f"not measured: {why}")
-
-
 def learned_of(evidence: Evidence, role: str, part: str) -> Learned:
     """Return what a model took in of one part of its training text, in nats over all its rows."""
     rows = evidence.scores.get(key := f"{role}/learned")
@@ -91,6 +85,9 @@ def learned_of(evidence: Evidence, role: str, part: str) -> Learned:
         nothing = not_scored(evidence, key, "nats")
         return Learned(nothing, nothing, nothing)
     own = rows.filter(part=part)
+    if own.is_empty():
+        nothing = Estimate(None, None, None, 0, "nats", f"not measured: every row of {part} had been read before")
+        return Learned(nothing, nothing, nothing)
     out, trained = _split_records(evidence) if part == "synthetic" else (_NO_TEXT, _NO_TEXT)
     return learned(
         own["online_nats"],

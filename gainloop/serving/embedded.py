@@ -1,89 +1,53 @@
-"""A transformers model in this process that answers requests: continuous batching over fixed slots."""
+"""A transformers model in this process that answers requests: continuous batching over rows of their own length.
+
+transformers' own continuous batching is not used: it draws all requests from one random stream and reads them in one
+matrix, so that a reply depends on which others are in flight.
+"""
 
 import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
 from gainloop.models.loading import context_of, load_model, load_tokenizer
 from gainloop.models.prompts import encode_prompt
 from gainloop.serving import UNFIT, Refused, Score
+from gainloop.serving.attention import Prefixes, Row, advance, attend_by_rows, independent_shapes, read
 from gainloop.serving.sampling import Draw, Grammar, log_likelihoods
 from schemas.recipe import Sampling
 from schemas.rows import Prompt, Reply, Request
 
 SLOTS = 32
-"""Rows of every forward pass, filled or not. Fixed, because a matrix product's last bits depend on its shape."""
+"""Requests that are answered side by side, at most."""
 
-SCORED_TOKENS = 2048
-"""Tokens per forward pass where texts are scored: the logits of a small vocabulary then stay below 64 MB."""
+ROW_BYTES = 1_500_000_000
+"""Keys and values of requests that are answered side by side, at most: what no longer fits waits its turn."""
+
+PREFIX_BYTES = 100_000_000
+"""Keys and values that are kept of how prompts begin."""
+
+SCORED_BYTES = 32_000_000
+"""Logits of a forward pass where texts are scored, at most, but for one text that is longer."""
 
 SCORED_AT_ONCE = 2
 """Such passes side by side: more would only need more memory."""
 
 
-class SlotCache(Cache):
-    """A key-value cache whose rows are at different lengths: ``positions``, [slots], is where each writes next."""
-
-    def __init__(self, like: DynamicCache, slots: int, context: int) -> None:
-        self.slots = [_Layer(self, keys, slots, context) for keys, _ in _tensors(like)]
-        self.positions = torch.zeros(slots, dtype=torch.long)
-        super().__init__(layers=list(self.slots))
-
-    def lay(self, row: int, read: DynamicCache) -> None:
-        """Copy the keys and values of one prompt, read alone, to the start of a row."""
-        for layer, (keys, values) in zip(self.slots, _tensors(read), strict=True):
-            layer.laid_keys[row, :, : keys.shape[2]] = keys[0]
-            layer.laid_values[row, :, : keys.shape[2]] = values[0]
-
-
-class _Layer(CacheLayerMixin):
-    """Keys and values of one layer, [slots, heads, context, head size]; each row is written at its own position."""
-
-    def __init__(self, cache: "SlotCache", like: torch.Tensor, slots: int, context: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        shape = (slots, like.shape[1], context, like.shape[3])
-        self.cache = cache
-        self.rows = torch.arange(slots, device=like.device)
-        self.laid_keys, self.laid_values = like.new_zeros(shape), like.new_zeros(shape)
-        self.is_initialized = True
-
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        """The tensors are there from the start."""
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_a: Any, **_k: Any) -> Any:
-        self.laid_keys[self.rows, :, self.cache.positions] = key_states[:, :, 0]
-        self.laid_values[self.rows, :, self.cache.positions] = value_states[:, :, 0]
-        return self.laid_keys, self.laid_values
-
-    def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
-        return self.get_max_length(), 0
-
-    def get_seq_length(self) -> int:
-        return int(self.cache.positions.max())
-
-    def get_max_length(self) -> int:
-        return int(self.laid_keys.shape[2])
-
-
-def _tensors(cache: DynamicCache) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return the keys and values of every layer, [1, heads, tokens, head size]."""
-    return [(layer.keys, layer.values) for layer in cache.layers]  # type: ignore[union-attr, misc]
-
-
 class EmbeddedEngine:
     """Answers requests with a local checkpoint.
 
-    Every forward pass has the same shape, ``SLOTS`` rows over the whole context, and each reply draws
-    from its own random stream. So on one kind of machine a reply depends on its request alone:
-    not on its neighbours, on how many are in flight, or on a crash in between.
+    Only what is in flight is computed, over the tokens that are there. A prompt is read alone; then a forward pass adds
+    one token to every request, each of which reads its own keys and values. Matrix products have shapes in which a
+    row's result has been found to be the same whatever stands beside it, and each reply draws from its own random
+    stream. So on one kind of machine a reply depends on its request alone: not on its neighbours, on how many are in
+    flight, on which prompts were read before, or on a crash in between.
     """
 
     name = "embedded"
@@ -93,13 +57,15 @@ class EmbeddedEngine:
         self.model, self.revision = model, revision
         self.tokenizer = load_tokenizer(folder)
         self.network = load_model(folder, device).eval()
-        self.context = min(context_of(self.network.config), 4096)
+        self._config = self.network.config.get_text_config()
+        self.context = context_of(self.network.config)
         self._waiting: deque[_Seat] = deque()
-        self._seats: list[_Seat | None] = [None] * SLOTS
-        self._cache: SlotCache | None = None
-        self._grammar = Grammar(self.tokenizer, self.network.config.get_text_config().vocab_size)
+        self._seats: list[_Seat] = []
+        self._prefixes = Prefixes(PREFIX_BYTES)
+        self._grammar = Grammar(self.tokenizer, self._config.vocab_size)
         self._stepping: asyncio.Task[None] | None = None
         self._scoring = threading.Semaphore(SCORED_AT_ONCE)
+        self._token_bytes = attend_by_rows(self.network)
 
     async def check(self) -> None:
         """The model is loaded: nothing is left to find out."""
@@ -138,12 +104,12 @@ class EmbeddedEngine:
 
     async def _step_while_busy(self) -> None:
         try:
-            while self._waiting or any(self._seats):
+            while self._waiting or self._seats:
                 for seat in await asyncio.to_thread(self._step):
                     if not seat.done.done():
                         seat.done.set_result(None)
         except Exception as error:
-            for seat in [*self._waiting, *filter(None, self._seats)]:
+            for seat in [*self._waiting, *self._seats]:
                 if not seat.done.done():
                     seat.done.set_exception(error)
             raise
@@ -151,61 +117,44 @@ class EmbeddedEngine:
     @torch.inference_mode()
     def _step(self) -> list["_Seat"]:
         """Seat who waits, give every seated request one more token, return those that are finished."""
-        for row, seat in enumerate(self._seats):
-            if seat is None or seat.is_abandoned:
-                self._seats[row] = self._seat_next(row)
-        seated = [(row, seat) for row, seat in enumerate(self._seats) if seat is not None]
-        if not seated:
-            return []
-        last = torch.zeros(SLOTS, 1, dtype=torch.long)
-        length = torch.zeros(SLOTS, dtype=torch.long)
-        for row, seat in seated:
-            last[row], length[row] = seat.last_token, seat.length
-        logits = self._forward(last, length)
-        finished = []
-        for row, seat in seated:
-            seat.take(logits[row], self._end_tokens)
-            if seat.finish_reason:
-                self._seats[row] = None
-                finished.append(seat)
+        self._seats = [seat for seat in self._seats if not seat.is_abandoned]
+        while seat := self._next():
+            self._seats.append(seat)
+            read(self.network, seat.row, seat.prompt[:-1], self._prefixes)
+        for first in range(0, len(self._seats), self._shapes[-1]):
+            self._advance(self._seats[first : first + self._shapes[-1]])
+        finished = [seat for seat in self._seats if seat.finish_reason]
+        self._seats = [seat for seat in self._seats if not seat.finish_reason]
         return finished
 
-    def _seat_next(self, row: int) -> "_Seat | None":
+    def _next(self) -> "_Seat | None":
+        """Return who may be seated now: as long as a place is free, and room for all that it may write."""
         while self._waiting:
-            seat = self._waiting.popleft()
+            seat = self._waiting[0]
+            room = ROW_BYTES // self._token_bytes - sum(one.most_tokens for one in self._seats)
+            if not seat.is_abandoned and (len(self._seats) == SLOTS or (self._seats and seat.most_tokens > room)):
+                return None
+            self._waiting.popleft()
             if not seat.is_abandoned:
-                return self._prefill(row, seat)
+                return seat
         return None
 
-    def _forward(self, last: torch.Tensor, length: torch.Tensor) -> np.ndarray[Any, Any]:
-        assert self._cache is not None
-        device = self.network.device
-        length = self._cache.positions = length.to(device)
-        hidden = torch.arange(self.context, device=device) > length[:, None]
-        mask = torch.zeros(hidden.shape, device=device).masked_fill(hidden, torch.finfo(torch.float32).min)
-        output = self.network(
-            input_ids=last.to(device),
-            position_ids=length[:, None],
-            attention_mask=mask[:, None, None, :],
-            past_key_values=self._cache,
-        )
-        logits: np.ndarray[Any, Any] = output.logits[:, -1].cpu().double().numpy()
-        return logits
+    def _advance(self, seats: list["_Seat"]) -> None:
+        """Give every one of these requests one more token."""
+        num_places = next(shape for shape in self._shapes if shape >= len(seats))
+        rows, tokens = [seat.row for seat in seats], [seat.last_token for seat in seats]
+        for seat, logits in zip(seats, advance(self.network, rows, tokens, num_places).cpu(), strict=True):
+            seat.take(logits.double().numpy(), self._end_tokens)
 
-    def _prefill(self, row: int, seat: "_Seat") -> "_Seat":
-        """Read all of a prompt but its last token, alone, and lay its keys and values into the row."""
-        cache = DynamicCache()
-        head = torch.tensor([seat.prompt[:-1] or seat.prompt], device=self.network.device)
-        self.network(input_ids=head, past_key_values=cache, logits_to_keep=1)
-        if self._cache is None:
-            self._cache = SlotCache(cache, SLOTS, self.context)
-        self._cache.lay(row, cache)
-        return seat
+    @cached_property
+    def _shapes(self) -> list[int]:
+        return independent_shapes(self.network)
 
     @property
     def _end_tokens(self) -> set[int]:
         ends = self.network.generation_config.eos_token_id
-        return set(ends if isinstance(ends, list) else [ends])
+        named = ends if isinstance(ends, list) else [ends]
+        return {int(one) for one in (*named, self.tokenizer.eos_token_id) if one is not None}
 
     def _as_reply(self, request_id: str, request: Request, seat: "_Seat") -> Reply:
         assert seat.finish_reason is not None
@@ -229,17 +178,36 @@ class EmbeddedEngine:
             return self._score_some(prompts, text, sampling)
 
     def _score_some(self, prompts: list[list[int]], text: list[int], sampling: Sampling) -> list[float]:
-        scores: list[float] = []
-        longest = max(map(len, prompts), default=0) + len(text)
-        at_once = max(1, SCORED_TOKENS // max(1, longest))
-        for first in range(0, len(prompts), at_once):
-            batch = prompts[first : first + at_once]
-            rows = [prompt + text + [0] * (longest - len(prompt) - len(text)) for prompt in batch]
-            logits = self.network(input_ids=torch.tensor(rows, device=self.network.device)).logits
-            for row, prompt in zip(logits, batch, strict=True):
-                before = row[len(prompt) - 1 : len(prompt) - 1 + len(text)].double()
-                scores.append(float(log_likelihoods(before, torch.tensor(text, device=row.device), sampling).sum()))
+        scores = [0.0] * len(prompts)
+        for batch in self._batches(prompts, len(text)):
+            longest = max(len(prompts[number]) for number in batch)
+            rows = [prompts[number] + text + [0] * (longest - len(prompts[number])) for number in batch]
+            kept = longest + len(text) + 1 - min(len(prompts[number]) for number in batch)
+            ids = torch.tensor(rows, device=self.network.device)
+            logits = self.network(input_ids=ids, use_cache=False, logits_to_keep=kept).logits
+            for number, row in zip(batch, logits, strict=True):
+                first = len(prompts[number]) - 1 - (ids.shape[1] - kept)
+                scores[number] = self._log_likelihood(row[first : first + len(text)], text, sampling)
         return scores
+
+    def _batches(self, prompts: list[list[int]], num_tokens: int) -> Iterator[list[int]]:
+        """Yield numbers of prompts, the shortest first, whose logits side by side stay within bounds."""
+        batch: list[int] = []
+        for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
+            kept = len(prompts[number]) + num_tokens + 1 - len(prompts[batch[0] if batch else number])
+            if batch and (len(batch) + 1) * kept * self._config.vocab_size * 4 > SCORED_BYTES:
+                yield batch
+                batch = []
+            batch.append(number)
+        if batch:
+            yield batch
+
+    def _log_likelihood(self, logits: torch.Tensor, text: list[int], sampling: Sampling) -> float:
+        """Return log q of a text, some tokens at a time: sorting a large vocabulary takes ten times its bytes."""
+        at_once = max(1, SCORED_BYTES // (64 * self._config.vocab_size))
+        ids = torch.tensor(text, dtype=torch.long, device=logits.device)
+        parts = zip(torch.split(logits, at_once), torch.split(ids, at_once), strict=True)
+        return float(sum(log_likelihoods(some.double(), next_ids, sampling).sum() for some, next_ids in parts))
 
 
 @dataclass
@@ -255,6 +223,7 @@ class _Seat:
     done: asyncio.Future[None]
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
+    row: Row = field(default_factory=Row)
     finish_reason: str | None = None
     begun: float = field(default_factory=time.monotonic)
 
@@ -268,9 +237,9 @@ class _Seat:
         return self.tokens[-1] if self.tokens else self.prompt[-1]
 
     @property
-    def length(self) -> int:
-        """Tokens whose keys and values lie in the cache: all but the last."""
-        return len(self.prompt) + len(self.tokens) - 1
+    def most_tokens(self) -> int:
+        """Tokens whose keys and values may lie in its row at its end."""
+        return len(self.prompt) + min(self.draw.sampling.max_tokens, self.room)
 
     def take(self, logits: np.ndarray[Any, Any], end_tokens: set[int]) -> None:
         token, logprob = self.draw.next(logits)

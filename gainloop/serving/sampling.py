@@ -51,11 +51,26 @@ def distribution(logits: Logits, sampling: Sampling) -> Logits:
     probabilities: Logits = np.exp(scaled)
     probabilities /= probabilities.sum()
     if sampling.top_p < 1:
-        order = np.argsort(-probabilities, kind="stable")
-        before = probabilities[order].cumsum() - probabilities[order]
-        probabilities[order[before >= sampling.top_p]] = 0
-        probabilities /= probabilities.sum()
+        order = _likeliest(probabilities, sampling.top_p)
+        masses = probabilities[order]
+        inside = order[masses.cumsum() - masses < sampling.top_p]
+        nucleus = np.zeros_like(probabilities)
+        nucleus[inside] = probabilities[inside]
+        probabilities = nucleus / nucleus.sum()
     return probabilities
+
+
+def _likeliest(probabilities: Logits, mass: float) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    """Return tokens, the likeliest first, that have more than a mass; sorting 49,152 whole takes 5 ms.
+
+    >>> _likeliest(np.array([0.3, 1e-5, 0.6, 1e-5]), 0.8).tolist()
+    [2, 0]
+    """
+    for least in (1e-3, 1e-5, 0.0):
+        likely = np.flatnonzero(probabilities >= least)
+        if probabilities[likely].sum() > mass + ROUNDING:
+            break
+    return likely[np.argsort(-probabilities[likely], kind="stable")]
 
 
 def log_likelihoods(logits: torch.Tensor, tokens: torch.Tensor, sampling: Sampling) -> torch.Tensor:

@@ -1,15 +1,17 @@
 """A vLLM server for one local model: started, waited for, and stopped again."""
 
 import http.client
+import json
 import logging
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,6 +25,12 @@ NOT_INHERITED = {"PYTHONPATH", "VLLM_API_KEY", "OPENAI_API_KEY"}
 """Our modules are not its modules, it asks no key of us, and other servers' keys are not its business."""
 
 TAIL_LINES = 15
+
+REASON = re.compile(r"\b(?:[A-Z]\w*(?:Error|Exception)|error): .*")
+"""The end of a traceback, or of argparse's usage; what vLLM puts before it is when and where."""
+
+HEARSAY = "Engine core initialization failed"
+"""What is raised because something else was."""
 
 WITH_ITS_PARENT = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & exec "$@" </dev/null 3<&-'
 """Runs a command in whose process group a watcher waits for the end of a pipe from us.
@@ -70,7 +78,32 @@ def _find_python(settings: LocalVLLM, name: str) -> str:
 def _command(python: str, settings: LocalVLLM, model_folder: str, name: str, port: int) -> list[str]:
     model = ["--model", os.path.abspath(model_folder), "--served-model-name", name]
     where = ["--host", "127.0.0.1", "--port", str(port)]
-    return [python, "-m", "vllm.entrypoints.openai.api_server", *model, *where, *settings.arguments]
+    arguments = fitting(settings.arguments, _read_context(model_folder))
+    return [python, "-m", "vllm.entrypoints.openai.api_server", *model, *where, *arguments]
+
+
+def fitting(arguments: Sequence[str], context: int | None) -> list[str]:
+    """Return a server's arguments with a ``--max-model-len`` that its model has, where the model's context is known.
+
+    >>> fitting(["--seed=1", "--max-model-len=2048"], 512)
+    ['--seed=1', '--max-model-len=512']
+    """
+    name = "--max-model-len="
+    wanted = [one.removeprefix(name) if one.startswith(name) else "" for one in arguments]
+    return [
+        f"{name}{context}" if context and tokens.isdigit() and int(tokens) > context else one
+        for one, tokens in zip(arguments, wanted, strict=True)
+    ]
+
+
+def _read_context(model_folder: str) -> int | None:
+    """Return the context in a model's configuration; None leaves it to vLLM, which knows more of them."""
+    try:
+        config = json.loads(Path(model_folder, "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    context = (config | config.get("text_config", {})).get("max_position_embeddings")
+    return context if isinstance(context, int) else None
 
 
 def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
@@ -94,7 +127,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", seconds: float, port: 
         if time.monotonic() > deadline:
             raise ServerError(
                 f"serving {name!r} with vLLM: not ready after {seconds:g} s; a first start can take minutes. "
-                f"Raise serving.ready_seconds of the profile, or mend what {log} says. It ends:\n{_tail(log)}"
+                f"Raise serving.ready_seconds of the profile, or mend what {log} says. {_told(log)}"
             )
         time.sleep(0.25)
 
@@ -103,7 +136,7 @@ def _require_running(process: "subprocess.Popen[bytes]", name: str, log: Path) -
     if process.poll() is not None:
         raise ServerError(
             f"serving {name!r} with vLLM: the server ended by itself with status {process.returncode}; "
-            f"it must run until it is stopped. Mend what {log} says. It ends:\n{_tail(log)}"
+            f"it must run until it is stopped. Mend what {log} says. {_told(log)}"
         )
 
 
@@ -143,5 +176,9 @@ def _new_log() -> Path:
     return Path(path)
 
 
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+def _told(log: Path) -> str:
+    """Return the line that says why the server failed, which may stand far above, and the last lines."""
+    lines = log.read_text(errors="replace").splitlines()
+    reasons = [found[0] for line in lines if (found := REASON.search(line)) and HEARSAY not in line]
+    why = f"It says: {reasons[-1]}\n" if reasons else ""
+    return "\n".join([f"{why}It ends:", *lines[-TAIL_LINES:]])

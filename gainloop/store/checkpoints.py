@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from schemas.rows import content_hash
 Metrics = dict[str, Any]
 logger = logging.getLogger("gainloop.checkpoints")
 
+POINTS = "points"
+"""Folder, beside a training's weights, of those that it had along its way: one folder a point, numbered from 1."""
+
 WAIT_SECONDS = 2.0
 """Another run is waited for this long before it is spoken of."""
 
@@ -27,7 +31,7 @@ class Lineage:
     """The origin of a checkpoint; its hash is the id.
 
     Attributes:
-        role: start, synthesizer, synthetic or baseline.
+        role: start, synthesizer, synthetic, baseline or replay_control.
         parent: Id of the checkpoint that it continues; empty if there is none.
         plan: Parameters of its training.
         batch_ids: Batches that it was trained on.
@@ -117,6 +121,16 @@ def find_weights(store: Store, checkpoint_id: str) -> str | None:
     """Return the folder of a checkpoint's weights, or None if this store has no such checkpoint."""
     found = store.query("select url from checkpoints where checkpoint_id = ?", checkpoint_id)
     return None if found.is_empty() else store.locate(found.item())
+
+
+def point_folder(folder: str, number: int) -> str:
+    """Return where a training keeps the weights that it had at a point along its run, until they have rows."""
+    return f"{folder}/{POINTS}/{number}"
+
+
+def remove_points(folder: str) -> None:
+    """Remove the weights along a run: they are checkpoints of their own by now."""
+    shutil.rmtree(f"{folder}/{POINTS}", ignore_errors=True)
 
 
 def checkpoint_plan(store: Store, checkpoint_id: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from gainloop.store.duck import Store
+from schemas.rows import document_of
 
 CURRENT = """
     with current as (select unnest($1::varchar[]) as part, unnest($2::varchar[]) as fingerprint),
@@ -65,6 +66,20 @@ def earlier_versions(store: Store, document_ids: list[str]) -> pl.DataFrame:
         "where document_id in (select unnest(?::varchar[])) group by document_id",
         document_ids,
     )
+
+
+def documents_of(store: Store, anchor_ids: list[str]) -> dict[str, str]:
+    """Return the document that each anchor was first found in; an id that is no anchor's is left out."""
+    rows = store.query(
+        "select anchor_id, uri from anchors where anchor_id in (select unnest(?::varchar[])) and uri != ''", anchor_ids
+    )
+    return {anchor_id: document_of(uri) for anchor_id, uri in rows.iter_rows()}
+
+
+def document_draws(store: Store) -> dict[str, float]:
+    """Return the lowest draw that each document follows: those that nearly repeat each other have one in common."""
+    rows = store.query("select document_id, min(low) as low from documents group by document_id").rows()
+    return dict(rows)
 
 
 def read_documents(store: Store, documents: pl.DataFrame) -> Iterator[pl.Series]:

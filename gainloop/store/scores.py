@@ -92,6 +92,6 @@ def find_scores(store: Store, batch_id: str, kept: dict[str, str]) -> dict[str, 
     if gone:
         raise StoreError(
             f"reading the scores of batch {batch_id}: there is no file {', '.join(gone)}; every score that was "
-            "recorded must be there. Put them back, or run the flow train with another seed and report on that."
+            "recorded must be there. Put them back, or run the flow train with another plan.scored_texts."
         )
     return {key: read_frame(url) for key, url in urls.items()}

@@ -11,7 +11,7 @@ import polars as pl
 from gainloop.store.documents import CURRENT, PLACED
 from gainloop.store.duck import Store, now
 from schemas.errors import BadInput
-from schemas.rows import Anchor, content_hash
+from schemas.rows import Anchor, content_hash, document_of
 
 LATEST = "latest"
 
@@ -52,8 +52,8 @@ def read_snapshot(store: Store, snapshot_id: str = LATEST) -> dict[str, Any]:
         BadInput: There is no such snapshot.
     """
     snapshots = store.query(
-        "select snapshots.* from snapshots join refreshes using (snapshot_id) "
-        "where snapshot_id = ? or ? = ? order by refreshed_at desc limit 1",
+        "select snapshots.* from snapshots left join refreshes using (snapshot_id) "
+        "where snapshot_id = ? or (? = ? and refreshed_at is not null) order by refreshed_at desc limit 1",
         *(snapshot_id, snapshot_id, LATEST),
     )
     if snapshots.is_empty():
@@ -87,6 +87,19 @@ def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None =
         "order by anchor_id",
         *(name, name, heldout is True, heldout is False),
     )
+
+
+def read_siblings(store: Store, snapshot_id: str, anchor_ids: list[str]) -> pl.DataFrame:
+    """Return the anchors of some anchors' documents that are trained on, in the order of their ids.
+
+    Returns:
+        Columns as ``read_anchors`` has them.
+    """
+    trained = read_anchors(store, snapshot_id, heldout=False)
+    documents = trained.select(document=pl.col("uri").map_elements(document_of, return_dtype=pl.String))["document"]
+    of_these = documents.filter(trained["anchor_id"].is_in(anchor_ids)).unique()
+    is_sibling = (documents.is_in(of_these.implode()) & (documents != "")) | trained["anchor_id"].is_in(anchor_ids)
+    return trained.filter(is_sibling)
 
 
 def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | None) -> pl.DataFrame:
@@ -153,12 +166,13 @@ def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fr
     )
 
 
-def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str]) -> bool:
+def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str], is_latest: bool = True) -> bool:
     """Make a snapshot the latest, and keep it if it is new.
 
     Args:
         snapshot: A row of the table snapshots, without ``created_at``.
         parts: Fingerprints under the names of its parts.
+        is_latest: False for a corpus beside the main one: it is kept, and the latest stays.
 
     Returns:
         Whether another one was the latest; if not, nothing is written.
@@ -178,9 +192,9 @@ def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str
         snapshots=[snapshot | {"created_at": now()}],
         snapshot_parts=new_parts,
         snapshot_heldout=left_out,
-        refreshes=[names | {"refreshed_at": now()}],
+        refreshes=[names | {"refreshed_at": now()}] if is_latest else [],
     )
-    return True
+    return is_latest
 
 
 def read_versions(store: Store, source_id: str) -> set[tuple[str, str]]:

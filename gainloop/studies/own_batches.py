@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from gainloop.evaluation.likelihoods import key_of
 from gainloop.measures.entropy import paired_gain
 from gainloop.measures.estimate import Estimate, as_figure, mean_of, share_of
 from gainloop.store import Store
@@ -206,9 +207,17 @@ def score_arms(store: Store, device: str, report: Report, questions: pl.DataFram
 def _heldout_losses(store: Store, report: Report) -> dict[str, pl.DataFrame]:
     summary: dict[str, Any] = stage_summary(store, report.batch, "train", report.training) or {}
     urls = summary.get("scores", {})
-    found = find_scores(store, report.batch, {arm: urls[f"{arm}/heldout"] for arm in ARMS if f"{arm}/heldout" in urls})
+    keys = {arm: [key_of(arm, "heldout", seed) for seed in range(summary.get("seeds", 1))] for arm in ARMS}
+    wanted = {key: urls[key] for one in keys.values() for key in one if key in urls}
+    found = find_scores(store, report.batch, wanted)
     nothing = pl.DataFrame(schema={"text_id": pl.String, "nats": pl.Float64, "num_bytes": pl.Int64})
-    return {arm: found.get(arm, nothing) for arm in ARMS}
+    return {arm: _mean_losses([found.get(key, nothing) for key in own]) for arm, own in keys.items()}
+
+
+def _mean_losses(seeds: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return each text's mean loss over the seeds of an arm: all of them count."""
+    some = pl.concat([one.select("text_id", "nats", "num_bytes") for one in seeds])
+    return some.group_by("text_id", maintain_order=True).agg(pl.col("nats").mean(), pl.col("num_bytes").first())
 
 
 def _beside(arms: dict[str, pl.DataFrame]) -> pl.DataFrame:

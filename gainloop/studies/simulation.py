@@ -190,7 +190,13 @@ def describe(
         settings=num_settings,
         repeats=num_repeats,
         points=[
-            Point(letter=letter, count=count, kind=kind, gap=mean_gap(found[kind], kind))
+            Point(
+                letter=letter,
+                count=count,
+                kind=kind,
+                gap=mean_gap(found[kind], kind),
+                median=float(np.median(found[kind])),
+            )
             for letter in LETTERS
             for count, found in cells_of(gaps, letter)
             for kind in KINDS

@@ -78,3 +78,21 @@ def test_a_filter_that_keeps_nothing_leaves_no_distribution() -> None:
 
 def test_no_output_at_all_is_said_so() -> None:
     assert curate([], [], []).accept_rate.status == "not measured: there is no row"
+
+
+def test_prompts_of_which_much_and_little_is_kept_each_count_with_their_own_acceptance() -> None:
+    rng, prompts = RNG(1), np.repeat(np.arange(64), 40)
+    share = np.where(np.arange(64) < 32, 0.9, 0.1)[prompts]
+    kept = rng.random(len(prompts)) < share
+    found = curate(np.full(len(prompts), 10.0), kept, prompts)
+    exact = 10 + 0.9 * math.log(0.9) + 0.1 * math.log(0.1)  # nine of ten kept outputs are of a generous prompt
+    assert found.entropy.value == pytest.approx(exact, abs=0.05)
+    assert found.entropy.low < exact < found.entropy.high
+    pooled = curate(np.full(64, 10.0), kept[::40], np.arange(64))  # one output each: nothing is known of prompts
+    assert pooled.entropy.value == pytest.approx(10 + math.log(pooled.accept_rate.value))
+
+
+def test_where_everything_is_kept_the_interval_has_a_width() -> None:
+    found = curate(np.full(40, 3.0), np.full(40, True), np.repeat(np.arange(10), 4))
+    assert (found.accept_rate.low, found.accept_rate.high) == (pytest.approx(0.025**0.1), 1)
+    assert found.divergence.high == pytest.approx(-math.log(0.025) / 10)

@@ -73,3 +73,12 @@ def test_what_cannot_be_measured_is_said() -> None:
     assert learned([2.0], [1.0], [3], [1], [3]).absorbed.low is None
     with pytest.raises(ValueError, match="2 online losses, 1 final ones"):
         learned([1.0, 2.0], [1.0], [3, 3], [1], [3])
+
+
+def test_a_part_whose_interval_dwarfs_all_that_was_absorbed_cannot_be_told() -> None:
+    rng = np.random.default_rng(5)
+    online, final, heldout = rng.normal(300, 60, 17), rng.normal(290, 60, 17), rng.normal(310, 60, 9)
+    found = learned(online, final, np.full(17, 100), heldout, np.full(9, 100))
+    assert found.absorbed.value is not None
+    assert found.memorised.value is found.generalised.value is None
+    assert found.memorised.status.startswith("cannot tell: from -")

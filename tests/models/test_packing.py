@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gainloop.models.packing import IGNORED, MixturePart, Packed, PairRows, encode, pack
+from gainloop.models.packing import IGNORED, MixturePart, Packed, PairRows, encode, orders_by, orders_of, pack
 from schemas.errors import BadInput
 from schemas.recipe import Mixture
 from tests.tiny_model import TEXTS, tiny_tokenizer
@@ -23,11 +23,11 @@ def num_tokens(texts: list[str]) -> int:
 def mixed(synthetic: float, budget: int, seed: int = 0) -> Packed:
     shares = Mixture(synthetic=synthetic, anchors=1 - synthetic)
     parts = [MixturePart("synthetic", TEXTS[:4], shares.synthetic), MixturePart("anchors", TEXTS[4:], shares.anchors)]
-    return pack(parts, TOKENIZER, budget, CONTEXT, seed)
+    return pack(parts, TOKENIZER, budget, CONTEXT, orders_of(seed))
 
 
 def pack_one(texts: list[str], num_rows: int) -> Packed:
-    return pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, num_rows * CONTEXT, CONTEXT, seed=0)
+    return pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, num_rows * CONTEXT, CONTEXT, orders_of(0))
 
 
 def test_the_budget_is_met_exactly_in_full_rows() -> None:
@@ -61,7 +61,7 @@ def test_every_token_of_a_pass_appears_before_any_comes_again() -> None:
 
 def test_documents_stand_whole_side_by_side_with_an_end_token_between() -> None:
     texts = [text[:50] for text in TEXTS]
-    (row,) = pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, 512, 512, 0).rows
+    (row,) = pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, 512, 512, orders_of(0)).rows
     documents = str(TOKENIZER.decode(row["input_ids"])).split("<|end|>")
 
     assert len(documents) > 3
@@ -81,8 +81,39 @@ def test_the_seed_decides_the_rows() -> None:
     assert mixed(0.5, 4096).rows != mixed(0.5, 4096, seed=1).rows
 
 
+def test_arms_share_the_rows_of_a_part_and_no_order_is_that_of_another_seed_or_start() -> None:
+    def rows(share: float, shared: str, own: str) -> list[list[int]]:
+        parts = [MixturePart("anchors", TEXTS, share), MixturePart("other", TEXTS, 1 - share)]
+        packed = pack(parts, TOKENIZER, 2048, CONTEXT, orders_by(shared, own))
+        return [row["input_ids"] for row, part in zip(packed.rows, packed.parts, strict=True) if part == "anchors"]
+
+    half, whole = rows(0.5, "0/start", "synthetic"), rows(1, "0/start", "baseline")
+    assert len(half) == 16
+    assert [row for row in whole if row in half] != half
+    assert {tuple(row) for row in half} < {tuple(row) for row in whole}
+    for other in (rows(1, "1/start", "baseline"), rows(1, "0/other", "baseline")):
+        assert len({tuple(row) for row in other} & {tuple(row) for row in whole}) < 8
+
+
+def test_a_row_is_read_for_the_first_time_only_if_the_model_had_read_none_of_its_texts() -> None:
+    texts = [text[:200] for text in TEXTS]
+    known = [1.5 if number < 12 else 0.0 for number in range(24)]
+    budget = 3 * num_tokens(texts) // CONTEXT * CONTEXT
+    packed = pack([MixturePart("anchors", texts, 1.0, known)], TOKENIZER, budget, CONTEXT, orders_of(0))
+    unknown = [tuple(ids) for ids, times in zip(encode(TOKENIZER, texts), known, strict=True) if not times]
+    firsts = [row["input_ids"] for row, is_first in zip(packed.rows, packed.is_first, strict=True) if is_first]
+    joined = {ids[at : at + 4] for ids in unknown for at in range(len(ids) - 3)}
+
+    assert 0 < len(firsts) < len(packed.rows) / 6
+    assert all(tuple(row[at : at + 4]) in joined or END in row[at : at + 4] for row in firsts for at in range(60))
+    assert 0.6 < packed.read_before["anchors"] < 0.9
+    assert packed.times_read["anchors"] == pytest.approx([3.0] * 24, abs=1)
+
+
 def test_a_part_with_no_share_is_left_out() -> None:
-    packed = pack([MixturePart("synthetic", [], 0.0), MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 4096, CONTEXT, 0)
+    packed = pack(
+        [MixturePart("synthetic", [], 0.0), MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 4096, CONTEXT, orders_of(0)
+    )
 
     assert packed.tokens == {"anchors": 4096}
     assert packed.repetitions.keys() == {"anchors"}
@@ -100,7 +131,7 @@ def test_a_mixture_and_its_baseline_have_as_many_tokens(budget: int, synthetic: 
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.integers(1, 30), st.integers(8, 40))
 def test_any_texts_fill_any_budget(texts: list[str], num_rows: int, context: int) -> None:
-    packed = pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, num_rows * context, context, 0)
+    packed = pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, num_rows * context, context, orders_of(0))
 
     assert [len(row["input_ids"]) for row in packed.rows] == [context] * num_rows
 
@@ -128,7 +159,7 @@ def test_pairs_that_are_too_long_are_left_out(context: int, max_tokens: int, kep
 
 def test_a_budget_that_fills_no_row_is_an_error() -> None:
     with pytest.raises(BadInput, match=r"packing 1024 tokens into rows of 4096: .* Raise budget_tokens"):
-        pack([MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 1024, 4096, 0)
+        pack([MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 1024, 4096, orders_of(0))
 
 
 def test_a_share_with_no_text_to_fill_it_is_an_error_and_not_a_search_without_end() -> None:
@@ -139,7 +170,13 @@ def test_a_share_with_no_text_to_fill_it_is_an_error_and_not_a_search_without_en
     signal.setitimer(signal.ITIMER_REAL, 1)
     try:
         with pytest.raises(BadInput, match="synthetic"):
-            pack([MixturePart("synthetic", [], 0.5), MixturePart("anchors", TEXTS, 0.5)], TOKENIZER, 4096, CONTEXT, 0)
+            pack(
+                [MixturePart("synthetic", [], 0.5), MixturePart("anchors", TEXTS, 0.5)],
+                TOKENIZER,
+                4096,
+                CONTEXT,
+                orders_of(0),
+            )
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

@@ -49,6 +49,27 @@ def test_a_texts_nats_are_those_of_a_plain_forward_pass(folder: str) -> None:
     assert scores["text_id"].to_list() == [str(n) for n in range(12)]
 
 
+def test_logits_stay_within_bounds_and_what_is_read_in_parts_scores_the_same(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = score(folder, TEXTS)["nats"].to_list()
+    answers = score_answers(folder, TEXTS[:3], TEXTS[3:6])
+    sizes: list[int] = []
+    load = scoring.load_model
+
+    def watched(*given: str) -> torch.nn.Module:
+        model = load(*given)
+        model.register_forward_hook(lambda _model, _given, output: sizes.append(output.logits.nbytes))
+        return model
+
+    monkeypatch.setattr(scoring, "load_model", watched)
+    monkeypatch.setattr(scoring, "BATCH_BYTES", 4 * PLAN.vocabulary * 50)
+
+    assert score(folder, TEXTS)["nats"].to_list() == pytest.approx(whole, rel=1e-5)
+    assert score_answers(folder, TEXTS[:3], TEXTS[3:6]) == pytest.approx(answers, rel=1e-5)
+    assert max(sizes) == 4 * PLAN.vocabulary * 50
+
+
 @pytest.mark.parametrize("batch_tokens", [1, 100, 100_000])
 def test_batching_changes_nothing(folder: str, monkeypatch: pytest.MonkeyPatch, batch_tokens: int) -> None:
     whole = score(folder, TEXTS)["nats"].to_list()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gainloop.models.loading import load_model, load_tokenizer
-from gainloop.models.packing import IGNORED, MixturePart, PairRows, Row, pack
+from gainloop.models.packing import IGNORED, MixturePart, PairRows, Row, orders_of, pack
 from gainloop.models.start import make_model
 from gainloop.models.trainer import train
 from schemas.profile import Training
@@ -16,7 +16,7 @@ from schemas.recipe import Optimiser
 from tests.tiny_model import PLAN, TEXTS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()
-ROWS = pack([MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 48 * 64, 64, 0).rows
+ROWS = pack([MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 48 * 64, 64, orders_of(0)).rows
 OPTIMISER = Optimiser(learning_rate=1e-2, batch_tokens=4 * 64)
 OFTEN = Training(save_seconds=1e-6)
 

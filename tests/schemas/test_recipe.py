@@ -64,7 +64,7 @@ def test_what_is_out_of_range_or_misspelt_is_refused(kind: Any, values: dict[str
 def test_the_parts_of_a_mixture_add_up_to_one() -> None:
     assert Mixture(synthetic=0.3, anchors=0.7).synthetic == 0.3
     with pytest.raises(
-        ValidationError, match=r"mixture adds up to 0.9; synthetic and anchors together must add up to 1"
+        ValidationError, match=r"mixture adds up to 0.9; synthetic, anchors and replay together must add up to 1"
     ):
         Mixture(synthetic=0.4, anchors=0.5)
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import torch
 
 from gainloop.asking.structured import list_of, object_of, text_of
 from gainloop.models.loading import load_model, load_tokenizer
-from gainloop.serving import Refused
+from gainloop.serving import Refused, embedded
+from gainloop.serving.attention import CHUNK_TOKENS, GROWTH_TOKENS, Prefixes, size
 from gainloop.serving.embedded import SLOTS, EmbeddedEngine
 from schemas.recipe import Sampling
 from schemas.rows import Message, Reply, Request
@@ -78,6 +80,86 @@ async def test_a_reply_is_the_same_alone_among_others_in_any_order_and_again(fol
     assert [shuffled[order.index(n)] for n in range(len(REQUESTS))] == [[reply] for reply in together]
     for n in (0, 7, 39, 40):
         assert await complete(engine, [REQUESTS[n]], first=n) == [together[n]]
+
+
+def lengths(num_requests: int, longest: int) -> list[Request]:
+    """Return requests whose prompts begin alike and are of different lengths."""
+    text = " ".join(TEXTS)
+    return [Request(text[: 1 + n * longest // num_requests] + f" {n}") for n in range(num_requests)]
+
+
+async def all_the_same(engine: EmbeddedEngine, requests: list[Request], sampling: Sampling) -> None:
+    """Check that requests get the same replies in five companies; the first is asked anew in each."""
+    (alone,) = await complete(engine, requests[:1], sampling)
+    together = await complete(engine, requests, sampling)
+    assert together[0] == alone
+
+    others = [asyncio.create_task(complete(engine, [one], sampling, first=1 + n)) for n, one in enumerate(requests[1:])]
+    while not engine._seats or not engine._seats[0].tokens:
+        await asyncio.sleep(0.005)
+    assert await complete(engine, requests[:1], sampling) == [alone]  # it came when others were under way
+    for task in others[1:]:
+        task.cancel()
+    assert await complete(engine, requests[:1], sampling) == [alone]  # others have left
+    assert await others[0] == [together[1]]
+
+    engine._prefixes = Prefixes(0)
+    assert await complete(engine, requests[:1], sampling) == [alone]  # nothing that others read is used
+
+
+@pytest.mark.parametrize("shapes", [[8, 16, 24, 32], [8], [1]])
+async def test_a_reply_is_the_same_in_any_company_and_shape(tmp_path: Path, shapes: list[int]) -> None:
+    plan = PLAN.model_copy(update={"context_tokens": 1024})
+    engine = EmbeddedEngine(save_tiny_model(tmp_path, plan), "start", "1")
+    if shapes[-1] not in engine._shapes:
+        assert shapes == [1]
+    engine._shapes = shapes
+    for first in (0, 200, 900):
+        requests = lengths(32, 900)
+        await all_the_same(engine, [requests[first * 31 // 900], *requests], SAMPLING)
+
+
+async def test_a_real_models_reply_is_the_same_in_any_company(smollm2: str) -> None:
+    engine = EmbeddedEngine(smollm2, "start", "1")
+    requests = [Request((Message("user", f"Say this in other words: {one.prompt}"),)) for one in lengths(32, 400)]
+    await all_the_same(engine, [requests[11], *requests], Sampling(max_tokens=4))
+
+
+async def test_requests_that_begin_alike_read_their_beginning_once(tmp_path: Path, monkeypatch: Any) -> None:
+    engine = EmbeddedEngine(save_tiny_model(tmp_path, PLAN.model_copy(update={"context_tokens": 512})), "start", "1")
+    read: list[int] = []
+    forward = engine.network.forward
+    monkeypatch.setattr(
+        engine.network, "forward", lambda **given: read.append(given["input_ids"].shape[1]) or forward(**given)
+    )  # type: ignore[func-returns-value]
+    begins = engine.tokenizer.decode(engine._encode(" ".join(TEXTS))[:200])
+    await complete(engine, [Request(begins), Request(begins + " Once")], Sampling(max_tokens=1))
+
+    assert [number for number in read if number > 1].count(CHUNK_TOKENS) == len(
+        engine._encode(begins)[:-1]
+    ) // CHUNK_TOKENS
+
+
+async def test_a_row_has_room_for_what_it_uses_and_no_request_waits_for_room_it_does_not_need(
+    engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = await complete(engine, REQUESTS[:8])
+    monkeypatch.setattr(embedded, "ROW_BYTES", 100 * engine._token_bytes)
+    most = 0
+    advance = engine._advance
+
+    def watched(seats: list[Any]) -> None:
+        nonlocal most
+        most = max(most, len(seats))
+        assert sum(size(seat.row.layers) for seat in seats) <= len(seats) * GROWTH_TOKENS * engine._token_bytes
+        assert len(seats) == 1 or sum(seat.most_tokens for seat in seats) <= 100
+        advance(seats)
+
+    monkeypatch.setattr(engine, "_advance", watched)
+    assert await complete(engine, REQUESTS[:8]) == expected
+    assert 1 < most < 8
+    (long,) = await complete(engine, [Request("\x00" * 90)], Sampling(max_tokens=30))  # alone, beyond the bound
+    assert long.prompt_tokens == 90
 
 
 async def test_logprobs_are_those_of_a_plain_forward_pass(engine: EmbeddedEngine, folder: str) -> None:
@@ -180,6 +262,28 @@ async def test_a_replys_score_after_its_own_prompt_is_the_likelihood_it_was_draw
         (own, other) = await engine.score([request.prompt, "Never asked"], reply.token_ids, sampling)
         assert own.low == pytest.approx(sum(reply.token_logprobs), abs=2e-3)
         assert other.low < own.low or temperature == 0
+
+
+async def test_scores_of_a_large_vocabulary_are_read_a_few_tokens_at_a_time_and_are_the_same(
+    engine: EmbeddedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tuple(engine._encode(TEXTS[1][:60]))
+    prompts = [TEXTS[number][: 5 + 3 * number] for number in range(24)]
+    expected = await engine.score(prompts, text, Sampling(top_p=0.9))
+    sizes: list[int] = []
+    forward = engine.network.forward
+
+    def watched(**given: Any) -> Any:
+        output = forward(**given)
+        sizes.append(output.logits.nbytes)
+        return output
+
+    monkeypatch.setattr(engine.network, "forward", watched)
+    monkeypatch.setattr(embedded, "SCORED_BYTES", 300_000)
+    scores = await engine.score(prompts, text, Sampling(top_p=0.9))
+    assert [one.low for one in scores] == pytest.approx([one.low for one in expected], abs=1e-3)
+    assert len(sizes) > 3
+    assert max(sizes) <= 300_000
 
 
 async def test_what_does_not_fit_has_no_score_and_spoils_no_other(engine: EmbeddedEngine, folder: str) -> None:

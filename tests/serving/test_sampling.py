@@ -55,6 +55,17 @@ def test_the_nucleus_is_the_fewest_tokens_that_have_the_mass(top_p: float, kept:
     assert probabilities[[1, 3, 0, 2]] == pytest.approx(expected / expected.sum())
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.5, 3.0, 30.0])
+@pytest.mark.parametrize("top_p", [1e-9, 0.5, 0.95, 1 - 1e-12])
+def test_the_nucleus_of_a_large_vocabulary_is_bit_for_bit_that_of_sorting_it_whole(spread: float, top_p: float) -> None:
+    logits = spread * np.random.default_rng(0).standard_normal(49_152).round(2)  # rounded: with ties
+    plain = distribution(logits, Sampling())
+    order = np.argsort(-plain, kind="stable")
+    plain[order[plain[order].cumsum() - plain[order] >= top_p]] = 0
+
+    assert np.array_equal(distribution(logits, Sampling(top_p=top_p)), plain / plain.sum())
+
+
 @given(vectors, samplings)
 def test_any_logits_give_a_distribution_that_has_the_likeliest_token(logits: np.ndarray, sampling: Sampling) -> None:
     probabilities = distribution(logits, sampling)

@@ -20,6 +20,7 @@ import pytest
 from gainloop.evaluation.judge import VERDICTS, ask_about, reader_of
 from gainloop.measures.mutual_information import conditional_entropy, mutual_information
 from gainloop.serving import Refused
+from gainloop.serving.embedded import EmbeddedEngine
 from gainloop.serving.server import Server
 from gainloop.serving.vllm import serve_vllm
 from schemas.errors import ServerError
@@ -86,6 +87,31 @@ def test_a_missing_interpreter_is_an_error_that_says_how_to_get_it() -> None:
 def test_a_server_that_dies_while_starting_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(ServerError, match=r"ended by itself with status 1[\s\S]*no room for the weights"):
         serve_vllm(stand_in(tmp_path, "die"), "model", "m").__enter__()
+
+
+def test_the_error_of_a_start_begins_with_why_however_far_above_the_end_it_stands(tmp_path: Path) -> None:
+    script = tmp_path / "python"
+    log = [
+        "(EngineCore pid=7) ERROR 11-28 19:40:01 [core.py:1] ValueError: 1.3 GiB of cache is needed for 8,192 tokens",
+        "(APIServer pid=6) RuntimeError: Engine core initialization failed. See root cause above.",
+        *(f"line {number}" for number in range(60)),
+    ]
+    script.write_text(f"#!{sys.executable}\nprint({chr(10).join(log)!r})\nraise SystemExit(1)")
+    script.chmod(0o755)
+    with pytest.raises(ServerError, match=r"It says: ValueError: 1\.3 GiB of cache is needed.*\nIt ends:\nline 45"):
+        serve_vllm(LocalVLLM(python=str(script)), "model", "m").__enter__()
+
+
+@pytest.mark.parametrize(("context", "served"), [(512, 512), (8192, 2048), (None, 2048)])
+def test_a_model_is_served_with_no_more_context_than_it_has(tmp_path: Path, context: int | None, served: int) -> None:
+    nested = {"text_config": {"max_position_embeddings": context}}
+    for config in ({"max_position_embeddings": context} if context else {}, nested if context else {}):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        settings = LocalVLLM(python=str(tmp_path / "python"), arguments=("--seed=1", "--max-model-len=2048"))
+        (tmp_path / "python").write_text(f"#!{sys.executable}\nimport sys\nraise SystemExit(str(sys.argv))")
+        (tmp_path / "python").chmod(0o755)
+        with pytest.raises(ServerError, match=f"'--seed=1', '--max-model-len={served}'"):
+            serve_vllm(settings, str(tmp_path), "m").__enter__()
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped(tmp_path: Path) -> None:
@@ -366,3 +392,19 @@ async def test_vllm_is_up_and_tells_what_its_prefix_cache_finds(generator: Serve
     assert after is not None
     assert after[1] - before[1] == 2 * first.prompt_tokens
     assert after[0] - before[0] == 2 * 128  # one whole block of tokens
+
+
+@pytest.mark.vllm
+async def test_a_real_model_of_a_long_context_is_served_and_answers(smollm2: str) -> None:
+    serving = load_profile("vllm-cpu").serving
+    assert isinstance(serving, LocalVLLM)
+    place = serving.model_copy(update={"python": str(ROOT / serving.python)})
+    with serve_vllm(place, smollm2, "smollm2") as url:
+        server = Server(url, "smollm2")
+        await server.check()
+        turns = (Message("system", "You are a helpful assistant."), Message("user", "What is the capital of France?"))
+        asked = ("0" * 16, Request(turns), Sampling(temperature=0, max_tokens=24))
+        reply = await server.complete(*asked)
+        await server.close()
+    assert "Paris" in reply.text
+    assert reply.token_ids == (await EmbeddedEngine(smollm2, "smollm2", "1").complete(*asked)).token_ids

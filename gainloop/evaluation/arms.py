@@ -1,0 +1,122 @@
+"""The arms of a training: what each reads, in which order, and the name of what it makes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from gainloop.evaluation.general import Use, general_texts
+from gainloop.store import Store
+from gainloop.store.batches import kept_records, read_recipe, used_anchors
+from gainloop.store.checkpoints import Lineage
+from gainloop.store.snapshots import read_siblings
+from schemas.recipe import Arm, TrainingPlan
+from schemas.rows import content_hash, heldout_draw
+
+if TYPE_CHECKING:
+    from gainloop.models.packing import MixturePart
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One batch, one start and one plan: what the arms of a training share.
+
+    Attributes:
+        batch_id: Batch whose records the synthetic arm reads.
+        start_id: Checkpoint that every arm continues.
+        plan: Budget, mixture, seeds and points.
+        general_id: Snapshot of the general text; empty where it is drawn from the start.
+    """
+
+    batch_id: str
+    start_id: str
+    plan: TrainingPlan
+    general_id: str = ""
+
+    @property
+    def training_id(self) -> str:
+        """Id of the training: all its arms and seeds are one, so that none can be chosen."""
+        plan = self.plan.model_dump(mode="json")
+        return content_hash("training", self.batch_id, self.start_id, plan, self.general_id)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Arms that are trained; the replay control needs general text that the start has not written."""
+        return tuple(arm for arm in self.plan.arms if arm != "replay_control" or self.general_id)
+
+    @property
+    def runs(self) -> Iterator[tuple[int, Arm]]:
+        """Seed and arm of each run, in the order in which they are trained."""
+        return ((seed, arm) for seed in range(self.plan.seeds) for arm in self.arms)
+
+    @property
+    def fractions(self) -> list[float]:
+        """Parts of a run after which there is a checkpoint; the last is the whole."""
+        return [number / self.plan.points for number in range(1, self.plan.points + 1)]
+
+
+def shares_of(plan: TrainingPlan, arm: Arm) -> dict[str, float]:
+    """Return the part of the tokens that each text has in an arm.
+
+    >>> shares_of(TrainingPlan(), "replay_control")
+    {'control': 0.5, 'anchors': 0.5, 'replay': 0.0}
+    """
+    mixture = plan.mixture
+    if arm == "baseline":
+        return {"anchors": mixture.synthetic + mixture.anchors, "replay": mixture.replay}
+    first = "synthetic" if arm == "synthetic" else "control"
+    return {first: mixture.synthetic, "anchors": mixture.anchors, "replay": mixture.replay}
+
+
+def arm_lineage(store: Store, of: Comparison, seed: int, arm: Arm, fraction: float = 1.0) -> Lineage:
+    """Return the origin of the checkpoint that an arm has after a part of its run.
+
+    Batches of the same documents share baseline and replay control.
+    """
+    plan: dict[str, Any] = of.plan.model_dump(mode="json", exclude={"arms", "seeds", "scored_texts", "mixture"})
+    plan |= {"mixture": shares_of(of.plan, arm), "seed": seed, "general": of.general_id}
+    if arm != "synthetic":
+        anchors = arm_anchors(store, of.batch_id)["anchor_id"].to_list()
+        plan |= {"anchors": content_hash("anchors", anchors)}
+    if fraction < 1:
+        plan |= {"fraction": fraction}
+    return Lineage(arm, of.start_id, plan, [of.batch_id] if arm == "synthetic" else [])
+
+
+def arm_parts(store: Store, device: str, of: Comparison, arm: Arm) -> "list[MixturePart]":
+    """Return the texts of an arm with their shares; a text without a share is not read."""
+    from gainloop.models.packing import MixturePart
+
+    snapshot_id = read_recipe(store, of.batch_id).snapshot_id
+    uses: dict[str, Use] = {"replay": "replayed", "control": "control"}
+
+    def texts_of(name: str) -> list[str]:
+        if name == "synthetic":
+            return split_records(kept_records(store, of.batch_id), of.plan.heldout_records)[0]["text"].to_list()
+        if name == "anchors":
+            return arm_anchors(store, of.batch_id)["text"].to_list()
+        return general_texts(store, device, of.general_id, uses[name], of.start_id, snapshot_id)["text"].to_list()
+
+    shares = shares_of(of.plan, arm)
+    return [MixturePart(name, texts_of(name), share) for name, share in shares.items() if share]
+
+
+def arm_orders(of: Comparison, seed: int, arm: Arm) -> tuple[str, str]:
+    """Return the names by which an arm's orders are drawn: of what arms share, and of its own.
+
+    They hold the start and so are never those in which the start itself has read the same texts.
+    """
+    return f"{seed}/{of.start_id}", arm
+
+
+def arm_anchors(store: Store, batch_id: str) -> pl.DataFrame:
+    """Return the anchors that arms read: all of the documents that the batch was made from but what is held out."""
+    snapshot_id = read_recipe(store, batch_id).snapshot_id
+    return read_siblings(store, snapshot_id, used_anchors(store, batch_id)["anchor_id"].to_list())
+
+
+def split_records(records: pl.DataFrame, heldout: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the records that are trained on, and those that are held out of it by their ids."""
+    is_left = pl.Series([heldout_draw(one) < heldout for one in records["record_id"]], dtype=pl.Boolean)
+    return records.filter(~is_left), records.filter(is_left)
