@@ -10,11 +10,14 @@ from gainloop.measures.estimate import Estimate, as_figure, weighted_sum
 from gainloop.measures.repetition import worth_of
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.information import measure_curation, measure_delta_i, measure_dependence
+from gainloop.reports.knowledge import measure_knowledge
+from gainloop.reports.paragraph import write_paragraph
 from gainloop.reports.texts import list_caveats_of_texts, measure_texts
 from gainloop.reports.trainee import loss, measure_paper, measure_trainee, not_scored
 from schemas.errors import LedgerError
 from schemas.figure import Figure
 from schemas.information import DeltaI, Entropy
+from schemas.knowledge import Knowledge
 from schemas.report import FORMAT, Cost, Counts, Example, GeneratedBy, Money, Repetition, Report, Validation
 from schemas.sections import Gain
 
@@ -39,11 +42,11 @@ def measure_batch(evidence: Evidence) -> Report:
     """
     counts, texts = count_rows(evidence), measure_texts(evidence)
     delta_i, dependence, gain = measure_delta_i(evidence), measure_dependence(evidence), measure_gain(evidence)
-    curation = measure_curation(evidence)
+    curation, knowledge = measure_curation(evidence), measure_knowledge(evidence)
     sampling, validated = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
     return Report(
         format=FORMAT,
-        headline=write_headline(delta_i, gain),
+        headline=write_headline(knowledge, delta_i, gain, evidence.summaries["generate"].get("completion_tokens")),
         batch=evidence.batch_id,
         training=evidence.training_id,
         created=evidence.measured_at,
@@ -56,6 +59,7 @@ def measure_batch(evidence: Evidence) -> Report:
         ),
         logprob_semantics=delta_i.semantics,
         counts=counts,
+        knowledge=knowledge,
         validation=Validation(success=validated.get("success"), expectations=validated.get("expectations")),
         delta_i=delta_i,
         mi=dependence,
@@ -74,7 +78,7 @@ def measure_batch(evidence: Evidence) -> Report:
         gain=gain,
         cost=measure_cost(evidence),
         checkpoints=evidence.checkpoints,
-        caveats=list_caveats(evidence, delta_i, gain) + list_caveats_of_texts(texts.diversity),
+        caveats=list_caveats(evidence, delta_i, gain, knowledge) + list_caveats_of_texts(texts.diversity),
         examples=choose_examples(evidence.kept),
     )
 
@@ -195,8 +199,17 @@ def measure_cost(evidence: Evidence) -> Cost:
     )
 
 
-def write_headline(delta_i: DeltaI, gain: Gain) -> str:
-    """Return the report in two sentences."""
+def write_headline(knowledge: Knowledge, delta_i: DeltaI, gain: Gain, tokens: int | None = None) -> str:
+    """Return the report in a paragraph: what the exam says; without one, Delta I and the gain on held-out text."""
+    if knowledge.was_asked:
+        return write_paragraph(knowledge, tokens)
+    return (
+        f"{write_loss_headline(delta_i, gain)} No exam was asked: whether the model knows the documents is not known."
+    )
+
+
+def write_loss_headline(delta_i: DeltaI, gain: Gain) -> str:
+    """Return what the generator added, and what was gained on held-out text, in two sentences."""
     nats, rate, advantage = delta_i.nats_per_record, delta_i.bits_per_byte, gain.advantage
     added = f"Delta I = {nats.number} nats/record {nats.interval} ({rate.number} bits/byte)."
     if nats.value is None:
@@ -216,9 +229,14 @@ def write_headline(delta_i: DeltaI, gain: Gain) -> str:
     )
 
 
-def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
+def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain, knowledge: Knowledge) -> list[str]:
     """Return what a reader must know before relying on the figures."""
     found = list_caveats_of_delta_i(evidence, delta_i)
+    if not knowledge.was_asked and evidence.verdicts is None:
+        found.append(
+            "Nothing here notices a batch that is fluent and false: a judge (the flow judge) or an exam (the flow "
+            "evaluate) does."
+        )
     parts = evidence.records["request_ids"].list.len().mean() if evidence.records.height else None
     if isinstance(parts, float) and parts > 1:
         found.append(
