@@ -22,6 +22,6 @@ def refresh(
     Args:
         source: Source of the documents.
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
-        heldout_fraction: Part of the anchors that is neither generated from nor trained on.
+        heldout_fraction: Part of the documents that is neither generated from nor trained on.
     """
     return read_source(load_profile(profile), source, heldout_fraction)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -63,12 +64,24 @@ class Anchor:
             object.__setattr__(self, "anchor_id", content_hash("anchor", self.text))
 
 
-def heldout_draw(text_id: str) -> float:
-    """Return the number in [0, 1) of an anchor or a record that is held out where it lies below the held-out fraction.
+_PIECE = re.compile(r";piece=\d+$")
 
-    It depends on the text alone: no refresh, order or limit moves it, and a larger fraction only adds.
+
+def document_of(uri: str) -> str:
+    """Return the document that an anchor is, or is a piece of, by the anchor's uri.
+
+    >>> document_of("guide/pumps.md;piece=3"), document_of("guide/pumps.md")
+    ('guide/pumps.md', 'guide/pumps.md')
     """
-    return unit_draw("heldout", text_id)
+    return _PIECE.sub("", uri)
+
+
+def heldout_draw(name: str) -> float:
+    """Return the number in [0, 1) of a document or a record that is held out where it lies below the held-out fraction.
+
+    It depends on the name alone: no refresh, order or limit moves it, and a larger fraction only adds.
+    """
+    return unit_draw("heldout", name)
 
 
 @dataclass(frozen=True, slots=True)

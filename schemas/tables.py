@@ -1,6 +1,6 @@
 """The tables of the store. A row never changes; each table's first comment says its grain."""
 
-VERSION = 2
+VERSION = 3
 """Raised when a table changes. A store carries the version that wrote it, and is brought up to this one when opened."""
 
 MIGRATIONS: dict[int, str] = {
@@ -8,16 +8,28 @@ MIGRATIONS: dict[int, str] = {
 alter table completions add column key varchar;
 update completions set key = split_part(stage, ' ', 2), stage = split_part(stage, ' ', 1);
 """,
+    # Anchors were drawn one by one: what a snapshot of before held out stays so, batches were made without it.
+    2: """
+insert into snapshot_heldout select distinct snapshot_id, anchor_id, 'held_out' from snapshots
+    join snapshot_parts using (snapshot_id) join part_anchors using (part, fingerprint)
+    join anchors using (anchor_id)
+    where part_anchors.source_id = snapshot_parts.source_id and heldout_draw < heldout_fraction;
+alter table anchors drop column heldout_draw;
+alter table part_anchors add column uri varchar;
+update part_anchors set uri = anchors.uri from anchors where part_anchors.anchor_id = anchors.anchor_id;
+""",
 }
 """By version: the SQL that brings a store to the next one."""
 
 KEYS: dict[str, tuple[str, ...]] = {
     "parts": ("source_id", "part", "fingerprint"),
     "anchors": ("anchor_id",),
-    "part_anchors": ("source_id", "part", "fingerprint", "anchor_id"),
+    "part_anchors": ("source_id", "part", "fingerprint", "anchor_id", "uri"),
     "snapshots": ("snapshot_id",),
     "snapshot_parts": ("snapshot_id", "part"),
     "refreshes": ("snapshot_id", "source_id", "refreshed_at"),
+    "documents": ("document_id", "version"),
+    "snapshot_heldout": ("snapshot_id", "anchor_id"),
     "batches": ("batch_id",),
     "records": ("batch_id", "record_id"),
     "drops": ("batch_id", "anchor_id", "facet", "reason", "request_id"),
@@ -38,11 +50,11 @@ create table if not exists parts (
 -- one distinct text
 create table if not exists anchors (
     anchor_id varchar not null, text varchar not null, title varchar not null, uri varchar not null,
-    licence varchar not null, revision varchar not null, num_bytes bigint not null,
-    heldout_draw double not null);
--- one text found in one version of one part
+    licence varchar not null, revision varchar not null, num_bytes bigint not null);
+-- one text found in one version of one part, as the piece or the document that the uri names
 create table if not exists part_anchors (
-    source_id varchar not null, part varchar not null, fingerprint varchar not null, anchor_id varchar not null);
+    source_id varchar not null, part varchar not null, fingerprint varchar not null, anchor_id varchar not null,
+    uri varchar not null);
 -- the corpus after one refresh that changed something
 create table if not exists snapshots (
     snapshot_id varchar not null, source_id varchar not null, source varchar not null,
@@ -54,6 +66,14 @@ create table if not exists snapshot_parts (
 -- one refresh after which another snapshot is the latest
 create table if not exists refreshes (
     snapshot_id varchar not null, source_id varchar not null, refreshed_at timestamptz not null);
+-- one version of one document, named by its anchors: at a held-out fraction above high it is held out, at one of at
+-- most low trained on, between them (it nearly repeats documents of both kinds) neither. Without words it has no sketch
+create table if not exists documents (
+    document_id varchar not null, version varchar not null, low double not null, high double not null, sketch blob);
+-- one anchor of one snapshot that is not trained on: held_out to be measured on, or kept_out, as its document nearly
+-- repeats some that are held out and some that are trained on
+create table if not exists snapshot_heldout (
+    snapshot_id varchar not null, anchor_id varchar not null, place varchar not null);
 -- one recipe that was begun
 create table if not exists batches (
     batch_id varchar not null, snapshot_id varchar not null, recipe varchar not null,

@@ -10,6 +10,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.curation.heldout import decide_documents
 from gainloop.sources.pieces import split_document
 from gainloop.sources.source import Part, Source
 from gainloop.store import Store, open_store
@@ -51,7 +52,7 @@ def refresh_snapshot(
     snapshot is the one there was. After a crash or an error a rerun skips the parts that were read.
 
     Args:
-        heldout_fraction: Part of the anchors that is never generated from nor trained on, in [0, 1).
+        heldout_fraction: Part of the documents that is never generated from nor trained on, in [0, 1).
 
     Raises:
         BadInput: The source cannot be read, or leaves no anchor to train on; no snapshot is made then.
@@ -62,11 +63,18 @@ def refresh_snapshot(
     unread = [part for part in parts if (part.name, part.fingerprint) not in known]
     num_new_anchors = _read_parts(store, source, unread, on_progress)
     fingerprints = {part.name: part.fingerprint for part in parts}
+    decide_documents(store, source.source_id, fingerprints)
     corpus = count_corpus(store, source.source_id, fingerprints, float(heldout_fraction))
     _require_anchors(source, corpus, heldout_fraction)
     changed = insert_snapshot(store, _snapshot_row(source, corpus, heldout_fraction), fingerprints)
     refreshed = Refreshed(corpus.snapshot_id, changed, len(unread), len(parts) - len(unread), num_new_anchors, corpus)
     logger.info(refreshed.summary)
+    if heldout_fraction and not corpus.num_heldout:
+        logger.warning(
+            "No document of %s is held out at heldout_fraction %g: no loss on held-out text will be measured. "
+            "Raise heldout_fraction for so few documents.",
+            *(corpus.snapshot_id, heldout_fraction),
+        )
     return refreshed
 
 
@@ -95,6 +103,8 @@ def as_markdown(refreshed: Refreshed) -> str:
         "anchors": corpus.num_anchors,
         "of them new to the store": refreshed.num_new_anchors,
         "of them held out": corpus.num_heldout,
+        "documents that these are of": corpus.num_heldout_documents,
+        "anchors near both held-out and training text, left out": corpus.num_kept_out,
         "bytes of text": corpus.num_bytes,
     }
     table = "\n".join(f"| {name} | {count:,} |" for name, count in rows.items())
@@ -129,10 +139,10 @@ def _require_anchors(source: Source, corpus: CorpusCount, heldout_fraction: floa
             f"{source.min_chars} characters; a snapshot needs one at least. "
             "Point the source at more text, or lower min_chars."
         )
-    if corpus.num_heldout == corpus.num_anchors:
+    if corpus.num_heldout + corpus.num_kept_out == corpus.num_anchors:
         raise BadInput(
-            f"refreshing from source {source.kind!r}: all {corpus.num_anchors} anchors are held out at "
-            f"heldout_fraction {heldout_fraction:g}; one at least must be left to train on. "
+            f"refreshing from source {source.kind!r}: none of {corpus.num_anchors} anchors is left to train on at "
+            f"heldout_fraction {heldout_fraction:g}; one at least must be. "
             "Lower heldout_fraction, or point the source at more text."
         )
 

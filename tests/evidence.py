@@ -115,9 +115,7 @@ def save_evidence(store: Store, profile: Profile, evidence: Evidence) -> None:
     batch = {"batch_id": evidence.batch_id, "snapshot_id": evidence.recipe["snapshot_id"]}
     batch |= {"recipe": json.dumps(evidence.recipe), "logprob_semantics": evidence.logprob_semantics}
     store.insert(
-        anchors=evidence.anchors.with_columns(
-            heldout_draw=0.5, **dict.fromkeys(("uri", "licence", "revision"), pl.lit(""))
-        ),
+        anchors=evidence.anchors.with_columns(**dict.fromkeys(("uri", "licence", "revision"), pl.lit(""))),
         batches=[batch | {"created_at": evidence.measured_at}],
         records=evidence.records.drop("kept").with_columns(of_batch, method=pl.lit("rephrase")),
         quarantine=evidence.quarantine.with_columns(of_batch),

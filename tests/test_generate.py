@@ -15,6 +15,7 @@ from gainloop.store import Store, group_commit, open_store
 from gainloop.store.batches import open_anchors, plan_batch, replies_folder, stage_summary
 from gainloop.store.files import list_files
 from gainloop.store.replies import Span, read_replies
+from gainloop.store.snapshots import read_anchors
 from schemas.errors import LedgerError, ServerError
 from schemas.profile import Generation, Prices, Profile, Servers
 from schemas.recipe import Recipe, Sampling
@@ -108,7 +109,7 @@ def test_a_seed_chooses_the_anchors_and_a_larger_limit_only_adds(store: Store, s
 
 
 def test_held_out_anchors_are_never_generated_from(store: Store, snapshot_id: str) -> None:
-    heldout = store.query("select text from anchors where heldout_draw < 0.25")["text"].to_list()
+    heldout = read_anchors(store, snapshot_id, heldout=True)["text"].to_list()
 
     assert heldout
     assert not {anchor.text for anchor in planned(store, recipe_on(snapshot_id))} & set(heldout)

@@ -78,8 +78,8 @@ def make_world(
     parts = {"source_id": "s", "part": "p", "fingerprint": "f"}
     rows = [
         {name: getattr(anchor, name) for name in ("anchor_id", "text", "title", "uri", "licence", "revision")}
-        | {"num_bytes": len(anchor.text.encode()), "heldout_draw": 0.0 if number < heldout else 0.9}
-        for number, anchor in enumerate(anchors)
+        | {"num_bytes": len(anchor.text.encode())}
+        for anchor in anchors
     ]
     snapshot = {"snapshot_id": "snap", "source_id": "s", "source": "{}", "heldout_fraction": 0.1, "created_at": now()}
     counts = {"num_anchors": len(rows), "num_heldout": heldout, "num_bytes": 1}
@@ -90,9 +90,12 @@ def make_world(
     }
     store.insert(
         anchors=pl.DataFrame(rows),
-        part_anchors=[parts | {"anchor_id": anchor.anchor_id} for anchor in anchors],
+        part_anchors=[parts | {"anchor_id": anchor.anchor_id, "uri": anchor.uri} for anchor in anchors],
         snapshots=[snapshot | counts],
         snapshot_parts=[parts | {"snapshot_id": "snap"}],
+        snapshot_heldout=[
+            {"snapshot_id": "snap", "anchor_id": anchor.anchor_id, "place": "held_out"} for anchor in anchors[:heldout]
+        ],
         refreshes=[{"snapshot_id": "snap", "source_id": "s", "refreshed_at": now()}],
         records=[as_row(recipe.batch_id, record) for record in records.values()],
     )

@@ -10,7 +10,7 @@ import polars as pl
 from rensa import RMinHash
 
 from gainloop.measures.contamination import find_probes
-from gainloop.measures.duplication import NUM_HASHES, SEED, SHINGLE_WORDS, Matches, candidates, confirm, repeats, sketch
+from gainloop.measures.duplication import SHINGLE_WORDS, Matches, candidates, confirm, repeats, restored, sketch
 from gainloop.measures.ngrams import HashedTexts, hash_texts
 from gainloop.measures.words import words
 from gainloop.store import Store
@@ -91,7 +91,7 @@ def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str],
     if exists(url):
         saved = read_frame(url)
         try:
-            return saved["id"].to_list(), [_restored(state) for state in saved["sketch"]]
+            return saved["id"].to_list(), [restored(state) for state in saved["sketch"]]
         except ValueError:
             pass
     texts = read_all()
@@ -102,12 +102,6 @@ def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str],
     states = pl.Series("sketch", [one.__getstate__() for one in sketches], pl.Binary)
     write_frame(url, pl.DataFrame([ids, states]))
     return ids.to_list(), sketches
-
-
-def _restored(state: bytes) -> RMinHash:
-    made = RMinHash(NUM_HASHES, SEED)
-    made.__setstate__(state)
-    return made
 
 
 @dataclass

@@ -35,6 +35,17 @@ def sketch(texts: HashedTexts) -> list[RMinHash]:
     return list(RMinHash.from_token_sets(_shingles(texts), NUM_HASHES, SEED))
 
 
+def restored(state: bytes) -> RMinHash:
+    """Return a sketch from its bytes, as ``__getstate__`` gives them.
+
+    Raises:
+        ValueError: Another release of rensa wrote them.
+    """
+    made = RMinHash(NUM_HASHES, SEED)
+    made.__setstate__(state)
+    return made
+
+
 class Neighbours:
     """Texts in which others are looked up.
 

@@ -2,16 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gainloop.measures.intervals import Floats, interval_of_share, resampled_ratio, spread_of
 from schemas.figure import Figure
 
-Floats = NDArray[np.float64]
 Ids = Sequence[Any] | NDArray[Any]
+
+TOO_FEW: Final = "too few"
+"""The beginning of the status of a number that has no interval."""
+
+ONE_SEED: Final = "one seed: the interval covers the texts, not how far another training would move it"
 
 MAX_DROPPED = 0.02
 """The share of scores that may be NaN or infinite before a figure is worth nothing."""
@@ -23,13 +28,14 @@ class Estimate:
 
     Attributes:
         value: The number, or None where nothing could be measured; ``status`` then says why.
-        low: Lower end of the 95 % interval; None with fewer than two clusters.
+        low: Lower end of the 95 % interval; None with fewer than two clusters, or where one of them carries the number.
         high: Upper end.
         n: Rows that were used.
         unit: Unit of the number, for example nats/record.
-        status: "ok", or why there is no value.
+        status: "ok", or why there is no value, or "too few" and why there is no interval, or ``ONE_SEED``.
         num_clusters: Independent groups of rows that the interval rests on.
         num_dropped: Rows left out because their score was NaN or infinite.
+        num_seeds: Training seeds that the number is a mean over; 0 where nothing was trained, or it is not known.
     """
 
     value: float | None
@@ -40,6 +46,7 @@ class Estimate:
     status: str = "ok"
     num_clusters: int = 0
     num_dropped: int = 0
+    num_seeds: int = 0
 
 
 def as_figure(estimate: Estimate, definition: str) -> Figure:
@@ -51,6 +58,7 @@ def as_figure(estimate: Estimate, definition: str) -> Figure:
         n=estimate.n,
         clusters=estimate.num_clusters,
         dropped=estimate.num_dropped,
+        seeds=estimate.num_seeds,
         unit=estimate.unit,
         status=estimate.status,
         definition=definition,
@@ -65,30 +73,116 @@ def mean_of(rows: Floats, clusters: Ids, unit: str) -> Estimate:
 def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, clusters: Ids, unit: str) -> Estimate:
     """Return sum(numerators) / sum(denominators) with a 95 % interval over clusters.
 
-    The interval is the linearised (delta method), cluster-robust
-    t interval with one degree of freedom less than clusters.
+    The interval is a t interval from leaving each cluster out in turn, with as many degrees of freedom as clusters of
+    unequal weight leave: clusters - 1 where they are equal. Where one cluster holds more than two thirds of the
+    denominators there is none.
 
     Raises:
         ValueError: The columns differ in length.
     """
-    top, bottom, names = (
-        np.asarray(numerators, dtype=float),
-        np.asarray(denominators, dtype=float),
-        np.asarray(clusters),
-    )
-    if not len(top) == len(bottom) == len(names):
+    rows = _Rows.of(numerators, denominators, clusters, unit)
+    if rows.why_nothing:
+        return rows.estimate(None, None, rows.why_nothing)
+    found = spread_of(rows.top, rows.bottom, rows.clusters)
+    half = found.half_width
+    ends = None if half is None else (found.value - half, found.value + half)
+    return rows.estimate(found.value, ends, found.why_not or "ok", found.num_clusters)
+
+
+def share_of(counted: ArrayLike, clusters: Ids, sizes: ArrayLike | None = None) -> Estimate:
+    """Return the share of rows, or of words, that were counted, with a 95 % interval within [0, 1] over clusters.
+
+    Args:
+        counted: Rows that have something: 1 or True, else 0; with ``sizes`` the number of each row's words that have it.
+        clusters: Cluster of each row.
+        sizes: Words of each row; default: the rows themselves are counted.
+
+    Raises:
+        ValueError: The columns differ in length.
+    """
+    top = np.asarray(counted, dtype=float)
+    rows = _Rows.of(top, np.ones_like(top) if sizes is None else sizes, clusters, "share")
+    if rows.why_nothing:
+        return rows.estimate(None, None, rows.why_nothing)
+    found = spread_of(rows.top, rows.bottom, rows.clusters)
+    ends = interval_of_share(found, float(rows.bottom.sum()))
+    return rows.estimate(found.value, ends, found.why_not or "ok", found.num_clusters)
+
+
+def over_seeds(
+    values: ArrayLike, clusters: Ids, unit: str, weights: ArrayLike | None = None, is_share: bool = False
+) -> Estimate:
+    """Return the mean of rows over several trainings, with a 95 % interval over clusters and over seeds.
+
+    Of two arms with the same seeds pass the differences, row by row and seed by seed. The variance is that over
+    clusters of the seeds' means, and that of the seeds by their number. It counts what is left of a row and a seed in
+    both, so that the interval is too wide rather than too narrow. With one seed it is that over clusters alone:
+    ``status`` is then ``ONE_SEED``.
+
+    Args:
+        values: [seeds, rows] Value of each row under each training; a row that any of them lacks is left out.
+        clusters: [rows] Cluster of each row: its document.
+        unit: Unit of the mean.
+        weights: [rows] Denominator of each row, for example its bytes; default: rows count alike.
+        is_share: True for rows of 0 and 1 (not for their differences): the interval is then within [0, 1].
+
+    Raises:
+        ValueError: The values are not of seeds by rows, or there are not as many clusters and weights as rows.
+    """
+    table = np.asarray(values, dtype=float)
+    if table.ndim != 2 or not len(table):
         raise ValueError(
-            f"estimating {unit}: {len(top)} scores, {len(bottom)} weights and {len(names)} clusters; "
-            "they must be of one length. Pass one of each per row."
+            f"estimating {unit} over seeds: values of shape {table.shape}; [seeds, rows] is needed, a seed at least. "
+            "Pass one row of values for each seed."
         )
-    used = np.isfinite(top) & np.isfinite(bottom)
-    dropped = int(len(top) - used.sum())
-    why = _why_nothing(len(top), dropped, float(bottom[used].sum()))
-    if why:
-        return Estimate(None, None, None, int(used.sum()), unit, why, num_dropped=dropped)
-    value, half, num_clusters = _linearised(top[used], bottom[used], names[used])
-    low, high = (None, None) if half is None else (value - half, value + half)
-    return Estimate(value, low, high, int(used.sum()), unit, "ok", num_clusters, dropped)
+    bottom = np.ones(table.shape[1]) if weights is None else np.asarray(weights, dtype=float)
+    rows = _Rows.of(table.mean(axis=0), bottom, clusters, unit)
+    if rows.why_nothing:
+        return replace(rows.estimate(None, None, rows.why_nothing), num_seeds=len(table))
+    used = np.isfinite(table).all(axis=0) & np.isfinite(bottom)
+    by_seed = table[:, used].sum(axis=1) / bottom[used].sum()
+    found = spread_of(rows.top, rows.bottom, rows.clusters).over_seeds(by_seed)
+    half = found.half_width
+    ends = None if half is None else (found.value - half, found.value + half)
+    if is_share:
+        ends = interval_of_share(found, float(rows.bottom.sum()))
+    status = found.why_not or ("ok" if len(table) > 1 else ONE_SEED)
+    return replace(rows.estimate(found.value, ends, status, found.num_clusters), num_seeds=len(table))
+
+
+def paired_ratio(before: ArrayLike, after: ArrayLike, most: ArrayLike, clusters: Ids) -> Estimate:
+    """Return the part of a possible gain that was reached: (after - before) / (most - before), over clusters.
+
+    Of an exam: what training recovered of what the same questions gain with the document in front of them.
+
+    Args:
+        before: [rows] or [seeds, rows] Value of each row at the start.
+        after: [rows] or [seeds, rows] Value of each row after training.
+        most: [rows] or [seeds, rows] Value of each row where all that is to be known is in front.
+        clusters: [rows] Cluster of each row: its document.
+
+    Returns:
+        The ratio with a 95 % bootstrap interval over clusters, seeds among them where there are several; no value where
+        the interval of ``most - before`` holds 0 or is not known: the ratio could be anything.
+
+    Source: Efron 1979; percentiles moved outwards as far as t is beyond the normal, Hesterberg 2015, section 4.5.
+    """
+    first, last, best = (np.atleast_2d(np.asarray(column, dtype=float)) for column in (before, after, most))
+    gained, possible = last - first, best - first
+    whole = over_seeds(possible, clusters, "share")
+    known = np.isfinite(gained).all(axis=0) & np.isfinite(possible).all(axis=0)
+    gain = over_seeds(gained, clusters, "share")
+    nothing = replace(gain, value=None, low=None, high=None)
+    if gain.value is None or whole.value is None:
+        return replace(nothing, status=gain.status if gain.value is None else whole.status)
+    if whole.low is None or whole.high is None:
+        return replace(nothing, status=whole.status)
+    if whole.low <= 0 <= whole.high:
+        return replace(nothing, status="not measured: what could be gained may be nothing, its interval holds 0")
+    names = np.asarray(clusters)[known]
+    value = float(gained[:, known].mean() / possible[:, known].mean())
+    low, high = resampled_ratio(gained[:, known], possible[:, known], names)
+    return replace(gain, value=value, low=low, high=high, n=int(known.sum()))
 
 
 class Measured(Protocol):
@@ -115,13 +209,14 @@ def weighted_sum(terms: Sequence[tuple[float, Measured]], unit: str) -> Estimate
     as many rows and clusters as the smallest of them.
     """
     missing = [term.status for _, term in terms if term.value is None]
+    few = next((term.status for _, term in terms if term.low is None and term.status.startswith(TOO_FEW)), "ok")
     n, num_clusters = (min((getattr(term, name) for _, term in terms), default=0) for name in ("n", "num_clusters"))
     if missing:
         return Estimate(None, None, None, n, unit, missing[0])
     value = sum(weight * float(term.value or 0) for weight, term in terms)
     ends = [(weight, float(term.value or 0), term.low, term.high) for weight, term in terms]
     if any(low is None or high is None for *_, low, high in ends):
-        return Estimate(value, None, None, n, unit, num_clusters=num_clusters)
+        return Estimate(value, None, None, n, unit, few, num_clusters=num_clusters)
     below, above = 0.0, 0.0
     for weight, middle, low, high in ends:
         assert low is not None
@@ -132,18 +227,36 @@ def weighted_sum(terms: Sequence[tuple[float, Measured]], unit: str) -> Estimate
     return Estimate(value, value - math.sqrt(below), value + math.sqrt(above), n, unit, num_clusters=num_clusters)
 
 
-def _linearised(top: Floats, bottom: Floats, names: NDArray[Any]) -> tuple[float, float | None, int]:
-    """Return the ratio, half the width of its interval (None for one cluster) and the number of clusters."""
-    value = float(top.sum() / bottom.sum()) + 0.0  # turns -0.0 into 0.0
-    _, members = np.unique(names, return_inverse=True)
-    num_clusters = int(members.max()) + 1
-    if num_clusters < 2:
-        return value, None, num_clusters
-    from scipy.special import stdtrit  # half a second of every command line that measures nothing
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """The rows of a ratio that can be used, and what became of the others."""
 
-    residuals = np.bincount(members, weights=top - value * bottom)
-    variance = num_clusters / (num_clusters - 1) * float(residuals @ residuals) / float(bottom.sum()) ** 2
-    return value, float(stdtrit(num_clusters - 1, 0.975)) * math.sqrt(variance), num_clusters
+    top: Floats
+    bottom: Floats
+    clusters: NDArray[Any]
+    unit: str
+    num_dropped: int
+    why_nothing: str
+
+    @classmethod
+    def of(cls, numerators: ArrayLike, denominators: ArrayLike, clusters: Ids, unit: str) -> "_Rows":
+        top, bottom = np.asarray(numerators, dtype=float), np.asarray(denominators, dtype=float)
+        names = np.asarray(clusters)
+        if not len(top) == len(bottom) == len(names):
+            raise ValueError(
+                f"estimating {unit}: {len(top)} scores, {len(bottom)} weights and {len(names)} clusters; "
+                "they must be of one length. Pass one of each per row."
+            )
+        used = np.isfinite(top) & np.isfinite(bottom)
+        dropped = int(len(top) - used.sum())
+        why = _why_nothing(len(top), dropped, float(bottom[used].sum()))
+        return cls(top[used], bottom[used], names[used], unit, dropped, why)
+
+    def estimate(
+        self, value: float | None, ends: tuple[float, float] | None, status: str, num_clusters: int = 0
+    ) -> Estimate:
+        low, high = ends or (None, None)
+        return Estimate(value, low, high, len(self.top), self.unit, status, num_clusters, self.num_dropped)
 
 
 def _why_nothing(n: int, dropped: int, denominator: float) -> str:

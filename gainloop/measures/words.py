@@ -85,7 +85,7 @@ def foreign_share(text: str, anchor: str) -> float:
     """
     known = _scripts(anchor)
     letters = Counter({character: count for character, count in Counter(text).items() if character.isalpha()})
-    return _share(letters, lambda letter: _script(letter) not in known, of_nothing=0.0)
+    return _share(letters, lambda letter: script_of(letter) not in known, of_nothing=0.0)
 
 
 def refuses(text: str) -> bool:
@@ -147,10 +147,10 @@ def _share(counts: Counter[str], wanted: Callable[[str], bool], of_nothing: floa
 
 @lru_cache(maxsize=16)
 def _scripts(anchor: str) -> frozenset[str]:
-    return frozenset(_script(character) for character in set(anchor) if character.isalpha())
+    return frozenset(script_of(character) for character in set(anchor) if character.isalpha())
 
 
 @cache
-def _script(letter: str) -> str:
+def script_of(letter: str) -> str:
     """Return the first word of a letter's Unicode name, which is its script for all but rare ones."""
     return unicodedata.name(letter, "unnamed").split()[0]

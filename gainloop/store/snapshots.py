@@ -8,9 +8,10 @@ from typing import Any
 
 import polars as pl
 
+from gainloop.store.documents import CURRENT, PLACED
 from gainloop.store.duck import Store, now
 from schemas.errors import BadInput
-from schemas.rows import Anchor, content_hash, heldout_draw
+from schemas.rows import Anchor, content_hash
 
 LATEST = "latest"
 
@@ -19,10 +20,7 @@ _IN_SNAPSHOT = (
     "where snapshot_id = ?)"
 )
 
-_PART_ANCHORS = """
-    with current as (select unnest(?::varchar[]) as part, unnest(?::varchar[]) as fingerprint),
-    found as (select distinct anchor_id from part_anchors join current using (part, fingerprint) where source_id = ?)
-"""
+_LEFT = "anchor_id in (select anchor_id from snapshot_heldout where snapshot_id = ?)"
 
 _SECONDS_PER_WRITE = 1.0
 _CHARS_PER_WRITE = 16_000_000
@@ -32,13 +30,16 @@ _CHARS_PER_WRITE = 16_000_000
 class CorpusCount:
     """The distinct anchors of some parts of a source, counted.
 
-    ``drops`` counts by reason: documents that were too short, and pieces whose text is another
+    ``num_kept_out`` counts anchors that are neither held out nor trained on: their documents nearly repeat documents of
+    both kinds. ``drops`` counts by reason: documents that were too short, and pieces whose text is another
     anchor's, within a part or between parts.
     """
 
     num_documents: int
     num_anchors: int
     num_heldout: int
+    num_heldout_documents: int
+    num_kept_out: int
     num_bytes: int
     drops: dict[str, int]
     snapshot_id: str
@@ -69,19 +70,22 @@ def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None =
     """Return a snapshot's anchors in the order of their ids.
 
     Args:
-        heldout: True for held-out anchors, False for the others, None for all.
+        heldout: True for held-out anchors, False for those that are trained on, None for all.
 
     Returns:
-        Columns anchor_id, text, title, uri, licence, revision, num_bytes, heldout.
+        Columns anchor_id, text, title, uri, licence, revision, num_bytes, heldout; the last is true of every anchor
+        that is not trained on.
 
     Raises:
         BadInput: There is no such snapshot.
     """
-    snapshot = read_snapshot(store, snapshot_id)
+    name = read_snapshot(store, snapshot_id)["snapshot_id"]
     return store.query(
-        "select * exclude (heldout_draw), heldout_draw < ? as heldout from anchors "
-        f"where {_IN_SNAPSHOT} and heldout = coalesce(?, heldout) order by anchor_id",
-        *(snapshot["heldout_fraction"], snapshot["snapshot_id"], heldout),
+        "select anchors.*, place is not null as heldout from anchors "
+        "left join (select anchor_id, place from snapshot_heldout where snapshot_id = ?) using (anchor_id) "
+        f"where {_IN_SNAPSHOT} and case when ? then place = 'held_out' when ? then place is null else true end "
+        "order by anchor_id",
+        *(name, name, heldout is True, heldout is False),
     )
 
 
@@ -96,12 +100,12 @@ def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | N
     Raises:
         BadInput: There is no such snapshot.
     """
-    snapshot = read_snapshot(store, snapshot_id)
+    name = read_snapshot(store, snapshot_id)["snapshot_id"]
     return store.query(
         # The hash is content_hash(seed, anchor_id) of schemas/rows.py before it is cut short.
         "select row_number() over (order by sha256('[' || ? || ',\"' || anchor_id || '\"]')) - 1 as position, "
-        f"anchor_id, num_bytes from anchors where {_IN_SNAPSHOT} and heldout_draw >= ? order by position limit ?",
-        *(str(seed), snapshot["snapshot_id"], snapshot["heldout_fraction"], max_anchors),
+        f"anchor_id, num_bytes from anchors where {_IN_SNAPSHOT} and not {_LEFT} order by position limit ?",
+        *(str(seed), name, name, max_anchors),
     )
 
 
@@ -119,29 +123,33 @@ def count_corpus(store: Store, source_id: str, parts: dict[str, str], heldout_fr
     """Count the distinct anchors of some parts, and name the snapshot that they are.
 
     Args:
-        parts: Fingerprints under the names of parts that were read.
+        parts: Fingerprints under the names of parts that were read, and whose documents were decided on.
     """
     current = (list(parts), list(parts.values()), source_id)
     (read,) = store.query(
-        f"{_PART_ANCHORS} select coalesce(sum(num_documents), 0)::bigint as documents, "
+        f"{CURRENT} select coalesce(sum(num_documents), 0)::bigint as documents, "
         "coalesce(sum(num_anchors), 0)::bigint as anchors, "
         "coalesce(sum((drops ->> 'too_short')::bigint), 0)::bigint as too_short "
-        "from parts join current using (part, fingerprint) where source_id = ?",
-        *(*current, source_id),
+        "from parts join current using (part, fingerprint) where source_id = $3",
+        *current,
     ).iter_rows(named=True)
     (kept,) = store.query(
-        f"{_PART_ANCHORS} select count(*) as anchors, count(*) filter (heldout_draw < ?) as heldout, "
-        "coalesce(sum(num_bytes), 0)::bigint as bytes, sha256(string_agg(anchor_id, ' ' order by anchor_id)) as digest "
-        "from found join anchors using (anchor_id)",
-        *(*current, heldout_fraction),
+        f"{PLACED} select count(*) as anchors, count(*) filter (place = 'held_out') as heldout, "
+        "count(distinct document_id) filter (place = 'held_out') as heldout_documents, "
+        "count(*) filter (place = 'kept_out') as kept_out, coalesce(sum(num_bytes), 0)::bigint as bytes, "
+        "sha256(string_agg(anchor_id, ' ' order by anchor_id)) as digest, sha256(string_agg(anchor_id || place, ' ' "
+        "order by anchor_id) filter (place != 'trained')) as left_out from placed",
+        *(*current, float(heldout_fraction)),
     ).iter_rows(named=True)
     return CorpusCount(
         num_documents=read["documents"],
         num_anchors=kept["anchors"],
         num_heldout=kept["heldout"],
+        num_heldout_documents=kept["heldout_documents"],
+        num_kept_out=kept["kept_out"],
         num_bytes=kept["bytes"],
         drops={"too_short": read["too_short"], "duplicate": read["anchors"] - kept["anchors"]},
-        snapshot_id=content_hash("snapshot", kept["digest"], heldout_fraction),
+        snapshot_id=content_hash("snapshot", kept["digest"], float(heldout_fraction), kept["left_out"]),
     )
 
 
@@ -161,9 +169,15 @@ def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str
         return False
     is_known = store.query("select 1 from snapshots where snapshot_id = ?", snapshot["snapshot_id"]).height > 0
     new_parts = [] if is_known else [names | {"part": part, "fingerprint": mark} for part, mark in parts.items()]
+    left_out = store.query(
+        f"{PLACED} select $5 as snapshot_id, anchor_id, place from placed where place != 'trained' order by anchor_id",
+        *(list(parts), list(parts.values()), snapshot["source_id"], float(snapshot["heldout_fraction"])),
+        snapshot["snapshot_id"],
+    )
     store.insert(
         snapshots=[snapshot | {"created_at": now()}],
         snapshot_parts=new_parts,
+        snapshot_heldout=left_out,
         refreshes=[names | {"refreshed_at": now()}],
     )
     return True
@@ -204,10 +218,10 @@ class PartWriter:
                 "licence": anchor.licence,
                 "revision": anchor.revision,
                 "num_bytes": len(anchor.text.encode()),
-                "heldout_draw": heldout_draw(anchor_id),
             }
         )
-        self._rows["part_anchors"].append(self._names(part, anchor.revision) | {"anchor_id": anchor_id})
+        of_part = self._names(part, anchor.revision) | {"anchor_id": anchor_id, "uri": anchor.uri}
+        self._rows["part_anchors"].append(of_part)
         self._num_chars += len(anchor.text)
 
     def finish_part(self, part: str, fingerprint: str, counts: Mapping[str, int]) -> None:

@@ -103,7 +103,7 @@ def test_more_replies_of_one_prompt_never_make_up_for_more_prompts() -> None:
     assert by_prompt.low is not None
     assert (one_prompt.low, one_prompt.high, one_prompt.num_clusters) == (None, None, 1)
     assert one_prompt.value == pytest.approx(by_prompt.value)
-    assert one_prompt.status == "ok"
+    assert one_prompt.status == "too few: all rows are of one group"
 
 
 def test_greedy_replies_have_no_entropy() -> None:

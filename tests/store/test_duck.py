@@ -16,6 +16,7 @@ import pytest
 
 from gainloop.store import Store, open_store
 from gainloop.store.duck import now
+from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput, StoreError
 from schemas.profile import Profile, StoreSettings
 from schemas.tables import KEYS, VERSION
@@ -67,11 +68,36 @@ def test_a_store_of_the_first_version_is_brought_up_to_this_one_and_keeps_its_ro
     store.insert(completions=[completion("b", "train 1a"), completion("b", "generate")])
     with duckdb.connect(store.path) as connection:
         connection.execute("drop table schema_version; alter table completions drop column key")
+        connection.execute("alter table anchors add column heldout_draw double")
+        connection.execute("alter table part_anchors drop column uri")
 
     found = store.query("select stage, key from completions order by stage")
     assert found.rows() == [("generate", ""), ("train", "1a")]
     assert store.insert(completions=[completion("b", "generate")]) == {"completions": 0}
     assert store.query("select version from schema_version").rows() == [(VERSION,)]
+
+
+def test_what_a_store_of_the_second_version_held_out_stays_held_out(store: Store) -> None:
+    part, row = {"source_id": "s", "part": "p", "fingerprint": "1"}, {"title": "", "licence": "", "revision": "1"}
+    anchors = [row | {"anchor_id": one, "text": one, "uri": f"p;piece={one}", "num_bytes": 1} for one in "123"]
+    counts = {"num_anchors": 3, "num_heldout": 1, "num_bytes": 3, "created_at": now()}
+    store.insert(
+        anchors=anchors,
+        part_anchors=[part | {"anchor_id": one, "uri": ""} for one in "123"],
+        snapshots=[counts | {"snapshot_id": "x", "source_id": "s", "source": "{}", "heldout_fraction": 0.3}],
+        snapshot_parts=[part | {"snapshot_id": "x"}],
+        refreshes=[{"snapshot_id": "x", "source_id": "s", "refreshed_at": now()}],
+    )
+    with duckdb.connect(store.path) as connection:
+        connection.execute("delete from schema_version; insert into schema_version values (2)")
+        connection.execute("alter table anchors add column heldout_draw double")
+        connection.execute("update anchors set heldout_draw = anchor_id::double / 4")
+        connection.execute("alter table part_anchors drop column uri")
+
+    assert read_anchors(store, "x", heldout=True)["anchor_id"].to_list() == ["1"]
+    assert read_anchors(store, "x", heldout=False)["anchor_id"].to_list() == ["2", "3"]
+    assert "heldout_draw" not in store.query("from anchors").columns
+    assert store.query("select uri from part_anchors order by uri")["uri"][0] == "p;piece=1"
 
 
 def test_a_store_of_a_later_version_is_refused_and_left_as_it_is(store: Store) -> None:

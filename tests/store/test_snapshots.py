@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gainloop.curation.heldout import decide_documents
 from gainloop.store import Store
 from gainloop.store.snapshots import (
     PartWriter,
@@ -18,8 +19,8 @@ from schemas.rows import Anchor, content_hash, heldout_draw
 
 def write_part(store: Store, part: str, fingerprint: str, texts: list[str], too_short: int = 0) -> None:
     writer = PartWriter(store, "source")
-    for text in texts:
-        writer.add_anchor(part, Anchor(text, "Title", f"{part}#1", "CC0-1.0", fingerprint))
+    for number, text in enumerate(texts, 1):
+        writer.add_anchor(part, Anchor(text, "Title", f"{part}#{number}", "CC0-1.0", fingerprint))
     writer.finish_part(
         part, fingerprint, {"documents": len(texts) + too_short, "anchors": len(texts), "too_short": too_short}
     )
@@ -27,6 +28,7 @@ def write_part(store: Store, part: str, fingerprint: str, texts: list[str], too_
 
 
 def make_snapshot(store: Store, parts: dict[str, str], heldout_fraction: float = 0.0) -> str:
+    decide_documents(store, "source", parts)
     corpus = count_corpus(store, "source", parts, heldout_fraction)
     row = {
         "snapshot_id": corpus.snapshot_id,
@@ -55,19 +57,22 @@ def test_a_snapshot_has_the_anchors_of_its_parts_alone(store: Store) -> None:
 def test_anchors_come_in_the_order_of_their_ids_with_where_they_come_from(store: Store) -> None:
     write_part(store, "a", "1", [f"text {n}" for n in range(50)])
     anchors = read_anchors(store, make_snapshot(store, {"a": "1"}))
+    by_text = dict(anchors.select("text", "uri").iter_rows())
 
     assert anchors.columns == ["anchor_id", "text", "title", "uri", "licence", "revision", "num_bytes", "heldout"]
     assert anchors["anchor_id"].to_list() == sorted(Anchor(f"text {n}").anchor_id for n in range(50))
-    assert anchors.row(0)[2:6] == ("Title", "a#1", "CC0-1.0", "1")
+    assert by_text == {f"text {n}": f"a#{n + 1}" for n in range(50)}
+    assert {row[2:3] + row[4:6] for row in anchors.rows()} == {("Title", "CC0-1.0", "1")}
 
 
-def test_the_heldout_anchors_are_those_that_their_text_chooses(store: Store) -> None:
+def test_the_heldout_anchors_are_those_of_the_documents_that_their_names_choose(store: Store) -> None:
     write_part(store, "a", "1", [f"text {n}" for n in range(200)])
     snapshot_id = make_snapshot(store, {"a": "1"}, heldout_fraction=0.25)
-    heldout = set(read_anchors(store, snapshot_id, heldout=True)["anchor_id"])
-    training = set(read_anchors(store, snapshot_id, heldout=False)["anchor_id"])
+    heldout = set(read_anchors(store, snapshot_id, heldout=True)["uri"])
+    training = set(read_anchors(store, snapshot_id, heldout=False)["uri"])
 
-    assert heldout == {anchor_id for anchor_id in heldout | training if heldout_draw(anchor_id) < 0.25}
+    assert heldout == {uri for uri in heldout | training if heldout_draw(uri) < 0.25}
+    assert not heldout & training
     assert len(heldout) == read_snapshot(store)["num_heldout"]
     assert len(heldout | training) == 200
 
@@ -100,9 +105,10 @@ def test_a_larger_limit_only_adds_anchors_and_another_seed_draws_others(store: S
 
 def test_texts_come_in_the_order_asked_for(store: Store) -> None:
     write_part(store, "a", "1", ["one", "two", "three"])
-    ids = [Anchor(text).anchor_id for text in ("three", "one")]
+    wanted = {"three": "a#3", "one": "a#1"}
+    ids = [Anchor(text).anchor_id for text in wanted]
 
-    assert read_texts(store, ids) == [Anchor(text, "Title", "a#1", "CC0-1.0", "1") for text in ("three", "one")]
+    assert read_texts(store, ids) == [Anchor(text, "Title", uri, "CC0-1.0", "1") for text, uri in wanted.items()]
     assert read_texts(store, []) == []
 
 
@@ -118,6 +124,7 @@ def test_a_snapshot_is_named_by_its_anchors_and_heldout_fraction_alone(store: St
 def test_every_document_and_piece_is_counted(store: Store) -> None:
     write_part(store, "a", "1", ["one", "two", "two"], too_short=3)
     write_part(store, "b", "1", ["two"], too_short=1)
+    decide_documents(store, "source", {"a": "1", "b": "1"})
     corpus = count_corpus(store, "source", {"a": "1", "b": "1"}, 0.0)
 
     assert (corpus.num_documents, corpus.num_anchors, corpus.num_bytes) == (8, 2, 6)
