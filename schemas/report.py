@@ -140,6 +140,19 @@ class Cost(ReportPart):
     seconds: dict[str, float]
 
 
+class Corpus(ReportPart):
+    """The documents that the batch was made from; counts are null where the store does not know the snapshot.
+
+    ``name`` is the kind of the source, with its paths, dataset or module.
+    """
+
+    name: str
+    snapshot: str
+    anchors: int | None = None
+    held_out: int | None = None
+    num_bytes: int | None = None
+
+
 class Example(ReportPart):
     """One kept record beside its anchor, both cut short."""
 
@@ -161,6 +174,7 @@ class Report(ReportPart):
     training: str
     created: datetime
     recipe: dict[str, Any]
+    corpus: Corpus
     generator: GeneratedBy
     logprob_semantics: Semantics
     counts: Counts

@@ -116,6 +116,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     """
     summaries = read_summaries(store, batch_id, training_id)
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
+    recipe = json.loads(batch["recipe"])
     kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
     trained, scored, judging = summaries.get("train", {}), summaries.get("score"), summaries.get("judge")
     yardstick = latest_summary(store, batch_id, "yardstick")
@@ -123,7 +124,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     return Evidence(
         batch_id=batch_id,
         training_id=training_id,
-        recipe=json.loads(batch["recipe"]),
+        recipe=recipe,
         logprob_semantics=batch["logprob_semantics"],
         measured_at=now(),
         replies=read_replies(replies_folder(store, batch_id)),
@@ -136,6 +137,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         summaries=summaries,
         checkpoints=trained.get("checkpoints", {}),
         verdicts=read_verdicts(store.locate(judging["url"])) if judging else None,
+        snapshot=_snapshot_row(store, recipe["snapshot_id"]),
         examined=gather_exams(store, batch_id, training_id) if training_id else (),
     )
 
@@ -150,6 +152,12 @@ def gather_exams(store: Store, batch_id: str, training_id: str) -> tuple[Examine
         return ()
     others = {key: summary for key, summary in found.items() if summary["exam"] == own["exam"]}
     return tuple(_examined(store, batch_id, key, summary) for key, summary in {training_id: own, **others}.items())
+
+
+def _snapshot_row(store: Store, snapshot_id: str) -> dict[str, Any]:
+    names = "source, num_anchors, num_heldout, num_bytes"
+    rows = store.query(f"select {names} from snapshots where snapshot_id = ? limit 1", snapshot_id)
+    return {} if rows.is_empty() else rows.row(0, named=True)
 
 
 def _examined(store: Store, batch_id: str, training_id: str, summary: dict[str, Any]) -> Examined:

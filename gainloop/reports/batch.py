@@ -1,5 +1,6 @@
 """The report of one batch, from its rows and scores: figures, headline, caveats and examples."""
 
+import json
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from schemas.errors import LedgerError
 from schemas.figure import Figure
 from schemas.information import DeltaI, Entropy
 from schemas.knowledge import Knowledge
-from schemas.report import FORMAT, Cost, Counts, Example, GeneratedBy, Money, Repetition, Report, Validation
+from schemas.report import FORMAT, Corpus, Cost, Counts, Example, GeneratedBy, Money, Repetition, Report, Validation
 from schemas.sections import Gain
 
 FROM_ENGINE: Final = {name for name, field in Cost.model_fields.items() if field.json_schema_extra} | {
@@ -51,6 +52,7 @@ def measure_batch(evidence: Evidence) -> Report:
         training=evidence.training_id,
         created=evidence.measured_at,
         recipe=evidence.recipe,
+        corpus=describe_corpus(evidence),
         generator=GeneratedBy(
             model=evidence.recipe["model"],
             revision=evidence.recipe["revision"],
@@ -81,6 +83,33 @@ def measure_batch(evidence: Evidence) -> Report:
         caveats=list_caveats(evidence, delta_i, gain, knowledge) + list_caveats_of_texts(texts.diversity),
         examples=choose_examples(evidence.kept),
     )
+
+
+def describe_corpus(evidence: Evidence) -> Corpus:
+    """Return the name and the size of the documents that a batch was made from."""
+    row, snapshot_id = evidence.snapshot, evidence.recipe["snapshot_id"]
+    if not row:
+        return Corpus(name="", snapshot=snapshot_id)
+    return Corpus(
+        name=name_source(json.loads(row["source"])),
+        snapshot=snapshot_id,
+        anchors=row["num_anchors"],
+        held_out=row["num_heldout"],
+        num_bytes=row["num_bytes"],
+    )
+
+
+def name_source(source: dict[str, Any]) -> str:
+    """Return the kind of a source and the first of its parameters that is set: its paths, its dataset.
+
+    >>> name_source({"kind": "files", "paths": ["handbook", "notes"], "licence": "internal"})
+    'files handbook, notes'
+    >>> name_source({"kind": "python_docs", "root": ""})
+    'python_docs'
+    """
+    values = [source.get(name) for name in ("paths", "dataset", "root")]
+    shown = [", ".join(value) if isinstance(value, list) else value for value in values if value]
+    return " ".join([source["kind"], *shown[:1]])
 
 
 def count_rows(evidence: Evidence) -> Counts:
@@ -203,9 +232,9 @@ def write_headline(knowledge: Knowledge, delta_i: DeltaI, gain: Gain, tokens: in
     """Return the report in a paragraph: what the exam says; without one, Delta I and the gain on held-out text."""
     if knowledge.was_asked:
         return write_paragraph(knowledge, tokens)
-    return (
-        f"{write_loss_headline(delta_i, gain)} No exam was asked: whether the model knows the documents is not known."
-    )
+    said = write_loss_headline(delta_i, gain)
+    asked = "Without an exam, whether the model knows the documents is open."
+    return said if gain.advantage.value is None else f"{said} {asked}"
 
 
 def write_loss_headline(delta_i: DeltaI, gain: Gain) -> str:

@@ -62,6 +62,8 @@ class Evidence:
         summaries: Completed stage (generate, validate, score, judge, train) to its summary.
         checkpoints: Role to checkpoint id.
         verdicts: Verdicts of the latest judging, see ``Verdict``; or None.
+        snapshot: Row of the snapshot that the batch was made from: source (JSON), num_anchors, num_heldout, num_bytes;
+            empty if it is not known.
         examined: Answers to the exam: those of this training first, then those of the batch's other trainings.
     """
 
@@ -80,6 +82,7 @@ class Evidence:
     summaries: dict[str, dict[str, Any]]
     checkpoints: dict[str, str]
     verdicts: pl.DataFrame | None = None
+    snapshot: dict[str, Any] = field(default_factory=dict)
     examined: tuple[Examined, ...] = ()
 
     @property

@@ -36,7 +36,10 @@ def list_steps(report: Report, decision: Decision | None = None) -> list[str]:
         return [f"Make a better batch before training on it: {'; '.join(one.words for one in decision.vetoes)}."]
     if not found.was_asked:
         return [_exam_first(report)]
-    return [*_use(report), *_look_closer(found), *_spend(report), *_mind(found)]
+    against = (
+        [f"Look first at what the gate holds against it: {one.words}." for one in decision.vetoes] if decision else []
+    )
+    return [*against, *_use(report), *_look_closer(found), *_spend(report), *_mind(found)]
 
 
 def as_share(figure: Figure) -> str:
@@ -120,15 +123,22 @@ def _lost(k: Knowledge) -> Iterator[str]:
     if k.forgetting.value is None:
         yield f"What it forgot is not known ({_plainly(k.forgetting.status)})."
         return
-    verb = "lost" if k.forgetting.value >= 0 else "gained"
-    said = f"It {verb} {_bits(k.forgetting, abs(k.forgetting.value))} on general text"
+    said = f"It {_lost_bits(k.forgetting)} on general text"
     if k.forgetting_repeating.value is not None:
-        said += f", repeating {'lost' if k.forgetting_repeating.value >= 0 else 'gained'} "
-        said += _bits(k.forgetting_repeating, abs(k.forgetting_repeating.value))
+        said += f", repeating {_lost_bits(k.forgetting_repeating)}"
     counts = k.arms.get("synthetic")
     if counts and counts.forgotten:
         said += f"; {_count(counts.forgotten, 'question')} that it had right before it now has wrong"
     yield f"{said}."
+
+
+def _lost_bits(figure: Figure) -> str:
+    value, low, high = figure.value or 0.0, figure.low, figure.high
+    verb = "lost" if value >= 0 else "gained"
+    if low is None or high is None:
+        return f"{verb} {abs(value):.3f} bits/byte"
+    ends = (low, high) if value >= 0 else (-high, -low)
+    return f"{verb} {abs(value):.3f} [{ends[0]:z.3f}, {ends[1]:z.3f}] bits/byte"
 
 
 def _paid(k: Knowledge, completion_tokens: int | None) -> Iterator[str]:
@@ -209,11 +219,6 @@ def _mind(k: Knowledge) -> Iterator[str]:
         )
     if k.forgetting.low is not None and k.forgetting.low > 0.02:
         yield "It forgets: more replay or a lower learning rate costs some of the gain and keeps the rest."
-
-
-def _bits(figure: Figure, size: float) -> str:
-    ends = "" if figure.low is None or figure.high is None else f" [{figure.low:z.3f}, {figure.high:z.3f}]"
-    return f"{size:.3f}{ends if (figure.value or 0) >= 0 else ''} bits/byte"
 
 
 def _number(figure: Figure) -> str:

@@ -13,8 +13,8 @@ from gainloop.store.measurements import find_decision, read_history, read_releas
 from schemas.decision import FORMAT, CheckOutcome, Decision, Reason, State
 from schemas.errors import Held
 from schemas.figure import Figure
-from schemas.profile import Gate
 from schemas.knowledge import Knowledge
+from schemas.profile import Gate
 from schemas.report import DELTA_I, DEPENDENCE, KNOWLEDGE, WORDS, Report
 
 OFF: Final = "switched off in the profile"
