@@ -1,7 +1,7 @@
 """How often a 95 % interval holds the truth where clusters are unequal, rows heavy-tailed, or shares near 0 and 1.
 
-``python -m benchmarks.coverage`` prints a table in about a minute: what ``gainloop.measures.estimate`` gives, and beside
-it what was tried instead. ``--json`` prints one object as its last line.
+``python -m benchmarks.coverage`` prints a table in about a minute: what ``gainloop.measures.estimate`` gives, and
+beside it what was tried instead. ``--json`` prints one object as its last line.
 """
 
 import argparse

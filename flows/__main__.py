@@ -34,6 +34,7 @@ RESULTS: Final = {
     "score": "batch",
     "judge": "judging",
     "train": "training",
+    "evaluate": "exam",
     "report": "report",
     "simulate": "simulation",
     "verify": "verification",

@@ -12,6 +12,7 @@ from gainloop.curation.probes import read_probes
 from gainloop.methods import SmallMaking, require_generator
 from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
+from schemas.exam import AnyExam, Asking
 from schemas.profile import load_profile
 from schemas.recipe import (
     AnyGenerator,
@@ -24,9 +25,11 @@ from schemas.recipe import (
     Scoring,
     TrainingPlan,
 )
+from tasks.evaluate import evaluate_training, guess, show_answers
+from tasks.exam import prepare_exam
 from tasks.judge import find_judge
 from tasks.report import as_held, make_report, show_report, why_held
-from tasks.train import find_start, require_trainable
+from tasks.train import adopt_start, find_start, require_trainable
 
 
 @flow(name="cycle", flow_run_name="cycle-{text.method.kind}-on-{source.kind}")
@@ -38,6 +41,8 @@ def cycle(
     curation: Curation = Curation(),
     scoring: Scoring = Scoring(),
     judge: Judge | None = None,
+    exam: AnyExam | None = None,
+    asking: Asking = Asking(),
     plan: TrainingPlan = TrainingPlan(),
     dry_run: bool = False,
     release: str = "",
@@ -49,6 +54,7 @@ def cycle(
         source: Source of the documents.
         generator: Generator that writes the text: one's own, the start checkpoint, or a served model.
         start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
+        exam: Exam that every checkpoint takes, or none: from files, or one that the store has.
         dry_run: Stop after the pre-flight of generate. A generator of one's own is made before it.
         release: Reason to train on a batch that the gate holds; it is recorded, and holds for that batch.
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
@@ -60,9 +66,14 @@ def cycle(
         require_trainable(loaded)
     if judge:
         find_judge(loaded, judge)  # before anything costs time
+    if isinstance(start, Checkpoint):
+        start = adopt_start(loaded, start, isinstance(generator, Own) and not text.method.tunes_generator)
     snapshot_id = refresh(source, profile=profile)
+    exam_id = prepare_exam(loaded, exam, snapshot_id) if exam and not dry_run else ""  # before anything is paid for
     if isinstance(generator, Own):
         start = Checkpoint(model=find_start(loaded, snapshot_id, start))
+    if exam and exam_id:
+        guess(loaded, exam, exam_id, asking)
     batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)
     if dry_run:
         return batch_id
@@ -74,6 +85,9 @@ def cycle(
     if held := why_held(loaded, batch_id, start_id, release):
         return as_held(held)
     training_id = train_arms(loaded, batch_id, start_id, plan)
+    if exam_id:
+        urls = evaluate_training(loaded, batch_id, training_id, exam_id, asking)
+        get_run_logger().info(show_answers(loaded, exam_id, urls, asking))
     page = make_report(loaded, batch_id, training_id)
     get_run_logger().info(show_report(loaded, batch_id, training_id))
     return page

@@ -17,7 +17,7 @@ from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyGenerator, AnyStart, NewModel, Own, Served
 from tasks.generate import completed_summary, count_batch, find_revision, generate_shards
 from tasks.preflight import preflight
-from tasks.train import find_start, prepare_synthesizer
+from tasks.train import find_start, prepare_synthesizer, require_chat
 
 
 @flow(name="generate", flow_run_name="generate-{text.method.kind}")
@@ -68,4 +68,6 @@ def find_generator(
         checkpoint_id = prepare_synthesizer(
             profile, snapshot_id, checkpoint_id, text.method, text.sampling.max_tokens, text.seed
         )
+    else:
+        require_chat(open_store(profile), checkpoint_id)
     return name, checkpoint_id, checkpoint_folder(open_store(profile), checkpoint_id)

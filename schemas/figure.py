@@ -16,10 +16,10 @@ class ReportPart(BaseModel):
 class Figure(ReportPart):
     """One measured number: 95 % interval, the number of rows it rests on, and its definition.
 
-    ``value`` is null where it could not be measured; ``status`` says why. An interval is null where there are fewer than
-    two ``clusters`` or one of them carries the figure (``status`` then begins with "too few"), or where the figure is a
-    property of this very set of texts. ``seeds`` is the number of trainings that the figure is a mean over, 0 where that
-    is not known; the interval of one seed covers texts alone.
+    ``value`` is null where it could not be measured; ``status`` says why. An interval is null where there are fewer
+    than two ``clusters`` or one of them carries the figure (``status`` then begins with "too few"), or where the figure
+    is a property of this very set of texts. ``seeds`` is the number of trainings that the figure is a mean over, 0
+    where that is not known; the interval of one seed covers texts alone.
     """
 
     value: float | None
@@ -51,6 +51,11 @@ class Figure(ReportPart):
         if self.low is None or self.high is None:
             return ""
         return f"[{self.low:z,.{self._decimals}f}, {self.high:z,.{self._decimals}f}]"
+
+    @property
+    def why_no_interval(self) -> str:
+        """The reason why there is no interval, where it is that the groups of rows are too few or one carries all."""
+        return self.status if self.value is not None and self.low is None and self.status != "ok" else ""
 
     @property
     def _decimals(self) -> int:

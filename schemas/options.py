@@ -189,10 +189,12 @@ def _models(annotation: Any) -> dict[str, type[BaseModel]]:
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    """Return the members of a union; of another type the type itself."""
+    """Return the members of a union, those of unions within it too; of another type the type itself."""
     if get_origin(annotation) is Annotated:
         return _members(get_args(annotation)[0])
-    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(one for member in get_args(annotation) for one in _members(member))
+    return (annotation,)
 
 
 def _may_be_none(annotation: Any) -> bool:

@@ -7,7 +7,7 @@ from schemas.figure import Figure, ReportPart, figure
 from schemas.report import DELTA_I, DEPENDENCE, GAIN
 from schemas.sections import GainVerdict
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the fields or the arithmetic change."""
 
 Quadrant = Literal["healthy", "prompt ignored", "noisy", "collapsed", "not known"]
@@ -17,7 +17,8 @@ class Standing(ReportPart):
     """One batch that was measured, by its newest report; ``number`` is its place in time, and in the plots.
 
     ``page`` is where its report lies, relative to the overview; ``figures`` are those of the report that the overview
-    shows, and all that might foretell a gain, by their path in the report.
+    shows, and all that might foretell a gain, by their path in the report. ``cost_tokens`` are those that were read and
+    written for it: prompts, replies, scores and verdicts.
     """
 
     number: int
@@ -27,9 +28,9 @@ class Standing(ReportPart):
     begun: datetime
     recipe: str
     verdict: GainVerdict
-    per_thousand: Figure
     figures: dict[str, Figure]
     accepted_tokens: int | None
+    cost_tokens: int
     quadrant: Quadrant
 
     @property
@@ -61,25 +62,22 @@ class Ranked(ReportPart):
     """The gain of one recipe's batches, whatever their snapshot, seed and size.
 
     ``batches`` are those measured, ``trained`` is the number of them that were trained on; figures rest on these.
+    ``cost_tokens`` are those that a batch took in the mean, ``adjusted`` is the interval of the gain that allows for
+    the number of recipes that were compared: all such intervals together hold the truth in 95 of 100 cases.
     """
 
     recipe: str
     batches: list[str]
     trained: int
     accepted_tokens: int | None
-    per_thousand: Figure = figure(
-        "Gain per 1,000 accepted tokens",
-        "The gain over the matched baseline by thousand tokens of kept records, in thousandths of a bit: what text of "
-        "this recipe is worth. Healthy: the interval lies above 0. It favours small batches, since gains level off.",
-        "millibits/byte per 1,000 tokens",
-        healthy="higher",
-    )
+    cost_tokens: int
     gain: Figure = figure(
         "Gain over the matched baseline",
         "The mean gain of the recipe's batches, whatever their size. Healthy: the interval lies above 0.",
         "bits/byte",
         healthy="higher",
     )
+    adjusted: tuple[float, float] | None
 
 
 class Lost(ReportPart):
@@ -103,11 +101,14 @@ class Lines(ReportPart):
 class Foretold(ReportPart):
     """Rank correlation of one figure with the gain over the matched baseline, over all batches that have both.
 
-    ``predictor`` is the figure's path in the report.
+    ``predictor`` is the figure's path in the report; ``chance`` is the share of shuffles that give as strong a
+    correlation, by Holm's rule for all figures that were looked at.
     """
 
     predictor: str
     correlation: Figure
+    chance: Figure
+    finding: Literal["predicts", "predicts the opposite", "not shown", "too few batches", "not measured"]
 
 
 class Overview(ReportPart):

@@ -25,7 +25,7 @@ class Sampling(Parameters):
     )
     max_tokens: Annotated[
         int, Field(ge=1, description="Tokens of a reply, at most; a longer one is dropped as cut_off.")
-    ] = 192
+    ] = 512
 
 
 class Own(Parameters):
@@ -57,7 +57,7 @@ class Judge(Parameters):
         Field(
             min_length=1,
             description="Name of a model that the profile's servers have; on a profile without servers a folder, "
-            "hub id or checkpoint id. It must follow instructions.",
+            ".gguf file, hub id or checkpoint id. It must follow instructions.",
         ),
     ]
     revision: Annotated[
@@ -169,10 +169,10 @@ class NewModel(Parameters):
 
 
 class Checkpoint(Parameters):
-    """A model that exists already: a folder, a hub id, or the id of a checkpoint in the store."""
+    """A model that exists already: a folder, a GGUF file, a hub id, or the id of a checkpoint in the store."""
 
     kind: Literal["checkpoint"] = "checkpoint"
-    model: Annotated[str, Field(description="Folder, hub id, or id of a checkpoint in the store.")]
+    model: Annotated[str, Field(description="Folder, .gguf file, hub id, or id of a checkpoint in the store.")]
     revision: Annotated[str, Field(description="Hub revision, a commit or a tag; pin it. Default: the newest.")] = ""
 
 

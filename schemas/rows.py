@@ -102,8 +102,9 @@ class Request:
 
     ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
     model. ``draw`` numbers the samples of one prompt. ``greedy`` asks for the likeliest reply,
-    whatever the recipe's temperature: a judge's verdict. ``prompt_id`` is the prompt's hash without the
-    draw: replies to one prompt are one cluster.
+    whatever the recipe's temperature: a judge's verdict. ``reply_tokens`` is about how many tokens the reply was asked
+    to have, 0 where its schema alone says so: it decides no reply, only whether one fits. ``prompt_id`` is the prompt's
+    hash without the draw: replies to one prompt are one cluster.
     """
 
     prompt: Prompt
@@ -111,6 +112,7 @@ class Request:
     json_schema: str | None = None
     draw: int = 0
     greedy: bool = False
+    reply_tokens: int = field(default=0, compare=False)
     prompt_id: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:

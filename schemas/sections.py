@@ -152,7 +152,8 @@ class Diversity(ReportPart):
     """Repetition of wording in the batch. Where a field says what a 7B model has, it is Qwen2.5-7B that noted what
     follows from passages of Wikipedia, five times each, at temperature 1.
 
-    ``too_many_collisions`` is null where nothing can be expected: no log-probabilities, or no prompt asked twice.
+    ``too_many_collisions`` is null where nothing can be expected: no log-probabilities of the distribution
+    that was sampled, or no prompt asked twice.
     """
 
     distinct_trigrams: Figure = figure(
@@ -232,7 +233,8 @@ class Diversity(ReportPart):
     )
     expected_collisions: Figure = figure(
         "Equal replies by chance",
-        "How many pairs of independent replies would be equal, by the replies' own log-probabilities.",
+        "How many pairs of independent replies would be equal, by the log-probabilities of the distribution that was "
+        "sampled: all of them at temperature 0.",
         "pairs",
     )
     too_many_collisions: bool | None

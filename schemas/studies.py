@@ -8,7 +8,7 @@ from schemas.choice import by_kind, choice
 from schemas.figure import Figure, ReportPart
 from schemas.recipe import Parameters
 
-VERIFICATION_FORMAT = 2
+VERIFICATION_FORMAT = 3
 """Raised when the fields or the arithmetic change, so that a verification is run anew."""
 
 Direction = Literal["rises", "falls"]
@@ -75,15 +75,17 @@ class Worth(ReportPart):
     """How well one predictor foretells the verdict.
 
     ``correlation`` is Spearman's with the verdict, ``chance`` the share of shuffles that give as strong a one,
-    ``within`` the correlation among batches of one method, and ``regret`` the loss of the batch that it likes best.
+    ``adjusted`` that share by Holm's rule for all predictors that were looked at, ``within`` the correlation among
+    batches of one method, and ``regret`` the loss of the batch that it likes best.
     """
 
     predictor: str
     correlation: Figure
     chance: Figure
+    adjusted: Figure
     within: Figure
     regret: Figure
-    finding: Literal["predicts", "predicts the opposite", "not shown", "not measured"]
+    finding: Literal["predicts", "predicts the opposite", "not shown", "too few batches", "not measured"]
 
 
 class Verification(ReportPart):

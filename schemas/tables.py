@@ -1,6 +1,6 @@
 """The tables of the store. A row never changes; each table's first comment says its grain."""
 
-VERSION = 3
+VERSION = 4
 """Raised when a table changes. A store carries the version that wrote it, and is brought up to this one when opened."""
 
 MIGRATIONS: dict[int, str] = {
@@ -18,8 +18,9 @@ alter table anchors drop column heldout_draw;
 alter table part_anchors add column uri varchar;
 update part_anchors set uri = anchors.uri from anchors where part_anchors.anchor_id = anchors.anchor_id;
 """,
+    3: "",
 }
-"""By version: the SQL that brings a store to the next one."""
+"""By version: the SQL that brings a store to the next one; tables that it lacks are made in any case."""
 
 KEYS: dict[str, tuple[str, ...]] = {
     "parts": ("source_id", "part", "fingerprint"),
@@ -39,6 +40,8 @@ KEYS: dict[str, tuple[str, ...]] = {
     "measurements": ("batch_id", "measurement_id"),
     "batch_anchors": ("batch_id", "anchor_id"),
     "decisions": ("batch_id", "decision_id"),
+    "exams": ("exam_id", "snapshot_id"),
+    "questions": ("exam_id", "question_id"),
     "schema_version": ("version",),
 }
 
@@ -109,6 +112,15 @@ create table if not exists batch_anchors (
 create table if not exists decisions (
     batch_id varchar not null, decision_id varchar not null, measurement_id varchar not null,
     training_id varchar not null, state varchar not null, decision varchar not null, decided_at timestamptz not null);
+-- one exam about the documents of one snapshot: how it was made, and the rows that gave no question, by reason
+create table if not exists exams (
+    exam_id varchar not null, snapshot_id varchar not null, kind varchar not null, num_questions bigint not null,
+    about varchar not null, drops varchar not null, created_at timestamptz not null);
+-- one question of one exam
+create table if not exists questions (
+    exam_id varchar not null, question_id varchar not null, document_id varchar not null, part varchar not null,
+    question varchar not null, answer varchar not null, accepted varchar[] not null, options varchar[] not null,
+    title varchar not null, evidence varchar not null);
 -- one version of these tables that the store was brought up to
 create table if not exists schema_version (version integer not null);
 """

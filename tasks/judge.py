@@ -27,7 +27,7 @@ from schemas.recipe import VERDICT_SAMPLING, Checkpoint, Judge, Judging
 from schemas.rows import Outcome
 from tasks.progress import Bar
 from tasks.runner import slot
-from tasks.train import make_start
+from tasks.train import make_start, require_chat
 
 logger = logging.getLogger("gainloop.judge")
 
@@ -54,6 +54,7 @@ def resolve_judge(store: Store, profile: Profile, judge: Judge) -> FoundJudge:
         return FoundJudge(judge.model, revision, None)
     named = Checkpoint(model=judge.model, revision=judge.revision)
     found = make_start(store, profile.training, "", named, Bar("copy the judge", "steps"))
+    require_chat(store, found)
     return FoundJudge("judge", found, checkpoint_folder(store, found))
 
 

@@ -1,6 +1,5 @@
 """Training: the start checkpoint, the synthesizer, the trainee and its matched baseline."""
 
-import shutil
 import time
 from contextlib import AbstractContextManager
 from typing import Any
@@ -147,15 +146,46 @@ def require_trainable(profile: Profile) -> None:
 
 
 def find_start(profile: Profile, snapshot_id: str, start: AnyStart) -> str:
-    """Return the checkpoint that everything starts from; a task makes or copies it if the store does not have it."""
+    """Return the checkpoint that everything starts from; a task makes or copies it if the store does not have it.
+
+    Raises:
+        BadInput: It is no model that can be continued.
+    """
     if isinstance(start, Checkpoint) and find_weights(open_store(profile), start.model):
-        return start.model
+        return _adopt(open_store(profile), start)
     return prepare_start(profile, snapshot_id, start)
+
+
+def adopt_start(profile: Profile, start: Checkpoint, chats: bool) -> Checkpoint:
+    """Return a model that exists already as a checkpoint of the store: what is wrong with it is said now.
+
+    Args:
+        chats: True where it will be asked in messages.
+
+    Raises:
+        BadInput: It is no model that can be continued, or asked so.
+    """
+    checkpoint_id = find_start(profile, "", start)
+    if chats:
+        require_chat(open_store(profile), checkpoint_id)
+    return Checkpoint(model=checkpoint_id)
+
+
+def require_chat(store: Store, checkpoint_id: str) -> None:
+    """Refuse, before it is asked anything, a checkpoint that messages cannot be written for.
+
+    Raises:
+        BadInput: It has no chat template.
+    """
+    from gainloop.models.checking import check_checkpoint
+
+    check_checkpoint(checkpoint_folder(store, checkpoint_id), chats=True)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")
 def prepare_start(profile: Profile, snapshot_id: str, start: AnyStart) -> str:
-    with Bar("pretrain the start checkpoint", "steps") as bar:
+    made = f"take over the model {start.model}" if isinstance(start, Checkpoint) else "pretrain the start checkpoint"
+    with Bar(made, "steps") as bar:
         return make_start(open_store(profile), profile.training, snapshot_id, start, bar)
 
 
@@ -190,19 +220,21 @@ def is_trained(profile: Profile, batch_id: str, training_id: str) -> bool:
 
 
 def _adopt(store: Store, wanted: Checkpoint) -> str:
-    """Give a checkpoint made elsewhere, or earlier in this store, its row."""
-    if find_weights(store, wanted.model):
+    """Give a checkpoint made elsewhere, or earlier in this store, its row; say at once what is wrong with it."""
+    if folder := find_weights(store, wanted.model):
+        from gainloop.models.checking import check_checkpoint
+
+        check_checkpoint(folder)
         return wanted.model
-    from gainloop.models.loading import find_checkpoint
+    from gainloop.models.adopting import find_checkpoint
 
-    folder, revision = find_checkpoint(wanted)
-    lineage = Lineage("start", "", {"revision": revision})
-    return make_once(store, lineage, lambda partial: _copy(folder, partial))
+    found = find_checkpoint(wanted)
 
+    def make(partial: str) -> dict[str, Any]:
+        found.write(partial)
+        return {"num_tokens": 0}
 
-def _copy(folder: str, partial: str) -> dict[str, Any]:
-    shutil.copytree(folder, partial, dirs_exist_ok=True)
-    return {"num_tokens": 0}
+    return make_once(store, Lineage("start", "", {"revision": found.revision}), make)
 
 
 def _training_texts(store: Store, snapshot_id: str) -> list[str]:

@@ -10,7 +10,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.curation.corpus import Comparison, compare, examples, write_matches
-from gainloop.curation.probes import read_probes
+from gainloop.curation.probes import exam_probes, read_probes
 from gainloop.curation.suite import (
     MATCHES,
     Finding,
@@ -25,6 +25,7 @@ from gainloop.curation.suite import (
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.store import Store, open_store
 from gainloop.store.batches import batch_folder, complete_stage, read_recipe, read_records, resolve_batch, stage_summary
+from gainloop.store.exams import snapshot_questions
 from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput
 from schemas.profile import Profile
@@ -85,8 +86,9 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
     if done := stage_summary(store, batch_id, "validate"):
         return done
     _require_generated(store, batch_id)
-    probes = read_probes(curation.probes)  # one that cannot be read is an error now, not after minutes of validation
     recipe = read_recipe(store, batch_id)
+    # Those that cannot be read are an error now, not after minutes of validation.
+    probes = pl.concat([read_probes(curation.probes), exam_probes(snapshot_questions(store, recipe.snapshot_id))])
     pipeline = read_pipeline(recipe)
     records, anchors = read_records(store, batch_id), read_anchors(store, recipe.snapshot_id)
     rows = record_columns(records, anchors, pipeline.wishes)

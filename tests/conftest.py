@@ -53,6 +53,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smollm2() -> str:
+    """The folder of a real instruct model of 135 million parameters, which `make model` makes."""
+    folder = ROOT / "data" / "models" / "smollm2-135m-instruct"
+    if not (folder / "config.json").is_file():
+        pytest.skip(f"no model in {folder.relative_to(ROOT)}: `make model` makes it")
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
 def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of a Prefect server that all whole runs share: each would start one of its own for 15 seconds."""
     with prefect_server(tmp_path_factory.mktemp("prefect")) as url:

@@ -537,6 +537,12 @@ def require_one_error(ended: Ended, status: int, found: str) -> None:
         ("report", {"profile": "nowhere"}, 2, "profile 'nowhere' not found in profiles/: known are cluster, embedded"),
         ("validate", {}, 1, "finding batch 'latest': it is not in the store .*; known are none"),
         ("refresh", {"source": {"kind": "files", "paths": "/nowhere"}}, 1, "reading source files: nothing found"),
+        (  # the start is looked at before the source is read
+            "cycle",
+            {"source": {"kind": "files", "paths": "/nowhere"}, "start": {"kind": "checkpoint", "model": "./nowhere"}},
+            1,
+            "loading checkpoint './nowhere': there is no such folder or file",
+        ),
     ],
 )
 def test_a_person_sees_one_error(

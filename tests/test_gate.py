@@ -11,7 +11,7 @@ from gainloop.steering.gate import as_markdown, require_not_held
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage
 from gainloop.store.files import read_file
-from gainloop.store.measurements import read_history
+from gainloop.store.measurements import read_history, save_decision
 from schemas.decision import Decision
 from schemas.errors import Held
 from schemas.profile import Gate, Profile, load_profile
@@ -140,22 +140,65 @@ def test_the_markdown_is_the_headline_and_one_row_a_reason(store: Store, place: 
     assert [line.rsplit("| ", 1)[1] for line in lines[4:6]] == ["vetoes |", "rejects |"]
 
 
+def measured(store: Store, batch_id: str, days: int, recipe: dict[str, Any]) -> None:
+    """Begin a batch some days from the other one, with a report of 7 bits per byte and a later one of 5."""
+    report = measure_once(store, BATCH, "")
+    at = EVIDENCE.measured_at + timedelta(days=days)
+    begin(store, batch_id, recipe, at)
+    for later, bits in ((0, 7.0), (1, 5.0)):
+        rate = report.delta_i.bits_per_byte.model_copy(update={"value": bits})
+        found = report.model_copy(update={"delta_i": report.delta_i.model_copy(update={"bits_per_byte": rate})})
+        row = {"batch_id": batch_id, "measurement_id": str(bits), "report": found.model_dump_json()}
+        store.insert(measurements=[row | {"measured_at": at + timedelta(hours=later)}])
+
+
 def test_history_is_of_earlier_batches_of_the_same_method_and_of_the_latest_report_of_each(
     store: Store, place: Profile
 ) -> None:
     sbp = EVIDENCE.recipe | {"method": {"kind": "sbp"}}
-    others = {"earlier": (-1, EVIDENCE.recipe), "later": (1, EVIDENCE.recipe), "other": (-1, sbp)}
-    report = measure_once(store, BATCH, "")
-    for batch_id, (days, recipe) in others.items():
-        at = EVIDENCE.measured_at + timedelta(days=days)
-        begin(store, batch_id, recipe, at)
-        for later, bits in ((0, 7.0), (1, 5.0)):
-            rate = report.delta_i.bits_per_byte.model_copy(update={"value": bits})
-            measured = report.model_copy(update={"delta_i": report.delta_i.model_copy(update={"bits_per_byte": rate})})
-            row = {"batch_id": batch_id, "measurement_id": str(bits), "report": measured.model_dump_json()}
-            store.insert(measurements=[row | {"measured_at": at + timedelta(hours=later)}])
+    for batch_id, days, recipe in (("earlier", -1, EVIDENCE.recipe), ("later", 1, EVIDENCE.recipe), ("other", -1, sbp)):
+        measured(store, batch_id, days, recipe)
     assert [figure.value for figure in read_history(store, BATCH)] == [5.0]
     assert [figure.value for figure in read_history(store, "earlier")] == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "another"},
+        {"revision": "another"},
+        {"sampling": EVIDENCE.recipe["sampling"] | {"temperature": 0.5}},
+        {"sampling": EVIDENCE.recipe["sampling"] | {"top_p": 0.9}},
+        {"snapshot_id": "of another source"},
+    ],
+)
+def test_batches_of_another_generator_sampling_or_source_are_no_yardstick(
+    store: Store, place: Profile, change: dict[str, Any]
+) -> None:
+    measured(store, "other", -1, EVIDENCE.recipe | change)
+    assert read_history(store, BATCH) == []
+
+
+def test_snapshots_of_one_source_are_one_yardstick(store: Store, place: Profile) -> None:
+    row = {"source_id": "s", "source": "{}", "heldout_fraction": 0.0, "created_at": EVIDENCE.measured_at}
+    row |= {"num_anchors": 1, "num_heldout": 0, "num_bytes": 1}
+    store.insert(snapshots=[row | {"snapshot_id": name} for name in ("grown", EVIDENCE.recipe["snapshot_id"])])
+    measured(store, "earlier", -1, EVIDENCE.recipe | {"snapshot_id": "grown"})
+    assert len(read_history(store, BATCH)) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "state", "known"), [("noise", "held", 0), ("noise", "released", 1), ("collapsed", "released", 0)]
+)
+def test_held_and_collapsed_batches_are_no_yardstick(
+    store: Store, place: Profile, key: str, state: str, known: int
+) -> None:
+    measured(store, "earlier", -1, EVIDENCE.recipe)
+    decision = decided(store, place)
+    veto = decision.vetoes[0].model_copy(update={"key": key})
+    found = decision.model_copy(update={"batch": "earlier", "state": state, "reasons": [veto]})
+    save_decision(store, found, place.gate)
+    assert len(read_history(store, BATCH)) == known
 
 
 def begin(store: Store, batch_id: str, recipe: dict[str, Any], at: Any) -> None:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from gainloop.evaluation.judge import UNREADABLE, VERDICTS, Inquiry, Judged, ask_about, reader_of
-from gainloop.measures.estimate import mean_of
+from gainloop.measures.estimate import share_of
 from gainloop.reports.texts import NO_ANCHOR_JUDGED, NOT_JUDGED, judged_rate
 from gainloop.store import Store, group_commit
 from gainloop.store.batches import complete_stage, latest_judging
@@ -110,12 +110,12 @@ def test_the_report_says_what_was_planted_with_intervals_over_anchors(store: Sto
         verdicts = [(rule(text), owner) for text, owner in texts.select("text", "anchor_id").iter_rows()]
         told = [(verdict == counted, owner) for verdict, owner in verdicts if verdict != "not_checkable"]
         flags, owners = np.array([flag for flag, _ in told], dtype=float), [owner for _, owner in told]
-        expected = mean_of(flags, owners, "share")
+        expected = share_of(flags, owners)
         assert 0 < flags.mean() < 1
         assert (figure.value, figure.n) == (pytest.approx(100 * flags.mean()), len(told))
         assert figure.clusters == len(set(owners)) > 5
-        assert figure.low == pytest.approx(100 * max(0, expected.low or 0))
-        assert figure.high == pytest.approx(100 * min(1, expected.high or 0))
+        assert figure.low == pytest.approx(100 * (expected.low or 0))
+        assert figure.high == pytest.approx(100 * (expected.high or 0))
         assert (figure.unit, figure.status, figure.dropped) == ("%", "ok", 0)
         assert "judged by stub (/models/stub)" in figure.definition
         for verdict, count in Counter(verdict for verdict, _ in verdicts).items():

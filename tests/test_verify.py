@@ -163,7 +163,7 @@ def test_a_few_own_batches_cannot_tell_and_the_page_says_how_many_are_needed(sto
     fill(store, profile, 2)
     verification, page = run_verification(store, "cpu", OwnBatches(), 1, silent)
     assert "there are 2 batches" in verification.headline
-    assert "at least 5 are needed" in unescape(Path(page).read_text())
+    assert "at least 12 are needed" in unescape(Path(page).read_text())
 
 
 def test_questions_are_asked_of_every_checkpoint_once(tmp_path: Path, store: Store, profile: Profile) -> None:

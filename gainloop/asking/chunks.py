@@ -15,15 +15,16 @@ emoji of several characters    up to 1.5
 =============================  =================================================
 """
 
+import json
 import re
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from math import ceil
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
-from schemas.rows import Anchor, Drop
+from schemas.rows import Anchor, Drop, Request
 
 _CLOSING = r"[\"')\]\u00bb\u2019\u201d\u300d\u300f\uff09]*"
 _STOP = rf"(?:[.!?\u2026]+|(?P<unspaced>[\u3002\uff01\uff1f])){_CLOSING}"
@@ -37,9 +38,24 @@ _PIECE = re.compile(
     r"|(?P<wide>[\u0900-\u1fff\u2e80-\U0010ffff])|\S)"
     r"(?P<space>\s*\Z|\s*\n|[^\S\n]*)"
 )
+_SENTENCE_END = re.compile(
+    rf"(?<=\S)(?:[.!?\u2026]+{_CLOSING}\s+(?=[\"'(\[\u00ab\u2018\u201c]*[^\W_a-z])|[\u3002\uff01\uff1f]{_CLOSING}\s*"
+    r"|[^\S\n]*\n\s*\n\s*|[^\S\n]*\n(?=\s*(?:[-*\u2022]|\d+[.)])\s))"
+)
+_ABBREVIATED = re.compile(
+    r"(?:\b[A-Z]|\b(?:Dr|Mr|Mrs|Ms|Prof|St|Jr|Sr|Gen|Lt|Col|Rev|Hon|No|vs|etc|cf|ca|approx|e\.g|i\.e|Mt|Ft|Fig|Vol|pp?))"
+    r"\.\s+\Z"
+)
 _INSIDE, _WORD, _LINE, _SENTENCE, _PARAGRAPH = range(5)
 
 
+TOKENS_A_WORD = 1.5
+"""Tokens that an English word takes, rather too many: 1.3 in prose, and writers go beyond the length they are given."""
+CHARS_A_TOKEN = 4
+
+MaxWords = Annotated[
+    int, Field(ge=20, le=8000, description="Words that a text is asked to have, at most; 100 take 150 tokens.")
+]
 ChunkTokens = Annotated[int, Field(ge=16, description="Tokens of a chunk, estimated, at most.")]
 MaxChunks = Annotated[int, Field(ge=1, description="Chunks used of each anchor; the rest is left out.")]
 
@@ -133,6 +149,64 @@ def last_tokens(text: str, max_tokens: int) -> str:
     near = [n for n in range(first, len(tokens)) if tokens[-1] - tokens[n] >= max_tokens / 2]
     best = max(near, key=lambda n: (n == 0 or borders[n], -n), default=first)
     return text[positions[best] :]
+
+
+def split_sentences(text: str) -> list[str]:
+    r"""Return the sentences of a text, in order; joined, they are the text, character by character.
+
+    A line end after a blank line, or a list's, ends a sentence too. Initials and common abbreviations end none.
+
+    >>> split_sentences('Dr. Ada J. Byron wrote it. "It burns." Then:\n\nRye grows.')
+    ['Dr. Ada J. Byron wrote it. ', '"It burns." ', 'Then:\n\n', 'Rye grows.']
+    """
+    found = [one.end() for one in _SENTENCE_END.finditer(text)]
+    ends = [0, *(end for end in found if not _ABBREVIATED.search(text[max(0, end - 16) : end]))]
+    return [text[start:end] for start, end in pairwise([*ends, len(text)]) if text[start:end].strip()]
+
+
+def tokens_of_words(num_words: int) -> int:
+    """Return about how many tokens English of so many words has, rather too many.
+
+    >>> tokens_of_words(200)
+    300
+    """
+    return ceil(TOKENS_A_WORD * num_words)
+
+
+def count_words(text: str, step: int = 10) -> int:
+    """Return about how many words a text has, in steps: as many are asked for where it is written anew.
+
+    Ideographs have no spaces between them: two count as a word.
+
+    >>> count_words("The mill by the river grinds rye."), count_words("word " * 128)
+    (10, 130)
+    """
+    wide = sum(one >= "\u2e80" for one in text)
+    return max(step, step * round((len(text.split()) + wide / 2) / step))
+
+
+def needed_tokens(request: Request) -> int:
+    """Return about how many tokens the reply to a request needs: as it was asked for, or its JSON at its fullest.
+
+    A reply that needs more than a recipe's ``max_tokens`` is cut off. 0 if nobody can tell, as of a base model's.
+    """
+    if request.reply_tokens or not request.json_schema:
+        return request.reply_tokens
+    return ceil(_most_chars(json.loads(request.json_schema)) / CHARS_A_TOKEN)
+
+
+def _most_chars(schema: dict[str, Any]) -> int:
+    """Return the characters of the longest value that a schema allows."""
+    if "enum" in schema:
+        return max(len(str(one)) for one in schema["enum"]) + 2
+    match schema["type"]:
+        case "object":
+            return 2 + sum(len(name) + 5 + _most_chars(part) for name, part in schema["properties"].items())
+        case "array":
+            return 2 + int(schema["maxItems"]) * (_most_chars(schema["items"]) + 2)
+        case "string":
+            return int(schema["maxLength"]) + 2
+    return 5
 
 
 def ends_sentence(text: str) -> bool:

@@ -7,20 +7,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from gainloop.asking.conversation import Conversation, after, own_draw
+from gainloop.asking.conversation import Conversation, after, alone, own_draw
 from gainloop.asking.structured import object_of, read_object, read_text, text_of
 from gainloop.filters.filter import Filter
 from gainloop.filters.vote import ask_all, require_in_order, settle
 from schemas.rows import Anchor, Record, Request
 
 FROM_SOURCE = (
-    "Answer this question by the text above: {question}\n"
-    'Answer as JSON: {{"answer": "..."}}, as shortly as can be: a name, a number, a few words.'
+    "Answer this question by the document: {question}\n"
+    "Answer as JSON, as shortly as can be: a name, a number, a few words."
 )
-FROM_MEMORY = (
-    "Answer this question: {question}\n"
-    'Answer as JSON: {{"answer": "..."}}, as shortly as can be: a name, a number, a few words.'
-)
+FROM_MEMORY = "Answer this question: {question}\nAnswer as JSON, as shortly as can be: a name, a number, a few words."
 
 # "Q:", "**Question 1:**", "A1.", "Answer 2)"
 _LABEL = re.compile(
@@ -113,7 +110,7 @@ def first_pair(text: str) -> Question | None:
 def ask_answer(anchor: Anchor, record: Record, pair: Question, open_book: bool, voter: int) -> Request:
     """Ask a question anew, without the answer; voters differ in their draw alone."""
     wish = (FROM_SOURCE if open_book else FROM_MEMORY).format(question=pair.question)
-    prompt = after(anchor.text, wish, anchor.title) if open_book else after("", wish)
+    prompt = after(anchor.text, wish, anchor.title) if open_book else alone(wish)
     draw = voter if open_book else own_draw(anchor, voter)
     schema = object_of(answer=text_of(200))
     return Request(prompt, facet=f"answer {voter} {record.facet}", json_schema=schema, draw=draw)

@@ -14,12 +14,11 @@ VERDICTS = ("contradicted", "unsupported", "supported")
 MEANINGS = ("changed", "kept")
 
 COMPARE = (
-    "Above stand a source and, below the line, a text that was written from it. Check the text against the source. "
-    "Pick the statements of the text that the source may not bear out, at most {most} and the most doubtful first, and "
-    "say of each whether the source leaves it supported, unsupported or contradicted; what follows from the source is "
-    "supported, and wording, order and style do not matter. Then say whether the meaning of what the text took from "
-    'the source is kept or changed. Answer as JSON: {{"statements": [{{"statement": "...", "verdict": "unsupported"}}],'
-    ' "meaning": "kept"}}, with an empty list if there is nothing to doubt.'
+    "The draft was written from the document. Pick the statements of the draft that the document may not bear out, at "
+    "most {most} and the most doubtful first, and say of each whether the document leaves it supported, unsupported or "
+    "contradicted; what follows from the document is supported, and wording, order and style do not matter. Then say "
+    "whether the meaning of what the draft took from the document is kept or changed. Answer as JSON, with no "
+    "statement if there is nothing to doubt."
 )
 
 

@@ -11,13 +11,13 @@ from gainloop.filters.filter import KEEP, Filter
 from schemas.rows import Anchor, Drop, Record, Request
 
 RUBRIC = (
-    "5: everything the text says is said by the source or follows from it, and a reader learns from it; "
-    "3: some of it cannot be checked against the source, but nothing contradicts it; "
-    "1: it contradicts the source, is about something else, or says nothing."
+    "5: everything the draft says is said by the document or follows from it, and a reader learns from it; "
+    "3: some of it cannot be checked against the document, but nothing contradicts it; "
+    "1: it contradicts the document, is about something else, or says nothing."
 )
 JUDGE = (
-    "Above stand a source and a text that was written from it. Judge the text by this rubric, from 1 to 5.\n{rubric}\n"
-    'Answer as JSON: {{"reason": "...", "score": 1}}, the reason in one sentence.'
+    "The draft was written from the document. Judge the draft by this rubric, from 1 to 5.\n{rubric}\n"
+    "Answer as JSON: first the reason in one sentence, then the score."
 )
 
 

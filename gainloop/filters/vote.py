@@ -11,10 +11,10 @@ from gainloop.asking.structured import object_of, one_of, read_object, text_of
 from gainloop.filters.filter import KEEP, Filter
 from schemas.rows import Anchor, Drop, Record, Request
 
-QUESTION = "Is everything that the text says said by the source, or does it follow from it?"
+QUESTION = "Is everything that the draft says said by the document, or does it follow from it?"
 VOTE = (
-    "Above stand a source and a text that was written from it. {question}\n"
-    'Answer as JSON: {{"reason": "...", "answer": "yes"}}, the reason in one sentence, the answer yes or no.'
+    "The draft was written from the document. {question}\n"
+    "Answer as JSON: first the reason in one sentence, then the answer, yes or no."
 )
 
 Votes = list[bool | None]

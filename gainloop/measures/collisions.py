@@ -1,6 +1,5 @@
 """Whether a generator says the same twice more often than chance: a cache, a fixed seed, rows that were copied."""
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +9,7 @@ import polars as pl
 from numpy.typing import ArrayLike
 from scipy.stats import poisson
 
-from gainloop.measures.entropy import why_without_logprobs
-from gainloop.measures.estimate import Estimate, Ids, mean_of
+from gainloop.measures.estimate import Estimate, Floats, Ids, mean_of
 
 UNLIKELY = 1e-3
 
@@ -37,7 +35,7 @@ class Collisions:
         return self.probability is not None and self.probability < UNLIKELY
 
 
-def count_collisions(texts: Sequence[Hashable], nll: ArrayLike, prompt_ids: Ids) -> Collisions:
+def count_collisions(texts: Sequence[Hashable], nll: ArrayLike, prompt_ids: Ids, is_sample: bool = False) -> Collisions:
     """Return how many pairs of a prompt's replies are the same, and how many are expected.
 
     Two independent draws y of q agree with probability sum q(y)^2, which is the mean of q over its own draws: a prompt
@@ -45,8 +43,9 @@ def count_collisions(texts: Sequence[Hashable], nll: ArrayLike, prompt_ids: Ids)
 
     Args:
         texts: Text of each reply, or anything that is equal where the texts are.
-        nll: Negative log-likelihood of each reply given its prompt, in nats.
+        nll: Negative log-likelihood of each reply given its prompt, in nats, of the distribution that was sampled.
         prompt_ids: Prompt of each reply.
+        is_sample: True if only some replies, drawn at random, have an ``nll``, and NaN stands for the others.
 
     Raises:
         ValueError: The columns differ in length.
@@ -62,7 +61,8 @@ def count_collisions(texts: Sequence[Hashable], nll: ArrayLike, prompt_ids: Ids)
     _, members, counts = np.unique(names, return_inverse=True, return_counts=True)
     # Each reply stands for its share of the prompt's pairs: (r - 1) / 2 of them, each with probability exp(-nll).
     rows = (counts[members] - 1) / 2 * np.exp(-nats) if len(nats) else nats
-    mean = mean_of(rows, names, "pairs")
+    scored = ~np.isnan(nats) if is_sample else np.ones(len(nats), dtype=bool)
+    mean = mean_of(rows[scored], names[scored], "pairs")
     n = len(nats)
     value, low, high = (None if end is None else max(0.0, n * end) for end in (mean.value, mean.low, mean.high))
     expected = Estimate(value, low, high, mean.n, "pairs", mean.status, mean.num_clusters, mean.num_dropped)
@@ -70,25 +70,27 @@ def count_collisions(texts: Sequence[Hashable], nll: ArrayLike, prompt_ids: Ids)
     return Collisions(observed, expected, None if most is None else float(poisson.sf(observed - 1, most)))
 
 
-def collisions_of(replies: pl.DataFrame) -> tuple[Estimate, Estimate, bool | None]:
+def collisions_of(
+    replies: pl.DataFrame, nats: Floats, why_unknown: str = "", is_sample: bool = False
+) -> tuple[Estimate, Estimate, bool | None]:
     """Return the collisions of a batch, those expected, and whether they are too many; None where it is not known.
 
     Args:
-        replies: Columns prompt_id, text, token_logprobs.
+        replies: Columns prompt_id, text.
+        nats: Negative log-likelihood of each reply under the distribution that it was drawn from; NaN if not known.
+        why_unknown: Reason why nothing can be expected; empty if it can.
+        is_sample: True if only some replies, drawn at random, have ``nats``.
     """
-    several = replies.select("prompt_id", "text", "token_logprobs").filter(pl.len().over("prompt_id") > 1)
+    several = replies.select("prompt_id", "text", nats=nats).filter(pl.len().over("prompt_id") > 1)
     if several.is_empty():
         nothing = Estimate(None, None, None, replies.height, "pairs", "not measured: no prompt was asked twice")
         return nothing, nothing, None
-    logprobs = pl.col("token_logprobs")
-    scored = several.select(
-        pl.col("prompt_id", "text").rank("dense"),
-        is_without=logprobs.list.len().fill_null(0) == 0,
-        nats=pl.when(logprobs.list.len() > 0).then(-logprobs.list.sum()).fill_null(math.nan).cast(pl.Float64),
+    ranked = several.select(pl.col("prompt_id", "text").rank("dense"), "nats")
+    found = count_collisions(
+        ranked["text"].to_list(), ranked["nats"].to_numpy(), ranked["prompt_id"].to_numpy(), is_sample
     )
-    found = count_collisions(scored["text"].to_list(), scored["nats"].to_numpy(), scored["prompt_id"].to_numpy())
     expected = found.expected
-    if why := why_without_logprobs(several.height, int(scored["is_without"].sum())):
-        expected = replace(expected, value=None, low=None, high=None, status=why)
+    if why_unknown:
+        expected = replace(expected, value=None, low=None, high=None, status=why_unknown)
     seen = Estimate(float(found.observed), None, None, several.height, "pairs")
     return seen, expected, None if expected.value is None else found.is_suspect

@@ -118,7 +118,7 @@ def paired_gain(before_nats: ArrayLike, after_nats: ArrayLike, num_bytes: ArrayL
         num_bytes: UTF-8 bytes of each text.
 
     Returns:
-        The difference with a 95 % t interval over texts, paired by text: what makes a text hard for
+        The difference with a 95 % interval over texts, paired by text: what makes a text hard for
         both models cancels. The interval covers the choice of texts. It does not cover training:
         another seed gives another model, and how far that moves the result takes more seeds to see.
     """

@@ -8,7 +8,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gainloop.measures.intervals import Floats, interval_of_share, resampled_ratio, spread_of
+from gainloop.measures.intervals import Floats as Floats
+from gainloop.measures.intervals import interval_of_share, resampled_ratio, spread_of
 from schemas.figure import Figure
 
 Ids = Sequence[Any] | NDArray[Any]
@@ -93,7 +94,7 @@ def share_of(counted: ArrayLike, clusters: Ids, sizes: ArrayLike | None = None) 
     """Return the share of rows, or of words, that were counted, with a 95 % interval within [0, 1] over clusters.
 
     Args:
-        counted: Rows that have something: 1 or True, else 0; with ``sizes`` the number of each row's words that have it.
+        counted: Rows that have something: 1 or True, else 0; with ``sizes`` the number of a row's words that have it.
         clusters: Cluster of each row.
         sizes: Words of each row; default: the rows themselves are counted.
 

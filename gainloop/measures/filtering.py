@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gainloop.measures.estimate import Estimate, Floats, Ids, mean_of
+from gainloop.measures.estimate import Estimate, Floats, Ids, mean_of, share_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,7 @@ def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Filtering:
     kept set all follow: TV = 1 - a, KL = -log a, and H(kept) = E_kept[-log q] + log a.
     """
     nats, kept = np.asarray(nll, dtype=float), np.asarray(is_kept, dtype=float)
-    rate = mean_of(kept, prompt_ids, "share")
-    rate = replace(rate, low=_within(rate.low), high=_within(rate.high))
+    rate = share_of(kept, prompt_ids)
     variation = _mapped(rate, lambda share: 1 - share, "share")
     if not rate.value:
         nothing = replace(rate, value=None, low=None, high=None, unit="nats", status="not measured: nothing was kept")
@@ -71,7 +70,3 @@ def _mapped(estimate: Estimate, falling: Callable[[float], float | None], unit: 
     """Return an estimate mapped by a falling function: the ends of its interval change places."""
     value, low, high = (None if end is None else falling(end) for end in (estimate.value, estimate.high, estimate.low))
     return replace(estimate, value=value, low=low, high=high, unit=unit)
-
-
-def _within(end: float | None) -> float | None:
-    return None if end is None else min(1.0, max(0.0, end))

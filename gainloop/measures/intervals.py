@@ -1,9 +1,9 @@
 """Intervals over clusters, right where clusters are unequal: a jackknife with effective degrees of freedom.
 
-Rows of one cluster go together, so only clusters say how far a figure may move. Where one of them holds most rows, there
-is less to go by than their number says: a t interval with clusters - 1 degrees of freedom that ought to hold the truth
-in 95 of 100 cases holds it in 15 where one cluster has 100 rows and 31 have one. `python -m benchmarks.coverage` shows
-it, beside other intervals.
+Rows of one cluster go together, so only clusters say how far a figure may move. Where one of them holds most rows,
+there is less to go by than their number says: a t interval with clusters - 1 degrees of freedom that ought to hold the
+truth in 95 of 100 cases holds it in 15 where one cluster has 100 rows and 31 have one. `python -m benchmarks.coverage`
+shows it, beside other intervals.
 """
 
 from dataclasses import dataclass, replace
@@ -16,6 +16,9 @@ Floats = NDArray[np.float64]
 
 MOST_OF_ONE = 2 / 3
 """The share of the rows that one cluster may hold: beyond, the others say nearly nothing of how far it would move."""
+
+ALIKE = 0.25
+"""Clusters whose rows all say the same that are added to those seen, where the interval of a share is found."""
 
 RESAMPLES = 4_000
 DRAWN_AT_ONCE = 1_000_000
@@ -31,6 +34,7 @@ class Spread:
         variance: Variance of the value; None where ``why_not`` says that nothing can be said of it.
         degrees: Effective degrees of freedom of the variance: clusters - 1 where they are equal.
         effective_clusters: Number of equal clusters that would weigh as these do (Kish).
+        num_mixed: Clusters that hold some of what is counted, or those that lack some, whichever are fewer.
         why_not: Reason why there is no variance; empty if there is one.
     """
 
@@ -39,6 +43,7 @@ class Spread:
     variance: float | None
     degrees: float
     effective_clusters: float
+    num_mixed: int = 0
     why_not: str = ""
 
     @property
@@ -81,13 +86,15 @@ def spread_of(top: Floats, bottom: Floats, names: NDArray[Any]) -> Spread:
     num_clusters, largest = len(weights), float(weights.max())
     effective = float(1 / (weights @ weights))
     if num_clusters < 2:
-        return Spread(value, num_clusters, None, 0.0, effective, "too few: all rows are of one group")
+        return Spread(value, num_clusters, None, 0.0, effective, why_not="too few: all rows are of one group")
     if largest > MOST_OF_ONE:
         why = f"too few: one of {num_clusters} groups of rows holds {largest:.0%} of the weight; no interval from it"
-        return Spread(value, num_clusters, None, 0.0, effective, why)
-    changes = np.bincount(members, weights=top - value * bottom) / bottom.sum() / (1 - weights)
+        return Spread(value, num_clusters, None, 0.0, effective, why_not=why)
+    tops, bottoms = (np.bincount(members, weights=column) for column in (top, bottom))
+    changes = (tops - value * bottoms) / bottom.sum() / (1 - weights)
     variance = (num_clusters - 1) / num_clusters * float(changes @ changes)
-    return Spread(value, num_clusters, variance, degrees_of_freedom(weights), effective)
+    num_mixed = int(min((tops > 0).sum(), (tops < bottoms).sum()))
+    return Spread(value, num_clusters, variance, degrees_of_freedom(weights), effective, num_mixed)
 
 
 def degrees_of_freedom(weights: Floats) -> float:
@@ -116,16 +123,22 @@ def interval_of_share(spread: Spread, num_rows: float) -> tuple[float, float] | 
         spread: The share and its variance over clusters.
         num_rows: All that the share is of: rows, or words.
 
+    Where few clusters have any (or few lack any), their spread is little known and mostly too small: they are joined by
+    a quarter of a cluster whose rows go together. Where none or all have it, nothing varies, and there are as many
+    independent rows as clusters of equal weight.
+
     Source: Korn & Graubard 1998: the exact interval of Clopper & Pearson 1934 for as many independent rows as would
-    vary as much, fewer where the variance itself is little known. Where all rows or none have it, nothing varies: as
-    many as there are clusters of equal weight.
+    vary as much, fewer where the variance itself is little known. The quarter is ours: without it intervals for shares
+    of 2 % hold the truth in 86 of 100 cases where clusters have Zipf sizes, with it in 96.
     """
     share = min(1.0, max(0.0, spread.value))
     if spread.variance is None:
         return None
     number = spread.effective_clusters
     if 0 < share < 1:
-        independent = min(num_rows, share * (1 - share) / spread.variance) if spread.variance else num_rows
+        known = spread.num_mixed / (spread.num_mixed + ALIKE)
+        variance = known * spread.variance + (1 - known) * share * (1 - share) / spread.effective_clusters
+        independent = min(num_rows, share * (1 - share) / variance) if variance else num_rows
         number = independent * (t_quantile(num_rows) / t_quantile(spread.degrees)) ** 2
     return exact_interval(share * number, number)
 

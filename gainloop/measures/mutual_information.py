@@ -134,7 +134,7 @@ def conditional_entropy(nll: ArrayLike, prompt_ids: Ids, num_bytes: ArrayLike | 
 
     Returns:
         Mean nats per reply (a reply is one would-be record), or bits per byte as a ratio of sums,
-        with a 95 % cluster-robust t interval over prompts.
+        with a 95 % interval over prompts.
 
     Raises:
         ValueError: The columns differ in length.

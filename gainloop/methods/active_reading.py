@@ -5,30 +5,28 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import ALONE, after, ask
 from gainloop.asking.structured import list_of, object_of, read_object, read_texts, text_of
+from gainloop.measures.words import words
 from gainloop.methods.method import Method, keep_finished
 from schemas.rows import Anchor, Drop, Outcome, Request, Rounds
 
 WAYS = (
-    "{most} ways to work through it, each made for this text and none like another. A way may retell, put in order, "
-    "compare, explain, question, apply, predict, connect with what is known already, picture or put into verse: "
-    "whatever makes this content stay in mind. Put each way as one instruction of one sentence, which says what to "
-    "write, and of which of the text's people, facts or ideas."
+    "{most} different ways to work through it: to retell, order, compare, explain, question, apply or picture what it "
+    "says. Put each as one instruction of one sentence, which says what to write and of which facts, people or ideas "
+    "of the document."
 )
-PLAN = (
-    "You will study the text above until you know all that it says, and can use it without having it at hand. "
-    'List {ways} Answer as JSON: {{"strategies": ["...", "..."]}}.'
-)
+PLAN = "You will study the document until you know all that it says. List {ways} Answer as JSON with the strategies."
 PLAN_FOR_PROBE = (
-    "You will study the text above, and then be tested without having it at hand. About the test: {probe}\n"
-    "First imagine {questions} questions that it would ask of this text. Then, so that you could answer these and "
-    'others of their kind, list {ways} Answer as JSON: {{"questions": ["...", "..."], "strategies": ["...", "..."]}}.'
+    "You will study the document, and then be tested without it. About the test: {probe}\n"
+    "First write {questions} questions that it may ask of this document. Then, so that you could answer them, list "
+    "{ways} Answer as JSON with the questions and the strategies."
 )
 STUDY = (
-    "Study the text above in one way only: {strategy}\n"
-    "Write out in full what comes of it, so that whoever reads it learns what the text says. Keep facts, names, "
-    "numbers and dates as they are there, and add none that it does not support. " + ALONE
+    "Study the document in one way only: {strategy}\n"
+    "Write the text that comes of it, in {max_words} words at most, so that its readers learn what the document says. "
+    "Keep facts, names and numbers as they are, and add none. " + ALONE
 )
 
 STRATEGY_CHARS = 160
@@ -61,6 +59,7 @@ class ActiveReading(Method):
         ),
     ] = ""
     max_strategies: Annotated[int, Field(ge=1, le=32, description="Texts of an anchor, one a strategy.")] = 8
+    max_words: MaxWords = 200
 
     @property
     def max_requests(self) -> int:
@@ -74,7 +73,7 @@ class ActiveReading(Method):
         listed = yield from ask(anchor, ask_strategies(anchor, self.max_strategies, self.probe), read_strategies)
         if isinstance(listed, Drop):
             return Outcome(drops=[listed])
-        requests = [ask_to_study(anchor, strategy) for strategy in listed.value[: self.max_strategies]]
+        requests = [ask_to_study(anchor, strategy, self.max_words) for strategy in listed.value[: self.max_strategies]]
         answers = yield requests
         return keep_finished(self, anchor, requests, answers)
 
@@ -90,9 +89,10 @@ def ask_strategies(anchor: Anchor, most: int, probe: str) -> Request:
     return Request(after(anchor.text, wish, anchor.title), facet="strategies", json_schema=schema)
 
 
-def ask_to_study(anchor: Anchor, strategy: str) -> Request:
+def ask_to_study(anchor: Anchor, strategy: str, max_words: int) -> Request:
     """Ask for the text that studying the anchor in one way gives."""
-    return Request(after(anchor.text, STUDY.format(strategy=strategy), anchor.title), facet=strategy)
+    prompt = after(anchor.text, STUDY.format(strategy=strategy, max_words=max_words), anchor.title)
+    return Request(prompt, facet=strategy, reply_tokens=tokens_of_words(max_words))
 
 
 def read_strategies(text: str) -> list[str] | None:
@@ -102,5 +102,8 @@ def read_strategies(text: str) -> list[str] | None:
     ['Draw up a timeline.']
     >>> read_strategies('{"strategies": []}') is None, read_strategies("1. A timeline") is None
     (True, True)
+    >>> read_strategies('{"strategies": ["list", "1.1.0.0", "..."]}') is None  # no instruction has one word
+    True
     """
-    return read_texts((read_object(text) or {}).get("strategies"), most_chars=4 * STRATEGY_CHARS) or None
+    listed = read_texts((read_object(text) or {}).get("strategies"), most_chars=4 * STRATEGY_CHARS) or []
+    return [one for one in listed if sum(map(str.isalpha, words(one))) > 1] or None

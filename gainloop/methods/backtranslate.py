@@ -12,11 +12,12 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from gainloop.asking.conversation import Conversation, Read, after, ask, beside, own_draw, side_by_side
+from gainloop.asking.chunks import estimate_tokens
+from gainloop.asking.conversation import Conversation, Read, after, alone, ask, beside, own_draw, side_by_side
 from gainloop.asking.structured import object_of, one_of, read_object, read_passage, text_of
 from gainloop.measures.ngrams import copied_share
 from gainloop.methods.method import Method
-from schemas.rows import Anchor, Drop, Message, Outcome, Record, Request, Rounds
+from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 from schemas.suites import Suite, at_least, at_most
 
 Kind = Literal["code", "table", "passage"]
@@ -31,16 +32,16 @@ _FENCED = re.compile(r"```[^\n`]*\n(.*?)\n?[ \t]*```", re.DOTALL)
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 
 INSTRUCT: dict[Kind, str] = {
-    "code": "Above stands a program. Write the task that it solves, for a skilled programmer who has not seen it: what "
-    "goes in, what comes out, which names its callers use, and every rule and special case that it keeps.",
-    "table": "Above stands a table. Write the task that it answers, for someone who has not seen it: what it is about, "
-    "which columns and rows it has, in which units, and what its values follow from.",
-    "passage": "Above stands a passage. Write the task that it answers, for an expert who has not seen it: a demanding "
-    "question or assignment, so exact that a good answer has to say what the passage says.",
+    "code": "The document is a program. Write the task that it solves, for a skilled programmer who has not seen it: "
+    "what goes in, what comes out, which names its callers use, and every rule and special case that it keeps.",
+    "table": "The document is a table. Write the task that it answers, for someone who has not seen it: what it is "
+    "about, which columns and rows it has, in which units, and what its values follow from.",
+    "passage": "The document is a passage. Write the task that it answers, for an expert who has not seen it: a "
+    "demanding question or assignment, so exact that a good answer has to say what the passage says.",
 }
 UNAIDED = (
-    " The task must be hard, must be understood by itself, and must not quote the solution. "
-    'Answer as JSON: {"task": "..."}.'
+    " The task can be understood by itself, has 150 words at most, and must not quote the solution. Answer as JSON "
+    "with the task."
 )
 SOLVE: dict[Kind, str] = {
     "code": "Answer with the finished program alone, in one code block, without a word before or after it.",
@@ -48,10 +49,10 @@ SOLVE: dict[Kind, str] = {
     "passage": "Answer with the finished text alone, without a word about the task before or after it.",
 }
 COMPARE = (
-    'Above stand a passage and another answer to the same task. Compare what they say, not how: "same" if the answer '
-    'says all that matters in the passage and contradicts none of it, "partly" if something that matters is missing, '
-    '"different" if it contradicts the passage or is about something else.\n'
-    'Answer as JSON: {"reason": "...", "verdict": "different"}, the reason in one sentence.'
+    'The draft is another answer to the task that the document answers. Compare what they say, not how: "same" if the '
+    'draft says all that matters in the document and contradicts none of it, "partly" if something that matters is '
+    'missing, "different" if it contradicts the document or is about something else.\n'
+    "Answer as JSON: first the reason in one sentence, then the verdict."
 )
 MOST_QUOTED = 0.2
 """Share of an artefact's words, in runs of eight, that its task may hold; above it the answer is a copy."""
@@ -318,8 +319,9 @@ def ask_task(anchor: Anchor, kind: Kind, draw: int) -> Request:
 
 
 def ask_answer(anchor: Anchor, kind: Kind, task: str, facet: str, attempt: int) -> Request:
-    """Ask for an answer to the task alone, without the document."""
-    return Request((Message("user", f"{task}\n\n{SOLVE[kind]}"),), facet=facet, draw=own_draw(anchor, attempt))
+    """Ask for an answer to the task alone, without the document, about as long as the artefact."""
+    prompt, tokens = alone(f"{task}\n\n{SOLVE[kind]}"), estimate_tokens(anchor.text)
+    return Request(prompt, facet=facet, draw=own_draw(anchor, attempt), reply_tokens=tokens)
 
 
 def ask_verdict(anchor: Anchor, answer: str, facet: str) -> Request:

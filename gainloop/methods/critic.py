@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from pydantic import Field
 
+from gainloop.asking.chunks import estimate_tokens
 from gainloop.asking.conversation import Conversation, ask, beside, side_by_side
 from gainloop.asking.structured import list_of, object_of, read_number, read_object, read_texts, text_of, whole_number
 from gainloop.methods.method import without_repeats
@@ -11,19 +12,19 @@ from schemas.recipe import Parameters
 from schemas.rows import Anchor, Drop, Outcome, Record, Request
 
 RUBRIC = (
-    "5: correct by the source, clear, complete and worth reading by itself; "
+    "5: correct by the document, clear, complete and worth reading by itself; "
     "3: correct in the main, but vague, unordered or with gaps; "
-    "1: wrong by the source, hard to follow or empty."
+    "1: wrong by the document, hard to follow or empty."
 )
 CRITICISE = (
-    "Above stand a source and a draft that was written from it. Say what is wrong with the draft, and judge it from "
-    '1 to 5 by this rubric.\n{rubric}\nAnswer as JSON: {{"problems": ["..."], "score": 1}}, each problem in one '
-    "sentence that says how to mend it, the worst first; without a problem the list is empty."
+    "The draft was written from the document. Say what is wrong with the draft, and judge it from 1 to 5 by this "
+    "rubric.\n{rubric}\nAnswer as JSON: first the problems, the worst first and each in one sentence that says how "
+    "to mend it, or none; then the score."
 )
 REVISE = (
-    "Above stand a source and a draft that was written from it. A critic found in the draft:\n{problems}\n"
-    "Write the draft anew without these faults. Keep its form and what is right in it, and say nothing that the source "
-    "does not. Answer with the new text alone."
+    "The draft was written from the document. A critic found in the draft:\n{problems}\n"
+    "Write the draft anew without these faults. Keep its form, its length and what is right in it, and say nothing "
+    "that the document does not."
 )
 MAX_PROBLEMS = 5
 
@@ -107,7 +108,8 @@ def ask_revision(anchor: Anchor, draft: Record, problems: list[str], turn: int) 
     """Ask for a draft without some problems."""
     listed = "\n".join(f"- {problem}" for problem in problems)
     prompt = beside(anchor, draft.text, REVISE.format(problems=listed))
-    return Request(prompt, facet=f"revision {turn} {draft.facet}")
+    tokens = estimate_tokens(draft.text)
+    return Request(prompt, facet=f"revision {turn} {draft.facet}", reply_tokens=tokens)
 
 
 def read_critique(text: str) -> Critique | None:

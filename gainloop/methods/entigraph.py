@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import after, ask
 from gainloop.asking.structured import list_of, object_of, read_object, read_passage, read_texts, text_of
 from gainloop.methods.method import Method, keep_finished
@@ -15,12 +16,12 @@ from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 from schemas.suites import Suite, at_most
 
 LIST_ENTITIES = (
-    "Sum the text above up in a few sentences, and list the people, places, things and ideas that it is about, most "
-    'important first, as JSON: {"summary": "...", "entities": ["...", "..."]}.'
+    "Sum the document up in a few sentences, and list the names of the {most} people, places, things and ideas that "
+    "matter most in it, most important first. Answer as JSON with the summary and the entities."
 )
 RELATE = (
-    "Using only the text above, explain {names} one after the other as it presents them, "
-    "then discuss how they bear on each other there."
+    "Using only the document, explain {names} one after the other as it presents them, then say how they bear on each "
+    "other there. Write {max_words} words at most, as a text that can be understood without the document."
 )
 
 SUMMARY_CHARS, ENTITY_CHARS = 600, 60
@@ -57,6 +58,7 @@ class EntiGraph(Method):
     max_entities: Annotated[int, Field(ge=2, le=64, description="Entities used of each list.")] = 12
     max_pairs: Annotated[int, Field(ge=0, description="Texts on two entities, of each anchor.")] = 16
     max_triples: Annotated[int, Field(ge=0, description="Texts on three entities, of each anchor.")] = 4
+    max_words: MaxWords = 200
 
     @property
     def max_requests(self) -> int:
@@ -72,7 +74,7 @@ class EntiGraph(Method):
         groups = choose_groups(entities, self.max_pairs, self.max_triples, rng)
         if not groups:
             return Outcome([summary], [Drop(anchor.anchor_id, "entities", "no_pair", listed.request_id)])
-        requests = [ask_relation(anchor, group) for group in groups]
+        requests = [ask_relation(anchor, group, self.max_words) for group in groups]
         answers = yield requests
         return keep_finished(self, anchor, requests, answers, [summary])
 
@@ -80,13 +82,16 @@ class EntiGraph(Method):
 def ask_entities(anchor: Anchor, max_entities: int) -> Request:
     """Ask for summary and entities as JSON; the schema bounds them, so that they fit into a reply."""
     schema = object_of(summary=text_of(SUMMARY_CHARS), entities=list_of(text_of(ENTITY_CHARS), 2, max_entities))
-    return Request(after(anchor.text, LIST_ENTITIES, anchor.title), facet="entities", json_schema=schema)
+    return Request(
+        after(anchor.text, LIST_ENTITIES.format(most=max_entities), anchor.title), facet="entities", json_schema=schema
+    )
 
 
-def ask_relation(anchor: Anchor, group: tuple[str, ...]) -> Request:
+def ask_relation(anchor: Anchor, group: tuple[str, ...], max_words: int) -> Request:
     """Ask how two or three entities relate in the anchor."""
     names = ", ".join(group[:-1]) + f" and {group[-1]}"
-    return Request(after(anchor.text, RELATE.format(names=names), anchor.title), facet=" | ".join(group))
+    prompt = after(anchor.text, RELATE.format(names=names, max_words=max_words), anchor.title)
+    return Request(prompt, facet=" | ".join(group), reply_tokens=tokens_of_words(max_words))
 
 
 def read_entities(text: str) -> Listed | None:

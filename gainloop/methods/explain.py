@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import ALONE, after
 from gainloop.methods.method import Method, each_once, keep_finished
 from schemas.rows import Anchor, Request, Rounds
@@ -12,24 +13,16 @@ from schemas.rows import Anchor, Request, Rounds
 Way = Literal["derive", "justify", "solve"]
 
 WISHES: dict[Way, str] = {
-    "derive": (
-        "Rewrite the text above as a chain of reasoning without a gap: begin with what it takes for granted, and go on "
-        "in numbered steps to what it comes to, each of them following from earlier ones by a reason that is said."
-    ),
-    "justify": (
-        "Go through what the text above claims, in the order in which the claims rest on each other. Of each, say "
-        "exactly what is claimed and under which conditions, what it rests on, how that carries it, and what would "
-        "have to be otherwise if it were false."
-    ),
-    "solve": (
-        "Pose the question that the text above answers, as a problem with all that is given, and solve it the way a "
-        "careful expert thinks aloud: what is asked, what is known, which way looks right and fails, which one leads "
-        "on and why, up to the answer, and a check that it is the answer."
-    ),
+    "derive": "Rewrite the document as a chain of reasoning without a gap: begin with what it takes for granted, and "
+    "go on in numbered steps to what it comes to, each with the reason why it follows.",
+    "justify": "Go through what the document claims. Of each claim, say what exactly is claimed, what it rests on, and "
+    "what would have to be otherwise if it were false.",
+    "solve": "Pose the question that the document answers, with all that is given, and solve it the way a careful "
+    "expert thinks aloud: what is asked, what is known, what follows, up to the answer and a check of it.",
 }
 RIGOUR = (
-    "Every fact comes from the text or is certain knowledge. Where no reason is known, say that the step is taken as "
-    "given, and do not make one up."
+    "Take every fact from the document. Where it gives no reason for a step, call the step a given, and make none up. "
+    "Write {max_words} words at most."
 )
 
 
@@ -50,17 +43,19 @@ class Explain(Method):
         Field(min_length=1, description="Ways of reasoning, with one record each at most."),
         AfterValidator(each_once),
     ] = ("derive", "justify", "solve")
+    max_words: MaxWords = 250
 
     @property
     def max_requests(self) -> int:
         return len(self.ways)
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        requests = [ask_explanation(anchor, way) for way in self.ways]
+        requests = [ask_explanation(anchor, way, self.max_words) for way in self.ways]
         answers = yield requests
         return keep_finished(self, anchor, requests, answers)
 
 
-def ask_explanation(anchor: Anchor, way: Way) -> Request:
+def ask_explanation(anchor: Anchor, way: Way, max_words: int) -> Request:
     """Ask for the anchor's content, reasoned in one way."""
-    return Request(after(anchor.text, f"{WISHES[way]} {RIGOUR} {ALONE}", anchor.title), facet=way)
+    wish = f"{WISHES[way]} {RIGOUR.format(max_words=max_words)} {ALONE}"
+    return Request(after(anchor.text, wish, anchor.title), facet=way, reply_tokens=tokens_of_words(max_words))

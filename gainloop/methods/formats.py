@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
+from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import ALONE, after
 from gainloop.methods.method import Method, each_once, keep_finished
 from schemas.rows import Anchor, Request, Rounds
@@ -12,28 +13,15 @@ from schemas.rows import Anchor, Request, Rounds
 Format = Literal["faq", "math", "table", "tutorial"]
 
 WISHES: dict[Format, str] = {
-    "faq": (
-        "Turn the text above into questions and answers: those that different readers would really come with, from the "
-        "first one of a beginner to the last one of someone who knows the subject. Answer each in full and on its own, "
-        "so that together they say all that matters in the text."
-    ),
-    "math": (
-        "Make a mathematical word problem of the text above: about its subject, with its own quantities or, where it "
-        "has none, with plausible ones that the problem gives. It takes several steps, and nothing is missing. Then "
-        "solve it: every step with its reason and its calculation, and the result with its unit."
-    ),
-    "table": (
-        "Put the facts of the text above into one Markdown table with a title: choose what the rows are and which "
-        "columns show best how they differ, and leave a cell empty rather than guess. Below it, explain in a paragraph "
-        "what the table shows: what stands out, what goes together, what is missing."
-    ),
-    "tutorial": (
-        "Turn the text above into a tutorial for someone who wants to do or understand this for the first time: what "
-        "they will be able to do, what they need, then one step after the other, each with what to do, why, and how to "
-        "tell that it worked. End with something to try alone."
-    ),
+    "faq": "Turn the document into questions that different readers would ask, each followed by its answer in full.",
+    "math": "Make a word problem of several steps about what the document says, with its own numbers or plausible ones "
+    "that the problem gives, and solve it step by step, up to the result with its unit.",
+    "table": "Put the facts of the document into one Markdown table with a title, and leave a cell empty rather than "
+    "guess. Below it, explain in one paragraph what the table shows.",
+    "tutorial": "Turn the document into a tutorial for someone who does this, or hears of it, for the first time: what "
+    "it is good for, then one step after the other, each with what to do and why.",
 }
-OWN_START = "Begin with something that only this content could begin with, and not with words that suit any document."
+OWN_START = "Begin with words that suit this content and no other. Write {max_words} words at most."
 
 
 class Formats(Method):
@@ -55,17 +43,19 @@ class Formats(Method):
         Field(min_length=1, description="Formats, with one record each at most."),
         AfterValidator(each_once),
     ] = ("faq", "math", "table", "tutorial")
+    max_words: MaxWords = 250
 
     @property
     def max_requests(self) -> int:
         return len(self.formats)
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        requests = [ask_format(anchor, one) for one in self.formats]
+        requests = [ask_format(anchor, one, self.max_words) for one in self.formats]
         answers = yield requests
         return keep_finished(self, anchor, requests, answers)
 
 
-def ask_format(anchor: Anchor, wanted: Format) -> Request:
+def ask_format(anchor: Anchor, wanted: Format, max_words: int) -> Request:
     """Ask for the anchor's content in one format."""
-    return Request(after(anchor.text, f"{WISHES[wanted]} {OWN_START} {ALONE}", anchor.title), facet=wanted)
+    wish = f"{WISHES[wanted]} {OWN_START.format(max_words=max_words)} {ALONE}"
+    return Request(after(anchor.text, wish, anchor.title), facet=wanted, reply_tokens=tokens_of_words(max_words))

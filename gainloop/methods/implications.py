@@ -11,12 +11,12 @@ from schemas.rows import Anchor, Request, Rounds
 from schemas.suites import Suite, at_least, at_most
 
 INFER = (
-    "List what a careful reader takes away from the text above: what it states, the same in other words where that "
-    "makes it clearer, and what follows from it by reasoning or common knowledge without being said. One statement a "
-    "line. Each is a whole sentence that can be understood alone: it names who and what it is about, where it might "
-    'say "he", "this" or "the text". Say of what is likely but not certain that it is likely. Begin with the first '
-    "statement, and stop after the last."
+    "List what a careful reader learns from the document: what it states, the same in other words, and what follows "
+    "from it by reasoning. Write {most} statements at most, one a line. Each is a whole sentence that can be "
+    "understood alone: it names who and what it is about. Stop after the last."
 )
+STATEMENT_TOKENS = 30
+"""Tokens of a statement and its line end: recorded ones have 24 on average."""
 
 
 class Implications(Method):
@@ -38,17 +38,21 @@ class Implications(Method):
         at_least("least_on_subject", 0.07, "wanders_off", mostly=0.8),
     )
     draws: Annotated[int, Field(ge=1, le=64, description="Lists sampled for each anchor.")] = 5
+    max_statements: Annotated[
+        int, Field(ge=3, le=200, description="Statements that a list is asked to have, at most; 10 take 300 tokens.")
+    ] = 15
 
     @property
     def max_requests(self) -> int:
         return self.draws
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        requests = [ask_implications(anchor, draw) for draw in range(self.draws)]
+        requests = [ask_implications(anchor, draw, self.max_statements) for draw in range(self.draws)]
         answers = yield requests
         return keep_finished(self, anchor, requests, answers)
 
 
-def ask_implications(anchor: Anchor, draw: int) -> Request:
+def ask_implications(anchor: Anchor, draw: int, most: int) -> Request:
     """Ask for one list; draws of one prompt tell how far the generator's lists differ."""
-    return Request(after(anchor.text, INFER, anchor.title), facet=f"draw {draw}", draw=draw)
+    prompt = after(anchor.text, INFER.format(most=most), anchor.title)
+    return Request(prompt, facet=f"draw {draw}", draw=draw, reply_tokens=STATEMENT_TOKENS * most)

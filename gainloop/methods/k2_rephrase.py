@@ -8,8 +8,17 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from gainloop.asking.chunks import Chunk, ChunkTokens, MaxChunks, cut_anchor, ends_sentence, last_tokens
-from gainloop.asking.conversation import Conversation, after, ask, side_by_side
+from gainloop.asking.chunks import (
+    Chunk,
+    ChunkTokens,
+    MaxChunks,
+    count_words,
+    cut_anchor,
+    ends_sentence,
+    estimate_tokens,
+    last_tokens,
+)
+from gainloop.asking.conversation import Conversation, after, ask, beside, side_by_side
 from gainloop.filters.fidelity import Fidelity
 from gainloop.filters.filter import sift
 from gainloop.measures.words import COPY_WORDS
@@ -42,13 +51,13 @@ PERSPECTIVES = {
     "whole": "with an eye to how each part belongs to the whole",
 }
 REWRITE = (
-    "Write the text above anew as {style}, {perspective}. Keep every fact, name and number, add none, "
-    "and answer with the new version alone."
+    "Write the document anew as {style}, {perspective}. Keep every fact, name and number, add none, and write about "
+    "{num_words} words."
 )
 CONTINUE = (
-    "Above stand a passage of a document and, below the line, how the new version of the document ends so far. Go on "
-    "writing the new version where it ends, without saying its end again: write the passage anew as {style}, "
-    "{perspective}. Keep every fact, name and number of the passage, add none, and answer with the continuation alone."
+    "The draft is how a new version of a long document ends so far; the document above is its next passage. Go on "
+    "where the draft ends, without saying its end again: write the passage anew as {style}, {perspective}. Keep "
+    "every fact, name and number of the passage, add none, and write about {num_words} words."
 )
 
 
@@ -189,9 +198,12 @@ def draw_voices(number: int, rng: Random) -> list[Voice]:
 def ask_version(anchor: Anchor, chunk: Chunk, voice: Voice, seen: str = "") -> Request:
     """Ask for a new version of a chunk, which continues a text that ends with ``seen``, if that is given."""
     style, perspective = STYLES[voice.style], PERSPECTIVES[voice.perspective]
-    wish = (CONTINUE if seen else REWRITE).format(style=style, perspective=perspective)
-    text = f"{chunk.text}\n\n---\n\n{seen}" if seen else chunk.text
-    return Request(after(text, wish, anchor.title), facet=voice.facet + chunk.part, draw=chunk.number)
+    wish = (CONTINUE if seen else REWRITE).format(
+        style=style, perspective=perspective, num_words=count_words(chunk.text)
+    )
+    prompt = beside(replace(anchor, text=chunk.text), seen, wish) if seen else after(chunk.text, wish, anchor.title)
+    facet = voice.facet + chunk.part
+    return Request(prompt, facet=facet, draw=chunk.number, reply_tokens=estimate_tokens(chunk.text))
 
 
 def _unfinished(anchor: Anchor, voice: Voice, replies: Sequence[str]) -> list[Drop]:

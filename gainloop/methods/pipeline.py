@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from random import Random
 
 from gainloop import methods
+from gainloop.asking.conversation import GUARD, SYSTEM, SYSTEM_ALONE
 from gainloop.filters import read_filters
 from gainloop.filters.filter import Filter, sift
 from gainloop.methods.critic import Critic, revise_all
@@ -29,8 +30,8 @@ class Pipeline:
 
     @property
     def wishes(self) -> tuple[str, ...]:
-        """Instructions of the prompts that its records were made by."""
-        return self.method.wishes + (self.critic.wishes if self.critic else ())
+        """Instructions of the prompts that its records were made by, system messages among them."""
+        return (SYSTEM, SYSTEM_ALONE, GUARD) + self.method.wishes + (self.critic.wishes if self.critic else ())
 
     def rounds(self, anchor: Anchor, seed: int) -> Rounds:
         """Yield the requests of one anchor, be sent their answers, return its records and drops.

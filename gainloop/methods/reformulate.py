@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import ALONE, after, ask
 from gainloop.asking.structured import list_of, object_of, object_schema, read_object, read_text, text_of
 from gainloop.filters.filter import sift
@@ -13,26 +14,23 @@ from gainloop.methods.method import Method, keep_finished
 from schemas.rows import Anchor, Drop, Outcome, Request, Rounds
 
 PLAN = (
-    "Find {most} pairs of a genre and an audience for which the text above could be written anew, so that these "
-    "readers would gain from it. The pairs suit the content, and lie as far apart as it allows in form, tone, depth "
-    "and what the readers know. Describe a genre by kind of text, structure and tone, and an audience by who they are, "
-    "what they know and what they want, each in a few words. "
-    'Answer as JSON: {{"pairs": [{{"genre": "...", "audience": "..."}}]}}.'
+    "Find {most} pairs of a genre and an audience for which the document could be written anew. Choose pairs that suit "
+    "what it says and differ in form, tone and depth. Name each genre and each audience in a few words. Answer as JSON "
+    "with the pairs."
 )
 REFORMULATE = (
-    "Write what the text above says anew, for another purpose.\nGenre: {genre}\nAudience: {audience}\n"
-    "Follow the habits of this genre, and begin where these readers are: choose, reorder, explain, shorten, and bring "
-    "in examples and background that are certain, as it serves them. The core of what is said stays, and nothing "
-    "contradicts it. " + ALONE
+    "Write what the document says anew, in {max_words} words at most.\nGenre: {genre}\nAudience: {audience}\n"
+    "Choose, reorder, explain and shorten as it serves these readers. Keep the core of what is said, and contradict "
+    "none of it. " + ALONE
 )
 CONSISTENCY = (
-    "The text was meant to be another genre for other readers. Form, tone, order, selection, examples and background "
-    "that does not stand in the source are free and cost nothing; losing the core or contradicting it does.\n"
-    "5: all that matters in the source is kept, and nothing contradicts it.\n"
+    "The draft was meant to be another genre for other readers. Form, tone, order, selection, examples and background "
+    "that does not stand in the document are free and cost nothing; losing the core or contradicting it does.\n"
+    "5: all that matters in the document is kept, and nothing contradicts it.\n"
     "4: the core is kept, and nothing contradicts it; some details are gone, or bent without harm.\n"
     "3: the core can still be learnt from it, though much around it is gone or freely made up.\n"
-    "2: much of the core is lost, or something that matters contradicts the source.\n"
-    "1: it is about something else, contradicts the source as a whole, or says nothing."
+    "2: much of the core is lost, or something that matters contradicts the document.\n"
+    "1: it is about something else, contradicts the document as a whole, or says nothing."
 )
 
 PART_CHARS = 80
@@ -65,6 +63,7 @@ class Reformulate(Method):
     least_consistency: Annotated[
         int, Field(ge=1, le=5, description="Lowest score of 1 to 5 that is kept; 1 asks no judge and keeps all.")
     ] = 3
+    max_words: MaxWords = 250
 
     @property
     def max_requests(self) -> int:
@@ -83,7 +82,7 @@ class Reformulate(Method):
         listed = yield from ask(anchor, ask_pairs(anchor, self.max_pairs), read_pairs)
         if isinstance(listed, Drop):
             return Outcome(drops=[listed])
-        requests = [ask_reformulation(anchor, pair) for pair in listed.value[: self.max_pairs]]
+        requests = [ask_reformulation(anchor, pair, self.max_words) for pair in listed.value[: self.max_pairs]]
         answers = yield requests
         outcome = keep_finished(self, anchor, requests, answers)
         return (yield from sift(anchor, outcome, self._judges, rng))
@@ -97,10 +96,11 @@ def ask_pairs(anchor: Anchor, most: int) -> Request:
     return Request(after(anchor.text, wish, anchor.title), facet="pairs", json_schema=schema)
 
 
-def ask_reformulation(anchor: Anchor, pair: Pair) -> Request:
+def ask_reformulation(anchor: Anchor, pair: Pair, max_words: int) -> Request:
     """Ask for the anchor's content in a genre, for an audience."""
-    wish = REFORMULATE.format(genre=pair.genre, audience=pair.audience)
-    return Request(after(anchor.text, wish, anchor.title), facet=f"{pair.genre} | {pair.audience}")
+    wish = REFORMULATE.format(genre=pair.genre, audience=pair.audience, max_words=max_words)
+    facet = f"{pair.genre} | {pair.audience}"
+    return Request(after(anchor.text, wish, anchor.title), facet=facet, reply_tokens=tokens_of_words(max_words))
 
 
 def read_pairs(text: str) -> list[Pair] | None:

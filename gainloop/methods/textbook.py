@@ -5,32 +5,30 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from gainloop.asking.conversation import after, ask, own_draw
+from gainloop.asking.chunks import MaxWords, tokens_of_words
+from gainloop.asking.conversation import after, alone, ask, own_draw
 from gainloop.asking.structured import list_of, object_of, object_schema, read_object, read_text, read_texts, text_of
 from gainloop.methods.method import Method, keep_finished
-from schemas.rows import Anchor, Drop, Message, Outcome, Request, Rounds
+from schemas.rows import Anchor, Drop, Outcome, Request, Rounds
 
 PLAN = (
-    "Which lasting knowledge does one need to understand the text above, or gain from it? List {most} topics that "
-    "chapters of a good textbook could teach. Name each so that it is clear to someone who has not seen the text, and "
-    "choose it so that it can be taught without the text: a method, a law, a structure, an event, a craft. For each, "
-    "name an audience, as different as the topics allow, and {skills} skills that a reader of the chapter has "
-    'afterwards and an exercise can test. Answer as JSON: {{"chapters": [{{"topic": "...", "audience": "...", '
-    '"skills": ["..."]}}]}}.'
+    "What does one need to know to understand the document? List {most} topics that chapters of a textbook could teach "
+    "without it: a method, a law, a structure, an event, a craft. For each, name an audience, and {skills} skills that "
+    "an exercise can test. Answer as JSON with the chapters."
 )
 CHAPTER = (
-    "Write a chapter of a textbook.\nTopic: {topic}\nReaders: {audience}\nAfterwards they can: {skills}\n"
-    "Begin with a title, and with the question that the topic answers. Go forward in small steps: say what a word "
-    "means before using it, give a reason for every claim, and an example worked out in full, with real numbers, names "
-    "or code, for every idea that is new. Show the mistakes that beginners make, and why they are mistakes. End with "
-    "what to remember. Say only what you know to be right, and refer to no other chapter, figure or book. Answer with "
-    "the chapter only."
+    "Write a chapter of a textbook in {max_words} words at most.\nTopic: {topic}\nReaders: {audience}\n"
+    "Afterwards they can: {skills}\n"
+    "Begin with a title. Go forward in small steps: say what a word means before using it, give the reason for every "
+    "claim, and an example worked out in full for every new idea. Say only what you know to be right, and refer to no "
+    "other chapter, figure or book."
 )
 EXERCISE = (
-    "Write one exercise of a textbook, with its solution.\nTopic: {topic}\nReaders: {audience}\nIt trains to: {skill}\n"
-    "The problem is concrete, gives everything that is needed, takes several steps, and has one answer that can be "
-    "checked. The solution goes step by step, says why each step is right, and ends with the answer and a check of it. "
-    'Put "Problem:" before the one and "Solution:" before the other, and write nothing else.'
+    "Write one exercise of a textbook with its solution, in {max_words} words at most.\nTopic: {topic}\n"
+    "Readers: {audience}\nIt trains to: {skill}\n"
+    "The problem gives everything that is needed and has one answer that can be checked. The solution goes step by "
+    'step, says why each step is right, and ends with the answer. Put "Problem:" before the one, "Solution:" before '
+    "the other."
 )
 
 TOPIC_CHARS = 80
@@ -52,8 +50,8 @@ class Textbook(Method):
 
     Asks: first one JSON list of up to ``max_chapters`` topics, each with an audience and up to ``max_exercises``
     skills; then a chapter per topic, and per skill a problem with its worked solution.
-    Costs: ``d`` prompt tokens for the list, some 200 for each other request. Chapters are long:
-    ``text.sampling.max_tokens`` of 1,024 or more.
+    Costs: ``d`` prompt tokens for the list, some 200 for each other request. A chapter of a large model gains from
+    ``max_words`` 700 and ``text.sampling.max_tokens`` 1,200.
     Source: phi-1, Gunasekar et al. 2023, arXiv:2306.11644, and phi-1.5, Li et al. 2023, arXiv:2309.05463, which make
     text diverse by constraining topics and audiences, and exercises by the names of functions to write.
     Differs: the papers print neither prompts nor topics; topics come from the documents, and exercises are constrained
@@ -65,6 +63,7 @@ class Textbook(Method):
     wishes: ClassVar[tuple[str, ...]] = (CHAPTER, EXERCISE)
     max_chapters: Annotated[int, Field(ge=1, le=16, description="Chapters of each anchor, one a topic.")] = 3
     max_exercises: Annotated[int, Field(ge=1, le=8, description="Exercises of each chapter, one a skill.")] = 2
+    max_words: MaxWords = 300
 
     @property
     def max_requests(self) -> int:
@@ -79,7 +78,7 @@ class Textbook(Method):
         if isinstance(listed, Drop):
             return Outcome(drops=[listed])
         chapters = [one._replace(skills=one.skills[: self.max_exercises]) for one in listed.value[: self.max_chapters]]
-        requests = [request for chapter in chapters for request in ask_to_teach(anchor, chapter)]
+        requests = [request for chapter in chapters for request in ask_to_teach(anchor, chapter, self.max_words)]
         answers = yield requests
         return keep_finished(self, anchor, requests, answers)
 
@@ -93,22 +92,25 @@ def ask_chapters(anchor: Anchor, most: int, skills: int) -> Request:
     return Request(after(anchor.text, wish, anchor.title), facet="chapters", json_schema=schema)
 
 
-def ask_to_teach(anchor: Anchor, chapter: Chapter) -> list[Request]:
+def ask_to_teach(anchor: Anchor, chapter: Chapter, max_words: int) -> list[Request]:
     """Ask for a chapter and its exercises; the prompts of an anchor all differ, so one draw serves them all."""
     draw = own_draw(anchor, 0)
-    return [ask_chapter(chapter, draw), *(ask_exercise(chapter, skill, draw) for skill in chapter.skills)]
+    exercises = [ask_exercise(chapter, skill, max_words, draw) for skill in chapter.skills]
+    return [ask_chapter(chapter, max_words, draw), *exercises]
 
 
-def ask_chapter(chapter: Chapter, draw: int) -> Request:
+def ask_chapter(chapter: Chapter, max_words: int, draw: int) -> Request:
     """Ask for a chapter, from scratch."""
-    wish = CHAPTER.format(topic=chapter.topic, audience=chapter.audience, skills="; ".join(chapter.skills))
-    return Request((Message("user", wish),), facet=f"chapter: {chapter.topic}", draw=draw)
+    skills = "; ".join(chapter.skills)
+    wish = CHAPTER.format(topic=chapter.topic, audience=chapter.audience, skills=skills, max_words=max_words)
+    return Request(alone(wish), facet=f"chapter: {chapter.topic}", draw=draw, reply_tokens=tokens_of_words(max_words))
 
 
-def ask_exercise(chapter: Chapter, skill: str, draw: int) -> Request:
+def ask_exercise(chapter: Chapter, skill: str, max_words: int, draw: int) -> Request:
     """Ask for an exercise of one skill and its solution, from scratch."""
-    wish = EXERCISE.format(topic=chapter.topic, audience=chapter.audience, skill=skill)
-    return Request((Message("user", wish),), facet=f"exercise: {chapter.topic} | {skill}", draw=draw)
+    wish = EXERCISE.format(topic=chapter.topic, audience=chapter.audience, skill=skill, max_words=max_words)
+    facet = f"exercise: {chapter.topic} | {skill}"
+    return Request(alone(wish), facet=facet, draw=draw, reply_tokens=tokens_of_words(max_words))
 
 
 def read_chapters(text: str) -> list[Chapter] | None:

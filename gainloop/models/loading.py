@@ -1,34 +1,54 @@
-"""Finding a checkpoint, and opening its model and tokenizer."""
+"""Opening a checkpoint: its config, model and tokenizer. Its own code, if it has any, never runs."""
 
-import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Final
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
-from schemas.errors import BadInput
-from schemas.recipe import Checkpoint
+from schemas.errors import BadInput, GainloopError
 
-PARTS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
-"""The files of a hub model that transformers reads; the same weights in other formats are left there."""
-
-WEIGHTS = ("*.safetensors", "*.bin", "config.json", "tokenizer.json")
+CONTEXT_NAMES: Final = (
+    "max_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "max_sequence_length",
+    "context_length",
+    "seq_length",
+    "n_ctx",
+)
+"""Names that configs give to the context; most write the first."""
 
 
 def load_model(folder: str, device: str = "cpu") -> PreTrainedModel:
     """Return the causal language model of a checkpoint, at float32.
 
     Raises:
-        BadInput: The folder holds no such model, or the machine has no such device.
+        BadInput: The folder holds no such model, weights of it are missing or damaged, or the machine has no such
+            device.
     """
     logging.disable_progress_bar()
     require_device(device)
-    try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from error
-    model.to(torch.device(device))  # type: ignore[arg-type]
+    read_config(folder)
+    with _opening(folder):
+        opened: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
+        )
+    model, found = opened
+    if missing := sorted(found["missing_keys"]):
+        raise unreadable(folder, f"{len(missing)} of its model's weights are not in its files, {missing[0]} among them")
+    model.to(torch.device(device))
+    assert isinstance(model, PreTrainedModel)
     return model
 
 
@@ -48,83 +68,79 @@ def require_device(device: str) -> None:
         ) from error
 
 
+def read_config(folder: str) -> PretrainedConfig:
+    """Return the config of a checkpoint.
+
+    Raises:
+        BadInput: The folder has none, or one of quantized weights.
+    """
+    with _opening(folder):
+        config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    quantized = getattr(config, "quantization_config", None)
+    if quantized:
+        about = quantized if isinstance(quantized, dict) else quantized.to_dict()
+        raise unreadable(folder, f"its weights are quantized ({about.get('quant_method', 'somehow')})")
+    return config
+
+
 def read_context(folder: str) -> int:
     """Return the context of a checkpoint's model, in tokens.
 
     Raises:
-        BadInput: The folder holds no model.
+        BadInput: The folder holds no model, or one without a longest context.
     """
-    try:
-        return int(AutoConfig.from_pretrained(folder).max_position_embeddings)
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from error
+    return context_of(read_config(folder), folder)
+
+
+def context_of(config: PretrainedConfig, folder: str = "") -> int:
+    """Return the context that a model's config states, in tokens; that of its text where it reads images too.
+
+    Raises:
+        BadInput: It states none.
+    """
+    text = config.get_text_config(decoder=True)
+    found = [getattr(text, name, None) for name in CONTEXT_NAMES]
+    context = next((value for value in found if isinstance(value, int) and value > 0), None)
+    if context is None:
+        reason = f"the config of {config.model_type} says nowhere how many tokens its context has"
+        raise unreadable(folder or str(config.name_or_path), reason)
+    return context
 
 
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a checkpoint; one without an end token cannot say where a text ends.
 
     Raises:
-        BadInput: The folder holds no tokenizer, or one without an end token.
+        BadInput: The folder holds no tokenizer, one that only transformers' slow code reads, or one without an end
+            token.
     """
-    try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, error) from error
+    with _opening(folder):
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    is_empty = len(tokenizer) <= len(tokenizer.added_tokens_decoder)  # made for want of files, without an error
+    if is_empty or not tokenizer.is_fast:
+        raise unreadable(folder, "it has no tokenizer.json, nor files that a tokenizer can be made of")
     if tokenizer.eos_token_id is None:
-        raise _unreadable(folder, "its tokenizer has no end token")
+        raise unreadable(folder, "its tokenizer has no end token")
     return tokenizer
 
 
-def _unreadable(folder: str, reason: object) -> BadInput:
-    first = str(reason).strip().splitlines()[0]
-    return BadInput(
-        f"opening the checkpoint {folder}: {first}; a folder with a causal language model and its tokenizer, "
-        "as save_pretrained writes them, is needed. Set start to one."
-    )
-
-
-def find_checkpoint(wanted: Checkpoint) -> tuple[str, str]:
-    """Return the local folder of a checkpoint and the revision that identifies its weights.
-
-    A folder's revision is the hash of its weights, a hub model's is its commit.
-
-    Raises:
-        BadInput: The checkpoint is neither a folder with a model nor a reachable hub id.
-    """
-    if Path(wanted.model).is_dir():
-        return wanted.model, _fingerprint(Path(wanted.model))
-    if wanted.model.startswith((".", "/", "~")) or wanted.model.count("/") > 1:
-        raise BadInput(
-            f"loading checkpoint {wanted.model!r}: there is no such folder; a folder that save_pretrained wrote, or a "
-            "hub id, is needed. Set model to one."
-        )
-    return _download(wanted)
-
-
-def _fingerprint(folder: Path) -> str:
-    if not (folder / "config.json").is_file():
-        raise BadInput(
-            f"reading checkpoint {folder}: it has no config.json; a folder that save_pretrained wrote is needed. "
-            "Name such a folder, or a hub id."
-        )
-    digest = hashlib.sha256()
-    for path in sorted(found for pattern in WEIGHTS for found in folder.glob(pattern)):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:16]
-
-
-def _download(wanted: Checkpoint) -> tuple[str, str]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
+@contextmanager
+def _opening(folder: str) -> Iterator[None]:
+    """Turn whatever goes wrong with a checkpoint's files into one sentence: libraries raise a dozen kinds of errors."""
     try:
-        folder = snapshot_download(wanted.model, revision=wanted.revision or None, allow_patterns=PARTS)
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise BadInput(
-            f"loading checkpoint {wanted.model!r}: {reason}; a folder, or a hub id that this machine can reach, "
-            "is needed. Set model to one."
-        ) from error
-    return folder, Path(folder).name
+        yield
+    except (GainloopError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        reason = "it needs code of its own, and no checkpoint's code is run" if "custom code" in str(error) else error
+        raise unreadable(folder, reason) from error
+
+
+def unreadable(folder: str | Path, reason: object) -> BadInput:
+    """Return the error of a checkpoint that cannot be used."""
+    first = " ".join(str(reason).split()) or type(reason).__name__
+    first = first if len(first) <= 200 else f"{first[:200].rsplit(' ', 1)[0]} ..."
+    return BadInput(
+        f"opening the checkpoint {folder}: {first.rstrip('.;')}; a folder with a causal language model at full "
+        "precision and its tokenizer, as save_pretrained writes them, is needed. Set start to one."
+    )

@@ -1,6 +1,6 @@
 """Texts to rows of tokens: packed documents with an exact budget, and pairs with the loss on the second."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from gainloop.models.tokens import beginning, continued_tokens, text_tokens
 from schemas.errors import BadInput
 
 Row = dict[str, list[int]]
@@ -124,7 +125,9 @@ class PairRows(Sequence[Row]):
         context: int,
         max_tokens: int,
     ) -> None:
-        self._prompts, self._texts = _encoded(tokenizer, prompts), _encoded(tokenizer, texts, ends=True)
+        end = [int(tokenizer.eos_token_id)]
+        self._prompts = _by_block(prompts, lambda some: continued_tokens(tokenizer, some))
+        self._texts = _by_block(texts, lambda some: [[*ids, *end] for ids in text_tokens(tokenizer, some)])
         before, after = (np.array([*map(len, ids)], dtype=int) for ids in (self._prompts, self._texts))
         first, second = pairs[:, 0], pairs[:, 1]
         self._pairs = pairs[(after[second] <= max_tokens) & (before[first] + after[second] <= context)]
@@ -138,22 +141,18 @@ class PairRows(Sequence[Row]):
         return {"input_ids": prompt + text, "labels": [IGNORED] * len(prompt) + text}
 
 
-def _encoded(
-    tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], *, ends: bool = False
-) -> list[NDArray[np.int32]]:
+def _by_block(texts: Sequence[str], encode_some: Callable[[Sequence[str]], list[list[int]]]) -> list[NDArray[np.int32]]:
     """Return each text's tokens, some texts at a time: as Python's numbers they take ten times the memory."""
-    end = [tokenizer.eos_token_id] if ends else []
     found: list[NDArray[np.int32]] = []
     for start in range(0, len(texts), TEXTS_AT_ONCE):
-        some = tokenizer(list(texts[start : start + TEXTS_AT_ONCE]), add_special_tokens=False)["input_ids"]
-        found += [np.array([*ids, *end], dtype=np.int32) for ids in some]
+        found += [np.array(ids, dtype=np.int32) for ids in encode_some(texts[start : start + TEXTS_AT_ONCE])]
     return found
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
-    """Return each text's tokens with the end token last."""
-    ids = tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
-    return [[*text, int(tokenizer.eos_token_id)] for text in ids]
+    """Return each text's tokens as a document has them: first what its tokenizer begins a text with, the end last."""
+    begin, end = beginning(tokenizer), int(tokenizer.eos_token_id)
+    return [[*begin, *ids, end] for ids in text_tokens(tokenizer, texts)]
 
 
 def _rows(encoded: list[list[int]], num_rows: int, context: int, rng: np.random.Generator) -> Iterator[Row]:

@@ -8,7 +8,7 @@ import torch
 
 from gainloop.methods.sbp import SBP, ask_related
 from gainloop.models.embedding import Vectors
-from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.loading import context_of, load_model, load_tokenizer
 from gainloop.models.packing import MixturePart, PairRows, Row, pack
 from gainloop.models.pairing import Pairing, related_pairs
 from gainloop.models.start import make_model, make_tokenizer
@@ -76,7 +76,7 @@ def tune_synthesizer(
     """
     model, tokenizer = load_model(start), load_tokenizer(start)
     prompts = [ask_related(text) for text in texts]
-    rows = PairRows(pairing.pairs, prompts, texts, tokenizer, model.config.max_position_embeddings, max_tokens)
+    rows = PairRows(pairing.pairs, prompts, texts, tokenizer, context_of(model.config), max_tokens)
     if not rows:
         raise BadInput(
             f"pairing {len(texts):,} anchors for the synthesizer: no pair has a similarity of at least "
@@ -97,7 +97,7 @@ def continue_pretraining(
     Beside the weights lie the losses of each row that was read for the first time (``LEARNED``).
     """
     model, tokenizer = load_model(start), load_tokenizer(start)
-    context = min(plan.context_tokens, model.config.max_position_embeddings)
+    context = min(plan.context_tokens, context_of(model.config))
     packed = pack(parts, tokenizer, plan.budget_tokens, context, plan.seed)
     online = Online(packed.is_first)
     metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, plan.seed, on_step, online)

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from gainloop.models.loading import load_model, load_tokenizer, read_context
-from gainloop.models.packing import encode
+from gainloop.models.loading import context_of, load_model, load_tokenizer, read_context
+from gainloop.models.tokens import Tokens, beginning, text_tokens
 from schemas.errors import BadInput
 
 BATCH_TOKENS = 2048
@@ -25,27 +25,30 @@ def score_texts(
     device: str = "cpu",
     before: Sequence[str] | None = None,
     window: int | None = None,
+    ends: bool = True,
 ) -> pl.DataFrame:
     """Return each text's negative log-likelihood under a checkpoint, read from its first token on.
 
-    The first token is predicted from an end token before it, as in packed training, and the end
-    token after the text is predicted too. Texts longer than the window are scored in pieces of that
-    length, each read alone.
+    The first token is predicted from what its tokenizer begins a text with (BOS), or else from an end token before it,
+    as in packed training; the end token after the text is predicted too. Texts longer than the window are scored in
+    pieces of that length, each read alone.
 
     Args:
         before: Text that is read before each text, or each piece of it, and not scored: as much of its beginning as the
             model's context has room for. Default: none.
         window: Tokens of a piece. Default: as many as the context holds.
+        ends: Whether the end token after each text is predicted too; lm-eval leaves it out.
 
     Returns:
-        Columns text_id, nats, num_tokens (end token included), num_bytes (UTF-8), in the order given.
+        Columns text_id, nats, num_tokens (end token included, if predicted), num_bytes (UTF-8), in the order given.
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
-    context = model.config.max_position_embeddings - 1
-    window = min(window or context, context)
     end = int(tokenizer.eos_token_id)
-    encoded = encode(tokenizer, texts)
-    heads = [ids[: context - window] for ids in encode(tokenizer, before)] if before else [[] for _ in texts]
+    begin = beginning(tokenizer) or [end]
+    context = context_of(model.config) - len(begin)
+    window = min(window or context, context)
+    encoded = [ids if ends else ids[:-1] for ids in _ended(tokenizer, texts)]
+    heads = [ids[: context - window] for ids in _ended(tokenizer, before)] if before else [[] for _ in texts]
     pieces = [
         _Piece(owner, heads[owner], ids[at : at + window])
         for owner, ids in enumerate(encoded)
@@ -54,7 +57,7 @@ def score_texts(
     pieces.sort(key=lambda piece: piece.length)
     nats = np.zeros(len(texts))
     for batch in _batches(pieces):
-        for piece, value in zip(batch, _score(batch, model, end), strict=True):
+        for piece, value in zip(batch, _score(batch, model, begin, end), strict=True):
             nats[piece.owner] += value
     return pl.DataFrame(
         {
@@ -71,15 +74,16 @@ def score_answers(folder: str, prompts: Sequence[str], answers: Sequence[str], d
     """Return the negative log-likelihood of each answer after its prompt under a checkpoint, in nats: closed book.
 
     The answer follows the prompt after a space, is tokenized on its own, and need not end the text. Of a prompt that
-    is longer than the model's context the last part is read.
+    is longer than the model's context the last part is read, after what begins a text.
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
-    window = model.config.max_position_embeddings - 1
-    encoded = encode(tokenizer, prompts)
-    given = [ids[:-1] for ids in encode(tokenizer, [f" {text.lstrip()}" for text in answers])]
+    begin = beginning(tokenizer) or [int(tokenizer.eos_token_id)]
+    window = context_of(model.config) - len(begin)
+    asked = text_tokens(tokenizer, prompts)
+    given = text_tokens(tokenizer, [f" {text.lstrip()}" for text in answers])
     nats = []
-    for prompt, answer in zip(encoded, given, strict=True):
-        row = [int(tokenizer.eos_token_id), *prompt[:-1], *answer][-window - 1 :]
+    for prompt, answer in zip(asked, given, strict=True):
+        row = [*begin, *[*prompt, *answer][-window:]]
         ids = torch.tensor([row], device=model.device)
         losses = torch.nn.functional.cross_entropy(model(input_ids=ids[:, :-1]).logits[0], ids[0, 1:], reduction="none")
         nats.append(float(losses[-len(answer) :].double().sum()))
@@ -136,10 +140,16 @@ def _batches(pieces: list[_Piece]) -> list[list[_Piece]]:
     return batches
 
 
-def _score(pieces: list[_Piece], model: PreTrainedModel, end: int) -> list[float]:
-    longest = max(piece.length for piece in pieces)
-    rows = [[end, *piece.head, *piece.ids] + [end] * (longest - piece.length) for piece in pieces]
-    real = [[0] * len(piece.head) + [1] * len(piece.ids) + [0] * (longest - piece.length) for piece in pieces]
+def _ended(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Tokens]:
+    return [[*ids, int(tokenizer.eos_token_id)] for ids in text_tokens(tokenizer, texts)]
+
+
+def _score(pieces: list[_Piece], model: PreTrainedModel, begin: Tokens, end: int) -> list[float]:
+    longest, unscored = max(piece.length for piece in pieces), len(begin) - 1
+    rows = [[*begin, *piece.head, *piece.ids] + [end] * (longest - piece.length) for piece in pieces]
+    real = [
+        [0] * (unscored + len(piece.head)) + [1] * len(piece.ids) + [0] * (longest - piece.length) for piece in pieces
+    ]
     ids = torch.tensor(rows, device=model.device)
     logits = model(input_ids=ids[:, :-1]).logits  # right padding: a causal model's scores do not see it
     losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
+from gainloop.measures import estimate
 from gainloop.measures.duplication import near_duplicates
-from gainloop.measures.estimate import Estimate, mean_of, ratio_of_sums
+from gainloop.measures.estimate import Estimate
 from gainloop.measures.faithfulness import Taken, take_from_anchors
 from gainloop.measures.ngrams import Flags, HashedTexts, Rows, hash_texts, repeated_words
 from gainloop.measures.words import REPEAT_WORDS
@@ -195,14 +196,14 @@ def over_words(counted: Rows, read: RecordTexts, among: Flags) -> Estimate:
     num_words = read.texts.lengths[among]
     if not num_words.sum():
         return Estimate(None, None, None, 0, "share", why_no_words(read, among))
-    return as_share(ratio_of_sums(counted[among], num_words, read.own[among], "share"))
+    return estimate.share_of(counted[among], read.own[among], num_words)
 
 
 def share_of(flags: Flags, among: Flags, read: RecordTexts) -> Estimate:
     """Return the share of some records that are flagged, over anchors."""
     if not among.any():
         return Estimate(None, None, None, 0, "share", why_no_words(read, among))
-    return as_share(mean_of(flags[among].astype(float), read.own[among], "share"))
+    return estimate.share_of(flags[among], read.own[among])
 
 
 def per_cent(flags: Flags, among: Flags, read: RecordTexts) -> Estimate:
@@ -218,20 +219,3 @@ def why_no_words(read: RecordTexts, among: Flags) -> str:
     if not read.kept.any():
         return "not measured: no record was kept"
     return "not measured: the records have no words, or too few"
-
-
-def as_share(estimate: Estimate) -> Estimate:
-    """Return an estimate with its interval within [0, 1]; where every row says the same, the exact one over anchors.
-
-    The t interval would be of no width there. If a share p of anchors has any of it, c anchors have none with
-    probability (1 - p)^c.
-
-    Source: Clopper & Pearson 1934, for none of c.
-    """
-    if estimate.value is None or estimate.low is None or estimate.high is None:
-        return estimate
-    most = 1 - 0.025 ** (1 / estimate.num_clusters)
-    low, high = max(0.0, estimate.low), min(1.0, estimate.high)
-    if estimate.low == estimate.high:
-        low, high = (low, most) if estimate.value == 0 else (1 - most, high) if estimate.value == 1 else (low, high)
-    return replace(estimate, low=low, high=high)

@@ -27,6 +27,10 @@ NO_SCORE = "not measured: the servers gave no score; vLLM does, by prompt_logpro
 ONE_PROMPT_EACH = "not measured: no document was asked about by several prompts that were all scored"
 NO_DOCUMENT = "not measured: no document stands word for word in its prompts"
 
+OTHER_DISTRIBUTION = (
+    "not measured: what was told of the replies is of another distribution than the one that was sampled"
+)
+
 LEAST_DRIFT, MOST_DRIFT = 1.0, 0.02
 """Nats, and a part of a reply's nats, that rounding at low precision explains."""
 
@@ -344,7 +348,7 @@ def curation_of(evidence: Evidence) -> Filtering:
     )
     why = why_without_logprobs(replies.height, int(replies["is_without"].sum()))
     if not has_sampled_logprobs(evidence):
-        why = "not measured: what was told of the replies is of another distribution than the one that was sampled"
+        why = OTHER_DISTRIBUTION
     if not why:
         return found
     nothing = replace(found.entropy, value=None, low=None, high=None, status=why)

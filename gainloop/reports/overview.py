@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
+from scipy.special import stdtrit
 
 from gainloop.measures.estimate import Estimate, as_figure, mean_of, ratio_of_sums
-from gainloop.measures.prediction import rank_correlation
+from gainloop.measures.prediction import chance, find, holm, rank_correlation
 from gainloop.reports.evidence import Begun
 from gainloop.steering.gate import OFF
 from gainloop.store import Store
@@ -114,7 +115,7 @@ def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
         ranking=ranking,
         lost=[*_list_lost(in_order, "drop"), *_list_lost(in_order, "quarantine")],
         lines=lines,
-        foretold=[foretell(standings, predictor) for predictor in PREDICTORS],
+        foretold=foretell_all(standings),
     )
 
 
@@ -143,11 +144,17 @@ def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant
     return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
 
 
-def foretell(standings: Sequence[Standing], predictor: str) -> Foretold:
-    """Return the rank correlation of a figure with the gain over the matched baseline."""
-    found = rank_correlation(*(_column(standings, name) for name in (predictor, GAIN)))
-    definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
-    return Foretold(predictor=predictor, correlation=as_figure(found, definition))
+def foretell_all(standings: Sequence[Standing]) -> list[Foretold]:
+    """Return the rank correlation of every predictor with the gain over the matched baseline, and what may be said."""
+    gains = _column(standings, GAIN)
+    found = [_column(standings, predictor) for predictor in PREDICTORS]
+    shares = [chance(column, gains) for column in found]
+    return [
+        _foretell(predictor, rank_correlation(column, gains), replace(share, value=adjusted))
+        for predictor, column, share, adjusted in zip(
+            PREDICTORS, found, shares, holm([share.value for share in shares]), strict=True
+        )
+    ]
 
 
 def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
@@ -155,25 +162,24 @@ def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
     if not num_batches:
         return "No batch of this store was measured yet."
     counted = f"{_count(num_batches, 'batch', 'batches')} of {_count(len(ranking), 'recipe', 'recipes')}."
-    known = [one for one in ranking if one.per_thousand.value is not None]
+    known = [one for one in ranking if one.gain.value is not None]
     if not known:
-        why = ranking[0].per_thousand.status
-        return f"{counted} What their text gained is {why}."
+        return f"{counted} What their text gained is {ranking[0].gain.status}."
     best, others = known[0], known[1:]
-    shown = f"{best.per_thousand.signed} {best.per_thousand.unit} {best.per_thousand.interval}".rstrip()
-    if best.per_thousand.low is None or best.per_thousand.low <= 0:
+    shown = f"{best.gain.signed} {best.gain.unit} {best.gain.interval}".rstrip()
+    if best.adjusted is None or best.adjusted[0] <= 0:
+        among = f" among {len(known)} compared" if others else ""
         return (
-            f"{counted} No recipe's text has certainly beaten the matched baseline; nearest comes {best.recipe}, "
-            f"with {shown}."
+            f"{counted} No recipe's text has certainly beaten the matched baseline{among}; nearest comes "
+            f"{best.recipe}, with {shown}."
         )
     if not others:
         return f"{counted} The text of {best.recipe} has beaten the matched baseline, by {shown}."
-    rival = max((one.per_thousand.high for one in others if one.per_thousand.high is not None), default=None)
-    is_first = rival is not None and best.per_thousand.low > rival
+    ends = [one.adjusted[1] if one.adjusted else float("inf") for one in others]
     return (
-        f"{counted} The text of {best.recipe} gained most per 1,000 accepted tokens over the matched baseline, "
-        f"{shown}; that it beats the baseline is certain, that it beats every other recipe is "
-        f"{'too' if is_first else 'not'}."
+        f"{counted} The text of {best.recipe} gained most over the matched baseline, {shown}; with {len(known)} "
+        "recipes compared, that it beats the baseline is certain, that it beats every other recipe is "
+        f"{'too' if best.adjusted[0] > max(ends) else 'not'}."
     )
 
 
@@ -193,29 +199,39 @@ def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def rank_recipes(standings: Sequence[Standing]) -> list[Ranked]:
-    """Return the recipes by what they gained per 1,000 accepted tokens, highest first; those not trained on last."""
+    """Return the recipes by their gain over the matched baseline, those not trained on last.
+
+    Those whose interval is above 0 come first, then those that may be 0, then those below; among each the larger gain,
+    and of equal ones the cheaper. Tokens are no divisor: a training reads as many of any batch, and a loss divided by
+    many tokens would look smaller than one divided by few.
+    """
     groups: dict[str, list[Standing]] = {}
     for standing in standings:
         groups.setdefault(standing.recipe, []).append(standing)
-    ranked = [_sum_up(name, group) for name, group in groups.items()]
-    return sorted(ranked, key=lambda one: (one.per_thousand.value is None, -(one.per_thousand.value or 0), one.recipe))
+    summed = [_sum_up(name, group) for name, group in groups.items()]
+    number = sum(one.gain.value is not None for one in summed)
+    ranked = [one.model_copy(update={"adjusted": adjust_interval(one.gain, number)}) for one in summed]
+    return sorted(ranked, key=lambda one: (_band(one.gain), -(one.gain.value or 0), one.cost_tokens, one.recipe))
 
 
-def per_thousand(gain: Figure, accepted_tokens: int | None) -> Figure:
-    """Return a gain per 1,000 accepted tokens, in thousandths of a bit per byte."""
-    definition = (
-        "gain over the matched baseline, divided by the thousands of tokens of kept records, whether or not training "
-        "read them all"
-    )
-    unit = "millibits/byte per 1,000 tokens"
-    if gain.value is None or not accepted_tokens:
-        why = gain.status if gain.value is None else "not measured: no tokens of kept records were counted"
-        return as_figure(Estimate(None, None, None, gain.n, unit, why), definition)
-    value, low, high = (
-        None if end is None else end * 1e6 / accepted_tokens for end in (gain.value, gain.low, gain.high)
-    )
-    scaled = {"value": value, "low": low, "high": high, "unit": unit, "definition": definition}
-    return gain.model_copy(update=scaled)
+def adjust_interval(gain: Figure, number: int) -> tuple[float, float] | None:
+    """Return the interval of one of several gains, so wide that all of them together hold the truth in 95 of 100 cases.
+
+    Source: Bonferroni, by the t distribution that the gain's clusters have.
+    """
+    if gain.value is None or gain.low is None or gain.high is None:
+        return None
+    wider = float(np.divide(*stdtrit(max(1, gain.clusters - 1), [1 - 0.025 / max(1, number), 0.975])))
+    return gain.value - wider * (gain.value - gain.low), gain.value + wider * (gain.high - gain.value)
+
+
+def _band(gain: Figure) -> int:
+    """Return 0 for a gain above 0, 1 for one that may be 0, 2 for one below 0, and 3 for none."""
+    if gain.value is None:
+        return 3
+    if gain.low is not None and gain.low > 0:
+        return 0
+    return 2 if gain.high is not None and gain.high < 0 else 1
 
 
 def mean_figure(figures: Sequence[Figure]) -> Figure:
@@ -275,7 +291,6 @@ def _draw_collapsed(reports: Sequence[Report], gate: Gate) -> Figure:
 
 def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines) -> Standing:
     figures = {path: attrgetter(path)(report) for path in dict.fromkeys((*COLUMNS, *PREDICTORS))}
-    tokens = report.cost.accepted_tokens
     return Standing(
         number=number,
         batch=batch.batch_id,
@@ -284,9 +299,9 @@ def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines)
         begun=batch.begun,
         recipe=recipe,
         verdict=report.gain.verdict,
-        per_thousand=per_thousand(report.gain.advantage, tokens),
         figures=figures,
-        accepted_tokens=tokens,
+        accepted_tokens=report.cost.accepted_tokens,
+        cost_tokens=_tokens_of(report),
         quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], lines),
     )
 
@@ -330,8 +345,27 @@ def _sum_up(name: str, group: list[Standing]) -> Ranked:
         batches=[one.batch for one in group],
         trained=len(trained),
         accepted_tokens=None if None in tokens else sum(count or 0 for count in tokens),
-        per_thousand=mean_figure([one.per_thousand for one in group]),
+        cost_tokens=round(sum(one.cost_tokens for one in group) / len(group)),
         gain=mean_figure([one.gain for one in group]),
+        adjusted=None,
+    )
+
+
+def _tokens_of(report: Report) -> int:
+    """Return the tokens that were read and written for a batch, but for training."""
+    cost = report.cost
+    return sum(
+        number or 0 for number in (cost.prompt_tokens, cost.completion_tokens, cost.scoring_tokens, cost.judging_tokens)
+    )
+
+
+def _foretell(predictor: str, correlation: Estimate, share: Estimate) -> Foretold:
+    definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
+    return Foretold(
+        predictor=predictor,
+        correlation=as_figure(correlation, definition),
+        chance=as_figure(share, "share of random orders whose correlation is as far from 0, by Holm's rule over all"),
+        finding=find(correlation, share.value, is_expected_to_rise=WORDS[predictor].predicts == "rises"),
     )
 
 

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
-from gainloop.measures.prediction import MIN_BATCHES
+from gainloop.measures.prediction import MIN_BATCHES, MIN_FOR_A_FINDING
 from gainloop.reports.overview import COLUMNS
 from gainloop.reports.page import drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
@@ -165,6 +165,7 @@ def render_overview(overview: Overview) -> str:
         drawn_foretold=_draw_foretold(overview, known[:NUM_PLOTTED]),
         not_foretold=list_not_foretold(overview),
         min_batches=MIN_BATCHES,
+        min_for_a_finding=MIN_FOR_A_FINDING,
         why_no_interval=why_no_interval,
         definitions=_define(overview),
     )
@@ -187,7 +188,9 @@ def list_not_foretold(overview: Overview) -> dict[str, list[str]]:
 
 def why_no_interval(figure: Figure) -> str:
     """Return the words that stand in place of an interval."""
-    return "no interval: one group of rows" if figure.clusters < 2 else "no interval: it is of these very rows"
+    if figure.clusters < 2:
+        return "no interval: one group of rows"
+    return f"no interval: {figure.why_no_interval or 'it is of these very rows'}"
 
 
 def _draw_trends(overview: Overview) -> list[tuple[Markup, str]]:
@@ -211,7 +214,7 @@ def _caption(words: Words) -> str:
 
 def _define(overview: Overview) -> list[tuple[str, str]]:
     """Return title and definition of each figure."""
-    found = [(OF_RECIPES["per_thousand"].title, one.per_thousand.definition) for one in overview.ranking[:1]]
+    found = [(OF_RECIPES["gain"].title, one.gain.definition) for one in overview.ranking[:1]]
     for one in overview.standings[:1]:
         found += [(words.title, one.figures[path].definition) for path, words in OF_BATCHES.items()]
     found += [("Noise line", overview.lines.noise.definition), ("Collapsed line", overview.lines.collapsed.definition)]

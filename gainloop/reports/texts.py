@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from gainloop.evaluation.judge import ANCHOR_FACTUALITY, FACTUALITY, RELEVANCE, UNREADABLE
+from gainloop.measures import estimate
 from gainloop.measures.collisions import collisions_of
 from gainloop.measures.diversity import (
     FACET_TEXTS,
@@ -20,6 +21,7 @@ from gainloop.measures.diversity import (
     vendi_score,
 )
 from gainloop.measures.duplication import SHINGLE_WORDS
+from gainloop.measures.entropy import why_without_logprobs
 from gainloop.measures.estimate import Estimate, as_figure, mean_of
 from gainloop.measures.faithfulness import NOVEL_WORDS, no_closer_than_another
 from gainloop.measures.ngrams import Flags
@@ -29,13 +31,19 @@ from gainloop.reports.evidence import (
     Evidence,
     RecordTexts,
     as_per_cent,
-    as_share,
     hash_records,
     near_duplicates_of,
     over_words,
     per_cent,
     share_of,
     why_no_words,
+)
+from gainloop.reports.information import (
+    OTHER_DISTRIBUTION,
+    describe_semantics,
+    has_sampled_logprobs,
+    likelihoods,
+    scored_outputs,
 )
 from schemas.figure import Figure
 from schemas.sections import Diversity, Faithfulness, Quality
@@ -107,6 +115,28 @@ def list_caveats_of_texts(diversity: Diversity) -> list[str]:
     ]
 
 
+def count_same(evidence: Evidence) -> tuple[Estimate, Estimate, bool | None]:
+    """Return the replies to one prompt that are the same, how many are expected, and whether they are too many.
+
+    They are expected from the distribution that was sampled: at temperature 0 a reply is certain; elsewhere what the
+    servers told of it if it is of that distribution, or the scores of the outputs that the stage ``score`` drew.
+    """
+    replies, semantics = evidence.would_be_records, describe_semantics(evidence)
+    if semantics == "certain":
+        return collisions_of(replies, np.zeros(replies.height))
+    told = likelihoods(replies, semantics)
+    if has_sampled_logprobs(evidence):
+        several = told.filter(pl.len().over("prompt_id") > 1)
+        why = why_without_logprobs(several.height, int(several["is_without"].sum()))
+        return collisions_of(replies, told["nats"].to_numpy(), why)
+    outputs = scored_outputs(evidence)
+    if semantics != "repaired" or outputs is None:
+        return collisions_of(replies, np.full(replies.height, np.nan), OTHER_DISTRIBUTION)
+    own = pl.DataFrame({"request_id": outputs.request_ids, "own": -outputs.own})
+    repaired = replies.select("request_id").join(own, on="request_id", how="left", maintain_order="left")
+    return collisions_of(replies, repaired["own"].fill_null(np.nan).to_numpy(), is_sample=True)
+
+
 def measure_diversity(evidence: Evidence, read: RecordTexts, near: Flags) -> Diversity:
     kept, anchors = evidence.kept["text"], evidence.anchors.sort("anchor_id")["text"]
     opening_share, opening = common_opening(kept)
@@ -118,7 +148,7 @@ def measure_diversity(evidence: Evidence, read: RecordTexts, near: Flags) -> Div
         "exp of the entropy of the eigenvalues of the similarities of {} by their number; similarity is the cosine of "
         f"counts of word pairs; over the first {VENDI_TEXTS:,} by id, which is a hash (Friedman & Dieng 2023)"
     )
-    collisions, expected, are_too_many = collisions_of(evidence.would_be_records)
+    collisions, expected, are_too_many = count_same(evidence)
     return Diversity(
         distinct_trigrams=as_figure(
             distinct_ngrams(read.texts, among=read.kept), "different word trigrams by all of them, kept records"
@@ -281,7 +311,7 @@ def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:
         why = f"not measured: the judge finds no claim that can be checked in {verdicts.height} texts"
         return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
     flags = (decided["verdict"] == counted).to_numpy().astype(np.float64)
-    found = as_per_cent(as_share(mean_of(flags, decided["anchor_id"].to_numpy(), "share")))
+    found = as_per_cent(estimate.share_of(flags, decided["anchor_id"].to_numpy()))
     return replace(found, num_dropped=unreadable)
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache
 
-from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.loading import context_of, load_model, load_tokenizer
+from gainloop.models.prompts import encode_prompt
 from gainloop.serving import UNFIT, Refused, Score
 from gainloop.serving.sampling import Draw, Grammar, log_likelihoods
 from schemas.recipe import Sampling
@@ -92,11 +93,11 @@ class EmbeddedEngine:
         self.model, self.revision = model, revision
         self.tokenizer = load_tokenizer(folder)
         self.network = load_model(folder, device).eval()
-        self.context = min(self.network.config.max_position_embeddings, 4096)
+        self.context = min(context_of(self.network.config), 4096)
         self._waiting: deque[_Seat] = deque()
         self._seats: list[_Seat | None] = [None] * SLOTS
         self._cache: SlotCache | None = None
-        self._grammar = Grammar(self.tokenizer, self.network.config.vocab_size)
+        self._grammar = Grammar(self.tokenizer, self.network.config.get_text_config().vocab_size)
         self._stepping: asyncio.Task[None] | None = None
         self._scoring = threading.Semaphore(SCORED_AT_ONCE)
 
@@ -133,10 +134,7 @@ class EmbeddedEngine:
         return [Score(scores[number], scores[number]) if number in scores else UNFIT for number in range(len(prompts))]
 
     def _encode(self, prompt: Prompt) -> list[int]:
-        if not isinstance(prompt, str):
-            turns = [{"role": m.role, "content": m.content} for m in prompt]
-            prompt = str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-        return list(self.tokenizer.encode(prompt, add_special_tokens=False))
+        return encode_prompt(self.tokenizer, prompt)
 
     async def _step_while_busy(self) -> None:
         try:

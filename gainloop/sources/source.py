@@ -36,7 +36,7 @@ class Source(Parameters, ABC):
     kind: str
     max_chars: Annotated[
         int, Field(ge=2, description="Characters of an anchor, at most; longer documents are split.")
-    ] = 1000
+    ] = 2000
     min_chars: Annotated[
         int, Field(ge=1, description="Characters of a document, at least; a shorter one is dropped as too_short.")
     ] = 100

@@ -100,7 +100,7 @@ def decide(
     Args:
         report: Measurement that the decision rests on.
         gate: Thresholds of the profile.
-        history: Delta I per byte of earlier batches of the same method.
+        history: Delta I per byte of earlier batches that were made alike.
         released: Reasons of a person, by the key of each veto overruled for this batch. Any other veto holds it.
         measurement: Id of the measurement.
         at: Time of the decision.
@@ -164,7 +164,7 @@ def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[R
     Args:
         report: Measurement of the batch.
         gate: Thresholds of the profile.
-        history: Delta I per byte of earlier batches of the same method.
+        history: Delta I per byte of earlier batches that were made alike.
     """
 
     def check(key: str, path: str, means: str, threshold: float | None, is_floor: bool) -> Reason:
@@ -253,14 +253,14 @@ def _invalid(delta_i: Figure) -> Reason:
 
 def _collapsed(rate: Figure, gate: Gate, history: Sequence[Figure]) -> Reason:
     known = [figure for figure in history if figure.value is not None]
-    about_it = "collapsed", DELTA_I, "the generator says far less than this method did before"
+    about_it = "collapsed", DELTA_I, "the generator says far less than it did before by this method"
     if gate.collapsed_share is gate.collapsed_deviations is None:
         return Check(*about_it, rate, None, True).reason()
     if len(known) < gate.min_history:
-        few = f"earlier batches of this method with Delta I: {len(known)}; it takes {gate.min_history}"
+        few = f"earlier batches made alike that have Delta I: {len(known)}; it takes {gate.min_history}"
         return Check(*about_it, rate, None, True, few).reason()
     median = float(np.median([figure.value for figure in known if figure.value is not None]))
-    about = f" bits/byte; the median of {len(known)} earlier batches of the method is {median:.4g}"
+    about = f" bits/byte; the median of {len(known)} earlier batches made alike is {median:.4g}"
     return Check(*about_it, rate, floor_of_history(gate, known), True, about=about).reason()
 
 

@@ -121,14 +121,32 @@ def read_releases(store: Store, batch_id: str) -> dict[str, str]:
     return {veto.key: decision.release for decision in decisions for veto in decision.vetoes}
 
 
+YARDSTICK = """
+with made as (
+    select batch_id, created_at, row(
+        recipe ->> '$.method.kind', recipe ->> '$.model', recipe ->> '$.revision',
+        recipe ->> '$.sampling.temperature', recipe ->> '$.sampling.top_p',
+        coalesce(source_id, recipe ->> '$.snapshot_id')) as how
+    from batches left join (select snapshot_id, any_value(source_id) as source_id from snapshots group by all) as known
+        on known.snapshot_id = (recipe ->> '$.snapshot_id')),
+bad as (
+    select batch_id from decisions group by batch_id having arg_max(state, decided_at) = 'held'
+    union select batch_id from decisions, unnest(from_json(decision -> '$.reasons', '["json"]')) as listed(reason)
+    where (reason ->> '$.key') = 'collapsed' and (reason ->> '$.outcome') = 'vetoes')
+select arg_max(report -> '$.delta_i.bits_per_byte', measured_at)::varchar as figure, min(created_at) as begun
+from measurements join made using (batch_id)
+where created_at < (select created_at from made where batch_id = $1)
+    and how = (select how from made where batch_id = $1) and batch_id not in (select batch_id from bad)
+group by batch_id order by begun, batch_id
+"""
+"""Batches of the same method, generator, sampling and source; those held or collapsed are no yardstick."""
+
+
 def read_history(store: Store, batch_id: str) -> list[Figure]:
-    """Return Delta I per byte of the batches of the same method that were begun before this one, the latest of each."""
-    rows = store.query(
-        "with own as (select created_at, (recipe ->> '$.method.kind') as kind from batches where batch_id = ?) "
-        "select arg_max(report -> '$.delta_i.bits_per_byte', measured_at)::varchar as figure, min(created_at) as begun "
-        "from measurements join batches using (batch_id) "
-        "where created_at < (select created_at from own) and (recipe ->> '$.method.kind') = (select kind from own) "
-        "group by batch_id order by begun, batch_id",
-        batch_id,
-    )
+    """Return Delta I per byte of earlier batches that were made alike, of each by its latest report.
+
+    Alike are batches of the same method, generator, temperature, top_p and source of anchors. Those that the gate holds
+    by its latest decision, or that it ever found collapsed, are left out: the next one would be measured by them.
+    """
+    rows = store.query(YARDSTICK, batch_id)
     return [Figure(**json.loads(found)) for found in rows["figure"] if found]

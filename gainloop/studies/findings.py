@@ -1,14 +1,17 @@
 """Findings: how well predictors foretell the verdict, in figures and in plain words."""
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from gainloop.measures.estimate import as_figure
 from gainloop.measures.prediction import (
-    MIN_BATCHES,
+    MIN_FOR_A_FINDING,
+    Finding,
     chance,
+    find,
+    holm,
     random_regret,
     rank_correlation,
     regret,
@@ -19,7 +22,7 @@ from schemas.figure import Figure, within_sentence
 from schemas.report import DELTA_I
 from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, Predictor, Verification, Worth
 
-Finding = Literal["predicts", "predicts the opposite", "not shown", "not measured"]
+ADJUSTED = "chance by Holm's rule over all predictors but the hypothesis, which stands alone"
 
 
 def describe(
@@ -37,7 +40,7 @@ def describe(
         verdict: Definition of the verdict; its unit stands in the figures.
         primary: Key of the predictor that the one hypothesis is about.
     """
-    worth = [predictor_worth(predictor, batches) for predictor in predictors]
+    worth = adjust([predictor_worth(predictor, batches) for predictor in predictors], predictors, primary)
     target = [_value(batch.verdict) for batch in batches]
     unit = batches[0].verdict.unit if batches else ""
     any_batch = as_figure(random_regret(target, unit), "the best verdict less the mean of all; bootstrap over batches")
@@ -65,13 +68,13 @@ def predictor_worth(predictor: Predictor, batches: list[BatchOutcome]) -> Worth:
     target = np.array([_value(batch.verdict) for batch in batches])
     unit = batches[0].verdict.unit if batches else ""
     sign = 1 if predictor.expected == "rises" else -1
+    found = chance(values, target)
     correlation = as_figure(rank_correlation(values, target), "Spearman's, with the verdict; bootstrap over batches")
     return Worth(
         predictor=predictor.key,
         correlation=correlation,
-        chance=as_figure(
-            chance(values, target), "share of random orders whose correlation is as far from 0, of 9,999; two-sided"
-        ),
+        chance=as_figure(found, "share of random orders whose correlation is as far from 0, of 9,999; two-sided"),
+        adjusted=as_figure(found, ADJUSTED),
         within=as_figure(
             within_correlation(values, target, [batch.method for batch in batches]),
             "correlation of ranks less their method's mean; bootstrap over batches",
@@ -79,25 +82,39 @@ def predictor_worth(predictor: Predictor, batches: list[BatchOutcome]) -> Worth:
         regret=as_figure(
             regret(sign * values, target, unit), "the best verdict less that of the batch it likes best; bootstrap"
         ),
-        finding=_finding(correlation, sign),
+        finding="not measured",
     )
 
 
-def _finding(correlation: Figure, sign: int) -> Finding:
-    if correlation.low is None or correlation.high is None:
-        return "not measured"
-    if correlation.low <= 0 <= correlation.high:
-        return "not shown"
-    return "predicts" if sign * correlation.low > 0 else "predicts the opposite"
+def adjust(worth: Sequence[Worth], predictors: Sequence[Predictor], primary: str) -> list[Worth]:
+    """Return each predictor's worth with its chance adjusted for all that were looked at, and what may be said of it.
+
+    The hypothesis was written down beforehand, and stands alone.
+    """
+    looks = holm([None if one.predictor == primary else one.chance.value for one in worth])
+    shares = [one.chance.value if one.predictor == primary else look for one, look in zip(worth, looks, strict=True)]
+    return [
+        one.model_copy(
+            update={
+                "adjusted": one.chance.model_copy(update={"value": share, "definition": ADJUSTED}),
+                "finding": _finding(one, share, predictor),
+            }
+        )
+        for one, share, predictor in zip(worth, shares, predictors, strict=True)
+    ]
+
+
+def _finding(worth: Worth, adjusted: float | None, predictor: Predictor) -> Finding:
+    return find(worth.correlation, adjusted, is_expected_to_rise=predictor.expected == "rises")
 
 
 def _headline(
     predictors: Sequence[Predictor], primary: str, worth: list[Worth], any_batch: Figure, num_batches: int
 ) -> str:
-    if num_batches < MIN_BATCHES:
+    if num_batches < MIN_FOR_A_FINDING:
         return (
             f"It cannot be told whether anything foretells the verdict: there are {num_batches} batches to judge by, "
-            f"and at least {MIN_BATCHES} are needed, better {4 * MIN_BATCHES}."
+            f"and at least {MIN_FOR_A_FINDING} are needed, better {2 * MIN_FOR_A_FINDING}."
         )
     about = {predictor.key: predictor for predictor in predictors}
     found = {each.predictor: each for each in worth}
@@ -115,11 +132,19 @@ def _say(name: str, worth: Worth) -> str:
     verbs = {
         "predicts": "foretells the verdict",
         "predicts the opposite": "foretells the opposite of what was expected",
-        "not shown": "does not foretell the verdict: the interval holds 0",
+        "not shown": f"does not foretell the verdict: {_why_not_shown(worth)}",
+        "too few batches": f"had too few batches: {worth.correlation.n} of {MIN_FOR_A_FINDING}",
         "not measured": f"could not be judged: {worth.correlation.status}",
     }
     shown = "" if worth.correlation.value is None else f" ({_pair(worth)})"
     return f"{_called(name)} {verbs[worth.finding]}{shown}"
+
+
+def _why_not_shown(worth: Worth) -> str:
+    low, high = worth.correlation.low, worth.correlation.high
+    if low is None or high is None or low <= 0 <= high:
+        return "the interval holds 0"
+    return f"among so many figures chance gives as much (p {worth.adjusted.number})"
 
 
 def _called(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from gainloop.measures.entropy import paired_gain
-from gainloop.measures.estimate import Estimate, as_figure, mean_of
+from gainloop.measures.estimate import Estimate, as_figure, mean_of, share_of
 from gainloop.store import Store
 from gainloop.store.batches import stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
@@ -144,9 +144,7 @@ def outcome_of(trainings: list[ScoredTraining], is_text: bool) -> BatchOutcome:
     kept = np.repeat([1.0, 0.0], [counts.kept, counts.records - counts.kept])
     figures = {each.key: attrgetter(each.key)(report) for each in OF_REPORTS}
     figures[PRIMARY] = as_figure(_mean(halves["gate"]), "as the verdict, the other half; interval over texts")
-    figures["accepted"] = as_figure(
-        mean_of(kept, np.arange(len(kept)), "share"), "kept records by all; interval over records"
-    )
+    figures["accepted"] = as_figure(share_of(kept, np.arange(len(kept))), "kept records by all; interval over records")
     return BatchOutcome(
         name=report.batch,
         method=str(report.recipe["method"].get("kind", "")),

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from gainloop.measures.prediction import MIN_FOR_A_FINDING
 from gainloop.reports.page import drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
 from schemas.figure import Figure
@@ -37,7 +38,8 @@ CAPTIONS: Final = {
 FINDINGS: Final = {
     "predicts": "The interval of the rank correlation lies on the expected side of 0.",
     "predicts the opposite": "It lies on the other side.",
-    "not shown": "It holds 0: on these batches the figure is no guide.",
+    "not shown": "It holds 0, or chance gives as much among so many figures: on these batches the figure is no guide.",
+    "too few batches": f"It takes {MIN_FOR_A_FINDING} batches that have it before a word is said.",
     "not measured": "There are too few batches that have it, or all are alike.",
 }
 
@@ -144,7 +146,7 @@ class Line:
     @property
     def p(self) -> str:
         """The share of shuffles with as strong a correlation."""
-        p = self.worth.chance.value
+        p = self.worth.adjusted.value
         return "" if p is None else f"{p:.4f}"
 
 

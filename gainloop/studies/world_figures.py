@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from gainloop.measures.collisions import count_collisions
 from gainloop.measures.diversity import compression_ratio, distinct_ngrams
 from gainloop.measures.entropy import bits_per_byte, paired_gain
-from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of
+from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, share_of
 from gainloop.measures.learning import learned
 from gainloop.measures.mutual_information import conditional_entropy, mutual_information
 from gainloop.measures.ngrams import copied_words, hash_texts
@@ -248,7 +248,7 @@ def _accepted(world: World, batch: Batch) -> Estimate:
     for text in batch.texts:
         kept.append(text not in said and all(sentence in sentences for sentence in split(text)))
         said.add(text)
-    return mean_of(np.array(kept, dtype=float), batch.asked, "share")
+    return share_of(kept, batch.asked)
 
 
 def _well_formed(world: World, prompts: list[tuple[Entity, ...]]) -> set[Words]:

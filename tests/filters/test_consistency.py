@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gainloop.filters.consistency import Consistency, first_pair, normalised
 from schemas.rows import Answer, Record, Request
 from tests.methods import malformed
-from tests.methods.playing import ANCHOR, OTHER, hold, make_reply, prompt
+from tests.methods.playing import ANCHOR, OTHER, hold, make_reply, prompt, shown
 
 RECORD = Record(ANCHOR.anchor_id, "formats", "faq", "Question: What does the mill grind?\nAnswer: Rye.", ("q",))
 
@@ -47,7 +47,7 @@ def test_a_record_is_kept_by_the_share_of_answers_that_agree_with_its_own(
 def test_the_question_is_asked_without_its_answer_and_by_default_with_the_anchor() -> None:
     (first, *others) = asked_of(Consistency(voters=3))
 
-    assert prompt(first).startswith(f"{ANCHOR.title}\n\n{ANCHOR.text}\n\n")
+    assert prompt(first).startswith(shown(ANCHOR.text, ANCHOR.title))
     assert "What does the mill grind?" in prompt(first)
     assert "Answer: Rye" not in prompt(first)
     assert [request.draw for request in (first, *others)] == [0, 1, 2]

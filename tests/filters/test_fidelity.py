@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from gainloop.filters.fidelity import Fidelity, ask_comparison, read_comparison
 from gainloop.filters.filter import sift
 from schemas.rows import Drop, Outcome, Record
-from tests.methods.playing import ANCHOR, make_reply
+from tests.methods.playing import ANCHOR, make_reply, shown
 
 RECORD = Record(ANCHOR.anchor_id, "rephrase", "easy", "The mill grinds rye, and wheat.", ("q7", "q8"))
 
@@ -88,7 +88,7 @@ def test_the_judge_sees_source_and_record_and_says_its_likeliest_answer_in_bound
 
     assert request.greedy
     assert request.facet == "fidelity easy"
-    assert content.startswith(f"{ANCHOR.title}\n\n{ANCHOR.text}\n\n---\n\n{RECORD.text}\n\n")
+    assert content.startswith(shown(ANCHOR.text, ANCHOR.title, RECORD.text))
     assert (schema["statements"]["maxItems"], schema["statements"]["items"]["required"]) == (
         4,
         ["statement", "verdict"],

@@ -10,7 +10,7 @@ from gainloop.filters.filter import sift
 from gainloop.filters.vote import Vote
 from schemas.rows import Answer, Drop, Record, Request
 from tests.methods import malformed
-from tests.methods.playing import ANCHOR, Outcome, hold, make_reply, prompt, say
+from tests.methods.playing import ANCHOR, Outcome, hold, make_reply, prompt, say, shown
 
 RECORD = Record(ANCHOR.anchor_id, "rephrase", "easy", "The mill grinds rye.", ("q",))
 
@@ -53,7 +53,7 @@ def test_voters_are_sampled_and_differ_in_their_draw_alone() -> None:
 
     assert [(request.draw, request.greedy) for request in asked] == [(0, False), (1, False), (2, False)]
     assert len({request.prompt_id for request in asked}) == 1
-    assert prompt(asked[0]).startswith(f"{ANCHOR.title}\n\n{ANCHOR.text}\n\n---\n\n{RECORD.text}\n\n")
+    assert prompt(asked[0]).startswith(shown(ANCHOR.text, ANCHOR.title, RECORD.text))
     assert "Does it rhyme?" in prompt(asked[0])
 
 

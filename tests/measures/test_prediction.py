@@ -8,7 +8,10 @@ from scipy.stats import spearmanr
 
 from gainloop.measures.prediction import (
     MIN_BATCHES,
+    MIN_FOR_A_FINDING,
     chance,
+    find,
+    holm,
     random_regret,
     rank_correlation,
     regret,
@@ -116,3 +119,27 @@ def test_it_says_the_same_twice() -> None:
 def test_columns_of_two_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shapes \(12,\) and \(11,\)"):
         rank_correlation(UP, UP[:11])
+
+
+def look(rng: np.random.Generator, num_batches: int, num_figures: int = 17) -> list[str]:
+    """Return what is said of figures that have nothing to do with the target."""
+    target, figures = rng.normal(size=num_batches), rng.normal(size=(num_figures, num_batches))
+    adjusted = holm([chance(one, target).value for one in figures])
+    return [find(rank_correlation(one, target), p, True) for one, p in zip(figures, adjusted, strict=True)]
+
+
+def test_of_seventeen_figures_that_tell_nothing_one_is_called_in_few_looks() -> None:
+    rng = np.random.default_rng(6)
+    looks = [look(rng, MIN_FOR_A_FINDING) for _ in range(40)]
+    assert sum(any(one.startswith("predicts") for one in found) for found in looks) <= 6
+    assert set(look(rng, MIN_FOR_A_FINDING - 1)) == {"too few batches"}
+    assert set(look(rng, MIN_BATCHES - 1)) == {"not measured"}
+
+
+def test_one_that_goes_with_the_target_is_found_among_many() -> None:
+    x = np.arange(24.0)
+    adjusted = holm([chance(x, x).value, *[0.5] * 16])[0]
+    assert find(rank_correlation(x, x), adjusted, True) == "predicts"
+    assert find(rank_correlation(-x, x), adjusted, True) == "predicts the opposite"
+    assert find(rank_correlation(-x, x), adjusted, False) == "predicts"
+    assert find(rank_correlation(x, x), 0.06, True) == "not shown"

@@ -81,6 +81,19 @@ def prompt(request: Request) -> str:
     return request.prompt if isinstance(request.prompt, str) else request.prompt[-1].content
 
 
+def shown(text: str, title: str = "", draft: str = "") -> str:
+    """Return how a prompt begins that holds a document, and a draft of it if there is one."""
+    document = f"<document>\n{title}\n\n{text}\n</document>\n\n" if title else f"<document>\n{text}\n</document>\n\n"
+    return document + (f"<draft>\n{draft}\n</draft>\n\n" if draft else "")
+
+
+def system_of(request: Request) -> str:
+    assert isinstance(request.prompt, tuple)
+    assert [turn.role for turn in request.prompt].count("system") == 1
+    assert request.prompt[0].role == "system"
+    return request.prompt[0].content
+
+
 def shared_start(texts: Sequence[str]) -> str:
     first, last = min(texts), max(texts)
     return next((first[:n] for n, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), first)

@@ -38,7 +38,7 @@ def test_without_a_probe_no_test_is_spoken_of_and_no_question_imagined() -> None
 def test_with_a_probe_its_questions_are_imagined_before_the_strategies() -> None:
     (plan, *_), _ = play(ActiveReading(probe=f" {DATES}\n\n{{most}} "))
 
-    assert f"About the test: {DATES} {{most}}\nFirst imagine 5 questions" in prompt(plan)
+    assert f"About the test: {DATES} {{most}}\nFirst write 5 questions" in prompt(plan)
     assert list(json.loads(str(plan.json_schema))["properties"]) == ["questions", "strategies"]
 
 

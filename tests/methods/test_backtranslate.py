@@ -5,7 +5,7 @@ import pytest
 
 from gainloop.methods.backtranslate import Backtranslate, code_likeness, kind_of, table_likeness
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request
-from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt
+from tests.methods.playing import ANCHOR, OTHER, make_reply, play, prompt, shown
 
 CODE = Anchor('def total(rye):\n    """Sum sacks."""\n    return sum(rye.values())\n', "mill.py")
 TABLE = Anchor("| Town | Sacks |\n|---|---|\n| Ulm | 1,200 |\n| Bonn | 7 |", "Rye")
@@ -44,7 +44,9 @@ def test_the_task_is_solved_without_the_document() -> None:
 
 
 def test_two_anchors_with_one_task_have_answers_of_their_own() -> None:
-    one, other = (play(Backtranslate(), anchor, saying("?", "?", verdict="partly"))[0] for anchor in (ANCHOR, OTHER))
+    one, other = (
+        play(Backtranslate(), anchor, saying("Why?", "So.", verdict="partly"))[0] for anchor in (ANCHOR, OTHER)
+    )
 
     assert one[1].prompt_id == other[1].prompt_id
     assert len({one[1].draw, one[3].draw, other[1].draw, other[3].draw}) == 4
@@ -75,7 +77,7 @@ def test_passages_are_compared_by_a_judge_that_sees_both(verdict: str, reason: s
     asked, outcome = play(Backtranslate(attempts=1), ANCHOR, saying("Rye is ground.", verdict=verdict))
 
     assert asked[2].greedy
-    assert f"{ANCHOR.text}\n\n---\n\nRye is ground." in prompt(asked[2])
+    assert prompt(asked[2]).startswith(shown(ANCHOR.text, ANCHOR.title, "Rye is ground."))
     assert [drop.reason for drop in outcome.drops] == ([reason, "unsolved"] if reason else [])
 
 

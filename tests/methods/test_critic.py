@@ -12,7 +12,7 @@ from gainloop.methods.rephrase import Rephrase
 from schemas.recipe import Recipe
 from schemas.rows import Answer, Drop, Outcome, Record, Request
 from tests.methods import malformed
-from tests.methods.playing import ANCHOR, hold, make_reply, prompt, say
+from tests.methods.playing import ANCHOR, hold, make_reply, prompt, say, shown
 from tests.methods.playing import play as play_method
 
 EASY = Rephrase(styles=("easy",), max_chunks=1)
@@ -58,9 +58,9 @@ def test_the_critic_sees_source_draft_and_rubric_and_the_reviser_the_problems() 
     critique, revision = asked[1:3]
     assert critique.greedy
     assert not revision.greedy
-    assert f"{ANCHOR.text}\n\n---\n\nText 0." in prompt(critique)
+    assert prompt(critique).startswith(shown(ANCHOR.text, ANCHOR.title, "Text 0."))
     assert "5: it rhymes." in prompt(critique)
-    assert f"{ANCHOR.text}\n\n---\n\nText 0." in prompt(revision)
+    assert prompt(revision).startswith(shown(ANCHOR.text, ANCHOR.title, "Text 0."))
     assert "- It says nothing of rye." in prompt(revision)
     assert "Text 2." in prompt(asked[3])
 

@@ -94,7 +94,7 @@ def test_a_list_that_never_came_keeps_its_own_reason() -> None:
     ("pairs", "triples", "asked"), [(16, 4, 21), (100, 0, 67), (0, 7, 8), (66, 220, 287), (1, 1, 3)]
 )
 def test_every_anchors_texts_are_capped(pairs: int, triples: int, asked: int) -> None:
-    many = listing(*(f"entity {n}" for n in range(40)))
+    many = listing(*(f"mill {n}" for n in range(40)))
 
     assert len(play(EntiGraph(max_pairs=pairs, max_triples=triples), answer=many)[0]) == asked
 

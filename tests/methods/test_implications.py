@@ -1,5 +1,5 @@
 from gainloop.methods.implications import Implications
-from tests.methods.playing import ANCHOR, make_reply, play, prompt
+from tests.methods.playing import ANCHOR, make_reply, play, prompt, shown
 
 
 def test_one_prompt_is_sampled_as_often_as_asked_and_draws_tell_the_requests_apart() -> None:
@@ -7,7 +7,7 @@ def test_one_prompt_is_sampled_as_often_as_asked_and_draws_tell_the_requests_apa
 
     assert len({request.prompt_id for request in asked}) == 1
     assert [(request.facet, request.draw) for request in asked] == [("draw 0", 0), ("draw 1", 1), ("draw 2", 2)]
-    assert prompt(asked[0]).startswith(f"{ANCHOR.title}\n\n{ANCHOR.text}\n\nList ")
+    assert prompt(asked[0]).startswith(f"{shown(ANCHOR.text, ANCHOR.title)}List ")
 
 
 def test_a_list_is_one_record_as_it_was_written_whatever_it_goes_on_to() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from gainloop.methods.reformulate import Reformulate
 from schemas.rows import Answer, Drop, Outcome, Request
-from tests.methods.playing import ANCHOR, make_reply, play, play_rounds, prompt
+from tests.methods.playing import ANCHOR, make_reply, play, play_rounds, prompt, shown
 
 PAIRS = [
     {"genre": "letter to a paper", "audience": "townspeople"},
@@ -35,7 +35,7 @@ def test_pairs_come_first_then_a_reformulation_of_each_then_a_judge_of_each() ->
     assert [request.facet for request in written] == ["letter to a paper | townspeople", "manual | new millers"]
     assert "Genre: manual\nAudience: new millers\n" in prompt(written[1])
     assert all(request.greedy and "losing the core or contradicting it" in prompt(request) for request in judged)
-    assert f"{ANCHOR.text}\n\n---\n\nA manual | new millers" in prompt(judged[1])
+    assert prompt(judged[1]).startswith(shown(ANCHOR.text, ANCHOR.title, "A manual | new millers"))
     assert [record.facet for record in outcome.records] == [request.facet for request in written]
 
 

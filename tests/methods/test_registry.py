@@ -1,6 +1,7 @@
 """What every method of the registry must do, whichever it is: nothing is added here for a new one."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
@@ -13,15 +14,29 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from gainloop.asking.chunks import needed_tokens
 from gainloop.asking.conversation import own_draw
 from gainloop.measures.faithfulness import says_wish
 from gainloop.measures.ngrams import hash_texts
 from gainloop.methods import METHODS, read_method
 from gainloop.methods.method import Method
 from gainloop.methods.sbp import SBP
+from schemas.recipe import Sampling
 from schemas.rows import Anchor, Answer, Drop, Request
 from tests.methods import malformed
-from tests.methods.playing import ANCHOR, OTHER, make_reply, play, play_rounds, prompt, say, say_no, shared_start
+from tests.methods.playing import (
+    ANCHOR,
+    OTHER,
+    make_reply,
+    play,
+    play_rounds,
+    prompt,
+    say,
+    say_no,
+    shared_start,
+    shown,
+    system_of,
+)
 
 EVERY = [method() for method in METHODS.values()]
 every_method = pytest.mark.parametrize("method", EVERY, ids=lambda method: method.kind)
@@ -58,10 +73,36 @@ def test_a_method_is_found_by_its_kind_and_read_back_from_a_recipe(method: Metho
 
 @every_method
 def test_the_document_comes_first_in_every_prompt_and_is_shared_by_all(method: Method) -> None:
-    prompts = [prompt(request) for request in play(method)[0] if request.draw not in OWN_DRAWS]
+    asked = [request for request in play(method)[0] if request.draw not in OWN_DRAWS]
+    prompts = [prompt(request) for request in asked]
 
-    assert all(ANCHOR.text in text[: len(ANCHOR.title) + len(ANCHOR.text) + 2] for text in prompts)
-    assert ANCHOR.text in shared_start(prompts)
+    start = ANCHOR.text if method.tunes_generator else shown(ANCHOR.text, ANCHOR.title)
+    assert all(text.startswith(start) for text in prompts)
+    assert start in shared_start(prompts)
+
+
+@every_method
+def test_a_system_message_of_ours_stands_before_every_chat_and_is_the_same_for_all_that_hold_the_document(
+    method: Method,
+) -> None:
+    asked = [] if method.tunes_generator else play(method)[0]
+    systems = {request.draw in OWN_DRAWS: system_of(request) for request in asked}
+
+    assert all(systems[request.draw in OWN_DRAWS] == system_of(request) for request in asked)
+    assert all(len(system.split()) < 50 for system in systems.values())
+
+
+@every_method
+def test_every_request_of_a_chat_says_how_long_its_reply_may_become_and_it_fits_the_default(method: Method) -> None:
+    for request in play(method)[0]:
+        assert method.tunes_generator or 0 < needed_tokens(request) <= Sampling().max_tokens, request.facet
+
+
+@every_method
+def test_no_wish_holds_an_example_that_could_be_an_answer(method: Method) -> None:
+    for request in play(method)[0]:
+        wish = prompt(request).rpartition(">\n\n")[2]
+        assert method.tunes_generator or not re.search(r"\.\.\.|[{}]|\"\w+\":|<[a-z]", wish), wish
 
 
 @every_method

@@ -12,7 +12,7 @@ from gainloop.methods.explain import WISHES as WAYS
 from gainloop.methods.formats import OWN_START, Formats
 from gainloop.methods.formats import WISHES as FORMATS
 from gainloop.methods.method import Method
-from tests.methods.playing import ANCHOR, play, prompt
+from tests.methods.playing import ANCHOR, play, prompt, shown
 
 
 @pytest.mark.parametrize(
@@ -25,8 +25,9 @@ def test_each_wish_is_asked_for_once_in_its_own_words(method: Method, wishes: di
 
     assert [request.facet for request in asked] == list(wishes)
     for request in asked:
-        expected = f"{ANCHOR.title}\n\n{ANCHOR.text}\n\n{wishes[request.facet]} {end} {ALONE}"
-        assert prompt(request) == expected
+        wish = f"{wishes[request.facet]} {end.format(max_words=250)} {ALONE}"
+        assert prompt(request) == shown(ANCHOR.text, ANCHOR.title) + wish
+        assert request.reply_tokens == 375
 
 
 def test_only_the_wishes_that_were_chosen_are_asked_for_in_their_order() -> None:

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from gainloop.reports.batch import measure_batch
-from gainloop.reports.overview import mean_figure, measure_overview, name_recipes
+from gainloop.reports.overview import adjust_interval, mean_figure, measure_overview, name_recipes
 from schemas.profile import Gate
 from schemas.report import Report
 from tests.evidence import make_evidence
@@ -28,13 +29,37 @@ def test_batches_come_in_order_of_time_however_the_store_gives_them(report: Repo
     assert measure_overview(batches[::-1], Gate()) == overview
 
 
-def test_the_gain_per_thousand_tokens_is_the_gain_by_the_tokens_of_kept_records(report: Report) -> None:
-    (one,) = measure_overview([make_batch(report, 1, gain=0.01, half=0.004)], Gate()).standings
-    assert one.accepted_tokens == report.cost.accepted_tokens
-    assert one.accepted_tokens
-    thousands = one.accepted_tokens / 1000
-    found = [one.per_thousand.value, one.per_thousand.low, one.per_thousand.high]
-    assert found == pytest.approx([1000 * bits / thousands for bits in (0.01, 0.006, 0.014)])
+def test_a_smaller_loss_comes_before_a_larger_one_however_many_tokens_they_cost(report: Report) -> None:
+    cheap = report.model_copy(update={"cost": report.cost.model_copy(update={"accepted_tokens": 20_000})})
+    dear = report.model_copy(update={"cost": report.cost.model_copy(update={"accepted_tokens": 400_000})})
+    batches = [make_batch(dear, 1, gain=-0.02, **SBP), make_batch(cheap, 2, gain=-0.005, **STORY)]
+    assert [one.recipe for one in measure_overview(batches, Gate()).ranking] == ["rephrase", "sbp"]
+
+
+def test_of_equal_gains_the_cheaper_recipe_comes_first_and_cost_counts_all_tokens(report: Report) -> None:
+    dear = report.model_copy(update={"cost": report.cost.model_copy(update={"scoring_tokens": 10**7})})
+    batches = [make_batch(dear, 1, gain=0.01, **SBP), make_batch(report, 2, gain=0.01, **STORY)]
+    first, second = measure_overview(batches, Gate()).ranking
+    assert (first.recipe, second.recipe) == ("rephrase", "sbp")
+    cost = dear.cost
+    assert second.cost_tokens == cost.prompt_tokens + cost.completion_tokens + 10**7 + (cost.judging_tokens or 0)
+
+
+def test_ten_worthless_recipes_are_called_certain_in_one_of_twenty_stores_at_most(report: Report) -> None:
+    rng, called = np.random.default_rng(0), 0
+    figure, half = report.gain.advantage, float(stdtrit(39, 0.975)) * 0.01
+    for _ in range(2_000):
+        gains = [
+            moved(figure, value, half).model_copy(update={"clusters": 40}) for value in 0.01 * rng.standard_t(39, 10)
+        ]
+        called += any(ends[0] > 0 for gain in gains if (ends := adjust_interval(gain, 10)))
+    assert 0.01 < called / 2_000 < 0.04  # one side of a two-sided interval of 0.95
+
+
+def test_a_gain_alone_keeps_its_interval(report: Report) -> None:
+    gain = moved(report.gain.advantage, 0.02, 0.01)
+    assert adjust_interval(gain, 1) == pytest.approx((gain.low, gain.high))
+    assert adjust_interval(gain.model_copy(update={"low": None}), 3) is None
 
 
 def test_recipes_are_told_apart_by_what_differs_and_not_by_how_many() -> None:
@@ -48,7 +73,7 @@ def test_recipes_are_told_apart_by_what_differs_and_not_by_how_many() -> None:
 
 def test_the_recipe_that_gained_most_comes_first_and_those_never_trained_on_last(report: Report) -> None:
     ranking = measure_overview(make_store(report), Gate()).ranking
-    values = [one.per_thousand.value for one in ranking]
+    values = [one.gain.value for one in ranking]
     assert values[-1] is None
     assert ranking[-1].trained == 0
     assert values[:-1] == sorted(values[:-1], reverse=True)
@@ -67,9 +92,15 @@ def test_the_mean_of_batches_is_never_surer_than_their_own_texts(report: Report)
 @pytest.mark.parametrize(
     ("gains", "said"),
     [
-        ((0.02, -0.01), "that it beats the baseline is certain, that it beats every other recipe is too."),
+        (
+            (0.02, -0.01),
+            "with 2 recipes compared, that it beats the baseline is certain, that it beats every other recipe is too.",
+        ),
         ((0.02, 0.019), "that it beats the baseline is certain, that it beats every other recipe is not."),
-        ((-0.02, 0.003), "No recipe's text has certainly beaten the matched baseline; nearest comes rephrase, with +"),
+        (
+            (-0.02, 0.003),
+            "has certainly beaten the matched baseline among 2 compared; nearest comes rephrase, with +",
+        ),
         ((None, None), "2 batches of 2 recipes. What their text gained is not measured: no training yet."),
     ],
 )

@@ -1,5 +1,6 @@
 """What a report says of texts: of planted ones what was planted, of bad input why there is nothing to say."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -112,6 +113,38 @@ def test_replies_that_came_from_a_cache_are_flagged_and_the_report_warns() -> No
     assert "180 pairs of replies" in list_caveats_of_texts(diversity)[0]
     fair = measure_texts(batch([prose(row) for row in range(40)])).diversity
     assert (fair.collisions.value, fair.too_many_collisions) == (0, False)
+
+
+def sampled(evidence: Evidence, temperature: float, semantics: str = "raw") -> Evidence:
+    recipe = evidence.recipe | {"sampling": {"temperature": temperature, "top_p": 1.0, "max_tokens": 192}}
+    return replace(evidence, recipe=recipe, logprob_semantics=semantics, contrasts=None)
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_an_honest_greedy_batch_is_all_collisions_and_not_suspect(told: bool) -> None:
+    evidence = sampled(batch([prose(0)] * 12), 0.0)
+    diversity = measure_texts(evidence if told else without_logprobs(evidence)).diversity
+    assert diversity.collisions.value == diversity.expected_collisions.value > 10
+    assert diversity.too_many_collisions is False
+
+
+def test_raw_log_probabilities_of_another_temperature_expect_nothing_and_processed_ones_do() -> None:
+    evidence = batch([prose(row % 4) for row in range(40)])
+    raw = measure_texts(sampled(evidence, 0.5)).diversity
+    assert raw.collisions.value == 180
+    assert raw.too_many_collisions is None
+    assert "another distribution" in raw.expected_collisions.status
+    assert measure_texts(sampled(evidence, 0.5, "processed")).diversity.too_many_collisions
+
+
+def test_scores_of_some_outputs_say_how_many_of_all_are_expected_to_agree() -> None:
+    evidence = sampled(batch([prose(row % 4) for row in range(40)]), 0.5)
+    prompts = evidence.replies.select("request_id", "prompt_id").head(20)
+    scores = prompts.with_columns(kind=pl.lit("own"), low=pl.lit(-0.8), high=pl.lit(-0.7))
+    diversity = measure_texts(replace(evidence, contrasts=scores)).diversity
+    num_pairs = 2 * 20 * 19 / 2
+    assert diversity.expected_collisions.value == pytest.approx(num_pairs * math.exp(-0.75), rel=0.2)
+    assert diversity.too_many_collisions is False
 
 
 def test_without_log_probabilities_collisions_are_counted_and_none_can_be_expected() -> None:

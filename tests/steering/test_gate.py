@@ -150,7 +150,7 @@ def test_two_earlier_batches_are_no_history_and_a_batch_without_delta_i_is_none_
     collapsed = put(before(healthy), "delta_i.bits_per_byte", figure(0.1, 0.2, "bits/byte"))
     unmeasured = figure(None, None, status="not measured")
     few = of(ask(collapsed, [*rates(2, 2, half=0.1), unmeasured]), "collapsed")
-    assert (few.outcome, few.found) == ("not known", "earlier batches of this method with Delta I: 2; it takes 3")
+    assert (few.outcome, few.found) == ("not known", "earlier batches made alike that have Delta I: 2; it takes 3")
     assert of(ask(collapsed, rates(2, 2, 2, half=0.1)), "collapsed").outcome == "vetoes"
 
 

@@ -68,6 +68,6 @@ def test_too_few_batches_cannot_tell_and_say_how_many_are_needed() -> None:
     for number in (0, 1, 4):
         found = verified(good=TRUTH, num_batches=number)
         assert f"there are {number} batches" in found.headline
-        assert "at least 5 are needed" in found.headline
+        assert "at least 12 are needed" in found.headline
         assert found.worth[0].finding == "not measured"
         assert found.worth[0].correlation.value is None

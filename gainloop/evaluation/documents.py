@@ -1,0 +1,68 @@
+"""The documents of a snapshot, found by what a row of questions calls them."""
+
+import posixpath
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Final
+
+from gainloop.store.exams import WholeDocument
+
+BEGINNING: Final = 160
+"""Characters by which a text is known where it is not the document's to the last one."""
+
+
+class Documents:
+    """Finds a document by uri, the end of one, text or title."""
+
+    def __init__(self, sources: Iterable[WholeDocument]) -> None:
+        self._by_name: dict[str, list[WholeDocument]] = defaultdict(list)
+        self._by_text: dict[str, list[WholeDocument]] = defaultdict(list)
+        self._by_title: dict[str, list[WholeDocument]] = defaultdict(list)
+        for source in sources:
+            for name in names_of(source.document_id):
+                self._by_name[name].append(source)
+            text = plain(source.text)
+            for key in {text, text[:BEGINNING]}:
+                self._by_text[key].append(source)
+            self._by_title[plain(source.title)].append(source)
+
+    def find(self, name: str, text: str, title: str) -> tuple[WholeDocument | None, str]:
+        """Return the one document that a row means, or None and the reason: a key that drops are counted by."""
+        text = plain(text)
+        asked = [
+            (self._by_name, [name.strip()]),
+            (self._by_text, [text, text[:BEGINNING]]),
+            (self._by_title, [plain(title)]),
+        ]
+        reason = "no_document"
+        for index, keys in asked:
+            for key in filter(None, keys):
+                match index.get(key, []):
+                    case [source]:
+                        return (None, "held_out_document") if source.is_heldout else (source, "")
+                    case [_, *_]:
+                        reason = "ambiguous_document"
+        return None, reason
+
+
+def names_of(uri: str) -> list[str]:
+    """Return what a document may be called: its uri, the end of it, and both without the file's suffix.
+
+    >>> names_of("guides/mill.md"), names_of("squad.jsonl#12")
+    (['guides/mill.md', 'mill.md', 'guides/mill', 'mill'], ['squad.jsonl#12', '12'])
+    """
+    path, _, row = uri.partition("#")
+    if row:
+        return list(dict.fromkeys([uri, row]))
+    stems = [posixpath.splitext(one)[0] for one in (path, posixpath.basename(path))]
+    return list(dict.fromkeys([path, posixpath.basename(path), *stems]))
+
+
+def plain(text: str) -> str:
+    """Return a text without what normalising and cutting change: one form of characters, white space, case.
+
+    >>> plain(" The\\n mill ")
+    'the mill'
+    """
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())

@@ -1,0 +1,125 @@
+"""A model that was made elsewhere: a folder, a GGUF file or a hub id, all one thing to who names it."""
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from gainloop.models.checking import check_checkpoint, weight_files
+from gainloop.models.gguf import convert_gguf
+from gainloop.models.loading import load_model
+from schemas.errors import BadInput
+from schemas.recipe import Checkpoint
+
+PARTS: Final = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
+"""The files of a hub model that transformers reads; the same weights in other formats are left there."""
+
+OTHERS: Final = ["original/*", "consolidated*", "onnx/*", "*/*.safetensors"]
+
+DECIDING: Final = (
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "chat_template.json",
+    "chat_template.jinja",
+    "additional_chat_templates/*.jinja",
+    "*.index.json",
+)
+"""Files that decide a reply, besides the weights. What else a folder holds, README or training state, does not."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model on this machine. ``revision`` is the hash of all that decides a reply; ``path``: its folder or file."""
+
+    path: Path
+    revision: str
+
+    def write(self, folder: str) -> None:
+        """Write it as a checkpoint into a folder, and open it once: what is wrong with it is said now.
+
+        Raises:
+            BadInput: It is no model that can be continued and asked.
+        """
+        if self.path.is_file():
+            convert_gguf(self.path, folder)
+        else:
+            check_checkpoint(str(self.path))
+            _copy(self.path, Path(folder))
+        check_checkpoint(folder)
+        load_model(folder)
+
+
+def find_checkpoint(wanted: Checkpoint) -> Found:
+    """Return where a checkpoint lies on this machine; one of the hub is downloaded first.
+
+    Raises:
+        BadInput: It is neither a folder with a model, nor a GGUF file, nor a reachable hub id.
+    """
+    path = Path(wanted.model).expanduser()
+    if path.is_file():
+        return Found(path, _hash([path], path.parent))
+    if path.is_dir():
+        return Found(path, _hash(deciding_files(path), path))
+    if wanted.model.startswith((".", "/", "~")) or wanted.model.count("/") > 1 or wanted.model.endswith(".gguf"):
+        raise BadInput(
+            f"loading checkpoint {wanted.model!r}: there is no such folder or file; a folder that save_pretrained "
+            "wrote, a .gguf file, or a hub id is needed. Set model to one."
+        )
+    downloaded = Path(_download(wanted))
+    return Found(downloaded, _hash(deciding_files(downloaded), downloaded))
+
+
+def deciding_files(folder: Path) -> list[Path]:
+    """Return the files of a checkpoint that decide its replies, in the order of their names.
+
+    Raises:
+        BadInput: The folder holds no model.
+    """
+    if not (folder / "config.json").is_file():
+        raise BadInput(
+            f"reading checkpoint {folder}: it has no config.json; a folder that save_pretrained wrote is needed. "
+            "Name such a folder, a .gguf file, or a hub id."
+        )
+    found = {path for pattern in DECIDING for path in folder.glob(pattern) if path.is_file()}
+    return sorted({*found, *weight_files(folder)})
+
+
+def _hash(paths: list[Path], folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.relative_to(folder).as_posix().encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]
+
+
+def _copy(source: Path, folder: Path) -> None:
+    for path in deciding_files(source):
+        copied = folder / path.relative_to(source)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, copied)
+
+
+def _download(wanted: Checkpoint) -> str:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    asked: dict[str, Any] = {"revision": wanted.revision or None, "allow_patterns": PARTS, "ignore_patterns": OTHERS}
+    try:
+        return str(snapshot_download(wanted.model, **asked))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(
+            f"loading checkpoint {wanted.model!r}: {reason}; a folder, a .gguf file, or a hub id that this machine can "
+            "reach, is needed. Set model to one."
+        ) from error

@@ -1,0 +1,41 @@
+"""A GGUF file, the one-file form that llama.cpp reads, turned into a checkpoint folder at float32."""
+
+import logging
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as library_logging
+
+from gainloop.models.loading import unreadable
+
+MAGIC = b"GGUF"
+logger = logging.getLogger("gainloop.gguf")
+
+
+def convert_gguf(path: Path, folder: str) -> None:
+    """Write the model and the tokenizer of a GGUF file as save_pretrained writes them.
+
+    Weights that the file holds at fewer bits become float32, so the folder is several times as large.
+
+    Raises:
+        BadInput: It is no GGUF file, or one of an architecture that transformers does not read.
+    """
+    with path.open("rb") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise unreadable(path, "it is no GGUF file; of single files only those are read")
+    library_logging.disable_progress_bar()
+    logger.info("Reading %s into float32 weights.", path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        read = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        # transformers refuses to save a model that says it is quantized: the weights go into one that does not.
+        del read.config.quantization_config
+        plain = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
+        plain.load_state_dict(read.state_dict())
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise unreadable(path, error) from error
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,50 @@
+"""Marks that models write and documents do not: of thinking aloud, and of the templates that chats are put into.
+
+Families differ in the mark and agree in its shape, so shapes are looked for, not names of models. A document may speak
+of marks; what it has itself is no sign of a model (``held_marks``). All patterns take time in proportion to the text.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_THINK: Final = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|cot|inner_monologue)"
+_ENDS: Final = r"(?:(?:start|begin|end)_(?:of_)?)?"
+
+THOUGHTS: Final = re.compile(
+    # <think>, </thinking>, <|think|>, <seed:think>, <longcat_think>, <|START_THINKING|>, <|begin_of_thought|>
+    rf"<[|\uff5c]?/?(?:[a-z]{{1,20}}[:_])?{_ENDS}{_THINK}(?:_(?:start|end))?[|\uff5c]?>"
+    # [THINK], [/THINK] in capitals only: plays write [thinking]
+    r"|\[/?(?-i:THINK)(?-i:ING)?\]"
+    # \u25c1think\u25b7, \u25c1/think\u25b7
+    rf"|\u25c1/?{_THINK}\u25b7"
+    # the channels of harmony, with their marks or, where a server leaves them out, without
+    r"|<\|channel\|>\s{0,9}(?:analysis|commentary)|\A\s{0,9}(?-i:analysis(?=[A-Z]))|(?-i:assistantfinal)"
+    # <unused94>thought
+    r"|<unused\d{1,4}>\s{0,9}thought",
+    re.IGNORECASE,
+)
+"""Beginnings and ends of thinking aloud; a template may hold the one or the other, so that the text has only one."""
+
+TEMPLATES: Final = re.compile(
+    # <|im_start|>, <|eot_id|>, <|start_header_id|>, <|user|>, <|START_OF_TURN_TOKEN|>, and those of full width
+    r"<[|\uff5c]/?[^\W\d_][\w \u2581.:/-]{0,40}[|\uff5c]>"
+    r"|<(?:start|end)_of_(?:turn|text|image|role)>|</?s>(?=\s*(?:\[INST\]|\Z|<))|<pad>|<unk>|<bos>|<eos>|<eod>"
+    r"|\[/?INST\]|<</?SYS>>|\[/?(?-i:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
+    r"|\[(?-i:gMASK|PAD|BOS|EOS|CLS|SEP|MASK|UNK)\]"
+    r"|<(?:extra_id_\d{1,3}|reserved_\d{1,4}|unused\d{1,4}|sop|eop|sep|/?tool_call|/?function_calls?)>"
+    r"|^#{2,3} ?(?:instructions?|response|human|assistant|system)\b ?:"
+    r"|^(?-i:USER|ASSISTANT|SYSTEM): ",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""Marks of chat templates and of tokenizers: where a turn begins or ends, who speaks, what fills up a row."""
+
+
+def held_marks(marks: re.Pattern[str], text: str, anchor: str = "") -> Iterator[str]:
+    """Yield each mark of a text that its anchor does not hold.
+
+    >>> list(held_marks(THOUGHTS, "So it is.</think>It is.", "")), list(held_marks(THOUGHTS, "<think>", "A <think>."))
+    (['</think>'], [])
+    """
+    known = anchor.casefold()
+    return (match[0] for match in marks.finditer(text) if match[0].casefold() not in known)
