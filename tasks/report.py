@@ -175,22 +175,23 @@ def _examined(store: Store, batch_id: str, training_id: str, summary: dict[str, 
 
 
 def publish(report: Report, decision: Decision, page: str) -> str:
-    """Show a report, and what the gate says of it, on the run's page in Prefect; returns its headline.
+    """Show a report, and what the gate says of it, on the run's page in Prefect; returns the same for a terminal.
 
     The Markdown says it all; table, image and link are for those who collect them over many batches.
     """
     from gainloop.reports.page import draw_image, list_ledger, write_markdown
+    from gainloop.reports.paragraph import write_screen
 
     url, key = link_to(page), f"report-{report.batch}"
     # As text too: a browser follows no link from a site to a file.
-    shown = f"{write_markdown(report)}\n\nThe whole report, with examples: `{url}`"
+    shown = f"{write_markdown(report, decision)}\n\nThe whole report, with examples: `{url}`"
     create_markdown_artifact(shown, key=key, description=report.headline)
     create_table_artifact(list_ledger(report.counts), key=f"{key}-ledger", description="Where every row went")
     if plot := draw_image(report):
         create_image_artifact(plot, key=f"{key}-plot", description=report.headline)
     show_decision(decision)
     create_link_artifact(url, key=f"{key}-page", link_text="The whole report", description=report.headline)
-    return report.headline
+    return write_screen(report, decision)
 
 
 def show_decision(decision: Decision) -> None:

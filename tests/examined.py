@@ -7,6 +7,10 @@ import numpy as np
 import polars as pl
 
 from gainloop.reports.evidence import Examined
+from gainloop.store import Store
+from gainloop.store.batches import complete_stage
+from gainloop.store.duck import now
+from gainloop.store.files import write_frame
 from schemas.rows import content_hash
 
 TRAINING = "0badcafe12345678"
@@ -65,6 +69,26 @@ def make_examined(
         "asking": {"titled": True, "gradings": ["likelihood"]},
     }
     return Examined(**facts | changes)
+
+
+def save_examined(store: Store, batch_id: str, examined: Examined) -> None:
+    """Write an exam and its answers as the stages exam and evaluate leave them."""
+    folder, exam_id = f"{store.folder}/exams", examined.exam_id
+    urls, general = {}, {}
+    for found, frames in ((urls, examined.answers), (general, examined.general)):
+        for name, frame in frames.items():
+            kind = "answers" if found is urls else "general"
+            found[name] = f"{folder}/{kind}-{examined.training_id}-{name.replace('/', '-')}.parquet"
+            write_frame(found[name], frame)
+    about = {"kind": examined.kind, "num_questions": examined.questions.height, "about": "{}", "drops": "{}"}
+    rows = examined.questions.with_columns(
+        exam_id=pl.lit(exam_id), accepted=pl.lit([], dtype=pl.List(pl.String)), evidence=pl.lit("")
+    )
+    store.insert(
+        exams=[{"exam_id": exam_id, "snapshot_id": "the snapshot", "created_at": now(), **about}], questions=rows
+    )
+    summary = {"exam": exam_id, "urls": urls, "general": general, "asking": examined.asking}
+    complete_stage(store, batch_id, "evaluate", summary, examined.training_id)
 
 
 def _question(number: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -276,7 +276,7 @@ class _Exam:
         weights = self.sheets.num_tokens[asked]
         return over_seeds(table[:, asked], self._documents(asked), "nats/token", weights=weights)
 
-    def _documents(self, asked: Floats) -> list[str]:
+    def _documents(self, asked: Any) -> list[str]:
         return [name for name, is_asked in zip(self.sheets.documents, asked, strict=True) if is_asked]
 
     def _states(self, arm: str) -> list[State]:
@@ -319,7 +319,7 @@ class _Exam:
             "after_right": sheets.most(SYNTHETIC),
             "state": self._states(SYNTHETIC),
         }
-        rows = [Answered(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]  # type: ignore[arg-type]
+        rows = [Answered(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
         return sorted(rows, key=lambda row: (row.document, row.question))
 
 

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from gainloop.reports import plots
-from gainloop.reports.paragraph import list_steps
+from gainloop.reports.paragraph import list_steps, split_paragraph
 from schemas.decision import Decision
 from schemas.figure import Described, figures_of
 from schemas.report import OF_RUN, Cost, Counts, Money, Report
@@ -60,6 +60,7 @@ def render_page(report: Report, validation: str | None = None, decision: Decisio
     template = open_template("batch.html.j2")
     return template.render(
         report=report,
+        lead=split_paragraph(report.knowledge, report.cost.completion_tokens) if report.knowledge.was_asked else (),
         steps=list_steps(report, decision),
         sections=list_figures(report),
         parts=PARTS,
@@ -88,11 +89,11 @@ def list_figures(report: Report) -> dict[str, list[Described]]:
     return {heading: [one for one in figures if one.words.section == heading] for heading in Section}
 
 
-def write_markdown(report: Report) -> str:
-    """Return the headline, the plot, every figure, the ledger and the caveats as Markdown."""
+def write_markdown(report: Report, decision: Decision | None = None) -> str:
+    """Return the headline, the plot, what to do next, every figure, the ledger and the caveats as Markdown."""
     plot = draw_image(report)
     lines = [f"**{report.headline}**", ""] + ([f"![the headline, drawn]({plot})", ""] if plot else [])
-    lines += ["What to do next:", "", *(f"- {step}" for step in list_steps(report)), ""]
+    lines += ["What to do next:", "", *(f"- {step}" for step in list_steps(report, decision)), ""]
     lines += ["| Figure | value | 95 % interval | unit | n |", "|---|---:|---|---|---:|"]
     for section, figures in list_figures(report).items():
         lines += [f"| **{section}** | | | | |", *map(_as_row, figures)]

@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Iterator
+from textwrap import fill
 from typing import Final
 
 from schemas.decision import Decision
 from schemas.figure import Figure
 from schemas.knowledge import Graded, Knowledge
 from schemas.report import Report
+
+COLUMNS: Final = 100
+"""Width of what a terminal shows."""
 
 UNREAD: Final = 40
 """Questions answered with the document in front, in per cent, below which the model cannot read them."""
@@ -25,8 +29,22 @@ def write_paragraph(knowledge: Knowledge, completion_tokens: int | None = None) 
     Args:
         completion_tokens: Tokens that the generator wrote for the batch, dropped ones among them; None if not known.
     """
-    parts = [*_known(knowledge), *_compared(knowledge), *_lost(knowledge), *_paid(knowledge, completion_tokens)]
-    return " ".join(parts)
+    return " ".join(split_paragraph(knowledge, completion_tokens))
+
+
+def split_paragraph(knowledge: Knowledge, completion_tokens: int | None = None) -> tuple[str, str]:
+    """Return the same in two parts: what the model knows, and what that is worth, took and cost."""
+    worth = [*_compared(knowledge), *_lost(knowledge), *_paid(knowledge, completion_tokens)]
+    return " ".join(_known(knowledge)), " ".join(worth)
+
+
+def write_screen(report: Report, decision: Decision | None = None) -> str:
+    """Return a report as the end of a run in a terminal: the paragraph, what the gate says, and what to do next."""
+    tokens = report.cost.completion_tokens
+    said = split_paragraph(report.knowledge, tokens) if report.knowledge.was_asked else (report.headline,)
+    gate = [f"The gate: {decision.headline}"] if decision else []
+    steps = [fill(step, COLUMNS, initial_indent="- ", subsequent_indent="  ") for step in list_steps(report, decision)]
+    return "\n".join(["", *(f"{fill(part, COLUMNS)}\n" for part in (*said, *gate) if part), "What to do next:", *steps])
 
 
 def list_steps(report: Report, decision: Decision | None = None) -> list[str]:

@@ -77,7 +77,8 @@ def draw_knowledge(knowledge: Knowledge) -> Canvas | None:
         for label, name, colour in zip(labels, names, colours, strict=True)
         if name
     ]
-    canvas = _draw_intervals(rows, "nats a token of the right answers" if is_ungraded else "% of the questions right")
+    label = "nats a token of the right answers" if is_ungraded else "% of the questions right"
+    canvas = _draw_intervals(rows, label, whole=not is_ungraded)
     if canvas and not is_ungraded:
         axes = canvas.axes[0]
         axes.set_xlim(0, max(axes.get_xlim()[1], 50))
@@ -100,7 +101,7 @@ def draw_frontier(knowledge: Knowledge, of: Literal["right", "nats"]) -> Canvas 
         for training in sorted({one.training for one in points if one.arm == arm}):
             own = [one for one in points if one.arm == arm and one.training == training]
             _draw_paths(axes, [*starts, *own], of, COLOURS[colour], label if not training else "", bool(training))
-    (x, y), *_ = ((one.forgetting.value, getattr(one, of).value) for one in starts)
+    x, y = _place(starts[0], of)
     axes.plot([x], [y], "D", color=COLOURS["ink"], markersize=6, label="start", zorder=4)
     axes.set(xlabel="forgotten: bits/byte of general text", ylabel="% right" if of == "right" else "nats a token")
     if of == "nats":
@@ -113,17 +114,18 @@ def draw_frontier(knowledge: Knowledge, of: Literal["right", "nats"]) -> Canvas 
 
 
 def _draw_paths(axes: Axes, points: Sequence[FrontierPoint], of: str, colour: str, label: str, is_other: bool) -> None:
-    def place(one: FrontierPoint) -> tuple[float, float]:
-        return one.forgetting.value or 0.0, getattr(one, of).value or 0.0
-
     seeds = sorted({one.seed for one in points if one.arm != "start"})
     style = ":" if is_other else "-"
     for seed in seeds:
         own = sorted((one for one in points if one.arm == "start" or one.seed == seed), key=lambda one: one.fraction)
-        axes.plot(*zip(*map(place, own), strict=True), style, color=colour, linewidth=0.8, alpha=0.45)
+        axes.plot(*zip(*(_place(one, of) for one in own), strict=True), style, color=colour, linewidth=0.8, alpha=0.45)
     moments = sorted({one.fraction for one in points})
-    means = [np.mean([place(one) for one in points if one.fraction == at], axis=0) for at in moments]
+    means = [np.mean([_place(one, of) for one in points if one.fraction == at], axis=0) for at in moments]
     axes.plot(*zip(*means, strict=True), f"o{style}", color=colour, markersize=5, linewidth=2, label=label or None)
+
+
+def _place(point: FrontierPoint, of: str) -> tuple[float, float]:
+    return point.forgetting.value or 0.0, getattr(point, of).value or 0.0
 
 
 def draw_gain(gain: Gain) -> Canvas | None:
@@ -263,14 +265,15 @@ def as_png_uri(canvas: Canvas) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False) -> Canvas | None:
+def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False, whole: bool = False) -> Canvas | None:
     """Draw one dot with its interval per figure, top to bottom; nothing if none was measured."""
     measured = [(name, figure, colour) for name, figure, colour in rows if figure.value is not None]
     if not measured:
         return None
     canvas, axes = open_axes(0.75 + 0.46 * len(measured))
     for place, (_, figure, colour) in enumerate(measured):
-        _draw_interval(axes, place, figure, COLOURS[colour], figure.signed if signed else figure.number)
+        shown = f"{figure.value:.0f}" if whole else figure.signed if signed else figure.number
+        _draw_interval(axes, place, figure, COLOURS[colour], shown)
     axes.set_yticks(range(len(measured)), [name for name, _, _ in measured])
     axes.set(xlabel=label, ylim=(len(measured) - 0.5, -0.7))
     if signed:

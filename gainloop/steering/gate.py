@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 
@@ -194,7 +194,8 @@ def gain_reason(knowledge: Knowledge) -> Reason:
 
     Loss on held-out text is a figure and no reason: it measures style as well.
     """
-    gained, outcome = knowledge.gained, cast(CheckOutcome, "undecided")
+    gained = knowledge.gained
+    outcome: CheckOutcome = "undecided"
     if gained.value is None:
         outcome = "not known"
     elif gained.low is not None and gained.low > 0:

@@ -50,7 +50,13 @@ def page(report: Report) -> Reader:
 def test_the_headline_comes_first_below_the_name_of_the_batch(report: Report) -> None:
     _, body = render_page(report).split("<body>")
     shown = [line for line in Reader(body).text.splitlines() if line]
-    assert shown[:2] == ["Batch 5f0c2a9e71b34d68, measured 2026-11-21 12:30 UTC", report.headline]
+    assert [shown[0], " ".join(shown[1:3])] == [
+        "Batch 5f0c2a9e71b34d68, measured 2026-11-21 12:30 UTC",
+        report.headline,
+    ]
+    without = measure_batch(make_evidence(num_anchors=24))
+    _, body = render_page(without).split("<body>")
+    assert [line for line in Reader(body).text.splitlines() if line][1] == without.headline
 
 
 def test_the_page_begins_with_the_exam_then_what_to_do_then_the_questions(report: Report) -> None:

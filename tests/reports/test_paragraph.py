@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gainloop.reports.batch import measure_batch
-from gainloop.reports.paragraph import list_steps, write_paragraph
+from gainloop.reports.paragraph import COLUMNS, list_steps, write_paragraph, write_screen
 from gainloop.steering.gate import decide
 from schemas.profile import Gate
 from schemas.report import Report
@@ -19,8 +19,13 @@ def reported(**about: object) -> Report:
     return measure_batch(make_evidence(num_anchors=24, examined=(make_examined(**about),)))  # type: ignore[arg-type]
 
 
-def test_a_gain_is_told_with_everything_that_it_must_be_compared_with() -> None:
-    found = reported()
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return reported()
+
+
+def test_a_gain_is_told_with_everything_that_it_must_be_compared_with(report: Report) -> None:
+    found = report
     said = found.headline
     for part in (
         "The model answers 54 % [",
@@ -80,6 +85,16 @@ def test_a_batch_that_is_held_is_to_be_made_better_and_one_without_an_exam_exami
     assert list_steps(found, decision)[0].startswith("Make a better batch before training on it: ")
     (step,) = list_steps(measure_batch(make_evidence(num_anchors=24)))
     assert step.startswith("Give an exam: nothing else can say")
+
+
+def test_the_end_of_a_run_fits_a_terminal(report: Report) -> None:
+    decision = decide(report, Gate(), [], {}, "measured", AT)
+    lines = write_screen(report, decision).splitlines()
+    assert max(map(len, lines)) <= COLUMNS
+    assert len(lines) < 30
+    assert report.headline in " ".join(" ".join(lines).split())
+    assert "What to do next:" in lines
+    assert f"The gate: {decision.state}: " in " ".join(lines)
 
 
 def test_without_options_the_paragraph_is_in_nats() -> None:
