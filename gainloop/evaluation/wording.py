@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from gainloop.asking.conversation import harmless, tag_of
+from gainloop.asking.conversation import tag_of, turn
 from schemas.exam import Form, Question
 from schemas.rows import Message
 
@@ -71,11 +71,10 @@ def chat(question: Question, titled: bool, passages: Sequence[str], form: Form) 
     before = "".join(f"<{tag}>\n{text}\n</{tag}>\n\n" for text in passages)
     if form != "reasoned":
         system = READER.format(tag=tag) if passages else ANSWERER
-        return Message("system", system), Message("user", harmless(f"{before}{asked}"))
-    shots = [(Message("user", said), Message("assistant", answer)) for said, answer in SHOTS]
+        return turn("system", system), turn("user", f"{before}{asked}")
+    turns = [turn(role, text) for shot in SHOTS for role, text in zip(("user", "assistant"), shot, strict=True)]  # type: ignore[arg-type]
     options = "".join(f"\n({letter}) {text}" for letter, text in zip(LETTERS, question.options, strict=False))
-    turns = [message for shot in shots for message in shot]
-    return (Message("system", REASONER), *turns, Message("user", harmless(f"{before}{asked}{options}")))
+    return (turn("system", REASONER), *turns, turn("user", f"{before}{asked}{options}"))
 
 
 def title_of(question: Question, titled: bool) -> str:
