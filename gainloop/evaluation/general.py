@@ -19,7 +19,7 @@ from schemas.rows import content_hash, document_of
 Use = Literal["measured", "replayed", "control"]
 USES: Final[tuple[Use, ...]] = ("measured", "replayed", "control")
 
-SAMPLED: Final = 64
+SAMPLED: Final = 32
 """Texts of each use that are drawn from the start where no general text is given."""
 
 SAMPLED_TOKENS: Final = 128

@@ -10,7 +10,8 @@ import torch
 from gainloop.models.loading import load_model, load_tokenizer
 from gainloop.models.packing import IGNORED, MixturePart, PairRows, Row, orders_of, pack
 from gainloop.models.start import make_model
-from gainloop.models.trainer import train
+from gainloop.models.trainer import rows_in_memory, train
+from gainloop.store.checkpoints import point_folder
 from schemas.profile import Training
 from schemas.recipe import Optimiser
 from tests.tiny_model import PLAN, TEXTS, tiny_tokenizer
@@ -65,6 +66,27 @@ def test_an_interrupted_training_resumes_and_ends_with_the_same_weights(undistur
     assert steps == [9, 10, 11, 12]
     assert metrics["num_steps"] == 12
     assert are_same(weights(tmp_path), weights(undisturbed))
+
+
+def test_an_interrupted_training_keeps_the_same_weights_along_its_way(undisturbed: Path, tmp_path: Path) -> None:
+    run(tmp_path / "once", points=4)
+    for stop in (2, 7):  # before the first point, and just after one
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "stopped", points=4, on_step=stop_at(stop))
+    run(tmp_path / "stopped", points=4)
+
+    assert are_same(weights(tmp_path / "once"), weights(undisturbed))
+    for number in (1, 2, 3):
+        one, other = (weights(Path(point_folder(str(tmp_path / name), number))) for name in ("once", "stopped"))
+        assert are_same(one, other)
+        assert not are_same(one, weights(undisturbed))
+
+
+def test_logits_in_memory_have_a_ceiling_whatever_the_vocabulary() -> None:
+    model = make_model(PLAN, TOKENIZER)
+    assert rows_in_memory(model, ROWS) > 64
+    model.config.vocab_size = 4_000_000
+    assert rows_in_memory(model, ROWS) == 1
 
 
 def test_an_interrupted_training_tells_the_same_metrics(tmp_path: Path) -> None:
