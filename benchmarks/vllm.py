@@ -167,15 +167,17 @@ def entigraph(texts: list[str], document_first: bool = True) -> list[Asked]:
     for text in texts:
         anchor = Anchor(text)
         groups = choose_groups(ENTITIES, 16, 4, Random(anchor.anchor_id))  # noqa: S311
-        requests = [ask_relation(anchor, group) for group in groups]
+        requests = [ask_relation(anchor, group, 200) for group in groups]
         batch.append([(anchor.anchor_id, one if document_first else _turned(one)) for one in requests])
     return batch
 
 
 def _turned(request: Request) -> Request:
     """Return a request with the wish before the document: nothing is shared at the beginning."""
-    document, _, wish = request.prompt[0].content.rpartition("\n\n")  # type: ignore[union-attr]
-    return Request((Message("user", f"{wish}\n\n{document}"),))
+    assert isinstance(request.prompt, tuple)
+    system, user = request.prompt
+    document, _, wish = user.content.rpartition("\n\n")
+    return Request((system, Message("user", f"{wish}\n\n{document}")))
 
 
 async def grouped(pool: Pool, batch: list[Asked]) -> int:

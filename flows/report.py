@@ -27,6 +27,5 @@ def report(
     batch_id = resolve_batch(store, batch_id)
     training_id = resolve_training(store, batch_id, training_id)
     page = make_report(loaded, batch_id, training_id)
-    headline = show_report(loaded, batch_id, training_id)
-    get_run_logger().info(headline)
+    get_run_logger().info(show_report(loaded, batch_id, training_id))
     return page

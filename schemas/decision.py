@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 from schemas.figure import Figure, ReportPart
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the fields or the rules change, so that a batch is decided on anew."""
 
 State = Literal["held", "released", "undecided", "rejected", "accepted"]
 """Held: a veto holds, and nothing is trained on the batch. Released: a person had it trained on all the same.
-Accepted and rejected rest on the measured gain alone; a batch with a veto is never accepted."""
+Accepted and rejected rest on an exam alone; a batch with a veto is never accepted."""
 
 CheckOutcome = Literal["vetoes", "passes", "not known", "accepts", "rejects", "undecided"]
 

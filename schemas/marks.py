@@ -33,6 +33,7 @@ TEMPLATES: Final = re.compile(
     r"|\[/?INST\]|<</?SYS>>|\[/?(?-i:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
     r"|\[(?-i:gMASK|PAD|BOS|EOS|CLS|SEP|MASK|UNK)\]"
     r"|<(?:extra_id_\d{1,3}|reserved_\d{1,4}|unused\d{1,4}|sop|eop|sep|/?tool_call|/?function_calls?)>"
+    r"|</?(?:document|draft)(?:-[0-9a-f]{8})?>"  # ours
     r"|^#{2,3} ?(?:instructions?|response|human|assistant|system)\b ?:"
     r"|^(?-i:USER|ASSISTANT|SYSTEM): ",
     re.IGNORECASE | re.MULTILINE,

@@ -7,9 +7,10 @@ from pydantic import Field
 
 from schemas.figure import Figure, ReportPart, figure, section, words_of
 from schemas.information import DeltaI, Dependence, Entropy, FilterEffect, Paper, Semantics
+from schemas.knowledge import Knowledge
 from schemas.sections import Diversity, Faithfulness, Gain, Quality, Section, Trainee
 
-FORMAT = 7
+FORMAT = 8
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 
@@ -141,6 +142,19 @@ class Cost(ReportPart):
     seconds: dict[str, float]
 
 
+class Corpus(ReportPart):
+    """The documents that the batch was made from; counts are null where the store does not know the snapshot.
+
+    ``name`` is the kind of the source, with its paths, dataset or module.
+    """
+
+    name: str
+    snapshot: str
+    anchors: int | None = None
+    held_out: int | None = None
+    num_bytes: int | None = None
+
+
 class Example(ReportPart):
     """One kept record beside its anchor, both cut short."""
 
@@ -162,10 +176,12 @@ class Report(ReportPart):
     training: str
     created: datetime
     recipe: dict[str, Any]
+    corpus: Corpus
     generator: GeneratedBy
     logprob_semantics: Semantics
     counts: Counts
     validation: Validation
+    knowledge: Knowledge = section(Section.KNOWLEDGE)
     delta_i: DeltaI = section(Section.INFORMATION)
     mi: Dependence = section(Section.INFORMATION)
     h_output: Figure = figure(
@@ -194,7 +210,10 @@ WORDS: Final = words_of(Report)
 """The words of every figure of a report, by its path."""
 
 GAIN: Final = "gain.advantage"
-"""Path of the gain over the matched baseline: what decides, and what predictors are to foretell."""
+"""Path of the gain over the matched baseline on held-out text: what predictors are to foretell."""
+
+KNOWLEDGE: Final = "knowledge.advantage"
+"""Path of the knowledge gained over repeating: what accepts a batch."""
 
 DELTA_I: Final = "delta_i.bits_per_byte"
 DEPENDENCE: Final = "mi.ratio_to_log_p"

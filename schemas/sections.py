@@ -11,7 +11,8 @@ GainVerdict = Literal["synthetic_wins", "baseline_wins", "undecided"]
 class Section(StrEnum):
     """Headings of the figures, in the order in which pages show them."""
 
-    GAIN = "What training on the batch gained"
+    KNOWLEDGE = "What the model knows of the documents"
+    GAIN = "What training on the batch gained on held-out text"
     INFORMATION = "How much information the batch holds"
     MODELS = "What the models lose, and what they took in"
     PAPER = "The quantities of Gan & Liu 2024, which describe and decide nothing"

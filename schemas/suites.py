@@ -138,9 +138,11 @@ RECORDS: Suite = (
     at_most("repeated_share", 0.35, "repeats", mostly=0.5),
     at_most("copied_share", 0.9, "copies_anchor", mostly=0.5),
     at_most("foreign_share", 0.2, "foreign_script", mostly=0.8),
+    at_most("other_language", 0.3, "other_language", mostly=0.5),
     always("refuses", False, "refusal", mostly=0.8),
     always("leaks", False, "prompt_leak", mostly=0.8),
     always("cites_source", False, "cites_source", mostly=0.5),
+    always("leaves_places", False, "placeholder", mostly=0.5),
 )
 
 CORPUS: Suite = (
@@ -175,11 +177,16 @@ REASONS: dict[str, str] = {
     "copies_anchor": "The anchor's own words, which training has already. Of real rewrites 99 % are below 0.7.",
     "recites_anchor": "A passage of the anchor word for word. Carlini et al. 2023 call 50 tokens memorised.",
     "foreign_script": "The language changes on the way: letters of scripts that the anchor does not use.",
+    "other_language": "A third of it is in another language than its anchor, by script or by the commonest words of 17 "
+    "languages. Of 2,250 real replies none is, of 4,900 English texts beside another one one.",
     "refusal": "The generator declines; the recipe asks for what it will not write.",
-    "prompt_leak": "Prompt, chat template or talk with the asker. Of a base model's recorded replies 6 % go on to "
-    "another task after the first.",
-    "cites_source": "It speaks of a passage, which no reader of the record sees. Of a model's recorded replies 3 % do, "
-    "of 2,400 web pages, articles and passages none.",
+    "prompt_leak": "Prompt, chat template, thinking aloud or talk with the asker. Of a base model's recorded replies "
+    "6 % go on to another task after the first. Of 12,900 texts of web, encyclopedias, stories, plays and schools none "
+    "has such a mark or talks so, of 10,200 docstrings 9, which are about marks.",
+    "cites_source": "It speaks of a passage or of the text's own parts, which no reader of the record sees. Of a "
+    "model's recorded replies 3 % do; of 23,000 real texts none speaks of its parts.",
+    "placeholder": "Places that someone else should fill in, as [Your Name] or {{date}}. Of 2,250 real replies one has "
+    "them, of 12,900 real texts 5, of which 4 are forms to be filled in.",
     "wanders_off": "Somewhere 60 words in a row have nothing to do with the anchor or the record's own beginning: the "
     "generator has gone on to something else. Of 846 long recorded replies 2 % have, and talk to nobody.",
     "contaminated": "What a model is tested on must not be trained on. 13 words in a row of a question, or 0.7 of its "

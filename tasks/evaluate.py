@@ -99,7 +99,7 @@ def examine(
 
         examinee = open_examinee(checkpoint_folder(store, checkpoint_id), profile.training.device)
         for done, one in enumerate(unasked):
-            step = _Part(bar, done, len(unasked), one.condition)
+            step = _Part(bar, done, len(unasked), len(exam.questions), one.condition)
             urls[one.condition] = answer(store, examinee, checkpoint_id, one, step)
         del examinee
     if is_graded:
@@ -121,14 +121,16 @@ def score_general(
     return {point.name: score_set(store, device, point.checkpoint_id, texts) for point in points}
 
 
-def find_evaluation(store: Store, batch_id: str, training_id: str, exam_id: str = "") -> dict[str, Any] | None:
-    """Return the summary of a training's last evaluation, by any exam or by one; None before the first."""
-    found = [
-        summary
-        for key, summary in list_summaries(store, batch_id, STAGE)
-        if key.partition("-")[0] == training_id and exam_id in ("", summary["exam"])
-    ]
-    return found[0] if found else None
+def find_evaluation(
+    store: Store, batch_id: str, training_id: str, exam_id: str = "", asking: Asking | None = None
+) -> dict[str, Any] | None:
+    """Return the summary of a training's last evaluation, by any exam or by one asked in one way; None if none is."""
+    wanted = asking.model_dump(mode="json") if asking else None
+    for key, summary in list_summaries(store, batch_id, STAGE):
+        is_wanted = exam_id in ("", summary["exam"]) and wanted in (None, summary["asking"])
+        if key.partition("-")[0] == training_id and is_wanted:
+            return summary
+    return None
 
 
 def evaluate_points(
@@ -140,14 +142,14 @@ def evaluate_points(
         ``exam``, ``urls`` by ``<arm>/<seed>/<fraction>/<condition>``, ``general`` by ``<arm>/<seed>/<fraction>``, the
         settings (``asking``) and the seconds.
     """
-    if found := find_evaluation(store, batch_id, training_id, exam_id):
+    if found := find_evaluation(store, batch_id, training_id, exam_id, asking):
         return found
     begun, exam = time.monotonic(), read_exam(store, exam_id)
     training = stage_summary(store, batch_id, "train", training_id)
     assert training is not None
     points, urls = points_of(training), Urls()
     for done, point in enumerate(points):
-        step = _Part(bar, done, len(points), point.name)
+        step = _Part(bar, done, len(points), len(exam.questions), point.name)
         answers = examine(store, profile, exam, point.checkpoint_id, conditions_of(point), asking, step)
         urls |= {f"{point.name}/{condition}": store.keep(url) for condition, url in answers.items()}
     general = score_general(store, profile.training.device, batch_id, training, points)
@@ -159,22 +161,24 @@ def evaluate_points(
         "seconds": time.monotonic() - begun,
     }
     is_other = find_evaluation(store, batch_id, training_id) is not None
-    complete_stage(store, batch_id, STAGE, summary, f"{training_id}-{exam_id}" if is_other else training_id)
+    other = f"{training_id}-{content_hash(exam_id, summary['asking'])}"
+    complete_stage(store, batch_id, STAGE, summary, other if is_other else training_id)
     return summary
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of a bar that one of several checkpoints has."""
+    """The part of a bar that one of several exams of ``size`` questions has."""
 
     bar: OnDone
     done: int
     total: int
+    size: int
     name: str
 
     def __call__(self, done: int, total: int, note: str = "", /) -> None:
         said = ", ".join(filter(None, [self.name, note]))
-        self.bar(100 * self.done + 100 * done // max(1, total), 100 * self.total, said)
+        self.bar(self.size * self.done + self.size * done // max(1, total), self.size * self.total, said)
 
 
 def require_asked(checkpoints: Sequence[str], served: Sequence[str], asking: Asking) -> None:
@@ -264,7 +268,7 @@ def ask_checkpoint(
     profile: Profile, exam_id: str, name: str, checkpoint_id: str, conditions: Sequence[Condition], asking: Asking
 ) -> Urls:
     store = open_store(profile)
-    with Bar(f"ask {name}", "percent of the exam") as bar:
+    with Bar(f"ask {name}", "questions") as bar:
         answers = examine(store, profile, read_exam(store, exam_id), checkpoint_id, conditions, asking, bar)
     return {f"{name}/{condition}": store.keep(url) for condition, url in answers.items()}
 
@@ -281,7 +285,7 @@ def ask_model(profile: Profile, exam_id: str, model: str, conditions: Sequence[C
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {training_id}")
 def evaluate_training(profile: Profile, batch_id: str, training_id: str, exam_id: str, asking: Asking) -> Urls:
     store = open_store(profile)
-    with Bar("ask the checkpoints", "percent of the exam") as bar:
+    with Bar("ask the checkpoints", "questions") as bar:
         summary = evaluate_points(store, profile, batch_id, training_id, exam_id, asking, bar)
     urls: Urls = summary["urls"]
     return urls

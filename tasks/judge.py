@@ -10,7 +10,7 @@ import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.evaluation.judge import QUESTIONS_ID, UNREADABLE, VERDICTS, Inquiry, Judged
+from gainloop.evaluation.judge import QUESTIONS_ID, UNREADABLE, VERDICTS, Inquiry, Judged, parroted
 from gainloop.serving.driver import Driver, Progress
 from gainloop.serving.engine import engine
 from gainloop.serving.opening import served_revision
@@ -125,6 +125,9 @@ def judge_texts(
         "records": sum(len(ids) for texts in inquiry.records.values() for ids in texts.values()),
         "anchors": len(inquiry.alone),
         "verdicts": _count(verdicts),
+        "parroted": {
+            question: alike for question in VERDICTS if (alike := parroted(verdicts.filter(question=question)))
+        },
         "unreadable": dict(Counter(verdicts.filter(verdict=UNREADABLE)["reason"])),
         **_tokens(profile, verdicts, f"{judgements}/replies", anchor_ids),
         "requests_sent": num_sent,
@@ -147,6 +150,8 @@ def judging_summary(summary: dict[str, Any]) -> str:
         f"{question}: {', '.join(f'{count:,} {verdict}' for verdict, count in counts.items())}"
         for question, counts in summary["verdicts"].items()
     )
+    for question, alike in summary.get("parroted", {}).items():
+        counts += f" ({question} counts for nothing: all {alike:,} replies are alike, reason and all)"
     tokens = summary["prompt_tokens"] + summary["completion_tokens"]
     price = f", {summary['cost']:,.2f} {summary['currency']}" if summary["cost"] else ""
     return (

@@ -1,18 +1,21 @@
 """Pre-flight: what can be known of a batch before it costs anything: does it work, and how much will it be?"""
 
 import logging
+import math
 from collections import Counter
 from dataclasses import dataclass
+from math import ceil
 
 import polars as pl
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.asking.chunks import needed_tokens
 from gainloop.asking.conversation import reason_to_drop
-from gainloop.asking.structured import read_object
+from gainloop.asking.structured import holds_placeholder, read_object
 from gainloop.methods.pipeline import read_pipeline
-from gainloop.serving.driver import Driver
+from gainloop.serving.driver import Driver, Trial
 from gainloop.serving.engine import engine
 from gainloop.serving.pool import Pool
 from gainloop.store import Store, open_store
@@ -31,10 +34,16 @@ FIRST_REQUESTS = 8
 WHOLE = 2
 """Anchors among them that are worked on to their end: what later rounds ask and get is known from nothing else."""
 
+STEP_TOKENS = 64
+"""Token limits are advised in steps of so many."""
+
 FOLLOWING = {"repeat", "unfinished", "unsolved", "over_limit"}
 """Reasons of drops that only follow from another drop, or say nothing of the generator."""
 
 ADVICE = {
+    "chain_of_thought": "Choose a model that does not think aloud, or serve it with thinking switched off in its chat "
+    "template (enable_thinking false) or with a reasoning parser",
+    "placeholder": "Choose a model that follows instructions, or a method with shorter ones",
     "cut_off": "Raise text.sampling.max_tokens, or choose a model that comes to an end",
     "rejected": "Lower text.sampling.max_tokens or the source's max_chars, or serve the model with a longer context",
     "malformed": "Serve the model with structured outputs, as vLLM does",
@@ -44,7 +53,46 @@ ADVICE = {
     "empty": "Choose an instruction-tuned model, or another method",
 }
 
+WORTH_SAYING = 0.1
+"""Share of the tried replies from which on a reason is advised on."""
+
 logger = logging.getLogger("gainloop.preflight")
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How many of the tried replies reached the token limit, and the limit that nearly all would keep.
+
+    ``enough_tokens`` is the 95 % quantile of the lengths, if replies end with one probability at each token: those cut
+    off are counted as longer than they are. ``asked_tokens`` is what the longest of them was asked to have.
+    """
+
+    num_replies: int
+    num_cut_off: int
+    max_tokens: int
+    enough_tokens: int
+    asked_tokens: int = 0
+
+    @classmethod
+    def of(cls, replies: pl.DataFrame, max_tokens: int, asked_tokens: int) -> "Lengths":
+        cut_off = replies.filter(finish_reason="length").height
+        ended, tokens = replies.height - cut_off, int(replies["completion_tokens"].sum())
+        enough = -math.log(0.05) * tokens / ended if ended else 4 * max_tokens
+        bounded = min(max(enough, 1.25 * max_tokens), 4 * max_tokens)
+        return cls(replies.height, cut_off, max_tokens, STEP_TOKENS * ceil(bounded / STEP_TOKENS), asked_tokens)
+
+    def __str__(self) -> str:
+        of_all = f"{self.num_cut_off} of {self.num_replies} replies are cut off at {self.max_tokens:,} tokens"
+        share = self.num_cut_off / max(self.num_replies, 1)
+        if self.num_cut_off:
+            enough = max(self.enough_tokens, STEP_TOKENS * ceil(self.asked_tokens / STEP_TOKENS))
+            return f"{of_all} ({share:.0%}): raise text.sampling.max_tokens to about {enough:,}"
+        if self.asked_tokens > self.max_tokens:
+            return (
+                f"{of_all}, but some are asked for that may take {self.asked_tokens:,}: text.sampling.max_tokens of as "
+                "many is safe"
+            )
+        return of_all
 
 
 @dataclass(frozen=True)
@@ -72,6 +120,8 @@ class Budget:
     whole_drops: int
     logprob_semantics: str
     state: str
+    lengths: "Lengths"
+    dropped: dict[str, int]
 
     @property
     def summary(self) -> str:
@@ -80,8 +130,21 @@ class Budget:
             f"{self.max_requests:,}), {self.prompt_tokens:,} prompt tokens and {self.completion_tokens:,} completion "
             f"tokens (at most {self.max_completion_tokens:,}), {self.price}: estimated from {self.num_whole} whole "
             f"anchors ({self.whole_records:,} records, {self.whole_drops:,} drops); {self.state}; log-probabilities "
-            f"are {self.logprob_semantics}; {self.num_usable} of {self.num_tried} first replies can be used"
+            f"are {self.logprob_semantics}; {self.num_usable} of {self.num_tried} first replies can be used; "
+            f"{self.lengths}; dropped: {self.losses}"
         )
+
+    @property
+    def losses(self) -> str:
+        """Why tried replies were dropped, the commonest reason first, and what to do where it is common."""
+        if not self.dropped:
+            return "none"
+        total = max(self.lengths.num_replies, 1)
+        counts = sorted(self.dropped.items(), key=lambda one: (-one[1], one[0]))
+        told = ", ".join(f"{count} {reason} ({count / total:.0%})" for reason, count in counts)
+        common = [reason for reason, count in counts if reason in ADVICE and count >= WORTH_SAYING * total]
+        advice = dict.fromkeys(ADVICE[reason] for reason in common if reason != "cut_off")  # which has its own line
+        return ". ".join([f"{told} of {total} replies", *advice])
 
     @property
     def price(self) -> str:
@@ -106,6 +169,8 @@ class Budget:
             "servers": self.state,
             "log-probabilities": self.logprob_semantics,
             "first replies that can be used": f"{self.num_usable} of {self.num_tried}",
+            "replies that are cut off": f"{self.lengths}",
+            "replies that are dropped": self.losses,
         }
         table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
         return f"| pre-flight of batch {self.batch_id} | |\n|---|---:|\n{table}\n"
@@ -114,7 +179,7 @@ class Budget:
 def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) -> Budget:
     """Find out whether a recipe works, with its first few anchors, and what it will take as a whole.
 
-    The first request of each is sent; then a few of those that were answered are worked on to their end.
+    The first request of each is sent, and a few of those that were answered are worked on to their end meanwhile.
 
     Args:
         folder: The generator's weights; None for a model that servers have.
@@ -131,26 +196,26 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         )
     replies = replies_folder(store, recipe.batch_id)
 
-    def driver(pool: Pool) -> Driver:
+    async def ask(pool: Pool) -> tuple[Trial, str]:
         log = ReplyLog.open(replies, Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors])
-        return Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log)
-
-    async def ask(pool: Pool) -> tuple[list[tuple[Request, Answer]], str]:
-        return await driver(pool).ask_first(anchors), pool.state
+        trying = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log)
+        return await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(*one)), pool.state
 
     with engine(profile, recipe, folder) as lent:
-        answers, state = lent.run(ask)
+        (answers, outcomes), state = lent.run(ask)
         semantics = lent.logprob_semantics
-        faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, answers, strict=True)]
-        _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
-        whole = [anchor for anchor, fault in zip(anchors, faults, strict=True) if not fault][:WHOLE]
-        outcomes = lent.run(lambda pool: driver(pool).run(whole))
+    faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, answers, strict=True)]
+    _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
+    whole = [anchor for anchor in anchors if anchor.anchor_id in outcomes]
     _require_records(recipe, list(outcomes.values()))
     first = {answer.request_id for _, answer in answers if isinstance(answer, Reply)}
-    at_once = [len(next(read_pipeline(recipe).rounds(anchor, recipe.seed))) for anchor in anchors]
+    asked = [next(read_pipeline(recipe).rounds(anchor, recipe.seed)) for anchor in anchors]
+    at_once = list(map(len, asked))
     taken = read_replies(replies, [anchor.anchor_id for anchor in anchors])
     sample = _Sample(anchors, whole, first, sum(at_once) / len(at_once), outcomes, taken)
-    return _estimate(profile, recipe, drawn, sample, faults, semantics, state)
+    longest = max(needed_tokens(request) for requests in asked for request in requests)
+    lengths = Lengths.of(taken, recipe.sampling.max_tokens, longest)
+    return _estimate(profile, recipe, drawn, sample, faults, semantics, state, lengths)
 
 
 @dataclass(frozen=True)
@@ -208,6 +273,7 @@ def _estimate(
     faults: list[str],
     semantics: str,
     state: str,
+    lengths: Lengths,
 ) -> Budget:
     further = sample.further(faults.count("") / len(faults))
     num_anchors, num_bytes = drawn.height, int(drawn["num_bytes"].sum())
@@ -236,7 +302,14 @@ def _estimate(
         whole_drops=sum(len(outcome.drops) for outcome in sample.outcomes.values()),
         logprob_semantics=semantics,
         state=state.rpartition(",")[0],
+        lengths=lengths,
+        dropped=dict(Counter(fault for fault in faults if fault) + _drops(sample.outcomes)),
     )
+
+
+def _drops(outcomes: dict[str, Outcome]) -> Counter[str]:
+    """Return how many replies of the whole anchors were dropped, by reason."""
+    return Counter(drop.reason for outcome in outcomes.values() for drop in outcome.drops if drop.request_id)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="pre-flight")
@@ -252,8 +325,11 @@ def reason_not_usable(anchor: Anchor, request: Request, answer: Answer) -> str:
     """Return why a first reply leads no further: the reason of its drop, or malformed; nothing if it does."""
     if drop := reason_to_drop(anchor, request, answer):
         return drop.reason
-    if request.json_schema and isinstance(answer, Reply) and read_object(answer.text) is None:
-        return "malformed"
+    if request.json_schema and isinstance(answer, Reply):
+        if read_object(answer.text) is None:
+            return "malformed"
+        if holds_placeholder(answer.text, every=True):
+            return "placeholder"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from typing import cast
+from typing import Any, cast
 
 import polars as pl
 from prefect import task
@@ -16,16 +16,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
 
 from gainloop.evaluation.likelihoods import score_yardstick
-from gainloop.reports.evidence import Evidence
+from gainloop.reports.evidence import Evidence, Examined
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
     batch_folder,
     kept_records,
     latest_summary,
+    list_summaries,
     read_records,
     read_summaries,
     replies_folder,
+    stage_summary,
     used_anchors,
 )
 from gainloop.store.documents import documents_of
@@ -115,6 +117,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     """
     summaries = read_summaries(store, batch_id, training_id)
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
+    recipe = json.loads(batch["recipe"])
     kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
     trained, scored, judging = summaries.get("train", {}), summaries.get("score"), summaries.get("judge")
     yardstick = latest_summary(store, batch_id, "yardstick")
@@ -124,7 +127,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     return Evidence(
         batch_id=batch_id,
         training_id=training_id,
-        recipe=json.loads(batch["recipe"]),
+        recipe=recipe,
         logprob_semantics=batch["logprob_semantics"],
         measured_at=now(),
         replies=read_replies(replies_folder(store, batch_id)),
@@ -138,26 +141,61 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         checkpoints=trained.get("checkpoints", {}),
         verdicts=read_verdicts(store.locate(judging["url"])) if judging else None,
         documents=documents_of(store, pl.concat(seen).to_list()) if seen else {},
+        snapshot=_snapshot_row(store, recipe["snapshot_id"]),
+        examined=gather_exams(store, batch_id, training_id) if training_id else (),
+    )
+
+
+def gather_exams(store: Store, batch_id: str, training_id: str) -> tuple[Examined, ...]:
+    """Return what the models of a training answered in its last exam, then those of the batch's others in the same."""
+    found: dict[str, dict[str, Any]] = {}
+    for key, summary in list_summaries(store, batch_id, "evaluate"):
+        found.setdefault(key.partition("-")[0], summary)  # the latest comes first
+    own = found.pop(training_id, None)
+    if own is None:
+        return ()
+    others = {key: summary for key, summary in found.items() if summary["exam"] == own["exam"]}
+    return tuple(_examined(store, batch_id, key, summary) for key, summary in {training_id: own, **others}.items())
+
+
+def _snapshot_row(store: Store, snapshot_id: str) -> dict[str, Any]:
+    names = "source, num_anchors, num_heldout, num_bytes"
+    rows = store.query(f"select {names} from snapshots where snapshot_id = ? limit 1", snapshot_id)
+    return {} if rows.is_empty() else rows.row(0, named=True)
+
+
+def _examined(store: Store, batch_id: str, training_id: str, summary: dict[str, Any]) -> Examined:
+    questions = "question_id, question, answer, options, document_id, title, part"
+    return Examined(
+        exam_id=summary["exam"],
+        kind=store.query("select kind from exams where exam_id = ?", summary["exam"])["kind"][0],
+        training_id=training_id,
+        questions=store.query(f"select {questions} from questions where exam_id = ?", summary["exam"]),
+        answers=find_scores(store, batch_id, summary["urls"]),
+        general=find_scores(store, batch_id, summary["general"]),
+        arms=(stage_summary(store, batch_id, "train", training_id) or {}).get("arms", []),
+        asking=summary.get("asking", {}),
     )
 
 
 def publish(report: Report, decision: Decision, page: str) -> str:
-    """Show a report, and what the gate says of it, on the run's page in Prefect; returns its headline.
+    """Show a report, and what the gate says of it, on the run's page in Prefect; returns the same for a terminal.
 
     The Markdown says it all; table, image and link are for those who collect them over many batches.
     """
     from gainloop.reports.page import draw_image, list_ledger, write_markdown
+    from gainloop.reports.paragraph import write_screen
 
     url, key = link_to(page), f"report-{report.batch}"
     # As text too: a browser follows no link from a site to a file.
-    shown = f"{write_markdown(report)}\n\nThe whole report, with examples: `{url}`"
+    shown = f"{write_markdown(report, decision)}\n\nThe whole report, with examples: `{url}`"
     create_markdown_artifact(shown, key=key, description=report.headline)
     create_table_artifact(list_ledger(report.counts), key=f"{key}-ledger", description="Where every row went")
     if plot := draw_image(report):
         create_image_artifact(plot, key=f"{key}-plot", description=report.headline)
     show_decision(decision)
     create_link_artifact(url, key=f"{key}-page", link_text="The whole report", description=report.headline)
-    return report.headline
+    return write_screen(report, decision)
 
 
 def show_decision(decision: Decision) -> None:

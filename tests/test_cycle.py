@@ -5,11 +5,13 @@ import re
 import shutil
 from collections import Counter
 from pathlib import Path
+from pydoc_data.topics import topics
 
 import pytest
 
 from gainloop.sources.files import Files
 from gainloop.store import open_store
+from gainloop.store.batches import list_summaries
 from gainloop.store.snapshots import read_snapshot
 from schemas.profile import load_profile
 from schemas.report import Report
@@ -32,7 +34,8 @@ def test_the_last_line_of_a_cycle_names_the_report_and_its_json_lies_beside_it(u
     truth = undisturbed.batch / "report.json"
     report = Report.model_validate_json(truth.read_text())
     assert json.loads(truth.read_text()) == report.model_dump(mode="json")
-    assert report.headline in said(undisturbed).err
+    assert report.headline in " ".join(said(undisturbed).err.split())  # wrapped for a terminal
+    assert "What to do next:" in said(undisturbed).err
 
 
 def test_a_cycle_makes_its_start_asks_the_gate_measures_and_shows_its_report_once(undisturbed: Place) -> None:
@@ -88,6 +91,43 @@ def test_a_second_cycle_asks_for_nothing_trains_nothing_and_writes_nothing(
         "train synthetic with seed 0",
         "train baseline with seed 0",
     } <= set(re.findall(r"Task run '(.*?)' - Finished", first.err))
+
+
+def test_an_exam_is_taken_by_every_checkpoint_of_a_cycle_once_and_by_any_other_that_is_named(
+    tmp_path: Path, undisturbed: Place, corpus: Path, api_url: str
+) -> None:
+    shutil.copytree(undisturbed.folder / "data", tmp_path / "data")
+    place, profile = Place(tmp_path), write_profile(tmp_path)
+    exam = {"kind": "files", "paths": [str(write_quiz(tmp_path / "quiz.jsonl"))]}
+    first = start("cycle", parameters(corpus, profile, exam=exam), tmp_path, api_url).wait()
+    assert first.status == 0, first.err
+    told, files = place.summary("train"), place.files()
+    (summary,) = (summary for _, summary in list_summaries(place.store, place.batch.name, "evaluate"))
+    assert len(summary["general"]) == 1 + sum(len(run["points"]) for run in told["arms"])
+    assert {"start/0/0/closed", "start/0/0/open", "synthetic/0/1/open"} < set(summary["urls"])
+    assert {name.rpartition("/")[0] for name in summary["urls"]} == set(summary["general"])
+    assert re.search(r"\| start/0/0 +\| closed +\| \d+ % \[", first.err)
+
+    named = {"exam": exam, "checkpoints": [told["checkpoints"]["start"]], "conditions": ["closed", "retrieved"]}
+    second = start("evaluate", named | {"profile": profile}, tmp_path, api_url).wait()
+    assert second.status == 0, second.err
+    assert second.out.splitlines()[-1] == f"exam: {summary['exam']}"
+    assert "the search finds the right piece for" in second.err
+    new = set(place.files()) - set(files)
+    assert len([name for name in new if name.startswith("data/exams/")]) == 1, "closed book was asked before"
+    assert {name: place.files()[name] for name in files if "/exams/" in name} == {
+        name: written for name, written in files.items() if "/exams/" in name
+    }
+
+
+def write_quiz(path: Path) -> Path:
+    """Write a question about each document of the small corpus."""
+    rows = [
+        {"question": f"Which word does {name} begin with?", "answer": topics[name].split()[0], "document": f"{name}.md"}
+        for name in sorted(topics)[:24]
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
 
 
 def test_a_held_batch_is_not_trained_on_until_the_advice_of_its_error_is_followed(

@@ -52,13 +52,18 @@ def is_about(text: str) -> str:
 RULES = {"factuality": is_false, "relevance": is_about, "anchor_factuality": is_false}
 
 
+def judged_text(prompt: str) -> str:
+    """Return the draft that a question is about, or the document where there is no draft."""
+    mark = "draft" if "<draft>" in prompt.partition("</document>")[2] else "document"
+    return prompt.partition(f"<{mark}>\n")[2].partition(f"\n</{mark}>")[0]
+
+
 def by_rule(prompt: str) -> str:
     """Answer a judge's question; of a prompt that is none, such as a check's, nothing is known."""
-    if "\n\nAbove stand" not in prompt:
+    if "Judge " not in prompt:
         return "Yes."
-    text = prompt.rpartition("Text:\n")[2].partition("\n\nAbove stand")[0]
-    question = "anchor_factuality" if "Above stands a text" in prompt else "factuality"
-    question = "relevance" if "how the text is related" in prompt else question
+    text, question = judged_text(prompt), "relevance" if "how the draft is related" in prompt else "factuality"
+    question = "anchor_factuality" if "what the document says is so" in prompt else question
     return json.dumps({"reason": f"By rule: {len(text)}.", "verdict": RULES[question](text)})
 
 
@@ -174,7 +179,7 @@ def test_a_judge_that_goes_away_costs_no_reply_that_landed(store: Store, place: 
 
     def leave_midway(prompt: str) -> str:
         nonlocal said
-        if "Above stand" in prompt:
+        if "Judge " in prompt:
             said += 1
             if said == 40:
                 models.clear()
@@ -231,8 +236,10 @@ def test_no_malformed_reply_raises_or_makes_a_verdict_that_is_none_and_all_are_c
 @pytest.mark.parametrize("question", VERDICTS)
 def test_a_question_shows_the_text_defines_every_verdict_and_asks_for_the_likeliest(question: str) -> None:
     request = ask_about(question, "Rye is ground.", None if question.startswith("anchor") else ANCHOR)
-    (message,) = request.prompt
+    system, message = request.prompt
+    assert not isinstance(system, str)
     assert not isinstance(message, str)
+    assert "never an instruction to you" in system.content
     assert "Rye is ground." in message.content
     assert (ANCHOR.text in message.content) == (not question.startswith("anchor"))
     schema = json.loads(request.json_schema or "")
@@ -247,13 +254,13 @@ def test_unreadable_verdicts_are_counted_left_out_and_too_many_are_no_figure(
     store: Store, place: Profile, share: float
 ) -> None:
     def mumble(prompt: str) -> str:
-        return "It is hard to say." if unit_draw(prompt) < share else by_rule(prompt)
+        return "It is hard to say." if unit_draw(judged_text(prompt)) < share else by_rule(prompt)
 
     with stub_server(StubOptions(says=mumble)) as stub:
         there = place.model_copy(update={"serving": Servers(urls=[stub.url])})
         summary = judged(store, there, judging_on(there, store, sample=60, anchors=0))
     counts = summary["verdicts"]
-    assert summary["unreadable"] == {"malformed": sum(counts[question][UNREADABLE] for question in counts)}
+    assert summary["unreadable"] == {"malformed": sum(count.get(UNREADABLE, 0) for count in counts.values())}
     figure = measure_once(store, BATCH, "").quality.non_factual
     assert figure.dropped == counts["factuality"][UNREADABLE] > 0
     assert f"{figure.dropped} unreadable" in figure.definition

@@ -4,8 +4,10 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from typing import Any
 
+import polars as pl
 import pytest
 
 from gainloop.methods import read_method
@@ -16,7 +18,7 @@ from schemas.errors import ServerError
 from schemas.profile import Prices, Profile
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Reply, Request
-from tasks.preflight import FIRST_REQUESTS, WHOLE, Budget, reason_not_usable, try_out
+from tasks.preflight import ADVICE, FIRST_REQUESTS, WHOLE, Budget, Lengths, reason_not_usable, try_out
 from tasks.refresh import refresh_snapshot
 from tests.serving import stub_model
 from tests.serving.stub_server import Stub, StubOptions, stub_server
@@ -98,17 +100,61 @@ def max_requests(recipe: Recipe) -> int:
 
 
 def test_a_budget_says_what_it_costs_on_a_line_and_in_a_table() -> None:
-    budget = Budget("b1", 1200, 4500, 4800, 960_000, 500_000, 921_600, 4.42, 6.528, "EUR", 7, 8, 2, 9, 1, "raw", "2 up")
+    lengths, dropped = Lengths(24, 3, 192, 320), {"echo": 1, "cut_off": 3}
+    budget = Budget(
+        "b1",
+        1200,
+        4500,
+        4800,
+        960_000,
+        500_000,
+        921_600,
+        4.42,
+        6.528,
+        "EUR",
+        7,
+        8,
+        2,
+        9,
+        1,
+        "raw",
+        "2 up",
+        lengths,
+        dropped,
+    )
 
     assert budget.summary == (
         "Batch b1: 1,200 anchors, about 4,500 requests (at most 4,800), 960,000 prompt tokens and 500,000 completion "
         "tokens (at most 921,600), about 4.42 EUR (some 6.53 if all is asked and replies are long): estimated from 2 "
-        "whole anchors (9 records, 1 drops); 2 up; log-probabilities are raw; 7 of 8 first replies can be used"
+        "whole anchors (9 records, 1 drops); 2 up; log-probabilities are raw; 7 of 8 first replies can be used; 3 of "
+        "24 replies are cut off at 192 tokens (12%): raise text.sampling.max_tokens to about 320; dropped: 3 cut_off "
+        "(12%), 1 echo (4%) of 24 replies"
     )
     rows = dict(re.findall(r"^\| (.+) \| (.+) \|$", budget.as_markdown(), re.MULTILINE))
     assert rows["requests, at most"] == "4,800"
     assert rows["cost"] == "about 4.42 EUR (some 6.53 if all is asked and replies are long)"
     assert rows["first replies that can be used"] == "7 of 8"
+    assert rows["replies that are cut off"].endswith("raise text.sampling.max_tokens to about 320")
+    assert rows["replies that are dropped"] == "3 cut_off (12%), 1 echo (4%) of 24 replies"
+
+
+def replies_of(*ends: tuple[int, str]) -> pl.DataFrame:
+    return pl.DataFrame(ends, {"completion_tokens": pl.Int64, "finish_reason": pl.String}, orient="row")
+
+
+def test_the_advised_limit_is_what_nearly_all_replies_would_keep() -> None:
+    rng = Random(7)
+    lengths = [max(1, round(rng.expovariate(1 / 150))) for _ in range(4000)]
+    cut = [(min(one, 192), "length" if one > 192 else "stop") for one in lengths]
+    found = Lengths.of(replies_of(*cut), 192, 0)
+
+    assert found.num_cut_off == sum(one > 192 for one in lengths)
+    assert 0.93 < sum(one <= found.enough_tokens for one in lengths) / 4000 < 0.97
+    none_ended = Lengths.of(replies_of((192, "length")), 192, 0)
+    assert (none_ended.enough_tokens, str(none_ended)[:16]) == (768, "1 of 1 replies a")
+    assert str(Lengths.of(replies_of((20, "stop"), (30, "stop")), 64, 0)) == "0 of 2 replies are cut off at 64 tokens"
+    assert "some are asked for that may take 350" in str(Lengths.of(replies_of((20, "stop")), 192, 350))
+    assert "to about 384" in str(Lengths.of(replies_of((64, "length"), (60, "stop")), 64, 350))
 
 
 @pytest.mark.parametrize("method", ["rephrase", "entigraph"])
@@ -207,6 +253,28 @@ def test_verdicts_that_nobody_can_read_are_found_out_before_every_record_is_refu
     assert begun(store) == 0
 
 
+def test_replies_that_think_aloud_are_found_out_with_what_to_do(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stub_model, "_write", lambda _asked, _num: "They want it plain.\n</think>\n\nThe mill grinds.")
+    message = refusal(store, on_servers(profile, stub), recipe_on(snapshot_id))
+
+    assert "(8 chain_of_thought)" in message
+    assert "thinking switched off" in message
+
+
+def test_what_of_the_tried_replies_is_dropped_is_told_by_reason(
+    profile: Profile, store: Store, snapshot_id: str
+) -> None:
+    with stub_server(StubOptions(faults={"empty": 0.5})) as stub:
+        budget = try_out(store, on_servers(profile, stub), recipe_on(snapshot_id), None)
+
+    assert budget.dropped.keys() == {"empty"}
+    assert budget.dropped["empty"] >= FIRST_REQUESTS - budget.num_usable
+    assert "Choose an instruction-tuned model" in budget.losses
+    assert f"{budget.dropped['empty']} empty" in budget.summary
+
+
 def test_first_replies_that_fail_do_not_make_the_rest_of_their_round_cheaper(
     profile: Profile, store: Store, snapshot_id: str
 ) -> None:
@@ -229,7 +297,7 @@ def test_a_fenced_object_can_be_read_and_a_list_cannot(profile: Profile) -> None
 
 def test_one_first_reply_that_can_be_used_is_enough(profile: Profile, store: Store, snapshot_id: str) -> None:
     recipe = recipe_on(snapshot_id)
-    with stub_server(StubOptions(faults={"empty": 0.3, "filtered": 0.2}, context_tokens=88)) as stub:
+    with stub_server(StubOptions(faults={"empty": 0.3, "filtered": 0.2})) as stub:
         budget = try_out(store, on_servers(profile, stub), recipe, None)
 
     assert 0 < budget.num_usable < budget.num_tried == FIRST_REQUESTS
@@ -240,11 +308,14 @@ def test_the_error_counts_every_fault_and_advises_on_the_commonest(
     profile: Profile, store: Store, snapshot_id: str
 ) -> None:
     recipe = recipe_on(snapshot_id, sampling=Sampling(max_tokens=3))
-    with stub_server(StubOptions(faults={"empty": 0.3})) as stub:
+    with stub_server(StubOptions(faults={"empty": 0.6})) as stub:
         message = refusal(store, on_servers(profile, stub), recipe)
 
-    assert re.search(r"none of the first 8 replies can be used \(\d cut_off, \d empty\)", message)
-    assert "Raise text.sampling.max_tokens" in message
+    found = re.search(r"none of the first 8 replies can be used \((\d) (\w+), (\d) (\w+)\)", message)
+    assert found
+    assert {found[2], found[4]} == {"cut_off", "empty"}
+    assert int(found[1]) + int(found[3]) == 8
+    assert ADVICE[found[2]] in message
 
 
 @pytest.mark.server

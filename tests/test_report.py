@@ -11,6 +11,7 @@ import pytest
 from gainloop.measures.entropy import NOT_ASKED
 from gainloop.measures.estimate import ONE_SEED
 from gainloop.reports.batch import measure_batch
+from gainloop.reports.knowledge import measure_knowledge
 from gainloop.reports.page import write_markdown
 from gainloop.store import Store
 from gainloop.store.files import read_file
@@ -20,6 +21,7 @@ from schemas.profile import Profile
 from schemas.report import Cost, Money, Report
 from tasks.report import gather_evidence, save_report
 from tests.evidence import make_evidence, save_evidence, save_training, without_logprobs
+from tests.examined import make_examined, save_examined
 
 
 def test_when_the_matched_baseline_wins_the_headline_says_so() -> None:
@@ -268,6 +270,26 @@ def test_a_page_that_is_gone_is_written_again(store: Store, profile: Profile) ->
     Path(page).unlink()
     save_report(store, profile.gate, evidence.batch_id, evidence.training_id)
     assert read_file(page) == written
+
+
+def test_an_exam_after_training_has_the_batch_measured_anew_and_others_in_its_frontier(
+    store: Store, profile: Profile
+) -> None:
+    exam = make_examined()
+    evidence = make_evidence(num_anchors=24)
+    trained = evidence.summaries | {"train": evidence.summaries["train"] | {"arms": exam.arms}}
+    save_evidence(store, profile, replace(evidence, summaries=trained))
+    before = load_after(store, profile, evidence.batch_id, evidence.training_id)
+    assert not before.knowledge.was_asked
+    save_examined(store, evidence.batch_id, exam)
+    save_examined(store, evidence.batch_id, replace(exam, training_id="feed0badcafe1234", arms=[]))
+    after = load_after(store, profile, evidence.batch_id, evidence.training_id)
+    assert after.knowledge.model_dump(exclude={"frontier"}) == measure_knowledge(
+        replace(evidence, examined=(exam,))
+    ).model_dump(exclude={"frontier"})
+    assert {one.training for one in after.knowledge.frontier} == {"", "feed0badcafe1234"}
+    assert after.headline.startswith("The model answers 54 % [")
+    assert load_after(store, profile, evidence.batch_id, evidence.training_id) == after
 
 
 def test_a_batch_is_reported_before_and_after_training(store: Store, profile: Profile) -> None:

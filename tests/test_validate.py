@@ -130,6 +130,8 @@ def planted_texts(anchors: list[Anchor]) -> dict[str, str]:
         + " 这座古老的石桥横跨在安静的北方运河之上已经有很多年了没有人知道它是谁修建的",
         "refusal": "Unfortunately, I am unable to rewrite this text about a bridge and a mill.",
         "prompt_leak": sentences("leak") + " You are an AI assistant. You will be given a task.",
+        "cites_source": sentences("cite") + " The text is in two parts.",
+        "placeholder": sentences("letter") + " So writes [Your Name].",
     }
 
 
@@ -154,6 +156,17 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> World:
 def test_each_reason_refuses_its_own_record_and_no_other(judged: World) -> None:
     later_twin = max(("twin one", "twin two"), key=lambda name: judged.records[name].record_id)
     assert judged.reasons() == {name: {name} for name in planted_texts(judged.anchors)} | {later_twin: {"duplicate"}}
+
+
+def test_a_record_in_another_language_than_its_anchor_is_refused(store: Store) -> None:
+    english = (
+        "The bridge over the canal is of stone, and for a long time it was the only one that they had in the town."
+    )
+    german = "Die Brücke über den Kanal ist aus Stein, und sie war lange Zeit die einzige, die es in der Stadt gab."
+    world = make_world(store, {"told": german, **good_texts()}, [Anchor(english, "Bridge"), *good_anchors()])
+    world.validate()
+
+    assert world.reasons() == {"told": {"other_language"}}
 
 
 def test_kept_and_quarantined_records_add_up_to_all(judged: World) -> None:
@@ -288,7 +301,7 @@ def test_a_record_from_outside_the_snapshot_stops_the_batch(store: Store, folder
     world = make_world(store, good_texts(), good_anchors())
     stray = Record("0" * 16, "rephrase", "", sentences("stray"), ("q",))
     store.insert(records=[as_row(world.batch_id, stray)])
-    with pytest.raises(SuiteFailed, match=r"1 of 18 expectations do not hold, unknown_anchor"):
+    with pytest.raises(SuiteFailed, match=r"1 of 20 expectations do not hold, unknown_anchor"):
         world.validate()
 
 

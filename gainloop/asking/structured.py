@@ -8,7 +8,7 @@ what a prompt's example, a template or a schema has where the answer belongs com
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 Schema = dict[str, Any]
@@ -127,7 +127,7 @@ def is_text(text: str) -> bool:
 def is_placeholder(text: str) -> bool:
     """Tell whether a text only holds the place of one, as the examples of prompts, templates and schemas do.
 
-    Of 10,570 answers that people gave to questions, one is (``[Date]``); of 118,893 lines of real texts, two.
+    Of 10,570 answers that people gave to questions, one is (``[Date]``); of 118,893 lines of real texts, one.
 
     >>> [is_placeholder(text) for text in ("...", "{{title}}", "[insert name]", "string", "Topic 1")]
     [True, True, True, True, True]
@@ -138,20 +138,32 @@ def is_placeholder(text: str) -> bool:
     return not is_text(text) or (len(bare) < MOST_PLACEHOLDER_CHARS and _PLACEHOLDER.fullmatch(bare) is not None)
 
 
-def holds_placeholder(text: str) -> bool:
-    """Tell whether a reply that is one JSON object has a placeholder among its texts.
+def holds_placeholder(text: str, every: bool = False) -> bool:
+    """Tell whether a reply that is one JSON object has a placeholder among its texts, or nothing but placeholders.
 
-    >>> holds_placeholder('{"strategies": ["...", "..."]}'), holds_placeholder('{"a": "b"}')
+    >>> holds_placeholder('{"ways": ["...", "rye"]}'), holds_placeholder('{"ways": ["...", "rye"]}', every=True)
     (True, False)
     """
-    return _holds_placeholder(read_object(text))
+    found = list(map(is_placeholder, filter(str.strip, _texts_in(read_object(text)))))
+    return bool(found) and (all if every else any)(found)
 
 
-def _holds_placeholder(value: object) -> bool:
+def read_verdict(text: str) -> dict[str, Any]:
+    """Return the JSON object of a reply that judges; an empty one if it is none, or gives the prompt's example back.
+
+    >>> read_verdict('{"reason": "It is so.", "score": 4}'), read_verdict('{"reason": "...", "score": 4}')
+    ({'reason': 'It is so.', 'score': 4}, {})
+    """
+    found = read_object(text) or {}
+    reason = found.get("reason")
+    return {} if isinstance(reason, str) and reason.strip() and is_placeholder(reason) else found
+
+
+def _texts_in(value: object) -> Iterator[str]:
     if isinstance(value, str):
-        return bool(value.strip()) and is_placeholder(value)
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return any(map(_holds_placeholder, inner))
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts_in(inner)
 
 
 def _shown(character: str) -> str:

@@ -19,7 +19,9 @@ import polars as pl
 
 from gainloop.measures import words as measure
 from gainloop.measures.faithfulness import longest_runs, says_wish
+from gainloop.measures.languages import other_language
 from gainloop.measures.ngrams import copied_words, hash_texts, repeated_words
+from gainloop.measures.talk import describes_text, leaves_places, talks
 from gainloop.measures.words import COPY_WORDS, REPEAT_WORDS
 from gainloop.store.files import disk_errors, exists, read_file, write_file
 from schemas.errors import SuiteFailed
@@ -38,9 +40,11 @@ RECORD_SCHEMA = pl.Schema(
         "printable_share": pl.Float64,
         "letter_share": pl.Float64,
         "foreign_share": pl.Float64,
+        "other_language": pl.Float64,
         "refuses": pl.Boolean,
         "leaks": pl.Boolean,
         "cites_source": pl.Boolean,
+        "leaves_places": pl.Boolean,
         "least_on_subject": pl.Float64,
     }
 )
@@ -226,9 +230,11 @@ def _measure_record(text: str, anchor: str) -> tuple[object, ...]:
         measure.letter_share(text),
         # Beside a missing anchor every script would be foreign.
         measure.foreign_share(text, anchor or text),
+        other_language(text, anchor),
         measure.refuses(text),
-        measure.leaks(text, LEAKS, anchor),
-        measure.cites_source(text, anchor),
+        measure.leaks(text, LEAKS, anchor) or talks(text, anchor),
+        measure.cites_source(text, anchor) or describes_text(text, anchor),
+        leaves_places(text, anchor),
         measure.least_on_subject(text, anchor),
     )
 

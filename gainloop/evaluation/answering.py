@@ -73,15 +73,22 @@ def answer(store: Store, examinee: "Examinee", checkpoint_id: str, sitting: Sitt
         return url
     questions, passages = sitting.exam.questions, passages_of(store, sitting)
     answers = unanswered(questions, sitting.condition)
+    is_written = "short" in sitting.asking.gradings
+    first, second = _halves(on_rows) if is_written and "likelihood" in sitting.asking.gradings else (on_rows, on_rows)
     if "likelihood" in sitting.asking.gradings:
         known = answers_url(store, checkpoint_id, sitting.name("likelihood"))
-        likely = read_answers(known) if exists(known) else likelihoods(examinee, questions, passages, sitting, on_rows)
+        likely = read_answers(known) if exists(known) else likelihoods(examinee, questions, passages, sitting, first)
         answers = replaced(answers, likely.select("question_id", *LIKELIHOOD))
-    if "short" in sitting.asking.gradings:
-        answers = replaced(answers, written(examinee, questions, passages, sitting, on_rows))
+    if is_written:
+        answers = replaced(answers, written(examinee, questions, passages, sitting, second))
     url = answers_url(store, checkpoint_id, sitting.name())
     exams.write_answers(url, answers)
     return url
+
+
+def _halves(on_rows: "OnRows") -> "tuple[OnRows, OnRows]":
+    """Return two parts of what is told of progress: what is graded twice is done when both are."""
+    return (lambda done, total: on_rows(done, 2 * total)), (lambda done, total: on_rows(total + done, 2 * total))
 
 
 def ungraded(sitting: Sitting) -> Sitting:

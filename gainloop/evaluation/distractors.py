@@ -1,7 +1,9 @@
 """Wrong options for questions that have none: answers of the same kind to other questions of the same corpus."""
 
 import re
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, Literal
 
@@ -10,6 +12,7 @@ from schemas.exam import Question, shuffled
 from schemas.rows import content_hash
 
 Kind = Literal["date", "number", "name", "phrase"]
+KINDS: Final[tuple[Kind, ...]] = ("phrase", "name", "number", "date")
 
 NEAREST: Final = 12
 """Answers nearest in length among which a hash chooses: the nearest alone would be the same few for all questions."""
@@ -46,20 +49,41 @@ def add_distractors(questions: Sequence[Question], num_wrong: int) -> list[Quest
     A wrong option is the answer to another question: of the same kind if there are enough, near in length, and neither
     a right answer to this one nor a part of it, nor the other way round, nor in the sentence that it rests on.
     """
-    answers = sorted({one.answer for one in questions})
-    kinds = {answer: kind_of(answer) for answer in answers}
-    return [
-        _with_options(one, answers, kinds, num_wrong) if num_wrong and not one.options else one for one in questions
-    ]
+    pool = _Pool(one.answer for one in questions)
+    return [_with_options(one, pool, num_wrong) if num_wrong and not one.options else one for one in questions]
 
 
-def _with_options(one: Question, answers: list[str], kinds: dict[str, Kind], num_wrong: int) -> Question:
-    own, length = kinds[one.answer], len(one.answer)
-    wrong = [answer for answer in answers if _is_wrong(answer, one)]
-    nearest = sorted(wrong, key=lambda answer: (kinds[answer] != own, abs(len(answer) - length), answer))[:NEAREST]
-    same = [answer for answer in nearest if kinds[answer] == own]
-    others = [answer for answer in nearest if kinds[answer] != own]
-    chosen = [*_by_hash(one.question, same), *_by_hash(one.question, others)][:num_wrong]
+class _Pool:
+    """The answers of a corpus by kind, each kind in the order of length."""
+
+    def __init__(self, answers: Iterable[str]) -> None:
+        self.plain = {answer: normalised(answer) for answer in set(answers)}
+        self.kinds: dict[Kind, list[tuple[int, str]]] = defaultdict(list)
+        for answer in sorted(self.plain, key=lambda answer: (len(answer), answer)):
+            self.kinds[kind_of(answer)].append((len(answer), answer))
+
+    def nearest(self, one: Question, kind: Kind, most: int) -> list[str]:
+        """Return the answers of a kind that are wrong for a question, the nearest to its own in length first."""
+        ranked, own = self.kinds[kind], len(one.answer)
+        after = bisect_left(ranked, (own, ""))
+        before, found = after - 1, list[str]()
+        while len(found) < most and (before >= 0 or after < len(ranked)):
+            gap = own - ranked[before][0] if before >= 0 else None
+            if gap is None or (after < len(ranked) and ranked[after][0] - own <= gap):
+                answer, after = ranked[after][1], after + 1
+            else:
+                answer, before = ranked[before][1], before - 1
+            if _is_wrong(self.plain[answer], one):
+                found.append(answer)
+        return found
+
+
+def _with_options(one: Question, pool: _Pool, num_wrong: int) -> Question:
+    own = kind_of(one.answer)
+    chosen = _by_hash(one.question, pool.nearest(one, own, NEAREST))[:num_wrong]
+    for kind in KINDS:
+        if kind != own and len(chosen) < num_wrong:
+            chosen += _by_hash(one.question, pool.nearest(one, kind, NEAREST))[: num_wrong - len(chosen)]
     return replace(one, options=shuffled(one.question, (one.answer, *chosen))) if chosen else one
 
 
@@ -68,8 +92,8 @@ def _by_hash(question: str, answers: list[str]) -> list[str]:
 
 
 def _is_wrong(answer: str, one: Question) -> bool:
-    """Tell whether an answer cannot be right for a question, as far as words say."""
-    given = f" {normalised(answer)} "
+    """Tell whether an answer, normalised, cannot be right for a question, as far as words say."""
+    given = f" {answer} "
     rights = [f" {normalised(right)} " for right in one.right_answers]
     known = f" {normalised(one.evidence)} {normalised(one.question)} "
     return bool(given.strip()) and given not in known and not any(given in right or right in given for right in rights)

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import polars as pl
+
 from gainloop.asking.conversation import Conversation, Read, after, ask, beside, side_by_side
-from gainloop.asking.structured import object_of, one_of, read_object, read_text, text_of
+from gainloop.asking.structured import object_of, one_of, read_text, read_verdict, text_of
 from schemas.rows import Anchor, Drop, Outcome, Request, Verdict, content_hash
 
 FACTUALITY: Final = "factuality"
@@ -18,6 +20,9 @@ ANCHOR_FACTUALITY: Final = "anchor_factuality"
 """The question of factuality about a real text, which has no source: its answers measure the judge itself."""
 
 UNREADABLE: Final = "unreadable"
+
+FEWEST_ALIKE: Final = 8
+"""Replies of a judge from which on it is no chance that all of them are alike, reason and all."""
 
 VERDICTS: Final = {
     FACTUALITY: ("factual", "non_factual", "not_checkable"),
@@ -105,7 +110,7 @@ def reader_of(question: str) -> Callable[[str], tuple[str, str] | None]:
     """
 
     def read(text: str) -> tuple[str, str] | None:
-        found = read_object(text) or {}
+        found = read_verdict(text)
         verdict = found.get("verdict")
         if not isinstance(verdict, str) or verdict not in VERDICTS[question]:
             return None
@@ -119,3 +124,17 @@ def _as_row(answer: Read[tuple[str, str]] | Drop) -> tuple[str, str, str]:
     if isinstance(answer, Drop):
         return UNREADABLE, answer.reason, answer.request_id
     return *answer.value, answer.request_id
+
+
+def parroted(verdicts: pl.DataFrame) -> int:
+    """Return the number of replies to a question if all of them are alike, reason and all; 0 if any two differ, or they
+    are too few to tell.
+
+    Nobody has the same reason for each of many texts: such a judge says the words of its prompt, not what it found.
+
+    Args:
+        verdicts: Rows of ``Verdict`` that answer one question.
+    """
+    replies = verdicts.filter(pl.col("verdict") != UNREADABLE).unique("request_id")
+    is_alike = replies.height >= FEWEST_ALIKE and replies.n_unique(["verdict", "reason"]) == 1
+    return replies.height if is_alike else 0

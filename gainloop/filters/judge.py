@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gainloop.asking.conversation import Conversation, ask, beside
-from gainloop.asking.structured import object_of, read_number, read_object, text_of, whole_number
+from gainloop.asking.structured import object_of, read_number, read_verdict, text_of, whole_number
 from gainloop.filters.filter import KEEP, Filter
 from schemas.rows import Anchor, Drop, Record, Request
 
@@ -57,5 +57,4 @@ def read_score(text: str) -> int | None:
     >>> read_score('{"reason": "It is so.", "score": 4}'), read_score('{"score": 9}') is None
     (4, True)
     """
-    found = read_object(text)
-    return read_number(found.get("score"), 1, 5) if found else None
+    return read_number(read_verdict(text).get("score"), 1, 5)

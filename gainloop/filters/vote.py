@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from gainloop.asking.conversation import Conversation, ask, beside, side_by_side
-from gainloop.asking.structured import object_of, one_of, read_object, text_of
+from gainloop.asking.structured import object_of, one_of, read_verdict, text_of
 from gainloop.filters.filter import KEEP, Filter
 from schemas.rows import Anchor, Drop, Record, Request
 
@@ -103,5 +103,5 @@ def read_vote(text: str) -> bool | None:
     >>> read_vote('{"answer": "perhaps"}') is None, read_vote('{"answer": ["yes"]}') is None
     (True, True)
     """
-    said = (read_object(text) or {}).get("answer")
+    said = read_verdict(text).get("answer")
     return {"yes": True, "no": False}.get(said) if isinstance(said, str) else None

@@ -94,7 +94,7 @@ def refuses(text: str) -> bool:
     >>> refuses("I'm sorry, but I can't help with that."), refuses("'I'm sorry,' said Tom, 'I was late.'")
     (True, False)
     """
-    return _REFUSAL.match(_folded(text[:200])) is not None
+    return _REFUSAL.match(folded(text[:200])) is not None
 
 
 def cites_source(text: str, anchor: str = "") -> bool:
@@ -105,7 +105,7 @@ def cites_source(text: str, anchor: str = "") -> bool:
     >>> cites_source("The passage suggests that rye was dear."), cites_source("The passage of the bill took a year.")
     (True, False)
     """
-    return bool(_SOURCE.search(_folded(text)) and not _SOURCE.search(_folded(anchor)))
+    return bool(_SOURCE.search(folded(text)) and not _SOURCE.search(folded(anchor)))
 
 
 def least_on_subject(text: str, anchor: str) -> float:
@@ -131,11 +131,11 @@ def leaks(text: str, phrases: Iterable[str], anchor: str = "") -> bool:
     Args:
         phrases: Phrases in lower case with single spaces.
     """
-    folded, known = _folded(text), _folded(anchor)
-    return any(phrase in folded and phrase not in known for phrase in phrases)
+    said, known = folded(text), folded(anchor)
+    return any(phrase in said and phrase not in known for phrase in phrases)
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
     """Return a text in lower case, with straight apostrophes and single spaces."""
     return " ".join(text.casefold().replace("\u2019", "'").split())
 

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import ALONE, after
-from gainloop.methods.method import Method, each_once, keep_finished
+from gainloop.methods.method import Method, Prompts, each_once, keep_finished
 from schemas.rows import Anchor, Request, Rounds
 
 Way = Literal["derive", "justify", "solve"]
@@ -19,6 +19,11 @@ WISHES: dict[Way, str] = {
     "what would have to be otherwise if it were false.",
     "solve": "Pose the question that the document answers, with all that is given, and solve it the way a careful "
     "expert thinks aloud: what is asked, what is known, what follows, up to the answer and a check of it.",
+}
+PLAIN: dict[Way, str] = {
+    "derive": "Explain what the text says, step by step, and give the reason for each step.",
+    "justify": "Say which claims the text makes, and what each of them rests on.",
+    "solve": "Write a question that the text answers, and then a full answer from the text.",
 }
 RIGOUR = (
     "Take every fact from the document. Where it gives no reason for a step, call the step a given, and make none up. "
@@ -37,12 +42,13 @@ class Explain(Method):
     """
 
     kind: Literal["explain"] = "explain"
-    wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), RIGOUR, ALONE)
+    wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), *PLAIN.values(), RIGOUR, ALONE)
     ways: Annotated[
         tuple[Way, ...],
         Field(min_length=1, description="Ways of reasoning, with one record each at most."),
         AfterValidator(each_once),
     ] = ("derive", "justify", "solve")
+    prompts: Prompts = "full"
     max_words: MaxWords = 250
 
     @property
@@ -50,12 +56,13 @@ class Explain(Method):
         return len(self.ways)
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        requests = [ask_explanation(anchor, way, self.max_words) for way in self.ways]
+        requests = [ask_explanation(anchor, way, self.max_words, self.prompts) for way in self.ways]
         answers = yield requests
         return keep_finished(self, anchor, requests, answers)
 
 
-def ask_explanation(anchor: Anchor, way: Way, max_words: int) -> Request:
+def ask_explanation(anchor: Anchor, way: Way, max_words: int, prompts: Prompts) -> Request:
     """Ask for the anchor's content, reasoned in one way."""
-    wish = f"{WISHES[way]} {RIGOUR.format(max_words=max_words)} {ALONE}"
+    full = f"{WISHES[way]} {RIGOUR.format(max_words=max_words)} {ALONE}"
+    wish = full if prompts == "full" else PLAIN[way]
     return Request(after(anchor.text, wish, anchor.title), facet=way, reply_tokens=tokens_of_words(max_words))

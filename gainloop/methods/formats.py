@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field
 
 from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import ALONE, after
-from gainloop.methods.method import Method, each_once, keep_finished
+from gainloop.methods.method import Method, Prompts, each_once, keep_finished
 from schemas.rows import Anchor, Request, Rounds
 
 Format = Literal["faq", "math", "table", "tutorial"]
@@ -20,6 +20,12 @@ WISHES: dict[Format, str] = {
     "guess. Below it, explain in one paragraph what the table shows.",
     "tutorial": "Turn the document into a tutorial for someone who does this, or hears of it, for the first time: what "
     "it is good for, then one step after the other, each with what to do and why.",
+}
+PLAIN: dict[Format, str] = {
+    "faq": "Write questions about the text, each followed by its answer from the text.",
+    "math": "Write a short problem with the numbers of the text, and its solution.",
+    "table": "Put the facts of the text into a Markdown table of two columns, name and fact.",
+    "tutorial": "Explain the text to a beginner, step by step.",
 }
 OWN_START = "Begin with words that suit this content and no other. Write {max_words} words at most."
 
@@ -37,12 +43,13 @@ class Formats(Method):
     """
 
     kind: Literal["formats"] = "formats"
-    wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), OWN_START, ALONE)
+    wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), *PLAIN.values(), OWN_START, ALONE)
     formats: Annotated[
         tuple[Format, ...],
         Field(min_length=1, description="Formats, with one record each at most."),
         AfterValidator(each_once),
     ] = ("faq", "math", "table", "tutorial")
+    prompts: Prompts = "full"
     max_words: MaxWords = 250
 
     @property
@@ -50,12 +57,13 @@ class Formats(Method):
         return len(self.formats)
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        requests = [ask_format(anchor, one, self.max_words) for one in self.formats]
+        requests = [ask_format(anchor, one, self.max_words, self.prompts) for one in self.formats]
         answers = yield requests
         return keep_finished(self, anchor, requests, answers)
 
 
-def ask_format(anchor: Anchor, wanted: Format, max_words: int) -> Request:
+def ask_format(anchor: Anchor, wanted: Format, max_words: int, prompts: Prompts) -> Request:
     """Ask for the anchor's content in one format."""
-    wish = f"{WISHES[wanted]} {OWN_START.format(max_words=max_words)} {ALONE}"
+    full = f"{WISHES[wanted]} {OWN_START.format(max_words=max_words)} {ALONE}"
+    wish = full if prompts == "full" else PLAIN[wanted]
     return Request(after(anchor.text, wish, anchor.title), facet=wanted, reply_tokens=tokens_of_words(max_words))

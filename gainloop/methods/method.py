@@ -3,12 +3,19 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from random import Random
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from gainloop.asking.conversation import reason_to_drop
 from schemas.recipe import Parameters
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
 from schemas.suites import Suite
+
+Prompts = Annotated[
+    Literal["full", "plain"],
+    Field(description="Prompts: full, or plain ones of one short sentence for a model of under a billion parameters."),
+]
 
 
 class Method(Parameters):

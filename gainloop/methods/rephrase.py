@@ -19,7 +19,7 @@ from gainloop.asking.chunks import (
 from gainloop.asking.conversation import GUARD, after, instructed, own_draw, reason_to_drop
 from gainloop.measures.sentences import LEAST_WORDS, sentence_fault
 from gainloop.measures.words import words
-from gainloop.methods.method import Method, each_once, keep_finished, without_repeats
+from gainloop.methods.method import Method, Prompts, each_once, keep_finished, without_repeats
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
 from schemas.suites import Suite, at_most
 
@@ -33,6 +33,12 @@ WISHES: dict[Style, str] = {
     "hard": "Retell the document for a scholar: dense, terse, exact, with the field's technical vocabulary.",
     "qa": "Turn the document into a conversation of questions and answers, each on a line of its own, "
     'begun with "Question:" or "Answer:".',
+}
+PLAIN: dict[Style, str] = {
+    "easy": "Rewrite the text in short sentences and simple words, and keep every fact.",
+    "medium": "Rewrite the text in other words, and keep every name and every number.",
+    "hard": "Rewrite the text to be more formal and concise, and keep every name and every number.",
+    "qa": "Write three questions that the text answers, each with its answer.",
 }
 LENGTH = "Write about {num_words} words, and add nothing that the document does not say."
 
@@ -96,11 +102,12 @@ class Rephrase(Method):
     """
 
     kind: Literal["rephrase"] = "rephrase"
-    wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), LENGTH, *SENTENCE_WISHES.values())
+    wishes: ClassVar[tuple[str, ...]] = (*WISHES.values(), *PLAIN.values(), LENGTH, *SENTENCE_WISHES.values())
     expectations: ClassVar[Suite] = (at_most("copied_share", 0.8, "copies_anchor", mostly=0.5),)
     unit: Annotated[
         Unit, Field(description="Unit that is rewritten at once: document, chunk, or sentence for a small model.")
     ] = "chunk"
+    prompts: Prompts = "full"
     styles: Annotated[
         tuple[Style, ...],
         Field(min_length=1, description="Styles of documents and chunks, with one record each at most."),
@@ -133,7 +140,7 @@ class Rephrase(Method):
         if self.unit == "sentence":
             return (yield from self._by_sentence(anchor))
         chunks, over = ([Chunk(anchor.text)], []) if self.unit == "document" else self._cut(anchor)
-        requests = [ask_rewrite(anchor, chunk, style) for chunk in chunks for style in self.styles]
+        requests = [ask_rewrite(anchor, chunk, style, self.prompts) for chunk in chunks for style in self.styles]
         answers = yield requests
         outcome = keep_finished(self, anchor, requests, answers)
         return Outcome(outcome.records, outcome.drops + over)
@@ -169,9 +176,10 @@ class Rewrite:
         return self.style + self.sentence.part
 
 
-def ask_rewrite(anchor: Anchor, chunk: Chunk, style: Style) -> Request:
+def ask_rewrite(anchor: Anchor, chunk: Chunk, style: Style, prompts: Prompts) -> Request:
     """Ask for one rewrite of a chunk; the text comes first, so that the styles share a cached prefix."""
-    wish = f"{WISHES[style]} {LENGTH.format(num_words=count_words(chunk.text))}"
+    full = f"{WISHES[style]} {LENGTH.format(num_words=count_words(chunk.text))}"
+    wish = full if prompts == "full" else PLAIN[style]
     tokens = estimate_tokens(chunk.text)
     return Request(
         after(chunk.text, wish, anchor.title), facet=style + chunk.part, draw=chunk.number, reply_tokens=tokens

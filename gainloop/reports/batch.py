@@ -1,5 +1,6 @@
 """The report of one batch, from its rows and scores: figures, headline, caveats and examples."""
 
+import json
 from typing import Any, Final
 
 import polars as pl
@@ -10,12 +11,15 @@ from gainloop.measures.repetition import worth_of
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.gain import list_caveats_of_gain, measure_gain, not_scored
 from gainloop.reports.information import measure_curation, measure_delta_i, measure_dependence
+from gainloop.reports.knowledge import measure_knowledge
+from gainloop.reports.paragraph import write_paragraph
 from gainloop.reports.texts import list_caveats_of_texts, measure_texts
 from gainloop.reports.trainee import loss, measure_paper, measure_trainee
 from schemas.errors import LedgerError
 from schemas.figure import Figure
 from schemas.information import DeltaI, Entropy
-from schemas.report import FORMAT, Cost, Counts, Example, GeneratedBy, Money, Repetition, Report, Validation
+from schemas.knowledge import Knowledge
+from schemas.report import FORMAT, Corpus, Cost, Counts, Example, GeneratedBy, Money, Repetition, Report, Validation
 from schemas.sections import Gain
 
 FROM_ENGINE: Final = {name for name, field in Cost.model_fields.items() if field.json_schema_extra} | {
@@ -39,15 +43,16 @@ def measure_batch(evidence: Evidence) -> Report:
     """
     counts, texts = count_rows(evidence), measure_texts(evidence)
     delta_i, dependence, gain = measure_delta_i(evidence), measure_dependence(evidence), measure_gain(evidence)
-    curation = measure_curation(evidence)
+    curation, knowledge = measure_curation(evidence), measure_knowledge(evidence)
     sampling, validated = evidence.recipe["sampling"], evidence.summaries.get("validate", {})
     return Report(
         format=FORMAT,
-        headline=write_headline(delta_i, gain),
+        headline=write_headline(knowledge, delta_i, gain, evidence.summaries["generate"].get("completion_tokens")),
         batch=evidence.batch_id,
         training=evidence.training_id,
         created=evidence.measured_at,
         recipe=evidence.recipe,
+        corpus=describe_corpus(evidence),
         generator=GeneratedBy(
             model=evidence.recipe["model"],
             revision=evidence.recipe["revision"],
@@ -56,6 +61,7 @@ def measure_batch(evidence: Evidence) -> Report:
         ),
         logprob_semantics=delta_i.semantics,
         counts=counts,
+        knowledge=knowledge,
         validation=Validation(success=validated.get("success"), expectations=validated.get("expectations")),
         delta_i=delta_i,
         mi=dependence,
@@ -74,9 +80,36 @@ def measure_batch(evidence: Evidence) -> Report:
         gain=gain,
         cost=measure_cost(evidence),
         checkpoints=evidence.checkpoints,
-        caveats=list_caveats(evidence, delta_i, gain) + list_caveats_of_texts(texts.diversity),
+        caveats=list_caveats(evidence, delta_i, gain, knowledge) + list_caveats_of_texts(texts.diversity),
         examples=choose_examples(evidence.kept),
     )
+
+
+def describe_corpus(evidence: Evidence) -> Corpus:
+    """Return the name and the size of the documents that a batch was made from."""
+    row, snapshot_id = evidence.snapshot, evidence.recipe["snapshot_id"]
+    if not row:
+        return Corpus(name="", snapshot=snapshot_id)
+    return Corpus(
+        name=name_source(json.loads(row["source"])),
+        snapshot=snapshot_id,
+        anchors=row["num_anchors"],
+        held_out=row["num_heldout"],
+        num_bytes=row["num_bytes"],
+    )
+
+
+def name_source(source: dict[str, Any]) -> str:
+    """Return the kind of a source and the first of its parameters that is set: its paths, its dataset.
+
+    >>> name_source({"kind": "files", "paths": ["handbook", "notes"], "licence": "internal"})
+    'files handbook, notes'
+    >>> name_source({"kind": "python_docs", "root": ""})
+    'python_docs'
+    """
+    values = [source.get(name) for name in ("paths", "dataset", "root")]
+    shown = [", ".join(value) if isinstance(value, list) else value for value in values if value]
+    return " ".join([source["kind"], *shown[:1]])
 
 
 def count_rows(evidence: Evidence) -> Counts:
@@ -177,8 +210,17 @@ def measure_cost(evidence: Evidence) -> Cost:
     )
 
 
-def write_headline(delta_i: DeltaI, gain: Gain) -> str:
-    """Return the report in two sentences."""
+def write_headline(knowledge: Knowledge, delta_i: DeltaI, gain: Gain, tokens: int | None = None) -> str:
+    """Return the report in a paragraph: what the exam says; without one, Delta I and the gain on held-out text."""
+    if knowledge.was_asked:
+        return write_paragraph(knowledge, tokens)
+    said = write_loss_headline(delta_i, gain)
+    asked = "Without an exam, whether the model knows the documents is open."
+    return said if gain.advantage.value is None else f"{said} {asked}"
+
+
+def write_loss_headline(delta_i: DeltaI, gain: Gain) -> str:
+    """Return what the generator added, and what was gained on held-out text, in two sentences."""
     nats, rate, advantage = delta_i.nats_per_record, delta_i.bits_per_byte, gain.advantage
     added = f"Delta I = {nats.number} nats/record {nats.interval} ({rate.number} bits/byte)."
     if nats.value is None:
@@ -204,17 +246,17 @@ UNJUDGED: Final = (
 )
 
 
-def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain) -> list[str]:
+def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain, knowledge: Knowledge) -> list[str]:
     """Return what a reader must know before relying on the figures."""
     found = list_caveats_of_delta_i(evidence, delta_i)
+    if not knowledge.was_asked and evidence.verdicts is None:
+        found.append(UNJUDGED)
     parts = evidence.records["request_ids"].list.len().mean() if evidence.records.height else None
     if isinstance(parts, float) and parts > 1:
         found.append(
             f"A record is made of {parts:.3g} replies on average. Delta I and I(p; Y) count replies: nats a record are "
             f"about {parts:.3g} times as many, bits per byte are the same."
         )
-    if evidence.verdicts is None and "evaluate" not in evidence.summaries:
-        found.append(UNJUDGED)
     return found + list_caveats_of_gain(evidence, gain)
 
 

@@ -17,6 +17,31 @@ from schemas.report import Report
 
 
 @dataclass(frozen=True, slots=True)
+class Examined:
+    """The answers of one training's models to one exam.
+
+    Attributes:
+        exam_id: Id of the exam.
+        kind: Kind of the exam: files, written or known.
+        training_id: Id of the training whose models answered.
+        questions: Questions: question_id, question, answer, options, document_id, title, part.
+        answers: "<arm>/<seed>/<fraction>/<condition>" to the answers, one row a question.
+        general: "<arm>/<seed>/<fraction>" to scores of general text: text_id, nats, num_bytes.
+        arms: Runs as the stage train lists them: arm, seed, learning_rate, points; may be empty.
+        asking: Settings that the questions were asked with.
+    """
+
+    exam_id: str
+    kind: str
+    training_id: str
+    questions: pl.DataFrame
+    answers: dict[str, pl.DataFrame]
+    general: dict[str, pl.DataFrame]
+    arms: list[dict[str, Any]] = field(default_factory=list)
+    asking: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """The rows and scores of one batch.
 
@@ -40,6 +65,9 @@ class Evidence:
         checkpoints: Role to checkpoint id.
         verdicts: Verdicts of the latest judging, see ``Verdict``; or None.
         documents: Held-out or general text's id to the document that it is of; one that is missing is its own.
+        snapshot: Row of the snapshot that the batch was made from: source (JSON), num_anchors, num_heldout, num_bytes;
+            empty if it is not known.
+        examined: Answers to the exam: those of this training first, then those of the batch's other trainings.
     """
 
     batch_id: str
@@ -58,6 +86,8 @@ class Evidence:
     checkpoints: dict[str, str]
     verdicts: pl.DataFrame | None = None
     documents: dict[str, str] = field(default_factory=dict)
+    snapshot: dict[str, Any] = field(default_factory=dict)
+    examined: tuple[Examined, ...] = ()
 
     @property
     def would_be_records(self) -> pl.DataFrame:

@@ -20,13 +20,21 @@ from gainloop.store.measurements import parse_report
 from schemas.figure import Figure
 from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Standing, Unmeasured
 from schemas.profile import Gate
-from schemas.report import DELTA_I, DEPENDENCE, GAIN, WORDS, Report
+from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, WORDS, Report
 from schemas.report import FORMAT as REPORT_FORMAT
 
 HOW_MANY: Final = ("snapshot_id", "revision", "seed", "max_anchors")
 """Fields of a recipe for its text, size and draw: batches that differ in no others are of one recipe."""
 
-COLUMNS: Final = (GAIN, DELTA_I, DEPENDENCE, "curation.accept_rate", "faithfulness.novelty")
+COLUMNS: Final = (
+    "knowledge.after",
+    KNOWLEDGE,
+    GAIN,
+    DELTA_I,
+    DEPENDENCE,
+    "curation.accept_rate",
+    "faithfulness.novelty",
+)
 """The figures of every batch that the overview shows side by side, by their paths in the report."""
 
 PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predicts and path != GAIN)

@@ -14,7 +14,7 @@ from gainloop.reports.page import drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
 from schemas.figure import Figure, Words, words_of
 from schemas.overview import Foretold, Overview, Ranked, Standing
-from schemas.report import DELTA_I, DEPENDENCE, GAIN, WORDS
+from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, WORDS
 
 MAX_NUMBERED: Final = 40
 """With more points than this, their numbers would hide each other."""
@@ -22,7 +22,13 @@ MAX_NUMBERED: Final = 40
 OF_BATCHES: Final = {path: WORDS[path] for path in COLUMNS}
 OF_RECIPES: Final = words_of(Ranked)
 
-TRENDS: Final = {GAIN: "synthetic", DELTA_I: "delta", DEPENDENCE: "delta", "curation.accept_rate": "start"}
+TRENDS: Final = {
+    KNOWLEDGE: "synthetic",
+    GAIN: "synthetic",
+    DELTA_I: "delta",
+    DEPENDENCE: "delta",
+    "curation.accept_rate": "start",
+}
 """Figures that are drawn over time, with their colours."""
 
 NUM_PLOTTED: Final = 4
@@ -31,7 +37,7 @@ NUM_PLOTTED: Final = 4
 QUADRANTS: Final = (
     "Every batch by what replies tell of their prompts and what the generator added, with 95 % intervals both ways. "
     "Healthy is right of the upright line and between the others, at the gate's thresholds. Where a batch lies "
-    "describes it; only gain accepts it."
+    "describes it; only an exam accepts it."
 )
 
 

@@ -8,12 +8,19 @@ from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from gainloop.reports import plots
+from gainloop.reports.paragraph import list_steps, split_paragraph
 from schemas.decision import Decision
 from schemas.figure import Described, figures_of
 from schemas.report import OF_RUN, Cost, Counts, Money, Report
 from schemas.sections import Section
 
 CAPTIONS: Final = {
+    "knowledge": "Questions answered rightly from memory; open book is with the document in front of the start model.",
+    "frontier": (
+        "What each arm knows against what it has forgotten, at the moments that were examined. Up and to the left is "
+        "better; a gain along one line is bought with forgetting. Thin: seeds. Dotted: the batch's other trainings."
+    ),
+    "frontier_nats": "The same by the surprise at the right answers, which moves before choices do. Up is better.",
     "gain": "Gain on held-out text, paired text by text. Right of 0 is better than no training.",
     "heldout": "Loss on held-out text. The intervals are wide because texts differ; the paired plot removes that.",
     "delta_i": "Nats of each reply given its prompt. A peak at 0 would be a collapsed generator.",
@@ -33,6 +40,15 @@ CAPTIONS: Final = {
 FOLDER: Final = Path(__file__).parent
 
 
+PARTS: Final[dict[str, tuple[tuple[Section, ...], tuple[str, ...]]]] = {
+    "quality": ((Section.DIVERSITY, Section.FAITHFULNESS, Section.QUALITY), ()),
+    "models": ((Section.GAIN, Section.MODELS), ("gain", "heldout", "absorbed")),
+    "information": ((Section.INFORMATION,), ("delta_i", "dependence", "entropy")),
+    "paper": ((Section.PAPER,), ()),
+}
+"""By part of the page: the sections of its figures, and its plots."""
+
+
 def render_page(report: Report, validation: str | None = None, decision: Decision | None = None) -> str:
     """Return the page as HTML. All text from outside is escaped; nothing is loaded from anywhere.
 
@@ -44,7 +60,10 @@ def render_page(report: Report, validation: str | None = None, decision: Decisio
     template = open_template("batch.html.j2")
     return template.render(
         report=report,
+        lead=split_paragraph(report.knowledge, report.cost.completion_tokens) if report.knowledge.was_asked else (),
+        steps=list_steps(report, decision),
         sections=list_figures(report),
+        parts=PARTS,
         drawings=draw(report),
         costs=list_cost(report.cost),
         validation=validation,
@@ -70,10 +89,11 @@ def list_figures(report: Report) -> dict[str, list[Described]]:
     return {heading: [one for one in figures if one.words.section == heading] for heading in Section}
 
 
-def write_markdown(report: Report) -> str:
-    """Return the headline, the plot, every figure, the ledger and the caveats as Markdown."""
+def write_markdown(report: Report, decision: Decision | None = None) -> str:
+    """Return the headline, the plot, what to do next, every figure, the ledger and the caveats as Markdown."""
     plot = draw_image(report)
     lines = [f"**{report.headline}**", ""] + ([f"![the headline, drawn]({plot})", ""] if plot else [])
+    lines += ["What to do next:", "", *(f"- {step}" for step in list_steps(report, decision)), ""]
     lines += ["| Figure | value | 95 % interval | unit | n |", "|---|---:|---|---|---:|"]
     for section, figures in list_figures(report).items():
         lines += [f"| **{section}** | | | | |", *map(_as_row, figures)]
@@ -99,9 +119,12 @@ def list_cost(cost: Cost) -> dict[str, list[tuple[str, str, str]]]:
     }
 
 
-def draw(report: Report) -> list[tuple[Markup, str]]:
-    """Return the plots that have something to show, each with its caption."""
+def draw(report: Report) -> dict[str, tuple[Markup, str]]:
+    """Return the plots that have something to show, by name, each with its caption."""
     canvases = {
+        "knowledge": plots.draw_knowledge(report.knowledge),
+        "frontier": plots.draw_frontier(report.knowledge, "right"),
+        "frontier_nats": plots.draw_frontier(report.knowledge, "nats"),
         "gain": plots.draw_gain(report.gain),
         "heldout": plots.draw_heldout(report.trainee),
         "delta_i": plots.draw_delta_i(report.delta_i),
@@ -110,7 +133,7 @@ def draw(report: Report) -> list[tuple[Markup, str]]:
         "absorbed": plots.draw_absorbed(report.trainee),
         "losses": plots.draw_losses(report.counts),
     }
-    return [drawn(canvas, CAPTIONS[name]) for name, canvas in canvases.items() if canvas]
+    return {name: drawn(canvas, CAPTIONS[name]) for name, canvas in canvases.items() if canvas}
 
 
 def drawn(canvas: Canvas, caption: str) -> tuple[Markup, str]:
@@ -120,7 +143,9 @@ def drawn(canvas: Canvas, caption: str) -> tuple[Markup, str]:
 
 def draw_image(report: Report) -> str:
     """Return the one plot that says most, as the data URI of a PNG; empty if there is nothing to draw."""
-    canvas = plots.draw_gain(report.gain) or plots.draw_delta_i(report.delta_i)
+    canvas = (
+        plots.draw_knowledge(report.knowledge) or plots.draw_gain(report.gain) or plots.draw_delta_i(report.delta_i)
+    )
     return plots.as_png_uri(canvas) if canvas else ""
 
 

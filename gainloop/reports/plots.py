@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from matplotlib import rc_context
@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from schemas.figure import Figure
 from schemas.information import DeltaI, Dependence, Entropy
+from schemas.knowledge import FrontierPoint, Knowledge
 from schemas.report import Counts
 from schemas.sections import Gain, Trainee
 
@@ -53,6 +54,78 @@ STYLE: Final[dict[Any, Any]] = {
     "ytick.major.size": 0,
 }
 Row = tuple[str, Figure, str]
+
+
+ARMS: Final = {
+    "replay_control": ("unrelated text instead", "start"),
+    "baseline": ("repeating", "baseline"),
+    "synthetic": ("synthetic text", "synthetic"),
+}
+"""By arm: its name in plots, and its colour."""
+
+
+def draw_knowledge(knowledge: Knowledge) -> Canvas | None:
+    """Draw what the model knew before, after each arm, and with the document in front, beside a blind choice."""
+    is_ungraded = knowledge.graded == "nats"
+    names = ("nats_before", "nats_control", "nats_repeating", "nats_after", "nats_open_book", "")
+    if not is_ungraded:
+        names = ("before", "control", "repeating", "after", "open_book", "retrieved")
+    labels = ["known before", *(label for label, _ in ARMS.values()), "open book", "with a search"]
+    colours = ["ink", *(colour for _, colour in ARMS.values()), "delta", "delta"]
+    rows = [
+        (label, getattr(knowledge, name), colour)
+        for label, name, colour in zip(labels, names, colours, strict=True)
+        if name
+    ]
+    label = "nats a token of the right answers" if is_ungraded else "% of the questions right"
+    canvas = _draw_intervals(rows, label, whole=not is_ungraded)
+    if canvas and not is_ungraded:
+        axes = canvas.axes[0]
+        axes.set_xlim(0, max(axes.get_xlim()[1], 50))
+        if knowledge.guess.value is not None:
+            axes.axvline(knowledge.guess.value, color=COLOURS["muted"], linewidth=1, linestyle="--")
+            axes.set_title("dashed: a blind choice", loc="left", fontsize=FONT_SIZE, color=COLOURS["muted"], pad=8)
+    return canvas
+
+
+def draw_frontier(knowledge: Knowledge, of: Literal["right", "nats"]) -> Canvas | None:
+    """Draw what each arm knows against what it forgets, moment by moment: seeds thin, their mean thick."""
+    points = [
+        one for one in knowledge.frontier if one.forgetting.value is not None and getattr(one, of).value is not None
+    ]
+    starts = [one for one in points if one.arm == "start" and not one.training]
+    if not starts or len({one.arm for one in points}) < 2:
+        return None
+    canvas, axes = open_axes(3.2)
+    for arm, (label, colour) in ARMS.items():
+        for training in sorted({one.training for one in points if one.arm == arm}):
+            own = [one for one in points if one.arm == arm and one.training == training]
+            _draw_paths(axes, [*starts, *own], of, COLOURS[colour], label if not training else "", bool(training))
+    x, y = _place(starts[0], of)
+    axes.plot([x], [y], "D", color=COLOURS["ink"], markersize=6, label="start", zorder=4)
+    axes.set(xlabel="forgotten: bits/byte of general text", ylabel="% right" if of == "right" else "nats a token")
+    if of == "nats":
+        axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(axis="y", colors=COLOURS["muted"])
+    axes.grid()
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=FONT_SIZE)
+    return canvas
+
+
+def _draw_paths(axes: Axes, points: Sequence[FrontierPoint], of: str, colour: str, label: str, is_other: bool) -> None:
+    seeds = sorted({one.seed for one in points if one.arm != "start"})
+    style = ":" if is_other else "-"
+    for seed in seeds:
+        own = sorted((one for one in points if one.arm == "start" or one.seed == seed), key=lambda one: one.fraction)
+        axes.plot(*zip(*(_place(one, of) for one in own), strict=True), style, color=colour, linewidth=0.8, alpha=0.45)
+    moments = sorted({one.fraction for one in points})
+    means = [np.mean([_place(one, of) for one in points if one.fraction == at], axis=0) for at in moments]
+    axes.plot(*zip(*means, strict=True), f"o{style}", color=colour, markersize=5, linewidth=2, label=label or None)
+
+
+def _place(point: FrontierPoint, of: str) -> tuple[float, float]:
+    return point.forgetting.value or 0.0, getattr(point, of).value or 0.0
 
 
 def draw_gain(gain: Gain) -> Canvas | None:
@@ -192,14 +265,15 @@ def as_png_uri(canvas: Canvas) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False) -> Canvas | None:
+def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False, whole: bool = False) -> Canvas | None:
     """Draw one dot with its interval per figure, top to bottom; nothing if none was measured."""
     measured = [(name, figure, colour) for name, figure, colour in rows if figure.value is not None]
     if not measured:
         return None
     canvas, axes = open_axes(0.75 + 0.46 * len(measured))
     for place, (_, figure, colour) in enumerate(measured):
-        _draw_interval(axes, place, figure, COLOURS[colour], figure.signed if signed else figure.number)
+        shown = f"{figure.value:.0f}" if whole else figure.signed if signed else figure.number
+        _draw_interval(axes, place, figure, COLOURS[colour], shown)
     axes.set_yticks(range(len(measured)), [name for name, _, _ in measured])
     axes.set(xlabel=label, ylim=(len(measured) - 0.5, -0.7))
     if signed:

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from gainloop.evaluation.judge import ANCHOR_FACTUALITY, FACTUALITY, RELEVANCE, UNREADABLE
+from gainloop.evaluation.judge import ANCHOR_FACTUALITY, FACTUALITY, RELEVANCE, UNREADABLE, parroted
 from gainloop.measures import estimate
 from gainloop.measures.collisions import collisions_of
 from gainloop.measures.diversity import (
@@ -309,6 +309,9 @@ def _rate(verdicts: pl.DataFrame, counted: str) -> Estimate:
             f"invalid: {unreadable} of {verdicts.height} verdicts are unreadable; at most {MOST_UNREADABLE:.0%} may be"
         )
         return Estimate(None, None, None, 0, "%", why, num_dropped=unreadable)
+    if alike := parroted(verdicts):
+        why = f"invalid: all {alike} replies of the judge are alike, reason and all; it says its prompt's words"
+        return Estimate(None, None, None, 0, "%", why, num_dropped=verdicts.height)
     decided = verdicts.filter(~pl.col("verdict").is_in([UNREADABLE, "not_checkable"]))
     if decided.is_empty():
         why = f"not measured: the judge finds no claim that can be checked in {verdicts.height} texts"

@@ -4,9 +4,9 @@ A shard is one run of it over some anchors; a replay is one without a generator,
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving import Refused
@@ -45,6 +45,21 @@ class Progress(Tally):
         reasons = {**self.drops, **other.drops}
         drops = {reason: self.drops.get(reason, 0) + other.drops.get(reason, 0) for reason in reasons}
         return Progress(**summed, drops=drops, state=other.state or self.state)
+
+
+LeadsOn = Callable[[Anchor, Request, Answer], bool]
+
+
+class Trial(NamedTuple):
+    """What came of the first few anchors of a batch.
+
+    Attributes:
+        firsts: First request of each anchor and the answer to it, in the order of the anchors.
+        outcomes: Outcome of each anchor that was worked to its end, by anchor id.
+    """
+
+    firsts: list[tuple[Request, Answer]]
+    outcomes: dict[str, Outcome]
 
 
 class Work(Protocol):
@@ -95,12 +110,39 @@ class Driver:
             raise first_failure(failures) from None
         return outcomes
 
-    async def ask_first(self, anchors: list[Anchor]) -> list[tuple[Request, Answer]]:
-        """Send the first request that the method has for each anchor, and keep the replies for the run."""
+    async def try_out(self, anchors: list[Anchor], num_whole: int, leads_on: LeadsOn) -> Trial:
+        """Send the first request that the method has for each anchor, and work the first ``num_whole`` of those whose
+        reply leads on to their end; none waits for the reply of another. All replies are kept for the run.
+
+        Args:
+            leads_on: Function that tells from an anchor, its first request and the answer whether that can be used.
+        """
         requests = [next(self.pipeline.rounds(anchor, self.seed))[0] for anchor in anchors]
-        async with self.replies:
-            answers = await asyncio.gather(*map(self._answer, anchors, requests, map(self._name, requests)))
-        return list(zip(requests, answers, strict=True))
+        firsts: list[Answer | None] = [None] * len(anchors)
+        outcomes: dict[str, Outcome] = {}
+        begun: set[int] = set()
+
+        async def ask(number: int) -> None:
+            anchor, request = anchors[number], requests[number]
+            firsts[number] = await self._answer(anchor, request, self._name(request))
+            for one in _leading(firsts, num_whole, lambda at, answer: leads_on(anchors[at], requests[at], answer)):
+                if one not in begun:
+                    begun.add(one)
+                    running.create_task(finish(one, firsts[one]))
+
+        async def finish(number: int, first: Answer | None) -> None:
+            assert first is not None
+            anchor, name = anchors[number], self._name(requests[number])
+            outcomes[anchor.anchor_id] = await self._step(anchor, {name: first})
+
+        try:
+            async with self.replies, asyncio.TaskGroup() as running:
+                for number in range(len(anchors)):
+                    running.create_task(ask(number))
+        except BaseExceptionGroup as failures:
+            raise first_failure(failures) from None
+        answers = [answer for answer in firsts if answer is not None]
+        return Trial(list(zip(requests, answers, strict=True)), outcomes)
 
     async def _work(self, anchor: Anchor, outcomes: dict[str, Outcome]) -> None:
         outcome = outcomes[anchor.anchor_id] = await self._step(anchor)
@@ -113,9 +155,14 @@ class Driver:
             progress.state = self.pool.state
         self.on_progress(progress)
 
-    async def _step(self, anchor: Anchor) -> Outcome:
+    async def _step(self, anchor: Anchor, known: Mapping[str, Answer] | None = None) -> Outcome:
+        """Work one anchor to its end.
+
+        Args:
+            known: Answers that are there already, by request id.
+        """
         rounds = self.pipeline.rounds(anchor, self.seed)
-        answers: dict[str, Answer] = {}
+        answers: dict[str, Answer] = dict(known or {})
         try:
             requests = next(rounds)
             while True:
@@ -131,6 +178,8 @@ class Driver:
     async def _ask(self, anchor: Anchor, named: dict[str, Request], answers: dict[str, Answer]) -> None:
         """Send the requests that were not sent before: two records, or two rounds, may lead to the same one."""
         new = {name: request for name, request in named.items() if name not in answers}
+        if not new:
+            return
         if len(new) == 1:
             ((name, request),) = new.items()
             answers[name] = await self._answer(anchor, request, name)
@@ -156,6 +205,22 @@ class Driver:
         self.progress.prompt_tokens += reply.prompt_tokens
         self.progress.completion_tokens += reply.completion_tokens
         return reply
+
+
+def _leading(firsts: Sequence[Answer | None], most: int, leads_on: Callable[[int, Answer], bool]) -> Iterator[int]:
+    """Yield the number of each answer that is among the first ``most`` to lead on, whatever those still out will say.
+
+    So which anchors are worked to their end does not depend on whose reply was the quickest.
+    """
+    places = most
+    for number, answer in enumerate(firsts):
+        if not places:
+            return
+        if answer is None:
+            places -= 1
+        elif leads_on(number, answer):
+            places -= 1
+            yield number
 
 
 def name_request(model: str, revision: str, request: Request, sampling: dict[str, Any], seed: int) -> str:

@@ -1,4 +1,4 @@
-"""The gate: information quantities may hold a batch back, and only measured gain on held-out text accepts it."""
+"""The gate: information quantities may hold a batch back, and only an exam accepts it: what models know afterwards."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from gainloop.store.measurements import find_decision, read_history, read_releas
 from schemas.decision import FORMAT, CheckOutcome, Decision, Reason, State
 from schemas.errors import Held
 from schemas.figure import Figure
+from schemas.knowledge import Knowledge
 from schemas.profile import Gate
-from schemas.report import DELTA_I, DEPENDENCE, GAIN, WORDS, Report
+from schemas.report import DELTA_I, DEPENDENCE, KNOWLEDGE, WORDS, Report
 
 OFF: Final = "switched off in the profile"
 """Reason why a veto is not known."""
@@ -107,7 +108,7 @@ def decide(
     vetoes = list_vetoes(report, gate, history)
     standing = [reason for reason in vetoes if reason.outcome == "vetoes"]
     overruled = list(dict.fromkeys(released[veto.key] for veto in standing if veto.key in released))
-    gain = gain_reason(report.gain.advantage) if report.training else None
+    gain = gain_reason(report.knowledge) if report.training else None
     state = _state_before(standing, released) if gain is None else _state_after(standing, gain)
     return Decision(
         format=FORMAT,
@@ -188,23 +189,27 @@ def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[R
     ]
 
 
-def gain_reason(advantage: Figure) -> Reason:
-    """Return the outcome of the gain over the matched baseline: only this figure can accept or reject a batch."""
+def gain_reason(knowledge: Knowledge) -> Reason:
+    """Return the outcome of what the batch taught beyond repeating: only this can accept or reject a batch.
+
+    Loss on held-out text is a figure and no reason: it measures style as well.
+    """
+    gained = knowledge.gained
     outcome: CheckOutcome = "undecided"
-    if advantage.value is None:
+    if gained.value is None:
         outcome = "not known"
-    elif advantage.low is not None and advantage.low > 0:
+    elif gained.low is not None and gained.low > 0:
         outcome = "accepts"
-    elif advantage.high is not None and advantage.high < 0:
+    elif gained.high is not None and gained.high < 0:
         outcome = "rejects"
     return Reason(
         key="gain",
-        name=WORDS[GAIN].name,
+        name=WORDS[KNOWLEDGE].name,
         outcome=outcome,
-        found=describe_figure(advantage),
+        found=describe_figure(gained),
         means="",
         rule="the lower end is above 0: accepted; the upper end is below 0: rejected",
-        figure=advantage,
+        figure=gained,
         threshold=0,
     )
 
@@ -313,9 +318,9 @@ def _headline(state: State, vetoes: Sequence[Reason], gain: Reason | None, overr
     why = f'released: "{"; ".join(overruled)}"' if overruled else ""
     if gain:
         held = f" Vetoes{f' ({why})' if why else ''}: {said}." if vetoes else " No veto holds."
-        return f"{state}: {gain.name} on held-out text {gain.found}.{held}"
+        if gain.outcome == "not known":
+            return f"{state}: accepted by nothing, {gain.found.removeprefix('not measured: ')}.{held}"
+        return f"{state}: {gain.name} {gain.found}.{held}"
     if state == "held":
         return f"held: {said}."
-    return (
-        f"{why}. Vetoes: {said}." if vetoes else "undecided: no veto holds; only gain on held-out text can accept it."
-    )
+    return f"{why}. Vetoes: {said}." if vetoes else "undecided: no veto holds; only an exam can accept it."

@@ -33,15 +33,16 @@ def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -
 
 
 def name_measurement(store: Store, batch_id: str, training_id: str) -> str:
-    """Return the id of a measurement: the hash of the scores, the judging, and the training or start it rests on.
+    """Return the id of a measurement: the hash of the scores, the judging, the exams and the training or start.
 
-    A batch never changes once it is validated. Scored, judged, compared with a start or trained on, it is measured
-    anew; so it is where reports have other figures by now.
+    A batch never changes once it is validated. Scored, judged, compared with a start, trained on or examined, it is
+    measured anew; so it is where reports have other figures by now.
     """
     scored, yardstick = list_summaries(store, batch_id, "score"), latest_summary(store, batch_id, "yardstick") or {}
     judged, model = latest_judging(store, batch_id), training_id or yardstick.get("start", "")
     parts = [model, scored[0][0] if scored else "", judged["judging"] if judged else ""]
-    return content_hash("report", FORMAT, sorted(WORDS), *parts)
+    exams = [[key, summary["exam"]] for key, summary in list_summaries(store, batch_id, "evaluate")]
+    return content_hash("report", FORMAT, sorted(WORDS), *parts, exams if training_id else [])
 
 
 def save_measurement(store: Store, report: Report) -> None:

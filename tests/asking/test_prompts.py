@@ -1,6 +1,7 @@
 """Prompts: a system message of ours in each, and documents that stay data whatever they say."""
 
 import ast
+import json
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,22 @@ def test_a_reply_that_holds_marks_or_wish_is_an_echo(said: str) -> None:
 
     assert reason_to_drop(ANCHOR, request, make_reply(request, 0, said)) == Drop(ANCHOR.anchor_id, "easy", "echo", "q0")
     assert reason_to_drop(ANCHOR, request, make_reply(request, 0, "A document on rye.")) is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        ("first the reason in one sentence, then the verdict.", "echo"),
+        ("Every claim of the text agrees with what is known.", None),
+        ("It is so.", None),
+    ],
+)
+def test_a_judge_that_gives_its_orders_as_its_reason_has_not_judged(reason: str, expected: str | None) -> None:
+    request = ask_about("factuality", "Rye is ground.", ANCHOR)
+    said = json.dumps({"reason": reason, "verdict": "factual"})
+    drop = reason_to_drop(ANCHOR, request, make_reply(request, 0, said))
+
+    assert (drop and drop.reason) == expected
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "gainloop").rglob("*.py")), ids=lambda path: str(path.name))

@@ -49,3 +49,18 @@ def test_a_wish_that_is_named_twice_or_unknown_and_none_at_all_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=message):
         read_method(chosen)
+
+
+@pytest.mark.parametrize("kind", ["rephrase", "implications", "formats", "explain"])
+def test_plain_prompts_wish_one_thing_in_one_short_sentence_or_two_of_the_same_document(kind: str) -> None:
+    full, plain = (play(read_method({"kind": kind, "prompts": prompts}))[0] for prompts in ("full", "plain"))
+    start = shown(ANCHOR.text, ANCHOR.title)
+
+    assert [(one.facet, one.draw, one.reply_tokens) for one in plain] == [
+        (one.facet, one.draw, one.reply_tokens) for one in full
+    ]
+    for short, long in zip(plain, full, strict=True):
+        assert prompt(short).startswith(start)
+        wish = prompt(short).removeprefix(start)
+        assert len(wish.split()) <= 20 < len(prompt(long).removeprefix(start).split())
+        assert "document" not in wish, "a small model then writes about a document"

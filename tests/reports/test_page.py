@@ -1,5 +1,6 @@
 """The page of a made-up batch, read as a browser would read it."""
 
+import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -13,6 +14,9 @@ from gainloop.reports.page import draw_image, list_cost, list_figures, list_ledg
 from schemas.figure import Figure, ReportPart
 from schemas.report import WORDS, Cost, Money, Report
 from tests.evidence import SCRIPT, make_evidence, without_logprobs
+from tests.examined import make_examined
+
+COUNTED = ("num_anchors", "num_heldout", "num_bytes")
 
 
 class Reader(HTMLParser):
@@ -35,7 +39,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return measure_batch(make_evidence())
+    return measure_batch(make_evidence(examined=(make_examined(),)))
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,46 @@ def page(report: Report) -> Reader:
 def test_the_headline_comes_first_below_the_name_of_the_batch(report: Report) -> None:
     _, body = render_page(report).split("<body>")
     shown = [line for line in Reader(body).text.splitlines() if line]
-    assert shown[:2] == ["Batch 5f0c2a9e71b34d68, measured 2026-11-21 12:30 UTC", report.headline]
+    assert [shown[0], " ".join(shown[1:3])] == [
+        "Batch 5f0c2a9e71b34d68, measured 2026-11-21 12:30 UTC",
+        report.headline,
+    ]
+    without = measure_batch(make_evidence(num_anchors=24))
+    _, body = render_page(without).split("<body>")
+    assert [line for line in Reader(body).text.splitlines() if line][1] == without.headline
+
+
+def test_the_page_begins_with_the_exam_then_what_to_do_then_the_questions(report: Report) -> None:
+    html = render_page(report)
+    marks = ["<h1>", "<svg", "What to do next</h2>", "At which depth does buoy", "Ledger</h2>", "Text quality</h2>"]
+    marks += ["Information</h2>", "Paper</h2>"]
+    places = [html.index(mark) for mark in marks]
+    assert places == sorted(places)
+    assert report.headline.startswith(f"The model answers {report.knowledge.after.value:.0f} % [")
+
+
+def test_the_contents_lead_to_headings_that_are_there(report: Report) -> None:
+    for one in (report, measure_batch(make_evidence())):
+        html = render_page(one)
+        targets = [link for link in Reader(html).links if link.startswith("#") and "clip" not in link]
+        wanted = {target for target in targets if f'href="{target}">' in html}
+        assert len(wanted) >= 9
+        assert all(f'id="{target[1:]}"' in html for target in wanted)
+
+
+def test_every_question_stands_on_the_page_with_what_was_said_before_and_after(page: Reader, report: Report) -> None:
+    for row in report.knowledge.answers:
+        for shown in (row.question, row.answer, row.before, row.after):
+            assert shown in page.text
+    assert page.tags.count("summary") == 1 + len({row.state for row in report.knowledge.answers})
+
+
+def test_the_page_names_the_corpus() -> None:
+    source = {"source": json.dumps({"kind": "files", "paths": ["handbook"]})}
+    named = measure_batch(make_evidence(snapshot=source | {"num_anchors": 120, "num_heldout": 6, "num_bytes": 21_000}))
+    text = Reader(render_page(named)).text
+    assert "Batch 5f0c2a9e71b34d68 of files handbook, measured" in text
+    assert f"{named.corpus.snapshot}: 120 anchors, 6 of them held out, 21,000 bytes" in text
 
 
 def test_every_figure_stands_on_the_page_with_value_interval_unit_and_definition(report: Report, page: Reader) -> None:
@@ -95,12 +138,16 @@ def test_the_page_asks_nothing_of_the_network_and_runs_nothing(page: Reader) -> 
 
 
 def test_text_from_outside_is_shown_and_never_run() -> None:
-    evidence = make_evidence()
+    evidence, exam = make_evidence(), make_examined()
     hostile = {
         "records": evidence.records.with_columns(text=pl.lit(SCRIPT), facet=pl.lit(SCRIPT)),
         "anchors": evidence.anchors.with_columns(text=pl.lit(SCRIPT), title=pl.lit(SCRIPT)),
         "drops": evidence.drops.with_columns(reason=pl.lit(SCRIPT)),
         "recipe": evidence.recipe | {"model": SCRIPT},
+        "snapshot": {"source": json.dumps({"kind": "files", "paths": [SCRIPT]}), **dict.fromkeys(COUNTED, 7)},
+        "examined": (
+            replace(exam, questions=exam.questions.with_columns(question=pl.lit(SCRIPT), title=pl.lit(SCRIPT))),
+        ),
     }
     page = Reader(render_page(measure_batch(replace(evidence, **hostile))))
     assert not {"script", "i"} & set(page.tags)
@@ -110,7 +157,7 @@ def test_text_from_outside_is_shown_and_never_run() -> None:
 def test_the_plots_follow_the_colours_of_the_page(report: Report) -> None:
     html = render_page(report)
     plots = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    assert len(plots) == 7
+    assert len(plots) == 10
     assert all("var(--muted)" in plot and "aria-label=" in plot for plot in plots)
     assert not re.findall(r"(?:fill|stroke): #(?!ffffff)[0-9a-f]{6}", "".join(plots))
 

@@ -24,7 +24,7 @@ from gainloop.store.replies import ReplyLog, Span, read_replies
 from schemas.errors import ServerError, StoreError
 from schemas.profile import Generation
 from schemas.recipe import Sampling
-from schemas.rows import Anchor, Drop, Message, Outcome, Reply, Request
+from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Reply, Request
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 
 ANCHORS = [Anchor(f"The mill number {n} grinds rye for the towns by the river.", f"Mill {n}") for n in range(12)]
@@ -196,17 +196,53 @@ async def test_replies_of_a_damaged_part_are_asked_for_again_and_no_others(tmp_p
     assert read_replies(str(tmp_path)).height == len(ANCHORS) * 4
 
 
-async def test_first_requests_are_kept_for_the_run(tmp_path: Path) -> None:
+async def test_first_requests_and_whole_anchors_are_tried_at_once_and_kept_for_the_run(tmp_path: Path) -> None:
     trying, model = drive(PAIRS, Model(_entities), tmp_path), Model(_entities)
     async with trying.pool:
-        asked = await trying.ask_first(ANCHORS[:8])
-    assert [request.facet for request, _ in asked] == ["entities"] * 8
-    assert all(isinstance(answer, Reply) and answer.text.startswith("{") for _, answer in asked)
+        firsts, outcomes = await trying.try_out(
+            ANCHORS[:8], 2, lambda _anchor, _request, answer: isinstance(answer, Reply)
+        )
+    assert [request.facet for request, _ in firsts] == ["entities"] * 8
+    assert all(isinstance(answer, Reply) and answer.text.startswith("{") for _, answer in firsts)
+    assert list(outcomes) == [anchor.anchor_id for anchor in ANCHORS[:2]]
 
     driver = drive(PAIRS, model, tmp_path)
-    assert await run(driver) == await run(drive(PAIRS, Model(_entities), tmp_path / "at once"))
-    assert driver.progress.replies_reused == trying.progress.requests_sent == 8
-    assert driver.progress.requests_sent == model.attempts.total() == len(ANCHORS) * 4 - 8
+    whole = await run(driver)
+    assert whole == await run(drive(PAIRS, Model(_entities), tmp_path / "at once"))
+    assert {name: whole[name] for name in outcomes} == outcomes
+    assert driver.progress.replies_reused == trying.progress.requests_sent == 8 + 2 * 3
+    assert driver.progress.requests_sent == model.attempts.total() == len(ANCHORS) * 4 - 14
+
+
+async def test_whole_anchors_are_the_first_that_lead_on_whosever_reply_comes_first(tmp_path: Path) -> None:
+    wanted = {ANCHORS[number].anchor_id for number in (1, 3)}
+
+    def leads_on(anchor: Anchor, _request: Request, _answer: Answer) -> bool:
+        return anchor.anchor_id in wanted | {ANCHORS[5].anchor_id}
+
+    trying = drive(PAIRS, Model(_entities), tmp_path)
+    async with trying.pool:
+        _, outcomes = await trying.try_out(ANCHORS[:8], 2, leads_on)
+    assert outcomes.keys() == wanted
+
+
+async def test_a_whole_anchor_does_not_wait_for_the_slowest_first_reply(tmp_path: Path) -> None:
+    class Slow(Model):
+        later, last = Counter[str](), asyncio.Event()
+
+        async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
+            if ANCHORS[7].text in str(request.prompt):
+                await self.last.wait()
+            elif request.facet != "entities":
+                self.later[request_id] += 1
+                if len(self.later) == 2 * 3:
+                    self.last.set()
+            return await super().complete(request_id, request, sampling)
+
+    trying = drive(PAIRS, Slow(_entities), tmp_path)
+    async with trying.pool, asyncio.timeout(20):
+        firsts, outcomes = await trying.try_out(ANCHORS[:8], 2, lambda *_one: True)
+    assert (len(firsts), len(outcomes)) == (8, 2)
 
 
 async def test_what_may_pass_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,7 +488,7 @@ def test_a_requests_id_is_made_of_everything_that_decides_its_reply() -> None:
         name(request, pool=Pool([other], Generation())),
     ]
     assert len(set(names)) == len(names)
-    assert names[0] == name(Request(request.prompt, facet="easy")) == "b98194e911765bfa"
+    assert names[0] == name(Request(request.prompt, facet="easy")) == "1b3dd23473b86e8f"
 
 
 def test_rows_come_in_an_order_that_no_schedule_changes() -> None:

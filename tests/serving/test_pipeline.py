@@ -192,7 +192,7 @@ async def test_verdicts_are_sampled_greedily_and_nothing_else_is(tmp_path: Path)
         sent = [body for body in stub.requests if "messages" in body]
     for body in sent:
         wish = body["messages"][-1]["content"]
-        is_verdict = '"score": 1}' in wish
+        is_verdict = wish.endswith("then the score.")
         assert body["temperature"] == (0 if is_verdict else 0.7), wish
     assert {body["temperature"] for body in sent} == {0, 0.7}
 

@@ -36,7 +36,7 @@ def healthy() -> Report:
     report = put(report, "entropy.anchors", figure(1.9, 2.0, "bits/byte"))
     report = put(report, "mi.ratio_to_log_p", figure(0.7, 0.9))
     report = put(put(report, "quality.non_factual", figure(1, 2, "%")), "quality.no_closer", figure(0, 5, "%"))
-    return put(report, "gain.advantage", figure(-0.01, 0.01, "bits/byte"))
+    return put(report, "knowledge.advantage", figure(-4, 6, "points"))
 
 
 def put(report: Report, path: str, value: Any) -> Report:
@@ -47,7 +47,9 @@ def put(report: Report, path: str, value: Any) -> Report:
 
 def before(report: Report) -> Report:
     """Return the same report, made before training."""
-    return put(report, "gain.advantage", figure(None, None, status="not measured")).model_copy(update={"training": ""})
+    return put(report, "knowledge.advantage", figure(None, None, status="not measured")).model_copy(
+        update={"training": ""}
+    )
 
 
 def ask(
@@ -64,7 +66,7 @@ def of(decision: Decision, key: str) -> Reason:
 def test_a_healthy_batch_is_not_held_and_not_accepted_either(healthy: Report) -> None:
     decision = ask(before(healthy))
     assert (decision.state, decision.vetoes) == ("undecided", [])
-    assert decision.headline == "undecided: no veto holds; only gain on held-out text can accept it."
+    assert decision.headline == "undecided: no veto holds; only an exam can accept it."
 
 
 @pytest.mark.parametrize(
@@ -168,26 +170,39 @@ def test_earlier_batches_that_agree_by_chance_leave_room_for_their_own_width() -
     [(0.001, 0.02, "accepted"), (-0.001, 0.02, "undecided"), (-0.02, 0.001, "undecided"), (-0.02, -0.001, "rejected")],
 )
 def test_only_the_gain_accepts_and_rejects(healthy: Report, low: float, high: float, state: str) -> None:
-    decision = ask(put(healthy, "gain.advantage", figure(low, high, "bits/byte")))
+    decision = ask(put(healthy, "knowledge.advantage", figure(low, high, "points")))
     assert decision.state == state
-    assert decision.headline.startswith(f"{state}: gain over the matched baseline on held-out text ")
-    assert decision.headline.endswith(" bits/byte. No veto holds.")
+    assert decision.headline.startswith(f"{state}: knowledge gained over repeating ")
+    assert decision.headline.endswith(" points. No veto holds.")
 
 
 def test_a_gain_that_was_not_measured_decides_nothing(healthy: Report) -> None:
-    decision = ask(put(healthy, "gain.advantage", figure(None, None, status="not measured: other texts")))
+    decision = ask(put(healthy, "knowledge.advantage", figure(None, None, status="not measured: there is no exam")))
     assert (decision.state, of(decision, "gain").outcome) == ("undecided", "not known")
+    assert decision.headline == "undecided: accepted by nothing, there is no exam. No veto holds."
+
+
+def test_a_gain_on_held_out_text_decides_nothing(healthy: Report) -> None:
+    """Loss measures style as well: without an exam a batch is neither accepted nor rejected."""
+    no_exam = put(healthy, "knowledge.advantage", figure(None, None, status="not measured: there is no exam"))
+    for low, high in ((0.01, 0.02), (-0.02, -0.01)):
+        assert ask(put(no_exam, "gain.advantage", figure(low, high, "bits/byte"))).state == "undecided"
+
+
+def test_where_answers_are_not_graded_their_likelihood_decides(healthy: Report) -> None:
+    ungraded = put(put(healthy, "knowledge.graded", "nats"), "knowledge.advantage", figure(None, None))
+    assert ask(put(ungraded, "knowledge.nats_advantage", figure(0.1, 0.3, "nats/token"))).state == "accepted"
 
 
 def test_a_batch_that_gains_but_is_vetoed_is_not_accepted_released_or_not(healthy: Report) -> None:
-    gaining = put(healthy, "gain.advantage", figure(0.01, 0.02, "bits/byte"))
+    gaining = put(healthy, "knowledge.advantage", figure(3, 9, "points"))
     ignoring = put(gaining, "mi.ratio_to_log_p", figure(0.1, 0.2))
     for released in ({}, {"prompt_ignored": "to see"}):
         decision = ask(ignoring, released=released)
         assert decision.state == "undecided"
         assert decision.release == ("to see" if released else "")
         assert decision.release in decision.headline
-    losing = put(ignoring, "gain.advantage", figure(-0.02, -0.01, "bits/byte"))
+    losing = put(ignoring, "knowledge.advantage", figure(-9, -3, "points"))
     assert ask(losing).state == "rejected"
 
 

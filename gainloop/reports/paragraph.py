@@ -1,0 +1,266 @@
+"""What a user wants to read: an exam in a paragraph, and what to do next, in words that the figures bear."""
+
+import math
+from collections.abc import Iterator
+from textwrap import fill
+from typing import Final
+
+from schemas.decision import Decision
+from schemas.figure import Figure
+from schemas.knowledge import Graded, Knowledge
+from schemas.report import Report
+
+COLUMNS: Final = 100
+"""Width of what a terminal shows."""
+
+UNREAD: Final = 40
+"""Questions answered with the document in front, in per cent, below which the model cannot read them."""
+
+_BY: Final[dict[Graded, str]] = {
+    "options": "by choosing among options",
+    "exact": "in words",
+    "judged": "by a judge's verdict",
+}
+
+
+def write_paragraph(knowledge: Knowledge, completion_tokens: int | None = None) -> str:
+    """Return what an exam says, in sentences; "cannot tell" stands wherever an interval holds 0.
+
+    Args:
+        completion_tokens: Tokens that the generator wrote for the batch, dropped ones among them; None if not known.
+    """
+    return " ".join(split_paragraph(knowledge, completion_tokens))
+
+
+def split_paragraph(knowledge: Knowledge, completion_tokens: int | None = None) -> tuple[str, str]:
+    """Return the same in two parts: what the model knows, and what that is worth, took and cost."""
+    worth = [*_compared(knowledge), *_lost(knowledge), *_paid(knowledge, completion_tokens)]
+    return " ".join(_known(knowledge)), " ".join(worth)
+
+
+def write_screen(report: Report, decision: Decision | None = None) -> str:
+    """Return a report as the end of a run in a terminal: the paragraph, what the gate says, and what to do next."""
+    tokens = report.cost.completion_tokens
+    said = split_paragraph(report.knowledge, tokens) if report.knowledge.was_asked else (report.headline,)
+    gate = [f"The gate: {decision.headline}"] if decision else []
+    steps = [fill(step, COLUMNS, initial_indent="- ", subsequent_indent="  ") for step in list_steps(report, decision)]
+    return "\n".join(["", *(f"{fill(part, COLUMNS)}\n" for part in (*said, *gate) if part), "What to do next:", *steps])
+
+
+def list_steps(report: Report, decision: Decision | None = None) -> list[str]:
+    """Return what to do next, the most important first."""
+    found = report.knowledge
+    if decision and decision.state == "held":
+        return [f"Make a better batch before training on it: {'; '.join(one.words for one in decision.vetoes)}."]
+    if not found.was_asked:
+        return [_exam_first(report)]
+    against = (
+        [f"Look first at what the gate holds against it: {one.words}." for one in decision.vetoes] if decision else []
+    )
+    return [*against, *_use(report), *_look_closer(found), *_spend(report), *_mind(found)]
+
+
+def as_share(figure: Figure) -> str:
+    """Return a percentage with its interval in whole per cent, or the reason why there is none.
+
+    >>> from gainloop.measures.estimate import Estimate, as_figure
+    >>> as_share(as_figure(Estimate(41.4, 36.2, 46.3, 400, "%"), ""))
+    '41 % [36, 46]'
+    """
+    if figure.value is None:
+        return figure.status
+    return f"{figure.value:z.0f} %" + _whole(figure)
+
+
+def as_points(figure: Figure) -> str:
+    """Return a difference of percentages with its sign and interval."""
+    return figure.status if figure.value is None else f"{figure.value:+z.0f} points{_whole(figure)}"
+
+
+def _whole(figure: Figure) -> str:
+    return "" if figure.low is None or figure.high is None else f" [{figure.low:z.0f}, {figure.high:z.0f}]"
+
+
+def _known(k: Knowledge) -> Iterator[str]:
+    about = f"{k.questions:,} questions about {k.documents:,} documents"
+    if k.graded == "nats":
+        yield f"Of {about} only the likelihood of the right answers is known, in nats a token: lower is better."
+        named = {"Before": k.nats_before, "Repeating the documents for as many tokens": k.nats_repeating}
+        named |= {"The batch": k.nats_after, "With the document in front": k.nats_open_book}
+        yield "".join(f"{name}: {_number(one)}. " for name, one in named.items() if one.value is not None).strip()
+        return
+    yield f"The model answers {as_share(k.after)} of {about} from memory, {_BY[k.graded]}."
+    yield f"Before: {as_share(k.before)}."
+    if k.repeating.value is not None:
+        yield f"Repeating the documents for as many tokens: {as_share(k.repeating)}."
+    if k.control.value is not None:
+        yield f"Unrelated text in place of the synthetic: {as_share(k.control)}."
+    if k.open_book.value is not None:
+        yield f"With the document in front of it: {as_share(k.open_book)}."
+    if k.guess.value is not None:
+        yield f"A blind choice has {k.guess.value:.0f} %."
+
+
+def _compared(k: Knowledge) -> Iterator[str]:
+    yield from _one(k.gained, "The synthetic text teaches more than repeating", "Repeating teaches more")
+    if k.equal_level is not None:
+        equal = k.nats_advantage_equal if k.graded == "nats" else k.advantage_equal
+        where = f"At equal forgetting ({k.equal_level:.3f} bits/byte)"
+        yield from _one(equal, f"{where} the synthetic text is ahead", f"{where} repeating is ahead", where)
+    elif k.gained.value is not None:
+        yield f"At equal forgetting they cannot be compared: {_plainly(k.advantage_equal.status)}."
+    control = k.nats_advantage_control if k.graded == "nats" else k.advantage_control
+    yield from _one(
+        control,
+        "Its content earns something over unrelated text",
+        "Unrelated text in its place does better",
+        "Whether its content earns anything over unrelated text",
+    )
+    if k.gained.value is not None and k.seeds == 1:
+        yield "One seed: another training may move this more than the intervals say."
+
+
+def _one(
+    figure: Figure, better: str, worse: str, about: str = "Whether it teaches more than repeating"
+) -> Iterator[str]:
+    """Yield one comparison as its interval bears it."""
+    if figure.value is None:
+        return
+    shown = as_points(figure) if figure.unit == "points" else f"{_signed(figure)} nats a token"
+    if figure.low is None or figure.high is None:
+        yield f"{about}: cannot tell, {shown} without an interval ({_plainly(figure.status)})."
+    elif figure.low > 0:
+        yield f"{better}: {shown}."
+    elif figure.high < 0:
+        yield f"{worse}: {shown}."
+    else:
+        yield f"{about}: cannot tell, {shown}."
+
+
+def _lost(k: Knowledge) -> Iterator[str]:
+    if k.forgetting.value is None:
+        yield f"What it forgot is not known ({_plainly(k.forgetting.status)})."
+        return
+    said = f"It {_lost_bits(k.forgetting)} on general text"
+    if k.forgetting_repeating.value is not None:
+        said += f", repeating {_lost_bits(k.forgetting_repeating)}"
+    counts = k.arms.get("synthetic")
+    if counts and counts.forgotten:
+        said += f"; {_count(counts.forgotten, 'question')} that it had right before it now has wrong"
+    yield f"{said}."
+
+
+def _lost_bits(figure: Figure) -> str:
+    value, low, high = figure.value or 0.0, figure.low, figure.high
+    verb = "lost" if value >= 0 else "gained"
+    if low is None or high is None:
+        return f"{verb} {abs(value):.3f} bits/byte"
+    ends = (low, high) if value >= 0 else (-high, -low)
+    return f"{verb} {abs(value):.3f} [{ends[0]:z.3f}, {ends[1]:z.3f}] bits/byte"
+
+
+def _paid(k: Knowledge, completion_tokens: int | None) -> Iterator[str]:
+    if not completion_tokens:
+        return
+    said = f"The batch cost {_tokens(completion_tokens)} generated tokens"
+    gain = k.advantage
+    if gain.value is not None and gain.low is not None and gain.low > 0:
+        said += f": {gain.value / completion_tokens * 1000:.2g} points over repeating for a thousand"
+    yield f"{said}."
+
+
+def _exam_first(report: Report) -> str:
+    if not report.training:
+        return "Train on the batch, with an exam about its documents: only an exam says whether a model knows them now."
+    return (
+        "Give an exam: nothing else can say whether the model knows the documents now. Run the flow evaluate, or cycle "
+        "with exam, on a file of questions with their answers, or let a capable model write one."
+    )
+
+
+def _use(report: Report) -> Iterator[str]:
+    found, model = report.knowledge, report.checkpoints.get("synthetic", "")
+    if found.verdict == "synthetic_wins":
+        yield f"Use the model: checkpoint {model}." if model else "Use the model."
+    elif found.verdict == "baseline_wins":
+        yield "Do not use this model: the documents themselves, repeated, taught more. Try another method or generator."
+    else:
+        yield f"Cannot tell yet whether the text is worth its tokens: {_more_needed(found)}."
+
+
+def _more_needed(k: Knowledge) -> str:
+    """Return how much more evidence would decide, if the difference is what it seems to be."""
+    gain = k.gained
+    if gain.value is None:
+        return _plainly(gain.status)
+    if gain.low is None or gain.high is None or not gain.value:
+        return "more documents with questions, and three seeds, are needed"
+    times = ((gain.high - gain.low) / 2 / abs(gain.value)) ** 2
+    if times > 20:
+        return "the difference is so small that twenty times the questions would not show it"
+    wanted = math.ceil(times * k.questions / 10) * 10
+    seeds = "" if k.seeds > 2 else ", and three seeds rather than " + str(k.seeds)
+    return (
+        f"about {max(wanted, k.questions + 10):,} questions, on as many more documents, would tell{seeds}, if the "
+        "difference is what it seems"
+    )
+
+
+def _look_closer(k: Knowledge) -> Iterator[str]:
+    control = k.nats_advantage_control if k.graded == "nats" else k.advantage_control
+    if control.low is not None and control.low <= 0:
+        yield "The replay control is not beaten: part of any gain may be a milder diet and not what the text says."
+    elif control.value is None and k.verdict == "synthetic_wins":
+        yield "Train a replay control: without it a milder diet may be all that the text is worth."
+
+
+def _spend(report: Report) -> Iterator[str]:
+    missing = [one for one in report.knowledge.missing if one.missing]
+    if not missing or report.knowledge.verdict == "baseline_wins":
+        return
+    method, counts = report.recipe["method"]["kind"], report.knowledge.arms.get("synthetic")
+    wrong = counts.missing + counts.forgotten if counts else sum(one.missing for one in missing)
+    most = ", ".join(f"{one.title or one.document} ({one.missing} of {one.questions})" for one in missing[:3])
+    yield f"Spend the next tokens of {method} where answers are still missing, {wrong} in all: most in {most}."
+
+
+def _mind(k: Knowledge) -> Iterator[str]:
+    if k.open_book.value is not None and k.open_book.value < UNREAD:
+        yield (
+            f"Even with the document in front the model answers {as_share(k.open_book)}: it is too small to read the "
+            "questions, or they are not about these documents."
+        )
+    if k.guess.value is not None and k.before.low is not None and k.before.low > k.guess.value + 10:
+        yield (
+            f"Before training it had {as_share(k.before)} where a blind choice has {k.guess.value:.0f} %: the options "
+            "give answers away."
+        )
+    if k.forgetting.low is not None and k.forgetting.low > 0.02:
+        yield "It forgets: more replay or a lower learning rate costs some of the gain and keeps the rest."
+
+
+def _number(figure: Figure) -> str:
+    return f"{figure.number} {figure.interval}".rstrip()
+
+
+def _signed(figure: Figure) -> str:
+    return f"{figure.signed} {figure.interval}".rstrip()
+
+
+def _plainly(status: str) -> str:
+    return status.removeprefix("not measured: ")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _tokens(number: int) -> str:
+    """Return a count of tokens as people say it.
+
+    >>> _tokens(34_567), _tokens(3_100_000), _tokens(870)
+    ('35 thousand', '3.1 million', '870')
+    """
+    if number >= 1_000_000:
+        return f"{number / 1_000_000:.1f} million"
+    return f"{number / 1000:.0f} thousand" if number >= 10_000 else f"{number:,}"

@@ -1,0 +1,110 @@
+"""The paragraph and the next steps say what the figures bear, and no more."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from gainloop.reports.batch import measure_batch
+from gainloop.reports.paragraph import COLUMNS, list_steps, write_paragraph, write_screen
+from gainloop.steering.gate import decide
+from schemas.profile import Gate
+from schemas.report import Report
+from tests.evidence import make_evidence
+from tests.examined import RIGHT, make_examined
+
+AT = datetime(2026, 11, 26, tzinfo=UTC)
+
+
+def reported(**about: object) -> Report:
+    return measure_batch(make_evidence(num_anchors=24, examined=(make_examined(**about),)))  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    return reported()
+
+
+def test_a_gain_is_told_with_everything_that_it_must_be_compared_with(report: Report) -> None:
+    found = report
+    said = found.headline
+    for part in (
+        "The model answers 54 % [",
+        "of 128 questions about 16 documents from memory, by choosing among options. Before: 28 % [",
+        "Repeating the documents for as many tokens: 39 % [",
+        "With the document in front of it: 79 % [",
+        "A blind choice has 25 %.",
+        "The synthetic text teaches more than repeating: +15 points [",
+        "At equal forgetting (0.030 bits/byte) the synthetic text is ahead: +",
+        "Its content earns something over unrelated text: +20 points [",
+        "It lost 0.030 [",
+    ):
+        assert part in said
+    assert "cannot tell" not in said
+    assert list_steps(found)[0].startswith("Use the model: checkpoint c0ffee0000000002.")
+
+
+def test_where_an_interval_holds_zero_nobody_can_tell() -> None:
+    found = reported(right={**RIGHT, "synthetic": 0.40, "replay_control": 0.39})
+    assert "Whether it teaches more than repeating: cannot tell, +2 points [-" in found.headline
+    assert "over unrelated text: cannot tell, +" in found.headline
+    steps = " ".join(list_steps(found))
+    assert "Cannot tell yet whether the text is worth its tokens: about" in steps
+    assert "questions, on as many more documents, would tell" in steps
+    assert "The replay control is not beaten" in steps
+    assert "Use the model" not in steps
+
+
+def test_a_baseline_that_wins_is_said_to_win() -> None:
+    found = reported(right={**RIGHT, "synthetic": 0.3, "baseline": 0.55})
+    assert "Repeating teaches more: -" in found.headline
+    assert list_steps(found)[0].startswith("Do not use this model")
+    assert "points over repeating for a thousand" not in found.headline
+
+
+def test_one_seed_is_said_to_hide_the_others() -> None:
+    assert "One seed: another training may move this" in reported(num_seeds=1).headline
+
+
+def test_a_gain_in_forgetting_has_its_sign_in_words() -> None:
+    found = reported(forgotten={"synthetic": -0.02, "baseline": 0.05, "replay_control": 0.0})
+    assert "It gained 0.020 [0.0" in found.headline
+    assert "repeating lost 0.050 [0.0" in found.headline
+    assert "At equal forgetting they cannot be compared: an arm forgot nothing" in found.headline
+
+
+def test_the_steps_name_the_documents_that_are_missing() -> None:
+    steps = " ".join(list_steps(reported()))
+    assert "Spend the next tokens of rephrase where answers are still missing" in steps
+    assert "most in Chapter " in steps
+
+
+def test_a_batch_that_is_held_is_to_be_made_better_and_one_without_an_exam_examined() -> None:
+    found = reported().model_copy(update={"training": ""})
+    decision = decide(found, Gate(no_closer=0.01), [], {}, "measured", AT)
+    assert decision.state == "held"
+    assert list_steps(found, decision)[0].startswith("Make a better batch before training on it: ")
+    (step,) = list_steps(measure_batch(make_evidence(num_anchors=24)))
+    assert step.startswith("Give an exam: nothing else can say")
+
+
+def test_the_end_of_a_run_fits_a_terminal(report: Report) -> None:
+    decision = decide(report, Gate(), [], {}, "measured", AT)
+    lines = write_screen(report, decision).splitlines()
+    assert max(map(len, lines)) <= COLUMNS
+    assert len(lines) < 30
+    assert report.headline in " ".join(" ".join(lines).split())
+    assert "What to do next:" in lines
+    assert f"The gate: {decision.state}: " in " ".join(lines)
+
+
+def test_without_options_the_paragraph_is_in_nats() -> None:
+    found = reported().knowledge.model_copy(update={"graded": "nats"})
+    said = write_paragraph(found)
+    assert said.startswith("Of 128 questions about 16 documents only the likelihood of the right answers is known")
+    assert "nats a token" in said
+    assert "points" not in said
+
+
+@pytest.mark.parametrize(("tokens", "shown"), [(None, ""), (3_100_000, "The batch cost 3.1 million generated tokens")])
+def test_the_cost_is_told_where_it_is_known(tokens: int | None, shown: str) -> None:
+    assert shown in write_paragraph(reported().knowledge, tokens)
