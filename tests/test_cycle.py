@@ -101,7 +101,8 @@ def test_an_exam_is_taken_by_every_checkpoint_of_a_cycle_once_and_by_any_other_t
     exam = {"kind": "files", "paths": [str(write_quiz(tmp_path / "quiz.jsonl"))]}
     first = start("cycle", parameters(corpus, profile, exam=exam), tmp_path, api_url).wait()
     assert first.status == 0, first.err
-    told, files = place.summary("train"), place.files()
+    (told,) = (summary for _, summary in list_summaries(place.store, place.batch.name, "train"))
+    files = place.files()
     (summary,) = (summary for _, summary in list_summaries(place.store, place.batch.name, "evaluate"))
     assert len(summary["general"]) == 1 + sum(len(run["points"]) for run in told["arms"])
     assert {"start/0/0/closed", "start/0/0/open", "synthetic/0/1/open"} < set(summary["urls"])

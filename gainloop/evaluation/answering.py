@@ -77,8 +77,10 @@ def answer(store: Store, examinee: "Examinee", checkpoint_id: str, sitting: Sitt
     first, second = _halves(on_rows) if is_written and "likelihood" in sitting.asking.gradings else (on_rows, on_rows)
     if "likelihood" in sitting.asking.gradings:
         known = answers_url(store, checkpoint_id, sitting.name("likelihood"))
-        likely = read_answers(known) if exists(known) else likelihoods(examinee, questions, passages, sitting, first)
-        answers = replaced(answers, likely.select("question_id", *LIKELIHOOD))
+        if not exists(known):  # kept by itself: whoever asks for it alone, or with other gradings, finds it
+            likely = likelihoods(examinee, questions, passages, sitting, first)
+            exams.write_answers(known, replaced(answers, likely))
+        answers = read_answers(known)
     if is_written:
         answers = replaced(answers, written(examinee, questions, passages, sitting, second))
     url = answers_url(store, checkpoint_id, sitting.name())

@@ -101,6 +101,8 @@ def test_a_written_answer_is_added_to_likelihoods_that_are_there_and_asks_for_no
     monkeypatch.setattr("gainloop.models.answers.score_endings", None)
     both = Asking(gradings=("likelihood", "short"), answer_tokens=8)
     second = read_answers(answer(store, examinee, "c1", Sitting(exam, "closed", both), quiet))
+    alone = Asking(gradings=("likelihood", "short"), answer_tokens=4)
+    assert read_answers(answer(store, examinee, "c1", Sitting(exam, "closed", alone), quiet)).height == second.height
 
     assert first.columns == second.columns
     assert second["nats"].to_list() == first["nats"].to_list()
