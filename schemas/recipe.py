@@ -167,7 +167,7 @@ class NewModel(Parameters):
     head_size: Annotated[
         int, Field(description="Width of an attention head; vLLM serves 32, 64, 80, 96, 112, 128.")
     ] = 64
-    context_tokens: Annotated[int, Field(ge=64, description="Tokens of the longest prompt and reply together.")] = 512
+    context_tokens: Annotated[int, Field(ge=64, description="Tokens of the longest prompt and reply together.")] = 1024
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens of anchors it is pretrained on.")] = 320_000
     optimiser: FirstOptimiser = FirstOptimiser()
     seed: Annotated[int, Field(description="Seed of the first weights.")] = 0

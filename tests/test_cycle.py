@@ -40,7 +40,14 @@ def test_the_last_line_of_a_cycle_names_the_report_and_its_json_lies_beside_it(u
 
 def test_a_cycle_makes_its_start_asks_the_gate_measures_and_shows_its_report_once(undisturbed: Place) -> None:
     names = Counter(re.findall(r"Task run '(.*?)(?: [0-9a-f]{16})?' - Finished", said(undisturbed).err))
-    once = ("make start checkpoint", "ask the gate about", "train synthetic", "train baseline", "measure", "show")
+    once = (
+        "make start checkpoint",
+        "ask the gate about",
+        "train synthetic with seed 0",
+        "train baseline with seed 0",
+        "measure",
+        "show",
+    )
 
     assert {name: names[name] for name in once} == dict.fromkeys(once, 1)
 
@@ -70,12 +77,20 @@ def test_a_second_cycle_asks_for_nothing_trains_nothing_and_writes_nothing(
     for table, after in undisturbed.rows().items():
         assert after.equals(rows[table]), table
     tasks = re.findall(r"Task run '(.*?)( [0-9a-f]{16})?' - Finished", second.err)
-    assert not {"pre-flight", "generate anchors 0 to 16", "count batch", "train synthetic", "train baseline"} & {
-        name for name, _ in tasks
-    }
-    assert {"pre-flight", "generate anchors 0 to 16", "count batch", "train synthetic", "train baseline"} <= set(
-        re.findall(r"Task run '(.*?)' - Finished", first.err)
-    )
+    assert not {
+        "pre-flight",
+        "generate anchors 0 to 16",
+        "count batch",
+        "train synthetic with seed 0",
+        "train baseline with seed 0",
+    } & {name for name, _ in tasks}
+    assert {
+        "pre-flight",
+        "generate anchors 0 to 16",
+        "count batch",
+        "train synthetic with seed 0",
+        "train baseline with seed 0",
+    } <= set(re.findall(r"Task run '(.*?)' - Finished", first.err))
 
 
 def test_an_exam_is_taken_by_every_checkpoint_of_a_cycle_once_and_by_any_other_that_is_named(

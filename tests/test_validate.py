@@ -357,7 +357,7 @@ def test_recorded_replies_of_a_real_model_mostly_pass(store: Store, folder: str,
     summary = world.validate()
     assert summary["kept"] >= 0.88 * summary["records"]  # 6 % run on, 4 % speak of "the passage"
     # This model goes on to its next training example after the list it was asked for.
-    assert set(summary["reasons"]) <= {"prompt_leak", "repeats", "copies_anchor", "cites_source"}
+    assert set(summary["reasons"]) <= {"prompt_leak", "repeats", "copies_anchor", "cites_source", "placeholder"}
     leaked = [world.records[name].text for name, why in world.reasons().items() if "prompt_leak" in why]
     assert sum("You are an AI assistant" in text for text in leaked) >= 0.6 * len(leaked)
     assert "You are an AI assistant" not in " ".join(kept_records(store, world.batch_id)["text"])

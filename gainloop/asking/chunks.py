@@ -152,7 +152,7 @@ def last_tokens(text: str, max_tokens: int) -> str:
 
 
 def split_sentences(text: str) -> list[str]:
-    r"""Return the sentences of a text, in order; joined, they are the text, character by character.
+    r"""Return the sentences of a text, in order; joined, they are the text but for what is blank.
 
     A line end after a blank line, or a list's, ends a sentence too. Initials and common abbreviations end none.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from gainloop.sources.source import Part, Source
+from gainloop.sources.source import MaxChars, Part, Source
 from schemas.rows import Document
 
 # Not documentation of the library, or not part of it.
@@ -28,6 +28,8 @@ class PythonDocs(Source):
     """
 
     kind: Literal["python_docs"] = "python_docs"
+    # Shorter than of other sources: two pieces side by side fit the context of the small model that is made of them.
+    max_chars: MaxChars = 1000
 
     def parts(self) -> Iterator[Part]:
         root = Path(sysconfig.get_path("stdlib"))

@@ -14,6 +14,8 @@ from schemas.rows import Document, content_hash
 # Raise it when the same parts would give other pieces than before, so that they are read again.
 READING_RULES = 1
 
+MaxChars = Annotated[int, Field(ge=2, description="Characters of an anchor, at most; longer documents are split.")]
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -34,9 +36,7 @@ class Source(Parameters, ABC):
     """Where anchors come from. A kind adds ``kind: Literal["..."] = "..."`` and its parameters."""
 
     kind: str
-    max_chars: Annotated[
-        int, Field(ge=2, description="Characters of an anchor, at most; longer documents are split.")
-    ] = 2000
+    max_chars: MaxChars = 2000
     min_chars: Annotated[
         int, Field(ge=1, description="Characters of a document, at least; a shorter one is dropped as too_short.")
     ] = 100

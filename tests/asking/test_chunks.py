@@ -5,9 +5,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gainloop.asking.chunks import cut_anchor, estimate_tokens, last_tokens, split_text
+from gainloop.asking.chunks import (
+    cut_anchor,
+    estimate_tokens,
+    last_tokens,
+    needed_tokens,
+    split_sentences,
+    split_text,
+)
+from gainloop.asking.structured import object_of, text_of, whole_number
 from gainloop.models.start import make_tokenizer
-from schemas.rows import Anchor, Drop
+from schemas.rows import Anchor, Drop, Request
 
 texts = st.text() | st.text(alphabet='aB c.\n!"\u3002\u6210\u00e91', max_size=120)
 sizes = st.integers(4, 40)
@@ -86,3 +94,37 @@ def test_tokens_of_english_are_not_underestimated(shared_data: Path) -> None:
 
     assert 0.5 * estimated < real < estimated
     assert max(len(tokenizer(chunk)["input_ids"]) / estimate_tokens(chunk) for chunk in chunks) < 1
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet='aB c.\n!?"-1\u3002\u6210') | st.text())
+def test_sentences_cover_a_text_once_in_order_but_for_blanks(text: str) -> None:
+    sentences = split_sentences(text)
+
+    assert "".join("".join(sentences).split()) == "".join(text.split())
+    assert all(one.strip() for one in sentences)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("It rains. It pours!", ["It rains. ", "It pours!"]),
+        ("Mr. A. Dyer paid $4.50 (i.e. much). He left.", ["Mr. A. Dyer paid $4.50 (i.e. much). ", "He left."]),
+        ('"It burns!" she said. "So it does."', ['"It burns!" she said. ', '"So it does."']),
+        ("Tools:\n- a saw\n- an axe", ["Tools:\n", "- a saw\n", "- an axe"]),
+        ("\u9ec4\u6cb3\u3002\u5b83\u6d41\u3002", ["\u9ec4\u6cb3\u3002", "\u5b83\u6d41\u3002"]),
+        ("A line\nthat goes on. And ends.", ["A line\nthat goes on. ", "And ends."]),
+        (" \n", []),
+    ],
+)
+def test_a_sentence_ends_where_a_reader_would_end_it(text: str, expected: list[str]) -> None:
+    assert split_sentences(text) == expected
+
+
+def test_a_reply_needs_as_many_tokens_as_it_was_asked_for_or_as_its_json_at_its_fullest() -> None:
+    schema = object_of(reason=text_of(200), score=whole_number(1, 5))
+
+    assert needed_tokens(Request("x", reply_tokens=70)) == 70
+    assert 50 < needed_tokens(Request("x", json_schema=schema)) < 65
+    assert needed_tokens(Request("x")) == 0
+    assert Request("x", reply_tokens=70) == Request("x"), "it decides no reply"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gainloop.measures.talk import describes_text, leaves_places, talks
+from gainloop.measures.words import cites_source, refuses
 
 MILL = "The mill by the river grinds rye."
 
@@ -90,5 +91,5 @@ def test_no_page_article_or_passage_talks(shared_data: Path) -> None:
 def test_time_grows_with_the_length_alone(one: str) -> None:
     text = one * (1_000_000 // len(one))
     begun = time.process_time()
-    found = (talks(text), describes_text(text), leaves_places(text))
+    found = (talks(text), describes_text(text), leaves_places(text), refuses(text), cites_source(text))
     assert time.process_time() - begun < 4, found  # below 1 on a machine of its own

@@ -7,6 +7,7 @@ from gainloop.sources import SOURCES, AnySource
 from gainloop.sources.files import Files
 from gainloop.sources.huggingface import HuggingFace
 from gainloop.sources.python_docs import PythonDocs
+from schemas.recipe import NewModel, Sampling
 
 SOURCE = TypeAdapter(AnySource)
 
@@ -48,3 +49,9 @@ def test_a_source_survives_json_under_the_same_id() -> None:
     again = SOURCE.validate_python(json.loads(source.model_dump_json()))
     assert again == source
     assert again.source_id == source.source_id != Files(paths=["docs"]).source_id
+
+
+def test_a_piece_of_the_default_source_and_a_reply_fit_the_default_start_together() -> None:
+    """At three characters a token, as the small vocabulary that is made of the anchors has at least."""
+    assert PythonDocs().max_chars / 3 + Sampling().max_tokens <= NewModel().context_tokens
+    assert Files(paths=["docs"]).max_chars == 2 * PythonDocs().max_chars
