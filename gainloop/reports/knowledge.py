@@ -139,14 +139,14 @@ class _Exam:
 
     def point(self, moment: Moment, run: dict[str, object], training: str) -> FrontierPoint:
         points: Sequence[dict[str, float]] = run.get("points", [])  # type: ignore[assignment]
-        tokens = next((int(one["tokens"]) for one in points if one["fraction"] == moment.fraction), None)
+        same = (int(one["tokens"]) for one in points if f"{one['fraction']:g}" == f"{moment.fraction:g}")
         rate: float | None = run.get("learning_rate")  # type: ignore[assignment]
         lost = self.sheets.forgotten(moment.arm, moment.fraction, moment.seed)
         return FrontierPoint(
             arm=moment.arm,
             seed=moment.seed,
             fraction=moment.fraction,
-            tokens=tokens,
+            tokens=next(same, None),
             learning_rate=rate,
             training=training,
             right=as_figure(_times(self._mean(moment.right[None], "%", is_share=True), 100), f"right: {self.how}"),

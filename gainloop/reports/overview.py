@@ -8,11 +8,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtrit
 
-from gainloop.measures.estimate import Estimate, as_figure, mean_of, ratio_of_sums
+from gainloop.measures.estimate import Estimate, as_figure, ratio_of_sums
 from gainloop.measures.prediction import chance, find, holm, rank_correlation
 from gainloop.reports.evidence import Begun
+from gainloop.reports.ranking import name_recipes, rank_recipes, tokens_of
 from gainloop.steering.gate import OFF
 from gainloop.store import Store
 from gainloop.store.files import exists, read_file, write_file
@@ -22,9 +22,6 @@ from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, 
 from schemas.profile import Gate
 from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, WORDS, Report
 from schemas.report import FORMAT as REPORT_FORMAT
-
-HOW_MANY: Final = ("snapshot_id", "revision", "seed", "max_anchors")
-"""Fields of a recipe for its text, size and draw: batches that differ in no others are of one recipe."""
 
 COLUMNS: Final = (
     "knowledge.after",
@@ -191,79 +188,6 @@ def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
     )
 
 
-def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
-    """Return a name for each recipe: its method, and the parameters that differ among recipes of that method.
-
-    >>> name_recipes([{"method": {"kind": "sbp", "draws": 1}, "seed": 0}, {"method": {"kind": "sbp", "draws": 4}}])
-    ['sbp, draws 1', 'sbp, draws 4']
-    """
-    flat = [_flatten(recipe) for recipe in recipes]
-    names = []
-    for own in flat:
-        peers = [other for other in flat if other["kind"] == own["kind"]]
-        differing = [key for key in own if any(other.get(key) != own[key] for other in peers)]
-        names.append(", ".join([str(own["kind"]), *(f"{key} {_value_summary(own[key])}" for key in differing)]))
-    return names
-
-
-def rank_recipes(standings: Sequence[Standing]) -> list[Ranked]:
-    """Return the recipes by their gain over the matched baseline, those not trained on last.
-
-    Those whose interval is above 0 come first, then those that may be 0, then those below; among each the larger gain,
-    and of equal ones the cheaper. Tokens are no divisor: a training reads as many of any batch, and a loss divided by
-    many tokens would look smaller than one divided by few.
-    """
-    groups: dict[str, list[Standing]] = {}
-    for standing in standings:
-        groups.setdefault(standing.recipe, []).append(standing)
-    summed = [_sum_up(name, group) for name, group in groups.items()]
-    number = sum(one.gain.value is not None for one in summed)
-    ranked = [one.model_copy(update={"adjusted": adjust_interval(one.gain, number)}) for one in summed]
-    return sorted(ranked, key=lambda one: (_band(one.gain), -(one.gain.value or 0), one.cost_tokens, one.recipe))
-
-
-def adjust_interval(gain: Figure, number: int) -> tuple[float, float] | None:
-    """Return the interval of one of several gains, so wide that all of them together hold the truth in 95 of 100 cases.
-
-    Source: Bonferroni, by the t distribution that the gain's clusters have.
-    """
-    if gain.value is None or gain.low is None or gain.high is None:
-        return None
-    wider = float(np.divide(*stdtrit(max(1, gain.clusters - 1), [1 - 0.025 / max(1, number), 0.975])))
-    return gain.value - wider * (gain.value - gain.low), gain.value + wider * (gain.high - gain.value)
-
-
-def _band(gain: Figure) -> int:
-    """Return 0 for a gain above 0, 1 for one that may be 0, 2 for one below 0, and 3 for none."""
-    if gain.value is None:
-        return 3
-    if gain.low is not None and gain.low > 0:
-        return 0
-    return 2 if gain.high is not None and gain.high < 0 else 1
-
-
-def mean_figure(figures: Sequence[Figure]) -> Figure:
-    """Return the mean over batches of a figure: the figure itself if there is one.
-
-    The interval is the wider of two: that over batches (t), and the mean of the batches' own, since the held-out texts
-    are much the same for all. Batches without a value are left out.
-    """
-    measured = [figure for figure in figures if figure.value is not None]
-    if len(measured) < 2:
-        return measured[0] if measured else figures[0]
-    values = np.array([figure.value for figure in measured], dtype=float)
-    found = mean_of(values, np.arange(len(values)), measured[0].unit)
-    own = [figure.high - figure.low for figure in measured if figure.low is not None and figure.high is not None]
-    if found.value is not None and found.high is not None and own:
-        half = max(found.high - found.value, float(np.mean(own)) / 2)
-        found = replace(found, low=found.value - half, high=found.value + half)
-    return as_figure(
-        found,
-        f"{measured[0].definition}; mean over batches, with the wider of the interval over batches and the mean of "
-        "their own",
-    )
-
-
 def _count_by_reason(store: Store, table: str) -> dict[str, dict[str, int]]:
     """Return batch to reason to number of rows; a table's key lets no row be there twice."""
     counted: pl.DataFrame = store.query(f"select batch_id, reason, count(*) from {table} group by all")
@@ -309,7 +233,7 @@ def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines)
         verdict=report.gain.verdict,
         figures=figures,
         accepted_tokens=report.cost.accepted_tokens,
-        cost_tokens=_tokens_of(report),
+        cost_tokens=tokens_of(report),
         quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], lines),
     )
 
@@ -345,28 +269,6 @@ def _list_lost(batches: Sequence[Begun], kind: Literal["drop", "quarantine"]) ->
     return sorted(found, key=lambda lost: (-lost.count, lost.reason))
 
 
-def _sum_up(name: str, group: list[Standing]) -> Ranked:
-    trained = [one for one in group if one.gain.value is not None]
-    tokens = [one.accepted_tokens for one in group]
-    return Ranked(
-        recipe=name,
-        batches=[one.batch for one in group],
-        trained=len(trained),
-        accepted_tokens=None if None in tokens else sum(count or 0 for count in tokens),
-        cost_tokens=round(sum(one.cost_tokens for one in group) / len(group)),
-        gain=mean_figure([one.gain for one in group]),
-        adjusted=None,
-    )
-
-
-def _tokens_of(report: Report) -> int:
-    """Return the tokens that were read and written for a batch, but for training."""
-    cost = report.cost
-    return sum(
-        number or 0 for number in (cost.prompt_tokens, cost.completion_tokens, cost.scoring_tokens, cost.judging_tokens)
-    )
-
-
 def _foretell(predictor: str, correlation: Estimate, share: Estimate) -> Foretold:
     definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
     return Foretold(
@@ -375,19 +277,6 @@ def _foretell(predictor: str, correlation: Estimate, share: Estimate) -> Foretol
         chance=as_figure(share, "share of random orders whose correlation is as far from 0, by Holm's rule over all"),
         finding=find(correlation, share.value, is_expected_to_rise=WORDS[predictor].predicts == "rises"),
     )
-
-
-def _flatten(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return a recipe's parameters by name, its method's kind among them, without what says how many."""
-    left = {key: value for key, value in recipe.items() if key not in HOW_MANY}
-    method, sampling = dict(left.pop("method", {})), dict(left.pop("sampling", {}))
-    return {"kind": method.pop("kind", "unknown")} | method | sampling | left
-
-
-def _value_summary(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return " + ".join(map(_value_summary, value)) or "none"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _column(standings: Sequence[Standing], path: str) -> list[float]:

@@ -137,6 +137,12 @@ def test_an_arm_that_was_not_asked_is_named() -> None:
     assert found.advantage.value is not None
 
 
+def test_a_third_of_a_run_has_its_tokens() -> None:
+    found = measured(fractions=(1 / 3, 1.0))
+    (third,) = [one for one in found.frontier if (one.arm, one.seed) == ("synthetic", 0) and one.fraction < 0.9]
+    assert third.tokens == 4_778
+
+
 def test_the_frontier_holds_every_moment_and_those_of_other_trainings() -> None:
     other = make_examined(training_id="another training")
     found = measure_knowledge(make_evidence(examined=(make_examined(), other)))

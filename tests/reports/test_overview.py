@@ -7,7 +7,8 @@ import pytest
 from scipy.special import stdtrit
 
 from gainloop.reports.batch import measure_batch
-from gainloop.reports.overview import adjust_interval, mean_figure, measure_overview, name_recipes
+from gainloop.reports.overview import measure_overview
+from gainloop.reports.ranking import adjust_interval, mean_figure, name_recipes
 from schemas.profile import Gate
 from schemas.report import Report
 from tests.evidence import make_evidence
