@@ -1,6 +1,6 @@
 # `make demo` is the main job on this machine; `make test` the tests that need no server. Both install what they need.
 .DELETE_ON_ERROR:
-.PHONY: help demo model test test-vllm test-server test-crash test-all lint format docs install vllm
+.PHONY: help demo demo-python model test test-vllm test-server test-crash test-all lint format docs install vllm
 
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
@@ -10,8 +10,19 @@ MODEL = data/models/smollm2-135m-instruct
 help:  ## list what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
-demo: .venv/installed  ## the main job: a real corpus, a model made from it, synthetic text, training, a report
+demo: .venv/installed $(MODEL)/config.json  ## the main job: a private handbook, a real model, text made, trained on, examined
 	@$(RUN) -m flows cycle --profile embedded \
+		--source.kind files --source.paths 'examples/handbook/*.md' --source.licence Apache-2.0 --heldout-fraction 0 \
+		--start.kind checkpoint --start.model $(MODEL) --general.kind python_docs \
+		--exam.kind files --exam.paths examples/handbook/questions.jsonl \
+		--text.method.kind rephrase --text.method.unit sentence \
+		--text.sampling.temperature 0.6 --text.sampling.max-tokens 96 --scoring.least-tokens 8000 \
+		--plan.budget-tokens 12288 --plan.context-tokens 256 --plan.trained-layers 10 --plan.seeds 1 --plan.points 2 \
+		--plan.optimiser.learning-rate 5e-4 --plan.optimiser.batch-tokens 512 --plan.scored-texts 24 \
+		--release "the demo trains on what the gate holds, to show what comes of it"
+
+demo-python: .venv/installed  ## another: Python's documentation, a model made from it, held-out text; five to twelve minutes
+	@$(RUN) -m flows cycle --profile embedded --plan.seeds 1 --plan.optimiser.learning-rate 1e-3 \
 		--release "the demo trains on what the gate holds, to show what comes of it"
 
 test: .venv/installed  ## facts that need neither a server nor vLLM

@@ -19,7 +19,7 @@ SMALL = {"a", "at", "by", "does", "for", "from", "has", "how", "in", "is", "of",
 
 
 def documents() -> list[Path]:
-    return sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
+    return sorted(FOLDER.glob("*.md"))
 
 
 def questions() -> list[dict[str, Any]]:
