@@ -58,7 +58,7 @@ def cycle(
         source: Source of the documents.
         generator: Generator that writes the text: one's own, the start checkpoint, or a served model.
         start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
-        exam: Exam that every checkpoint takes, or none: from files, or one that the store has.
+        exam: Exam that every checkpoint takes, or none: from files, written by a model, or one that the store has.
         general: Source of text that has nothing to do with the corpus: to measure forgetting on, to replay, and for the
             replay control. Default: text that the start itself writes.
         heldout_fraction: Part of the documents that is neither generated from nor trained on.

@@ -31,7 +31,7 @@ def evaluate(
     What a model was asked before, by the same exam under the same conditions, it is not asked again.
 
     Args:
-        exam: Exam: from files, or one that the store has.
+        exam: Exam: from files, written by a model, or one that the store has.
         checkpoints: Models that are asked: checkpoint ids, folders, hub ids or .gguf files.
         served: Models of the profile's servers that are asked: written answers alone, by likelihood they are not.
         snapshot_id: Snapshot whose documents the exam is about, or latest.
