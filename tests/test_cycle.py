@@ -146,7 +146,7 @@ def test_a_held_batch_is_not_trained_on_until_the_advice_of_its_error_is_followe
         assert held.err.count("the gate holds it") == 1
     assert {path.name for path in (tmp_path / "data" / "checkpoints").iterdir()} == trained
     (page,) = re.findall(r"Read (\S+), then", error)
-    assert "Decision: held" in Path(page).read_text()
+    assert "The gate: held" in Path(page).read_text()
 
     (release,) = re.findall(r'run the same with --(\w+) "why"', error)
     released = start("train", given | {release: "why"}, tmp_path, api_url).wait()

@@ -18,6 +18,7 @@ from schemas.profile import Gate, Profile, load_profile
 from schemas.report import Report
 from tasks.report import decide_on, measure_once, page_of, save_report
 from tests.evidence import make_evidence, save_evidence
+from tests.examined import make_examined, save_examined
 from tests.reports.test_page import Reader
 from tests.small_run import write_profile
 from tests.test_bad_input import HOUSE_FORM
@@ -31,8 +32,9 @@ BATCH, TRAINING = EVIDENCE.batch_id, EVIDENCE.training_id
 
 @pytest.fixture
 def place(store: Store, profile: Profile) -> Profile:
-    """A profile whose store holds a batch that was generated, validated, scored and trained on."""
+    """A profile whose store holds a batch that was generated, validated, scored, trained on and examined: it lost."""
     save_evidence(store, profile, EVIDENCE)
+    save_examined(store, BATCH, make_examined(right={"start": 0.27, "synthetic": 0.3, "baseline": 0.6}))
     return profile
 
 
@@ -112,7 +114,7 @@ def yardstick(place: Profile) -> str:
 def test_the_page_and_the_json_beside_it_follow_the_decision(store: Store, place: Profile) -> None:
     page = Path(save_report(store, place.gate, BATCH, ""))
     held = decided(store, place)
-    assert "Decision: held" in shown(store)
+    assert "The gate: held" in shown(store)
     for reason in held.reasons:
         assert reason.found in shown(store)
         assert reason.whole_rule in shown(store)
@@ -121,14 +123,14 @@ def test_the_page_and_the_json_beside_it_follow_the_decision(store: Store, place
 
     released = decided(store, place, release="<b>to see</b>")
     save_report(store, place.gate, BATCH, "")
-    assert "Decision: released" in shown(store)
+    assert "The gate: released" in shown(store)
     assert 'released: "<b>to see</b>"' in shown(store)
     assert Decision.model_validate_json(page.with_name("decision.json").read_text()) == released
     assert page.with_name("report.json").read_text() == measured
     assert Report.model_validate_json(measured).batch == BATCH
 
     save_report(store, place.gate, BATCH, TRAINING)
-    assert "Decision: rejected" in shown(store)
+    assert "The gate: rejected" in shown(store)
 
 
 def test_the_markdown_is_the_headline_and_one_row_a_reason(store: Store, place: Profile) -> None:

@@ -109,7 +109,7 @@ def name_source(source: dict[str, Any]) -> str:
     """
     values = [source.get(name) for name in ("paths", "dataset", "root")]
     shown = [", ".join(value) if isinstance(value, list) else value for value in values if value]
-    return " ".join([source["kind"], *shown[:1]])
+    return " ".join([str(source.get("kind", "")), *shown[:1]]).strip()
 
 
 def count_rows(evidence: Evidence) -> Counts:

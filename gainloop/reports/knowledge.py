@@ -348,4 +348,8 @@ def _why(arm: str, condition: str, sheets: AnswerSheets) -> str:
     """Return why there is nothing of an arm under a condition."""
     if arm != START and not sheets.seeds(arm):
         return f"the arm {arm} was not trained, or not asked"
-    return "" if condition == "closed" else f"nothing was asked {condition} book"
+    if condition == "closed":
+        return ""
+    if sheets.sheet(arm, 0, sheets.end(arm), condition) is not None:
+        return "no question fits the model's context with what stands in front of it"
+    return f"nothing was asked {condition} book"

@@ -69,16 +69,27 @@ def as_share(figure: Figure) -> str:
     """
     if figure.value is None:
         return figure.status
-    return f"{figure.value:z.0f} %" + _whole(figure)
+    return f"{figure.value:z.0f} %" + _within(figure)
 
 
 def as_points(figure: Figure) -> str:
-    """Return a difference of percentages with its sign and interval."""
-    return figure.status if figure.value is None else f"{figure.value:+z.0f} points{_whole(figure)}"
+    """Return a difference of percentages with its sign and interval; with a decimal where whole ones would read 0.
+
+    >>> from gainloop.measures.estimate import Estimate, as_figure
+    >>> [as_points(as_figure(Estimate(*ends, 128, "points"), "")) for ends in ((15.2, 7.4, 22.0), (-3.1, -6.7, 0.4))]
+    ['+15 points [7, 22]', '-3.1 points [-6.7, 0.4]']
+    """
+    if figure.value is None:
+        return figure.status
+    ends = [one for one in (figure.low, figure.high) if one is not None]
+    decimals = 1 if any(round(one) == 0 for one in (figure.value, *ends)) else 0
+    return f"{figure.value:+z.{decimals}f} points{_within(figure, decimals)}"
 
 
-def _whole(figure: Figure) -> str:
-    return "" if figure.low is None or figure.high is None else f" [{figure.low:z.0f}, {figure.high:z.0f}]"
+def _within(figure: Figure, decimals: int = 0) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f" [{figure.low:z.{decimals}f}, {figure.high:z.{decimals}f}]"
 
 
 def _known(k: Knowledge) -> Iterator[str]:
@@ -201,7 +212,7 @@ def _more_needed(k: Knowledge) -> str:
     wanted = math.ceil(times * k.questions / 10) * 10
     seeds = "" if k.seeds > 2 else ", and three seeds rather than " + str(k.seeds)
     return (
-        f"about {max(wanted, k.questions + 10):,} questions, on as many more documents, would tell{seeds}, if the "
+        f"about {max(wanted, k.questions + 10):,} questions in all, of more documents, would tell{seeds}, if the "
         "difference is what it seems"
     )
 
@@ -236,7 +247,7 @@ def _mind(k: Knowledge) -> Iterator[str]:
             "give answers away."
         )
     if k.forgetting.low is not None and k.forgetting.low > 0.02:
-        yield "It forgets: more replay or a lower learning rate costs some of the gain and keeps the rest."
+        yield "It forgets: try more replay, or a lower learning rate."
 
 
 def _number(figure: Figure) -> str:

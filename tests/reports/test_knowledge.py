@@ -104,6 +104,12 @@ def test_a_question_that_did_not_fit_is_left_out_and_not_wrong() -> None:
     assert found.open_book.n == 88
     assert found.open_book.value == pytest.approx(80, abs=8)
     assert found.after.n == 128
+    nothing = {name: pl.lit(None) for name in ("option", "option_right", "nats", "num_tokens")}
+    none = examined.answers[key].with_columns(**nothing, skipped=pl.lit("too long"))
+    found = measure_knowledge(make_evidence(examined=(replace(examined, answers=examined.answers | {key: none}),)))
+    assert (
+        found.open_book.status == "not measured: no question fits the model's context with what stands in front of it"
+    )
 
 
 def test_without_options_only_the_likelihood_of_answers_speaks() -> None:
