@@ -1,13 +1,16 @@
 """Answers of a checkpoint: how likely it finds the endings of a prompt, and what it writes itself."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase, StoppingCriteria
 
-from gainloop.models.loading import load_model, load_tokenizer
+from gainloop.models.loading import context_of, end_tokens, load_model, load_tokenizer
+from gainloop.models.prompts import encode_prompt
+from gainloop.models.tokens import Tokens, before_text, text_tokens
+from schemas.rows import Prompt
 
 BATCH_TOKENS: Final = 2048
 """Tokens of a forward pass, padding counted; one row of more is read alone."""
@@ -40,18 +43,27 @@ class Examinee:
     """A checkpoint that was opened to be asked.
 
     Attributes:
+        begin: Tokens in front of a prompt that a model goes on from.
+        ends: Tokens that end an answer.
         context: Tokens of prompt and ending together, at most.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    begin: Tokens
+    ends: set[int]
     context: int
-    ends: set[int] = field(default_factory=set)
 
     @property
     def speaks(self) -> bool:
         """Tell whether its tokenizer has a template of conversations."""
         return bool(self.tokenizer.chat_template)
+
+    def encode(self, prompt: Prompt) -> Tokens:
+        """Return the tokens of a prompt; names of control tokens in it are text."""
+        if isinstance(prompt, str):
+            return [*self.begin, *text_tokens(self.tokenizer, [prompt])[0]]
+        return encode_prompt(self.tokenizer, prompt)
 
 
 def open_examinee(folder: str, device: str = "cpu") -> Examinee:
@@ -61,9 +73,8 @@ def open_examinee(folder: str, device: str = "cpu") -> Examinee:
         BadInput: The folder holds no model, or the machine has no such device.
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
-    known = model.generation_config.eos_token_id if model.generation_config else None
-    ends = {int(tokenizer.eos_token_id), *(known if isinstance(known, list) else [known] if known is not None else [])}
-    return Examinee(model, tokenizer, int(model.config.get_text_config().max_position_embeddings), ends)
+    ends, context = end_tokens(model, tokenizer), context_of(model.config, folder)
+    return Examinee(model, tokenizer, before_text(tokenizer), ends, context)
 
 
 @torch.inference_mode()
@@ -72,7 +83,7 @@ def score_endings(
 ) -> list[list[Ending] | None]:
     """Return the negative log-likelihood of each ending after its prompt; None where one of them does not fit.
 
-    The first token is predicted from an end token before it, as in packed training. An ending is tokenised on its own,
+    The first token is predicted from what begins a text, as in packed training. An ending is tokenised on its own,
     after a space, and need not end the text. The endings of a prompt stand in one row that reads the prompt once, each
     hidden from the others; where a model's attention is more than a mask says, each has a row of its own.
     """
@@ -100,7 +111,7 @@ def score_endings(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """Tokens of a prompt, end token first, and of some of its endings with their places."""
+    """Tokens of a prompt and of some of its endings with their places."""
 
     owner: int
     prompt: list[int]
@@ -117,15 +128,11 @@ class _Row:
 
 
 def _rows(examinee: Examinee, number: int, one: Branches, apart: bool) -> list[_Row]:
-    prompt = [int(examinee.tokenizer.eos_token_id), *_tokens(examinee, one.prompt)]
-    endings = [(place, _tokens(examinee, f" {text.strip()}")) for place, text in enumerate(one.endings)]
+    prompt = examinee.encode(one.prompt)
+    endings = list(enumerate(text_tokens(examinee.tokenizer, [f" {text.strip()}" for text in one.endings])))
     if apart:
         return [_Row(number, prompt, [ending]) for ending in endings]
     return [_Row(number, prompt, endings)]
-
-
-def _tokens(examinee: Examinee, text: str) -> list[int]:
-    return list(examinee.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def _is_plain_attention(model: PreTrainedModel) -> bool:
