@@ -10,6 +10,7 @@ import numpy as np
 from gainloop.measures.estimate import Estimate, Floats, as_figure, over_seeds, paired_ratio
 from gainloop.reports.answers import START, AnswerSheets, Moment, at_level
 from gainloop.reports.evidence import Evidence, Examined
+from gainloop.reports.gain import rule_of, saved, seeds_of
 from schemas.figure import Figure, words_of
 from schemas.knowledge import Answered, AskedAbout, FrontierPoint, Graded, Knowledge, KnowledgeVerdict, Learnt, State
 
@@ -30,17 +31,22 @@ HOW: Final[dict[Graded, str]] = {
     "": "",
 }
 
+FORGETTING: Final = {"forgetting": SYNTHETIC, "forgetting_repeating": BASELINE, "forgetting_control": CONTROL}
+"""The figures of what arms forgot."""
+
+LOST: Final = "bits per byte of general text after less before"
+
 Tables = tuple[Floats, Floats]
 
 
 def measure_knowledge(evidence: Evidence) -> Knowledge:
     """Return the figures of the exam that a training's models sat; without one each says why it has no value."""
     if not evidence.examined or evidence.examined[0].training_id != evidence.training_id:
-        return not_examined(
-            "not measured: there is no exam" if evidence.training_id else "not measured: no model was trained yet"
-        )
+        why = "there is no exam" if evidence.training_id else "no model was trained yet"
+        return _with_forgetting(not_examined(f"not measured: {why}"), evidence)
     first, *others = evidence.examined
-    return _Exam(AnswerSheets(first)).measure([point for one in others for point in frontier(one, one.training_id)])
+    others_points = [point for one in others for point in frontier(one, one.training_id)]
+    return _with_forgetting(_Exam(AnswerSheets(first)).measure(others_points), evidence)
 
 
 def not_examined(why: str) -> Knowledge:
@@ -61,6 +67,15 @@ def not_examined(why: str) -> Knowledge:
         answers=[],
         **figures,
     )
+
+
+def _with_forgetting(knowledge: Knowledge, evidence: Evidence) -> Knowledge:
+    """Return the same with what the training itself says of forgetting, where no exam has measured it."""
+    found = {}
+    for name, arm in FORGETTING.items():
+        if getattr(knowledge, name).value is None:
+            found[name] = as_figure(saved(evidence, arm, START, "general"), f"{LOST}, {rule_of(seeds_of(evidence))}")
+    return knowledge.model_copy(update=found)
 
 
 def verdict_of(gained: Figure) -> KnowledgeVerdict:
@@ -131,9 +146,7 @@ class _Exam:
             nats_advantage=self._saved(self._paired(BASELINE, sheets.nats), "repeating"),
             nats_advantage_control=self._saved(self._paired(CONTROL, sheets.nats), "the replay control"),
             nats_advantage_equal=self._saved(nats, "repeating, both at equal forgetting, read off between"),
-            forgetting=self._forgetting(SYNTHETIC),
-            forgetting_repeating=self._forgetting(BASELINE),
-            forgetting_control=self._forgetting(CONTROL),
+            **{name: self._forgetting(arm) for name, arm in FORGETTING.items()},
         )
         return found.model_copy(update={"verdict": verdict_of(found.gained)})
 
@@ -256,7 +269,7 @@ class _Exam:
     def _forgetting(self, arm: str) -> Figure:
         found = [self.sheets.forgotten(arm, self.sheets.end(arm), seed) for seed in self.sheets.seeds(arm)]
         rows = [one for one in found if one is not None]
-        definition = "bits per byte of general text after less before; interval over texts, and over seeds"
+        definition = f"{LOST}; interval over texts, and over seeds"
         if not rows:
             why = "general text was not scored" if found else _why(arm, "closed", self.sheets)
             return as_figure(_none("bits/byte", why), definition)
