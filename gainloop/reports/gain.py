@@ -114,7 +114,7 @@ def not_scored(evidence: Evidence, key: str, unit: str = "bits/byte") -> Estimat
 
 
 def per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
-    """Return a gain by a count that is known exactly; a loss has none, since a larger count would make it look small."""
+    """Return a gain by a count that is known exactly; a loss has none: a larger count would make it look small."""
     if estimate.value is None or estimate.value <= 0 or not divisor:
         lacking = "it cost nothing that was counted" if not divisor else "there is no gain to divide"
         why = estimate.status if estimate.value is None else f"not measured: {lacking}"

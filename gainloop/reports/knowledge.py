@@ -36,6 +36,8 @@ FORGETTING: Final = {"forgetting": SYNTHETIC, "forgetting_repeating": BASELINE, 
 
 LOST: Final = "bits per byte of general text after less before"
 
+NO_HELDOUT: Final = "no question is about a held-out document"
+
 Tables = tuple[Floats, Floats]
 
 
@@ -45,8 +47,20 @@ def measure_knowledge(evidence: Evidence) -> Knowledge:
         why = "there is no exam" if evidence.training_id else "no model was trained yet"
         return _with_forgetting(not_examined(f"not measured: {why}"), evidence)
     first, *others = evidence.examined
-    others_points = [point for one in others for point in frontier(one, one.training_id)]
-    return _with_forgetting(_Exam(AnswerSheets(first)).measure(others_points), evidence)
+    others_points = [point for one in others for point in frontier(one.taught, one.training_id)]
+    found = _Exam(AnswerSheets(first.taught)).measure(others_points)
+    return _with_forgetting(found.model_copy(update=_control_of(first)), evidence)
+
+
+def _control_of(examined: Examined) -> dict[str, Any]:
+    """Return what models know of documents that were held out: what training taught of no document shows here."""
+    sheets = AnswerSheets(examined.control)
+    exam = _Exam(sheets)
+    shares = {name: exam.share(arm) for name, arm in (("heldout_before", START), ("heldout_after", SYNTHETIC))}
+    if not sheets.documents:
+        none = as_figure(_none("%", NO_HELDOUT), "not measured")
+        shares = dict.fromkeys(shares, none)
+    return {"heldout_questions": len(sheets.documents), **shares}
 
 
 def not_examined(why: str) -> Knowledge:
@@ -59,7 +73,7 @@ def not_examined(why: str) -> Knowledge:
         status=why,
         verdict="not_asked",
         **dict.fromkeys(("exam", "kind", "graded"), ""),
-        **dict.fromkeys(("questions", "documents", "seeds"), 0),
+        **dict.fromkeys(("questions", "documents", "seeds", "heldout_questions"), 0),
         **dict.fromkeys(("titled", "tokens", "equal_level")),
         arms={},
         missing=[],
@@ -118,19 +132,21 @@ class _Exam:
             questions=len(sheets.documents),
             documents=len(set(sheets.documents)),
             seeds=len(sheets.seeds(SYNTHETIC)),
+            heldout_questions=0,
             tokens=max((point["tokens"] for point in ends), default=None),
             equal_level=level,
             arms={arm: counts for arm in (SYNTHETIC, BASELINE, CONTROL) if (counts := self._learnt(arm))},
             missing=self._missing(),
             frontier=[*frontier(examined), *other_points],
             answers=self._answers(),
-            before=self._share(START),
-            repeating=self._share(BASELINE),
-            control=self._share(CONTROL),
-            after=self._share(SYNTHETIC),
-            open_book=self._share(START, "open"),
-            retrieved=self._share(START, "retrieved"),
+            before=self.share(START),
+            repeating=self.share(BASELINE),
+            control=self.share(CONTROL),
+            after=self.share(SYNTHETIC),
+            open_book=self.share(START, "open"),
+            retrieved=self.share(START, "retrieved"),
             guess=self._guess(),
+            **dict.fromkeys(("heldout_before", "heldout_after"), as_figure(_none("%", NO_HELDOUT), "not measured")),
             advantage=self._points(self._paired(BASELINE, sheets.right), "less known after repeating"),
             advantage_control=self._points(self._paired(CONTROL, sheets.right), "less known after the replay control"),
             advantage_equal=self._points(
@@ -172,7 +188,7 @@ class _Exam:
             ),
         )
 
-    def _share(self, arm: str, condition: str = "closed") -> Figure:
+    def share(self, arm: str, condition: str = "closed") -> Figure:
         table = self.sheets.right(arm, condition=condition)
         found = self._mean(table, "%", is_share=True, missing=_why(arm, condition, self.sheets))
         return as_figure(_times(found, 100), f"right, {condition} book: {self.how}; {OVER}")

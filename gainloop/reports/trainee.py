@@ -160,7 +160,7 @@ def measure_paper(evidence: Evidence, delta_i: DeltaI, dependence: Dependence, c
         ),
         ggmi=as_figure(
             _ggmi(evidence),
-            "absorbed of the anchors by the baseline less absorbed of the batch, both by text of the batch that was read",
+            "absorbed of the anchors by the baseline less absorbed of the batch, both by text read of the batch",
         ),
         bound=as_figure(
             weighted_sum(
