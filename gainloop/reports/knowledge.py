@@ -10,6 +10,7 @@ import numpy as np
 from gainloop.measures.estimate import Estimate, Floats, as_figure, over_seeds, paired_ratio
 from gainloop.reports.answers import START, AnswerSheets, Moment, at_level
 from gainloop.reports.evidence import Evidence, Examined
+from gainloop.reports.gain import rule_of, saved, seeds_of
 from schemas.figure import Figure, words_of
 from schemas.knowledge import Answered, AskedAbout, FrontierPoint, Graded, Knowledge, KnowledgeVerdict, Learnt, State
 
@@ -30,17 +31,36 @@ HOW: Final[dict[Graded, str]] = {
     "": "",
 }
 
+FORGETTING: Final = {"forgetting": SYNTHETIC, "forgetting_repeating": BASELINE, "forgetting_control": CONTROL}
+"""The figures of what arms forgot."""
+
+LOST: Final = "bits per byte of general text after less before"
+
+NO_HELDOUT: Final = "no question is about a held-out document"
+
 Tables = tuple[Floats, Floats]
 
 
 def measure_knowledge(evidence: Evidence) -> Knowledge:
     """Return the figures of the exam that a training's models sat; without one each says why it has no value."""
     if not evidence.examined or evidence.examined[0].training_id != evidence.training_id:
-        return not_examined(
-            "not measured: there is no exam" if evidence.training_id else "not measured: no model was trained yet"
-        )
+        why = "there is no exam" if evidence.training_id else "no model was trained yet"
+        return _with_forgetting(not_examined(f"not measured: {why}"), evidence)
     first, *others = evidence.examined
-    return _Exam(AnswerSheets(first)).measure([point for one in others for point in frontier(one, one.training_id)])
+    others_points = [point for one in others for point in frontier(one.taught, one.training_id)]
+    found = _Exam(AnswerSheets(first.taught)).measure(others_points)
+    return _with_forgetting(found.model_copy(update=_control_of(first)), evidence)
+
+
+def _control_of(examined: Examined) -> dict[str, Any]:
+    """Return what models know of documents that were held out: what training taught of no document shows here."""
+    sheets = AnswerSheets(examined.control)
+    exam = _Exam(sheets)
+    shares = {name: exam.share(arm) for name, arm in (("heldout_before", START), ("heldout_after", SYNTHETIC))}
+    if not sheets.documents:
+        none = as_figure(_none("%", NO_HELDOUT), "not measured")
+        shares = dict.fromkeys(shares, none)
+    return {"heldout_questions": len(sheets.documents), **shares}
 
 
 def not_examined(why: str) -> Knowledge:
@@ -53,7 +73,7 @@ def not_examined(why: str) -> Knowledge:
         status=why,
         verdict="not_asked",
         **dict.fromkeys(("exam", "kind", "graded"), ""),
-        **dict.fromkeys(("questions", "documents", "seeds"), 0),
+        **dict.fromkeys(("questions", "documents", "seeds", "heldout_questions"), 0),
         **dict.fromkeys(("titled", "tokens", "equal_level")),
         arms={},
         missing=[],
@@ -61,6 +81,15 @@ def not_examined(why: str) -> Knowledge:
         answers=[],
         **figures,
     )
+
+
+def _with_forgetting(knowledge: Knowledge, evidence: Evidence) -> Knowledge:
+    """Return the same with what the training itself says of forgetting, where no exam has measured it."""
+    found = {}
+    for name, arm in FORGETTING.items():
+        if getattr(knowledge, name).value is None:
+            found[name] = as_figure(saved(evidence, arm, START, "general"), f"{LOST}, {rule_of(seeds_of(evidence))}")
+    return knowledge.model_copy(update=found)
 
 
 def verdict_of(gained: Figure) -> KnowledgeVerdict:
@@ -103,19 +132,21 @@ class _Exam:
             questions=len(sheets.documents),
             documents=len(set(sheets.documents)),
             seeds=len(sheets.seeds(SYNTHETIC)),
+            heldout_questions=0,
             tokens=max((point["tokens"] for point in ends), default=None),
             equal_level=level,
             arms={arm: counts for arm in (SYNTHETIC, BASELINE, CONTROL) if (counts := self._learnt(arm))},
             missing=self._missing(),
             frontier=[*frontier(examined), *other_points],
             answers=self._answers(),
-            before=self._share(START),
-            repeating=self._share(BASELINE),
-            control=self._share(CONTROL),
-            after=self._share(SYNTHETIC),
-            open_book=self._share(START, "open"),
-            retrieved=self._share(START, "retrieved"),
+            before=self.share(START),
+            repeating=self.share(BASELINE),
+            control=self.share(CONTROL),
+            after=self.share(SYNTHETIC),
+            open_book=self.share(START, "open"),
+            retrieved=self.share(START, "retrieved"),
             guess=self._guess(),
+            **dict.fromkeys(("heldout_before", "heldout_after"), as_figure(_none("%", NO_HELDOUT), "not measured")),
             advantage=self._points(self._paired(BASELINE, sheets.right), "less known after repeating"),
             advantage_control=self._points(self._paired(CONTROL, sheets.right), "less known after the replay control"),
             advantage_equal=self._points(
@@ -131,9 +162,7 @@ class _Exam:
             nats_advantage=self._saved(self._paired(BASELINE, sheets.nats), "repeating"),
             nats_advantage_control=self._saved(self._paired(CONTROL, sheets.nats), "the replay control"),
             nats_advantage_equal=self._saved(nats, "repeating, both at equal forgetting, read off between"),
-            forgetting=self._forgetting(SYNTHETIC),
-            forgetting_repeating=self._forgetting(BASELINE),
-            forgetting_control=self._forgetting(CONTROL),
+            **{name: self._forgetting(arm) for name, arm in FORGETTING.items()},
         )
         return found.model_copy(update={"verdict": verdict_of(found.gained)})
 
@@ -159,7 +188,7 @@ class _Exam:
             ),
         )
 
-    def _share(self, arm: str, condition: str = "closed") -> Figure:
+    def share(self, arm: str, condition: str = "closed") -> Figure:
         table = self.sheets.right(arm, condition=condition)
         found = self._mean(table, "%", is_share=True, missing=_why(arm, condition, self.sheets))
         return as_figure(_times(found, 100), f"right, {condition} book: {self.how}; {OVER}")
@@ -256,7 +285,7 @@ class _Exam:
     def _forgetting(self, arm: str) -> Figure:
         found = [self.sheets.forgotten(arm, self.sheets.end(arm), seed) for seed in self.sheets.seeds(arm)]
         rows = [one for one in found if one is not None]
-        definition = "bits per byte of general text after less before; interval over texts, and over seeds"
+        definition = f"{LOST}; interval over texts, and over seeds"
         if not rows:
             why = "general text was not scored" if found else _why(arm, "closed", self.sheets)
             return as_figure(_none("bits/byte", why), definition)
