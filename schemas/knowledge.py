@@ -73,7 +73,7 @@ class Answered(ReportPart):
 class Knowledge(ReportPart):
     """An exam about the documents, asked before and after training. ``status`` is "ok", or says why there was none.
 
-    Figures are of all questions: nothing was chosen by them. ``equal_forgetting`` is the forgetting, in bits/byte, at
+    Figures are of all questions: nothing was chosen by them. ``equal_level`` is the forgetting, in bits/byte, at
     which arms are compared; null where there is none. ``tokens`` is what each arm read.
     """
 

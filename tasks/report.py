@@ -32,6 +32,7 @@ from gainloop.store.batches import (
 )
 from gainloop.store.documents import documents_of
 from gainloop.store.duck import now
+from gainloop.store.exams import exam_kind, read_answers
 from gainloop.store.files import exists, link_to, read_file, write_file
 from gainloop.store.measurements import find_report, load_report, name_measurement, save_measurement
 from gainloop.store.replies import read_replies
@@ -168,10 +169,10 @@ def _examined(store: Store, batch_id: str, training_id: str, summary: dict[str, 
     questions = "question_id, question, answer, options, document_id, title, part"
     return Examined(
         exam_id=summary["exam"],
-        kind=store.query("select kind from exams where exam_id = ?", summary["exam"])["kind"][0],
+        kind=exam_kind(store, summary["exam"])["kind"],
         training_id=training_id,
         questions=store.query(f"select {questions} from questions where exam_id = ?", summary["exam"]),
-        answers=find_scores(store, batch_id, summary["urls"]),
+        answers={name: read_answers(store.locate(url)) for name, url in summary["urls"].items()},
         general=find_scores(store, batch_id, summary["general"]),
         arms=(stage_summary(store, batch_id, "train", training_id) or {}).get("arms", []),
         asking=summary.get("asking", {}),

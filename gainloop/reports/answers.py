@@ -12,12 +12,20 @@ import polars as pl
 
 from gainloop.measures.estimate import Floats
 from gainloop.reports.evidence import Examined
-from schemas.knowledge import Graded
+from schemas.knowledge import Answered, AskedAbout, Graded, Learnt, State
 
 GRADED: Final[dict[Graded, str]] = {"judged": "verdict", "exact": "exact", "options": "option_right"}
 """By how answers are right: the column that says so. The first that the start has answers of is the report's."""
 
 START: Final = "start"
+SYNTHETIC: Final = "synthetic"
+BASELINE: Final = "baseline"
+
+NUM_DOCUMENTS: Final = 20
+"""Documents that are listed with what is still missing."""
+
+Lost = tuple[Floats, Floats, list[str]]
+"""Of each general text: bits that it costs more than at the start, its bytes, its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +127,7 @@ class AnswerSheets:
                 forgotten = self.forgotten(arm, at, seed)
                 yield Moment(arm, seed, at, self._right_of(sheet), _nats_of(sheet), _sum_ratio(forgotten))
 
-    def forgotten(self, arm: str, fraction: float, seed: int) -> tuple[Floats, Floats, list[str]] | None:
+    def forgotten(self, arm: str, fraction: float, seed: int) -> Lost | None:
         """Return bits that each general text costs more than at the start, its bytes, and its id."""
         before, after = (self.examined.general.get(key) for key in (f"{START}/0/0", f"{arm}/{seed}/{fraction:g}"))
         if before is None or after is None:
@@ -128,6 +136,52 @@ class AnswerSheets:
         sizes = both["num_bytes"].cast(pl.Float64).to_numpy()
         lost = (both["after"] - both["nats"]).to_numpy() / math.log(2)
         return lost, sizes, both["text_id"].to_list()
+
+    def states(self, arm: str) -> list[State]:
+        """Return what became of each question in an arm."""
+        pairs = zip(self.most(START), self.most(arm), strict=True)
+        return [_state_of(before, after) for before, after in pairs]
+
+    def learnt(self, arm: str) -> Learnt | None:
+        """Return how many questions of an arm came to what; None if it was not asked."""
+        counts = Counter(self.states(arm))
+        names = Learnt.model_fields
+        return Learnt(**{name: counts[name] for name in names}) if any(counts[name] for name in names) else None  # type: ignore[index]
+
+    def missing(self) -> list[AskedAbout]:
+        """Return the documents with most questions that the synthetic arm still has wrong."""
+        found: dict[str, Counter[str]] = {}
+        titles = dict(zip(self.documents, self.questions["title"], strict=True))
+        for name, state in zip(self.documents, self.states(SYNTHETIC), strict=True):
+            found.setdefault(name, Counter())[state] += 1
+        rows = [
+            AskedAbout(
+                document=name,
+                title=titles[name] or "",
+                questions=counts.total(),
+                known=counts["known"],
+                learnt=counts["learnt"],
+                missing=counts["missing"] + counts["forgotten"],
+            )
+            for name, counts in found.items()
+        ]
+        return sorted(rows, key=lambda row: (-row.missing, row.document))[:NUM_DOCUMENTS]
+
+    def answered(self) -> list[Answered]:
+        """Return every question with what the start and both arms said, by document."""
+        columns = {
+            **{name: self.questions[name].to_list() for name in ("question", "answer", "title")},
+            "document": self.documents,
+            "before": self.chosen(START),
+            "repeating": self.chosen(BASELINE),
+            "after": self.chosen(SYNTHETIC),
+            "before_right": self.most(START),
+            "repeating_right": self.most(BASELINE),
+            "after_right": self.most(SYNTHETIC),
+            "state": self.states(SYNTHETIC),
+        }
+        rows = [Answered(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        return sorted(rows, key=lambda row: (row.document, row.question))
 
     def _points(self) -> set[tuple[str, int, float]]:
         names = [key.split("/")[:3] for key in self._sheets]
@@ -153,11 +207,19 @@ class AnswerSheets:
         return ["" if one is None or not options else options[one] for options, one in chosen]
 
 
+def _state_of(before: bool | None, after: bool | None) -> State:
+    if before is None or after is None:
+        return "not_asked"
+    if before:
+        return "known" if after else "forgotten"
+    return "learnt" if after else "missing"
+
+
 def _nats_of(sheet: pl.DataFrame) -> Floats:
     return sheet["nats"].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def _sum_ratio(rows: tuple[Floats, Floats, list[str]] | None) -> float | None:
+def _sum_ratio(rows: Lost | None) -> float | None:
     return None if rows is None else float(rows[0].sum() / rows[1].sum())
 
 

@@ -1,6 +1,6 @@
 """Evidence: the rows and scores that a report rests on, and the batches that an overview rests on."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -214,8 +214,7 @@ def per_cent(flags: Flags, among: Flags, read: RecordTexts) -> Estimate:
 
 
 def as_per_cent(share: Estimate) -> Estimate:
-    value, low, high = (None if end is None else 100 * end for end in (share.value, share.low, share.high))
-    return replace(share, value=value, low=low, high=high, unit="%")
+    return share.mapped(lambda end: 100 * end, "%")
 
 
 def why_no_words(read: RecordTexts, among: Flags) -> str:

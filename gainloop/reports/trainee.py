@@ -232,6 +232,6 @@ def _ggmi(evidence: Evidence) -> Estimate:
         num_texts = texts_read(evidence, role, part)
         if not num_texts:
             why = "not measured: no whole text was read"
-            return replace(absorbed, value=None, low=None, high=None, unit=UNIT, status=why)
+            return replace(absorbed.without_value(why), unit=UNIT)
         terms.append((sign / num_texts, absorbed))
     return weighted_sum(terms, UNIT)
