@@ -170,8 +170,9 @@ class Paper(ReportPart):
     )
     ggmi: Figure = figure(
         "GGMI",
-        "What the baseline took in of an anchor less what the model took in of a reply. Largest for a model that "
-        "learns nothing: no measure of worth.",
+        "What the baseline took in of anchors less what the model took in of the batch, both shared out over the texts "
+        "of the batch: arms read as many tokens, not as many texts. Largest for a model that learns nothing: no "
+        "measure of worth.",
         "nats/text",
         predicts="rises",
         is_early=False,

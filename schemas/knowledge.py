@@ -73,8 +73,10 @@ class Answered(ReportPart):
 class Knowledge(ReportPart):
     """An exam about the documents, asked before and after training. ``status`` is "ok", or says why there was none.
 
-    Figures are of all questions: nothing was chosen by them. ``equal_level`` is the forgetting, in bits/byte, at
-    which arms are compared; null where there is none. ``tokens`` is what each arm read.
+    Figures are of all questions about documents that may have been trained on: nothing was chosen by them. Questions
+    about held-out documents, ``heldout_questions`` of them, are a control of their own and stand in no other figure.
+    ``equal_level`` is the forgetting, in bits/byte, at which arms are compared; null where there is none.
+    ``tokens`` is what each arm read.
     """
 
     status: str
@@ -86,6 +88,7 @@ class Knowledge(ReportPart):
     questions: int
     documents: int
     seeds: int
+    heldout_questions: int
     tokens: int | None
     equal_level: float | None
     arms: dict[str, Learnt]
@@ -130,6 +133,17 @@ class Knowledge(ReportPart):
         "Blind choice",
         "Questions that would be answered rightly without reading them. Known before far above it: the options give "
         "answers away.",
+        "%",
+    )
+    heldout_before: Figure = figure(
+        "Known before, held-out documents",
+        "Questions about documents that were neither generated from nor trained on, before training.",
+        "%",
+    )
+    heldout_after: Figure = figure(
+        "Known after the synthetic text, held-out documents",
+        "The same after training on the batch. What rises here as well was not learnt from the documents: the form of "
+        "questions, say, or what documents have in common.",
         "%",
     )
     advantage: Figure = figure(

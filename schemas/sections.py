@@ -59,31 +59,18 @@ class Gain(ReportPart):
         "bits/byte",
         healthy="higher",
     )
-    forgotten: Figure = figure(
-        "Forgotten, synthetic",
-        "How many bits each byte of general text costs more after training on the batch than before. Healthy: near 0.",
-        "bits/byte",
-        healthy="lower",
-    )
-    forgotten_baseline: Figure = figure(
-        "Forgotten, matched baseline",
-        "How many bits each byte of general text costs more after training on the batch's own documents than before.",
-        "bits/byte",
-        healthy="lower",
-    )
     per_1k_tokens: Figure = figure(
         "Gain by tokens",
         "The gain over the matched baseline by thousand tokens that the generator wrote, those that were thrown away "
-        "among them: what to compare recipes by.",
+        "among them: what tokens have bought. A loss has none, for many tokens would make it look small; recipes are "
+        "ranked by the gain itself.",
         "bits/byte/1k tokens",
-        healthy="higher",
     )
     per_second: Figure = figure(
         "Gain by time",
         "The gain over the matched baseline by second of generating, scoring and training; models made before are not "
-        "counted.",
+        "counted. A loss has none.",
         "bits/byte/s",
-        healthy="higher",
     )
     seeds: int
     verdict: GainVerdict

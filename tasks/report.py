@@ -16,23 +16,21 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
 
 from gainloop.evaluation.likelihoods import score_yardstick
-from gainloop.reports.evidence import Evidence, Examined
+from gainloop.reports.evidence import Evidence
+from gainloop.reports.examined import gather_exams
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
     batch_folder,
     kept_records,
     latest_summary,
-    list_summaries,
     read_records,
     read_summaries,
     replies_folder,
-    stage_summary,
     used_anchors,
 )
 from gainloop.store.documents import documents_of
 from gainloop.store.duck import now
-from gainloop.store.exams import exam_kind, read_answers
 from gainloop.store.files import exists, link_to, read_file, write_file
 from gainloop.store.measurements import find_report, load_report, name_measurement, save_measurement
 from gainloop.store.replies import read_replies
@@ -143,40 +141,14 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         verdicts=read_verdicts(store.locate(judging["url"])) if judging else None,
         documents=documents_of(store, pl.concat(seen).to_list()) if seen else {},
         snapshot=_snapshot_row(store, recipe["snapshot_id"]),
-        examined=gather_exams(store, batch_id, training_id) if training_id else (),
+        examined=gather_exams(store, recipe["snapshot_id"], batch_id, training_id) if training_id else (),
     )
-
-
-def gather_exams(store: Store, batch_id: str, training_id: str) -> tuple[Examined, ...]:
-    """Return what the models of a training answered in its last exam, then those of the batch's others in the same."""
-    found: dict[str, dict[str, Any]] = {}
-    for key, summary in list_summaries(store, batch_id, "evaluate"):
-        found.setdefault(key.partition("-")[0], summary)  # the latest comes first
-    own = found.pop(training_id, None)
-    if own is None:
-        return ()
-    others = {key: summary for key, summary in found.items() if summary["exam"] == own["exam"]}
-    return tuple(_examined(store, batch_id, key, summary) for key, summary in {training_id: own, **others}.items())
 
 
 def _snapshot_row(store: Store, snapshot_id: str) -> dict[str, Any]:
     names = "source, num_anchors, num_heldout, num_bytes"
     rows = store.query(f"select {names} from snapshots where snapshot_id = ? limit 1", snapshot_id)
     return {} if rows.is_empty() else rows.row(0, named=True)
-
-
-def _examined(store: Store, batch_id: str, training_id: str, summary: dict[str, Any]) -> Examined:
-    questions = "question_id, question, answer, options, document_id, title, part"
-    return Examined(
-        exam_id=summary["exam"],
-        kind=exam_kind(store, summary["exam"])["kind"],
-        training_id=training_id,
-        questions=store.query(f"select {questions} from questions where exam_id = ?", summary["exam"]),
-        answers={name: read_answers(store.locate(url)) for name, url in summary["urls"].items()},
-        general=find_scores(store, batch_id, summary["general"]),
-        arms=(stage_summary(store, batch_id, "train", training_id) or {}).get("arms", []),
-        asking=summary.get("asking", {}),
-    )
 
 
 def publish(report: Report, decision: Decision, page: str) -> str:

@@ -10,7 +10,7 @@ from gainloop.measures.duplication import LEAST_SIMILAR, jaccard
 from gainloop.measures.ngrams import hash_texts
 from gainloop.sources.files import Files
 from gainloop.store import Store
-from gainloop.store.snapshots import read_anchors
+from gainloop.store.snapshots import read_anchors, untrained_documents
 from schemas.rows import document_of, heldout_draw
 from tasks.refresh import Refreshed, refresh_snapshot
 
@@ -55,6 +55,9 @@ def test_all_pieces_of_a_document_are_on_one_side(store: Store, tmp_path: Path) 
     assert held == {name for name in held | trained if heldout_draw(f"all.jsonl#{name}") < 0.3}
     assert not held & trained
     assert refreshed.corpus.num_heldout_documents == len(held) > 1
+    assert untrained_documents(store, refreshed.snapshot_id) == dict.fromkeys(
+        sorted(f"all.jsonl#{name}" for name in held), "held_out"
+    )
     assert refreshed.corpus.num_heldout > 2 * len(held)
     assert refreshed.corpus.num_kept_out == 0
 
@@ -94,6 +97,7 @@ def test_a_document_near_both_sides_is_neither_measured_on_nor_trained_on(store:
 
     assert places(store, refreshed.snapshot_id) == ({low}, {high, other})
     assert refreshed.corpus.num_kept_out > 0
+    assert sorted(untrained_documents(store, refreshed.snapshot_id).values()) == ["held_out", "kept_out"]
     everything = read_anchors(store, refreshed.snapshot_id)
     assert everything.filter("heldout").height == refreshed.corpus.num_heldout + refreshed.corpus.num_kept_out
 

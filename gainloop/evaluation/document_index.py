@@ -40,7 +40,7 @@ class DocumentIndex:
             for key in filter(None, keys):
                 match index.get(key, []):
                     case [source]:
-                        return (None, "held_out_document") if source.is_heldout else (source, "")
+                        return source, ""
                     case [_, *_]:
                         reason = "ambiguous_document"
         return None, reason

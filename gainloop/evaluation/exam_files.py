@@ -48,7 +48,8 @@ def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[WholeDocu
     """Return the exam that files hold about the documents of a snapshot.
 
     A row is tied to the document that it names: by uri or the end of one, by the document's text, by its title where
-    only one document has it. Rows that fit none, or one that is held out, are counted.
+    only one document has it. Rows that fit none are counted. Questions about held-out documents stay in, as a control,
+    and get their wrong options from one another: a model may know the answers of documents that it was trained on.
 
     Raises:
         BadInput: A file cannot be read, a row is not a question with its answer, or no row fits a document.
@@ -68,9 +69,14 @@ def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[WholeDocu
         question = _question(row, wanted, where, source)
         drops["duplicate"] += question.question_id in found
         found.setdefault(question.question_id, question)
-    if not found:
+    heldout = {source.document_id for source in sources if source.is_heldout}
+    taught, control = (
+        [one for one in found.values() if (one.document_id in heldout) == is_control] for is_control in (False, True)
+    )
+    if not taught:
+        drops["held_out_document"] += len(control)
         raise _nothing(wanted, drops, examples, len(sources))
-    whole = add_distractors(list(found.values()), wanted.distractors)
+    whole = [one for some in (taught, control) for one in add_distractors(some, wanted.distractors)]
     exam = Exam(snapshot_id, tuple(sorted(whole, key=lambda one: one.question_id)))
     return ReadExam(exam, {reason: count for reason, count in drops.items() if count}, examples[:EXAMPLES])
 

@@ -1,6 +1,6 @@
 """Evidence: the rows and scores that a report rests on, and the batches that an overview rests on."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -29,6 +29,7 @@ class Examined:
         general: "<arm>/<seed>/<fraction>" to scores of general text: text_id, nats, num_bytes.
         arms: Runs as the stage train lists them: arm, seed, learning_rate, points; may be empty.
         asking: Settings that the questions were asked with.
+        untrained: Documents of the snapshot of which nothing is trained on, by why: held_out or kept_out.
     """
 
     exam_id: str
@@ -39,6 +40,21 @@ class Examined:
     general: dict[str, pl.DataFrame]
     arms: list[dict[str, Any]] = field(default_factory=list)
     asking: dict[str, Any] = field(default_factory=dict)
+    untrained: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def taught(self) -> "Examined":
+        """The same exam without questions about documents that nothing was trained on."""
+        return self.only(~pl.col("document_id").is_in(list(self.untrained)))
+
+    @property
+    def control(self) -> "Examined":
+        """The same exam with questions about held-out documents alone; those kept out are near what was trained on."""
+        return self.only(pl.col("document_id").is_in([one for one, why in self.untrained.items() if why == "held_out"]))
+
+    def only(self, chosen: pl.Expr) -> "Examined":
+        """Return the same exam with some of its questions."""
+        return replace(self, questions=self.questions.filter(chosen))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The report's figures of what training gained and lost: over all seeds of a plan, paired by text."""
+"""The report's figures of what training gained on held-out text: over all seeds of a plan, paired by text."""
 
 import math
 from dataclasses import replace
@@ -21,7 +21,7 @@ OTHER: Final = "the same mixture with other real text for its records"
 
 
 def measure_gain(evidence: Evidence) -> Gain:
-    """Return what each arm saved on held-out text, what it lost on general text, and how far apart the arms are."""
+    """Return what each arm saved on held-out text, and how far apart the arms are."""
     train, paired = evidence.summaries.get("train", {}), rule_of(seeds_of(evidence))
     advantage = saved(evidence, "baseline", "synthetic")
 
@@ -33,12 +33,6 @@ def measure_gain(evidence: Evidence) -> Gain:
         baseline=shown(saved(evidence, "start", "baseline"), f"held-out loss of the start minus after {OWN}"),
         advantage=shown(advantage, "gain of the batch minus gain of the matched baseline"),
         over_control=shown(saved(evidence, "replay_control", "synthetic"), f"gain of the batch minus that of {OTHER}"),
-        forgotten=shown(
-            saved(evidence, "synthetic", "start", "general"), "loss on general text after the batch minus before"
-        ),
-        forgotten_baseline=shown(
-            saved(evidence, "baseline", "start", "general"), f"loss on general text after {OWN} minus before"
-        ),
         per_1k_tokens=shown(
             per(advantage, evidence.summaries["generate"]["completion_tokens"] / 1000, "bits/byte/1k tokens"),
             "the difference by thousand tokens that the generator wrote, dropped ones among them",
@@ -118,9 +112,10 @@ def not_scored(evidence: Evidence, key: str, unit: str = "bits/byte") -> Estimat
 
 
 def per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
-    """Return an estimate by a count that is known exactly."""
-    if estimate.value is None or not divisor:
-        why = estimate.status if estimate.value is None else "not measured: it cost nothing that was counted"
+    """Return a gain by a count that is known exactly; a loss has none: a larger count would make it look small."""
+    if estimate.value is None or estimate.value <= 0 or not divisor:
+        lacking = "it cost nothing that was counted" if not divisor else "there is no gain to divide"
+        why = estimate.status if estimate.value is None else f"not measured: {lacking}"
         return replace(estimate.without_value(why), unit=unit)
     return estimate.mapped(lambda end: end / divisor, unit)
 

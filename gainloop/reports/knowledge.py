@@ -9,7 +9,7 @@ import numpy as np
 from gainloop.measures.estimate import Estimate, Floats, as_figure, not_measured, over_seeds, paired_ratio
 from gainloop.reports.answers import BASELINE, START, SYNTHETIC, AnswerSheets, Lost, Moment, at_level
 from gainloop.reports.evidence import Evidence, Examined, as_per_cent
-from gainloop.reports.gain import verdict_of
+from gainloop.reports.gain import rule_of, saved, seeds_of, verdict_of
 from schemas.figure import Figure, words_of
 from schemas.knowledge import FrontierPoint, Graded, Knowledge
 
@@ -25,18 +25,36 @@ HOW: Final[dict[Graded, str]] = {
     "": "",
 }
 
+FORGETTING: Final = {"forgetting": SYNTHETIC, "forgetting_repeating": BASELINE, "forgetting_control": CONTROL}
+"""The figures of what arms forgot."""
+
+LOST: Final = "bits per byte of general text after less before"
+
+NO_HELDOUT: Final = "no question is about a held-out document"
+
 Tables = tuple[Floats, Floats]
 
 
 def measure_knowledge(evidence: Evidence) -> Knowledge:
     """Return the figures of the exam that a training's models sat; without one each says why it has no value."""
     if not evidence.examined or evidence.examined[0].training_id != evidence.training_id:
-        return not_examined(
-            "not measured: there is no exam" if evidence.training_id else "not measured: no model was trained yet"
-        )
+        why = "there is no exam" if evidence.training_id else "no model was trained yet"
+        return _with_forgetting(not_examined(f"not measured: {why}"), evidence)
     first, *others = evidence.examined
-    other_points = [point for one in others for point in _Exam(one, evidence.documents).frontier(one.training_id)]
-    return _Exam(first, evidence.documents).measure(other_points)
+    other_points = [
+        point for one in others for point in _Exam(one.taught, evidence.documents).frontier(one.training_id)
+    ]
+    found = _Exam(first.taught, evidence.documents).measure(other_points)
+    return _with_forgetting(found.model_copy(update=_control_of(first)), evidence)
+
+
+def _control_of(examined: Examined) -> dict[str, Any]:
+    """Return what models know of documents that were held out: what training taught of no document shows here."""
+    exam = _Exam(examined.control, {})
+    shares = {name: exam.share(arm) for name, arm in (("heldout_before", START), ("heldout_after", SYNTHETIC))}
+    if not exam.sheets.documents:
+        shares = dict.fromkeys(shares, as_figure(not_measured("%", NO_HELDOUT), "not measured"))
+    return {"heldout_questions": len(exam.sheets.documents), **shares}
 
 
 def not_examined(why: str) -> Knowledge:
@@ -49,7 +67,7 @@ def not_examined(why: str) -> Knowledge:
         status=why,
         verdict="not_asked",
         **dict.fromkeys(("exam", "kind", "graded"), ""),
-        **dict.fromkeys(("questions", "documents", "seeds"), 0),
+        **dict.fromkeys(("questions", "documents", "seeds", "heldout_questions"), 0),
         **dict.fromkeys(("titled", "tokens", "equal_level")),
         arms={},
         missing=[],
@@ -57,6 +75,15 @@ def not_examined(why: str) -> Knowledge:
         answers=[],
         **figures,
     )
+
+
+def _with_forgetting(knowledge: Knowledge, evidence: Evidence) -> Knowledge:
+    """Return the same with what the training itself says of forgetting, where no exam has measured it."""
+    found = {}
+    for name, arm in FORGETTING.items():
+        if getattr(knowledge, name).value is None:
+            found[name] = as_figure(saved(evidence, arm, START, "general"), f"{LOST}, {rule_of(seeds_of(evidence))}")
+    return knowledge.model_copy(update=found)
 
 
 class _Exam:
@@ -84,19 +111,23 @@ class _Exam:
             questions=len(sheets.documents),
             documents=len(set(sheets.documents)),
             seeds=len(sheets.seeds(SYNTHETIC)),
+            heldout_questions=0,
             tokens=max((point["tokens"] for point in ends), default=None),
             equal_level=level,
             arms={arm: counts for arm in (SYNTHETIC, BASELINE, CONTROL) if (counts := sheets.learnt(arm))},
             missing=sheets.missing(),
             frontier=[*self.frontier(), *other_points],
             answers=sheets.answered(),
-            before=self._share(START),
-            repeating=self._share(BASELINE),
-            control=self._share(CONTROL),
-            after=self._share(SYNTHETIC),
-            open_book=self._share(START, "open"),
-            retrieved=self._share(START, "retrieved"),
+            before=self.share(START),
+            repeating=self.share(BASELINE),
+            control=self.share(CONTROL),
+            after=self.share(SYNTHETIC),
+            open_book=self.share(START, "open"),
+            retrieved=self.share(START, "retrieved"),
             guess=self._guess(),
+            **dict.fromkeys(
+                ("heldout_before", "heldout_after"), as_figure(not_measured("%", NO_HELDOUT), "not measured")
+            ),
             advantage=self._points(self._paired(BASELINE, sheets.right), "less known after repeating"),
             advantage_control=self._points(self._paired(CONTROL, sheets.right), "less known after the replay control"),
             advantage_equal=self._points(
@@ -112,9 +143,7 @@ class _Exam:
             nats_advantage=self._saved(self._paired(BASELINE, sheets.nats), "repeating"),
             nats_advantage_control=self._saved(self._paired(CONTROL, sheets.nats), "the replay control"),
             nats_advantage_equal=self._saved(nats, "repeating, both at equal forgetting, read off between"),
-            forgetting=self._forgetting(SYNTHETIC),
-            forgetting_repeating=self._forgetting(BASELINE),
-            forgetting_control=self._forgetting(CONTROL),
+            **{name: self._forgetting(arm) for name, arm in FORGETTING.items()},
         )
         return found.model_copy(update={"verdict": verdict_of(found.gained)})
 
@@ -143,7 +172,7 @@ class _Exam:
             forgetting=self._lost([] if lost is None else [lost], "general text was not scored"),
         )
 
-    def _share(self, arm: str, condition: str = "closed") -> Figure:
+    def share(self, arm: str, condition: str = "closed") -> Figure:
         table = self.sheets.right(arm, condition=condition)
         found = self._mean(table, "%", is_share=True, missing=_why(arm, condition, self.sheets))
         return as_figure(as_per_cent(found), f"right, {condition} book: {self.how}; {OVER}")
@@ -244,7 +273,7 @@ class _Exam:
 
     def _lost(self, rows: Sequence[Lost], why: str) -> Figure:
         """Return what general text costs more than at the start: the bits of its texts under each seed."""
-        definition = "bits per byte of general text after less before; interval over documents, and over seeds"
+        definition = f"{LOST}; interval over documents, and over seeds"
         if not rows:
             return as_figure(not_measured("bits/byte", why), definition)
         lost, sizes, names = np.array([bits for bits, _, _ in rows]), rows[0][1], rows[0][2]

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure as Canvas
 
 from gainloop.reports import plots
-from gainloop.reports.paragraph import list_steps, split_paragraph
+from gainloop.reports.paragraph import list_steps, split_paragraph, write_control
 from schemas.decision import Decision
 from schemas.figure import Described, figures_of
 from schemas.report import OF_RUN, Cost, Counts, Money, Report
@@ -61,6 +61,7 @@ def render_page(report: Report, validation: str | None = None, decision: Decisio
     return template.render(
         report=report,
         lead=split_paragraph(report.knowledge, report.cost.completion_tokens) if report.knowledge.was_asked else (),
+        control=write_control(report.knowledge),
         steps=list_steps(report, decision),
         sections=list_figures(report),
         parts=PARTS,

@@ -38,6 +38,17 @@ def split_paragraph(knowledge: Knowledge, completion_tokens: int | None = None) 
     return " ".join(_known(knowledge)), " ".join(worth)
 
 
+def write_control(knowledge: Knowledge) -> str:
+    """Return what is known of held-out documents, in a sentence; empty if nothing was asked about one."""
+    if not knowledge.heldout_questions:
+        return ""
+    about = _count(knowledge.heldout_questions, "question")
+    return (
+        f"A control, in no other figure: of {about} about held-out documents {as_share(knowledge.heldout_before)} are "
+        f"answered rightly before, {as_share(knowledge.heldout_after)} after the synthetic text."
+    )
+
+
 def write_screen(report: Report, decision: Decision | None = None) -> str:
     """Return a report as the end of a run in a terminal: the paragraph, what the gate says, and what to do next."""
     tokens = report.cost.completion_tokens

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from gainloop.measures.entropy import bits_per_byte
-from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, ratio_of_sums, weighted_sum
+from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, not_measured, ratio_of_sums, weighted_sum
 from gainloop.measures.learning import Learned, learned
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.gain import OWN, loss_over_seeds, not_scored
@@ -158,7 +158,10 @@ def measure_paper(evidence: Evidence, delta_i: DeltaI, dependence: Dependence, c
             anchors.mean(lambda a: a.closed - a.open),
             f"loss without less loss with a record of the anchor before it, the synthetic model, {OVER}",
         ),
-        ggmi=as_figure(_ggmi(evidence), "absorbed of the anchors by the baseline less absorbed of the batch, by text"),
+        ggmi=as_figure(
+            _ggmi(evidence),
+            "absorbed of the anchors by the baseline less absorbed of the batch, both by text read of the batch",
+        ),
         bound=as_figure(
             weighted_sum(
                 [
@@ -224,14 +227,16 @@ def _records_given_trainee(evidence: Evidence) -> Estimate:
 
 
 def _ggmi(evidence: Evidence) -> Estimate:
-    terms: list[tuple[float, Estimate]] = []
-    for sign, role, part in ((1, "baseline", "anchors"), (-1, "synthetic", "synthetic")):
-        absorbed = learned_of(evidence, role, part).absorbed
-        if absorbed.value is None:
-            return replace(absorbed, unit=UNIT)
-        num_texts = texts_read(evidence, role, part)
-        if not num_texts:
-            why = "not measured: no whole text was read"
-            return replace(absorbed.without_value(why), unit=UNIT)
-        terms.append((sign / num_texts, absorbed))
-    return weighted_sum(terms, UNIT)
+    """Return what the baseline absorbed more than the batch's model, in all, shared out over the batch's texts.
+
+    Both arms read as many tokens, of texts of other lengths: by its own number of texts each, they would be compared
+    by how long their texts are.
+    """
+    arms = (("baseline", "anchors"), ("synthetic", "synthetic"))
+    absorbed = [learned_of(evidence, role, part).absorbed for role, part in arms]
+    if missing := next((one for one in absorbed if one.value is None), None):
+        return replace(missing, unit=UNIT)
+    num_texts = texts_read(evidence, "synthetic", "synthetic")
+    if not num_texts:
+        return not_measured(UNIT, "no whole text of the batch was read")
+    return weighted_sum([(sign / num_texts, one) for sign, one in zip((1, -1), absorbed, strict=True)], UNIT)

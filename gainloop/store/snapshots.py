@@ -103,6 +103,24 @@ def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None =
     )
 
 
+def untrained_documents(store: Store, snapshot_id: str) -> dict[str, str]:
+    """Return the documents of which no anchor is trained on, by why: all were held out, or some were kept out."""
+    rows = store.query(
+        "select uri, coalesce(place, 'trained') as place from anchors "
+        "left join (select anchor_id, place from snapshot_heldout where snapshot_id = ?) using (anchor_id) "
+        f"where {_IN_SNAPSHOT}",
+        *(snapshot_id, snapshot_id),
+    )
+    places: dict[str, set[str]] = {}
+    for uri, place in rows.iter_rows():
+        places.setdefault(document_of(uri), set()).add(place)
+    return {
+        document: "held_out" if found == {"held_out"} else "kept_out"
+        for document, found in sorted(places.items())
+        if "trained" not in found
+    }
+
+
 def read_siblings(store: Store, snapshot_id: str, anchor_ids: list[str]) -> pl.DataFrame:
     """Return the anchors of some anchors' documents that are trained on, in the order of their ids.
 

@@ -61,17 +61,39 @@ def test_a_document_is_found_by_uri_by_the_end_of_it_by_its_text_and_by_its_titl
 
 def test_rows_that_fit_no_document_are_counted_by_reason_and_named(store: Store, tmp_path: Path) -> None:
     texts = documents()
-    snapshot_id = fill(store, texts, heldout_fraction=0.4)
-    heldout = [source.document_id for source in whole_documents(store, snapshot_id) if source.is_heldout]
+    snapshot_id = fill(store, texts)
     lines: list[dict[str, object]] = [*rows(), {"question": "Why?", "answer": "rye", "document": "Nowhere.md"}]
     lines += [{"question": "Why?", "answer": "", "document": "Ashby.md", "is_impossible": True}]
     found = read(store, snapshot_id, write_rows(tmp_path / "q.jsonl", lines))
 
-    assert heldout
-    assert found.drops == {"held_out_document": 2 * len(heldout), "no_document": 1, "no_answer": 1}
+    assert found.drops == {"no_document": 1, "no_answer": 1}
     assert any("q.jsonl row 21: no_document, 'Nowhere.md'" in one for one in found.examples) or len(found.examples) == 5
-    assert not {one.document_id for one in found.exam.questions} & set(heldout)
     assert len(found.exam.questions) + sum(found.drops.values()) == len(lines)
+
+
+def test_questions_about_held_out_documents_stay_in_and_share_no_wrong_option_with_the_others(
+    store: Store, tmp_path: Path
+) -> None:
+    snapshot_id = fill(store, documents(), heldout_fraction=0.4)
+    heldout = {source.document_id for source in whole_documents(store, snapshot_id) if source.is_heldout}
+    found = read(store, snapshot_id, write_rows(tmp_path / "q.jsonl", rows()), distractors=3)
+
+    assert {one.document_id for one in found.exam.questions} > heldout
+    answers = {
+        is_heldout: {one.answer for one in found.exam.questions if (one.document_id in heldout) == is_heldout}
+        for is_heldout in (True, False)
+    }
+    assert answers[True]
+    for one in found.exam.questions:
+        assert set(one.options) <= answers[one.document_id in heldout]
+
+
+def test_an_exam_about_held_out_documents_alone_is_refused(store: Store, tmp_path: Path) -> None:
+    snapshot_id = fill(store, documents(), heldout_fraction=0.4)
+    name = next(source.document_id for source in whole_documents(store, snapshot_id) if source.is_heldout)
+    path = write_rows(tmp_path / "q.jsonl", [{"question": "Who?", "answer": "Ann", "document": name}])
+    with pytest.raises(BadInput, match="1 held_out_document"):
+        read(store, snapshot_id, path)
 
 
 def test_a_title_that_several_documents_have_names_none_of_them(store: Store, tmp_path: Path) -> None:

@@ -6,7 +6,10 @@ import pytest
 
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.gain import measure_gain
+from gainloop.reports.knowledge import measure_knowledge
+from schemas.report import WORDS
 from tests.evidence import make_evidence
+from tests.examined import make_examined
 
 
 def with_seeds(evidence: Evidence, moved: list[float]) -> Evidence:
@@ -65,12 +68,28 @@ def test_pieces_of_one_document_are_one_cluster() -> None:
     assert measure_gain(evidence).advantage.clusters == 60
 
 
-def test_what_was_forgotten_is_what_general_text_costs_more() -> None:
-    gain = measure_gain(with_general(make_evidence(), synthetic=0.02, baseline=0.2))
+def test_without_an_exam_what_was_forgotten_is_what_general_text_costs_more() -> None:
+    found = measure_knowledge(with_general(make_evidence(), synthetic=0.02, baseline=0.2))
 
-    assert gain.forgotten.value == pytest.approx(0.02)
-    assert gain.forgotten_baseline.value == pytest.approx(0.2)
-    assert measure_gain(make_evidence()).forgotten.status == "not measured: there are no scores synthetic/general"
+    assert not found.was_asked
+    assert found.forgetting.value == pytest.approx(0.02)
+    assert found.forgetting_repeating.value == pytest.approx(0.2)
+    assert found.forgetting_control.status == "not measured: there are no scores replay_control/general"
+
+
+def test_a_report_has_one_figure_of_what_an_arm_forgot_and_an_exams_comes_first() -> None:
+    asked = measure_knowledge(with_general(make_evidence(examined=(make_examined(),)), synthetic=0.5))
+    assert asked.forgetting.value == pytest.approx(0.03, abs=0.002)
+    titles = [words.title for words in WORDS.values() if "orgotten" in words.title]
+    assert titles == ["Forgotten, synthetic text", "Forgotten, repeating", "Forgotten, replay control"]
+
+
+def test_a_loss_is_not_divided_by_what_it_cost() -> None:
+    won = measure_gain(make_evidence(synthetic_gain=0.06, baseline_gain=0.02))
+    lost = measure_gain(make_evidence(synthetic_gain=0.02, baseline_gain=0.06))
+    assert won.per_1k_tokens.value == pytest.approx(won.advantage.value / 34.567)
+    assert (lost.per_1k_tokens.value, lost.per_second.value) == (None, None)
+    assert lost.per_1k_tokens.status == "not measured: there is no gain to divide"
 
 
 def test_the_replay_control_says_what_the_content_of_the_records_has_earned() -> None:

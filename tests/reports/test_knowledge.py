@@ -87,6 +87,30 @@ def test_the_baseline_wins_where_it_knows_more() -> None:
     assert measured(right={**RIGHT, "synthetic": 0.3, "baseline": 0.6}).verdict == "baseline_wins"
 
 
+def test_questions_about_held_out_documents_are_a_control_and_count_into_nothing_else() -> None:
+    """Of held-out documents nothing is learnt here; one that was kept out, near both kinds, stands in no figure."""
+    exam, names = make_examined(), [f"handbook/{number:02}.md" for number in range(5)]
+    untrained = dict.fromkeys(names[:4], "held_out") | {names[4]: "kept_out"}
+    as_before = exam.answers["start/0/0/closed"]
+    is_heldout = pl.col("document_id").is_in(names[:4])
+    answers = {
+        key: one if "start" in key else pl.concat([one.filter(~is_heldout), as_before.filter(is_heldout)])
+        for key, one in exam.answers.items()
+    }
+    found = measure_knowledge(make_evidence(examined=(replace(exam, answers=answers, untrained=untrained),)))
+
+    assert (found.questions, found.documents, found.heldout_questions) == (88, 11, 32)
+    assert found.after.n == found.before.n == sum(vars(found.arms["synthetic"]).values()) == 88
+    assert not {row.document for row in found.answers} & set(names)
+    assert {point.right.n for point in found.frontier} == {88}
+    assert found.heldout_before.value == found.heldout_after.value
+    assert found.heldout_before.value == pytest.approx(100 * as_before.filter(is_heldout)["option_right"].mean())
+    whole, taught = measured(), as_before.filter(~pl.col("document_id").is_in(names))
+    assert found.before.value == pytest.approx(100 * taught["option_right"].mean())
+    assert (whole.heldout_questions, whole.before.n) == (0, 128)
+    assert whole.heldout_after.status == "not measured: no question is about a held-out document"
+
+
 def test_one_seed_is_said_to_be_one() -> None:
     found = measured(num_seeds=1)
     assert found.seeds == 1
@@ -128,7 +152,8 @@ def test_without_options_only_the_likelihood_of_answers_speaks() -> None:
 def test_without_an_exam_every_figure_says_so() -> None:
     found = measure_knowledge(make_evidence())
     assert not found.was_asked
-    assert {one.figure.status for one in figures_of(found)} == {"not measured: there is no exam"}
+    figures = [one for one in figures_of(found) if not one.path.startswith("forgetting")]  # training measures it too
+    assert {one.figure.status for one in figures} == {"not measured: there is no exam"}
     other = make_examined(training_id="another training")
     assert not measure_knowledge(make_evidence(examined=(other,))).was_asked
 

@@ -39,7 +39,7 @@ class Reader(HTMLParser):
 
 @pytest.fixture(scope="module")
 def report() -> Report:
-    return measure_batch(make_evidence(examined=(make_examined(),)))
+    return measure_batch(make_evidence(synthetic_gain=0.061, examined=(make_examined(),)))
 
 
 @pytest.fixture(scope="module")

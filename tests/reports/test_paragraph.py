@@ -1,11 +1,13 @@
 """The paragraph and the next steps say what the figures bear, and no more."""
 
 from datetime import UTC, datetime
+from html import unescape
 
 import pytest
 
 from gainloop.reports.batch import measure_batch
-from gainloop.reports.paragraph import COLUMNS, list_steps, write_paragraph, write_screen
+from gainloop.reports.page import render_page
+from gainloop.reports.paragraph import COLUMNS, list_steps, write_control, write_paragraph, write_screen
 from gainloop.steering.gate import decide
 from schemas.profile import Gate
 from schemas.report import Report
@@ -63,6 +65,17 @@ def test_a_baseline_that_wins_is_said_to_win() -> None:
 
 def test_one_seed_is_said_to_hide_the_others() -> None:
     assert "One seed: another training may move this" in reported(num_seeds=1).headline
+
+
+def test_what_is_known_of_held_out_documents_is_told_in_one_line_where_there_are_any() -> None:
+    exam = make_examined(untrained={"handbook/00.md": "held_out", "handbook/01.md": "held_out"})
+    asked = measure_batch(make_evidence(num_anchors=24, examined=(exam,)))
+    said = write_control(asked.knowledge)
+    assert said.startswith("A control, in no other figure: of 16 questions about held-out documents ")
+    assert said in unescape(render_page(asked))
+    assert "about 14 documents" in asked.headline
+    assert write_control(reported().knowledge) == ""
+    assert "A control" not in render_page(reported())
 
 
 def test_a_gain_in_forgetting_has_its_sign_in_words() -> None:

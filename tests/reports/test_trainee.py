@@ -75,6 +75,17 @@ def test_the_bound_is_the_ggmi_of_losses_and_its_two_slack_terms() -> None:
         assert figure.low < figure.value < figure.high, name
 
 
+def test_arms_are_compared_over_the_same_number_of_texts_however_many_each_has_read() -> None:
+    rows = make_evidence().scores["baseline/learned"]
+    shorter = with_scores(baseline__learned=rows.with_columns(num_ends=2 * pl.col("num_ends")))
+    first, second = (measure_batch(one).paper.ggmi for one in (make_evidence(), shorter))
+    assert first.value == second.value
+    nothing = with_scores(
+        synthetic__learned=make_evidence().scores["synthetic/learned"].with_columns(num_ends=pl.lit(0))
+    )
+    assert measure_batch(nothing).paper.ggmi.status == "not measured: no whole text of the batch was read"
+
+
 def test_before_training_every_figure_says_that_there_is_none() -> None:
     evidence = make_evidence()
     untrained = replace(

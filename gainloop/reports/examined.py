@@ -1,0 +1,45 @@
+"""What the models of a training answered in exams, as the store has it."""
+
+from typing import Any
+
+from gainloop.reports.evidence import Examined
+from gainloop.store import Store
+from gainloop.store.batches import list_summaries, stage_summary
+from gainloop.store.exams import exam_kind, read_answers
+from gainloop.store.scores import find_scores
+from gainloop.store.snapshots import untrained_documents
+
+
+def gather_exams(store: Store, snapshot_id: str, batch_id: str, training_id: str) -> tuple[Examined, ...]:
+    """Return what the models of a training answered in its last exam, then those of the batch's others in the same.
+
+    Args:
+        snapshot_id: Snapshot that the batch was made from; it says which documents were held out of training.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for key, summary in list_summaries(store, batch_id, "evaluate"):
+        found.setdefault(key.partition("-")[0], summary)  # the latest comes first
+    own = found.pop(training_id, None)
+    if own is None:
+        return ()
+    others = {key: summary for key, summary in found.items() if summary["exam"] == own["exam"]}
+    untrained = untrained_documents(store, snapshot_id)
+    wanted = {training_id: own, **others}
+    return tuple(_examined(store, batch_id, key, summary, untrained) for key, summary in wanted.items())
+
+
+def _examined(
+    store: Store, batch_id: str, training_id: str, summary: dict[str, Any], untrained: dict[str, str]
+) -> Examined:
+    questions = "question_id, question, answer, options, document_id, title, part"
+    return Examined(
+        exam_id=summary["exam"],
+        kind=exam_kind(store, summary["exam"])["kind"],
+        training_id=training_id,
+        questions=store.query(f"select {questions} from questions where exam_id = ?", summary["exam"]),
+        answers={name: read_answers(store.locate(url)) for name, url in summary["urls"].items()},
+        general=find_scores(store, batch_id, summary["general"]),
+        arms=(stage_summary(store, batch_id, "train", training_id) or {}).get("arms", []),
+        asking=summary.get("asking", {}),
+        untrained=untrained,
+    )
