@@ -41,11 +41,10 @@ def measure_knowledge(evidence: Evidence) -> Knowledge:
         why = "there is no exam" if evidence.training_id else "no model was trained yet"
         return _with_forgetting(not_examined(f"not measured: {why}"), evidence)
     first, *others = evidence.examined
-    other_points = [
-        point for one in others for point in _Exam(one.taught, evidence.documents).frontier(one.training_id)
-    ]
-    found = _Exam(first.taught, evidence.documents).measure(other_points)
-    return _with_forgetting(found.model_copy(update=_control_of(first)), evidence)
+    exams = [(_Exam(one.taught, evidence.documents), one.training_id) for one in others]
+    other_points = [point for exam, training_id in exams for point in exam.frontier(training_id)]
+    found = _Exam(first.taught, evidence.documents).measure(other_points, _control_of(first))
+    return _with_forgetting(found, evidence)
 
 
 def _control_of(examined: Examined) -> dict[str, Any]:
@@ -97,7 +96,13 @@ class _Exam:
         self.sheets, self.general = AnswerSheets(examined), documents
         self.how = HOW[self.sheets.graded]
 
-    def measure(self, other_points: Sequence[FrontierPoint]) -> Knowledge:
+    def measure(self, other_points: Sequence[FrontierPoint], control: dict[str, Any]) -> Knowledge:
+        """Return all figures.
+
+        Args:
+            other_points: Moments of the batch's other trainings.
+            control: Figures of the questions about held-out documents, by their fields.
+        """
         sheets, examined = self.sheets, self.sheets.examined
         level, right, nats = self._at_equal_forgetting()
         ends = [point for run in examined.arms for point in run["points"] if run["arm"] == SYNTHETIC]
@@ -111,7 +116,7 @@ class _Exam:
             questions=len(sheets.documents),
             documents=len(set(sheets.documents)),
             seeds=len(sheets.seeds(SYNTHETIC)),
-            heldout_questions=0,
+            **control,
             tokens=max((point["tokens"] for point in ends), default=None),
             equal_level=level,
             arms={arm: counts for arm in (SYNTHETIC, BASELINE, CONTROL) if (counts := sheets.learnt(arm))},
@@ -125,9 +130,6 @@ class _Exam:
             open_book=self.share(START, "open"),
             retrieved=self.share(START, "retrieved"),
             guess=self._guess(),
-            **dict.fromkeys(
-                ("heldout_before", "heldout_after"), as_figure(not_measured("%", NO_HELDOUT), "not measured")
-            ),
             advantage=self._points(self._paired(BASELINE, sheets.right), "less known after repeating"),
             advantage_control=self._points(self._paired(CONTROL, sheets.right), "less known after the replay control"),
             advantage_equal=self._points(
