@@ -216,7 +216,7 @@ class TrainingPlan(Parameters):
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that each arm is trained on.")] = 80_000
     mixture: Mixture = Mixture()
     arms: Annotated[
-        list[Arm], Field(description="Arms that are trained; replay_control where general text is given.")
+        list[Arm], Field(description="Arms that are trained; replay_control only where general text is given.")
     ] = ["synthetic", "baseline", "replay_control"]
     seeds: Annotated[int, Field(ge=1, le=100, description="Orders of the texts that every arm is trained in.")] = 3
     points: Annotated[
@@ -225,7 +225,8 @@ class TrainingPlan(Parameters):
     ] = 1
     context_tokens: Annotated[int, Field(ge=64, description="Tokens of a packed row.")] = 512
     trained_layers: Annotated[
-        int | None, Field(ge=1, description="Last layers that are trained, all else frozen; None trains everything.")
+        int | None,
+        Field(ge=1, description="Last layers that are trained, all else frozen, or none for all layers."),
     ] = None
     heldout_records: Annotated[
         float, Field(ge=0, lt=1, description="Part of the records that is not trained on, to tell what is memorised.")
