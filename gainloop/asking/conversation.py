@@ -133,15 +133,14 @@ def alone(wish: str) -> tuple[Message, ...]:
     return _prompt(SYSTEM_ALONE, wish)
 
 
-def instructed(system: str, text: str, title: str = "", turns: Sequence[tuple[str, str]] = ()) -> tuple[Message, ...]:
+def instructed(system: str, text: str, turns: Sequence[tuple[str, str]] = ()) -> tuple[Message, ...]:
     """Return a prompt whose wish is the system message itself, which small models obey best, and its text alone.
 
     Args:
         turns: Texts and good answers to them, which are shown as turns before the text.
     """
-    told = [one for shown, said in turns for one in (turn("user", shown), turn("assistant", said))]
-    document = "\n\n".join(part for part in (title, text) if part)
-    return (turn("system", system), *told, turn("user", document))
+    shown = [one for given, said in turns for one in (turn("user", given), turn("assistant", said))]
+    return (turn("system", system), *shown, turn("user", text))
 
 
 def tag_of(*texts: str, name: str = DOCUMENT) -> str:

@@ -89,9 +89,9 @@ class AnswerSheets:
         """Return 1, 0 or NaN of each answer: [seeds, questions]."""
         return self._table(arm, fraction, condition, self._right_of)
 
-    def nats(self, arm: str, fraction: float | None = None, condition: str = "closed") -> Floats:
+    def nats(self, arm: str, condition: str = "closed") -> Floats:
         """Return nats of each right answer: [seeds, questions]."""
-        return self._table(arm, fraction, condition, _nats_of)
+        return self._table(arm, None, condition, _nats_of)
 
     @property
     def num_tokens(self) -> Floats:
@@ -106,15 +106,15 @@ class AnswerSheets:
         counts = [len(options or []) for options in self.questions["options"].to_list()]
         return np.array([1 / count if count else np.nan for count in counts])
 
-    def chosen(self, arm: str, condition: str = "closed") -> list[str]:
+    def chosen(self, arm: str) -> list[str]:
         """Return what most seeds of an arm chose or wrote at each question, empty where that is not known."""
-        sheets = [self.sheet(arm, seed, self.end(arm), condition) for seed in self.seeds(arm)]
+        sheets = [self.sheet(arm, seed, self.end(arm)) for seed in self.seeds(arm)]
         said = [self._said(sheet) for sheet in sheets if sheet is not None]
         return [Counter(one).most_common(1)[0][0] for one in zip(*said, strict=True)] or [""] * len(self.documents)
 
-    def most(self, arm: str, fraction: float | None = None) -> list[bool | None]:
+    def most(self, arm: str) -> list[bool | None]:
         """Return whether most seeds of an arm have each question right; None where it was not asked."""
-        means = self.right(arm, fraction)
+        means = self.right(arm)
         if not len(means):
             return [None] * len(self.documents)
         return [None if np.isnan(one) else bool(one > 0.5) for one in means.mean(axis=0)]
