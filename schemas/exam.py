@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from schemas.choice import by_kind, choice
-from schemas.recipe import Parameters
+from schemas.recipe import Instructed, Parameters
 from schemas.rows import content_hash, unit_draw
 
 Part = Literal["dev", "final"]
@@ -124,14 +124,7 @@ class WrittenExam(Parameters):
     """Questions that a model writes about each piece of the documents; what cannot be verified is dropped."""
 
     kind: Literal["written"] = "written"
-    model: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="Name of a model that the profile's servers have; on a profile without servers a folder, "
-            ".gguf file, hub id or checkpoint id. It must follow instructions.",
-        ),
-    ]
+    model: Instructed
     revision: Annotated[
         str, Field(description="Revision of that model. Default: what the servers report, or the hub's newest.")
     ] = ""

@@ -49,17 +49,20 @@ AnyGenerator = Annotated[
 ]
 
 
+Instructed = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="Name of a model that the profile's servers have; on a profile without servers a folder, .gguf file, "
+        "hub id or checkpoint id. It must follow instructions.",
+    ),
+]
+
+
 class Judge(Parameters):
     """A language model that says which records are false, and which are not about their anchors."""
 
-    model: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="Name of a model that the profile's servers have; on a profile without servers a folder, "
-            ".gguf file, hub id or checkpoint id. It must follow instructions.",
-        ),
-    ]
+    model: Instructed
     revision: Annotated[
         str, Field(description="Revision of the judge. Default: what the servers report, or the hub's newest.")
     ] = ""
