@@ -53,8 +53,8 @@ Instructed = Annotated[
     str,
     Field(
         min_length=1,
-        description="Name of a model that the profile's servers have; on a profile without servers a folder, .gguf file, "
-        "hub id or checkpoint id. It must follow instructions.",
+        description="Name of a model that the profile's servers have; on a profile without servers a folder, "
+        ".gguf file, hub id or checkpoint id. It must follow instructions.",
     ),
 ]
 
