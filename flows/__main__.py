@@ -48,7 +48,8 @@ STOPPED: Final = ("yellow", "stopped: what was done so far is kept. Run the same
 LAST_STATES: Final = ("Finished in state Failed", "Finished in state Held")
 
 PARTS: Final = (
-    "A part can be given as a whole too: by its kind, --text.method entigraph, or as JSON, "
+    "What is not Required has a default that works. A part can be given as a whole too: by its kind, --text.method "
+    "entigraph, or as JSON, "
     """--source '{"kind": "files", "paths": ["docs"]}'. An option with [kinds] belongs to these kinds of its part."""
 )
 

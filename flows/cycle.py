@@ -1,4 +1,4 @@
-"""The main job: refresh a corpus, generate from it, validate, train, and say what was gained."""
+"""The main job: refresh a corpus, generate from it, validate, train, examine, and say what was gained."""
 
 from prefect import flow, get_run_logger
 

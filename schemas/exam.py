@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from schemas.choice import by_kind, choice
-from schemas.recipe import Parameters
+from schemas.recipe import Instructed, Parameters
 from schemas.rows import content_hash, unit_draw
 
 Part = Literal["dev", "final"]
@@ -124,19 +124,14 @@ class WrittenExam(Parameters):
     """Questions that a model writes about each piece of the documents; what cannot be verified is dropped."""
 
     kind: Literal["written"] = "written"
-    model: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="Name of a model that the profile's servers have; on a profile without servers a folder, "
-            "hub id or checkpoint id. It must follow instructions.",
-        ),
-    ]
+    model: Instructed
     revision: Annotated[
         str, Field(description="Revision of that model. Default: what the servers report, or the hub's newest.")
     ] = ""
     pairs: Annotated[int, Field(ge=1, le=20, description="Questions asked for about a piece.")] = 4
-    max_pieces: Annotated[int | None, Field(ge=1, description="Pieces that are asked about, or none for all.")] = None
+    max_pieces: Annotated[
+        int | None, Field(ge=1, description="Pieces that are asked about, at most, or none for all.")
+    ] = None
     answer_words: Annotated[int, Field(ge=1, le=40, description="Words of an answer, at most.")] = 8
     votes: Annotated[
         int, Field(ge=1, le=9, description="Answers sampled with the document in front; most of them must be right.")
@@ -146,7 +141,10 @@ class WrittenExam(Parameters):
     distractors: Annotated[int, Field(ge=0, le=9, description="Wrong options of a question.")] = 3
     guesser: Annotated[
         str,
-        Field(description="Model that saw no document, whose guesses are measured: folder or id. Default: none."),
+        Field(
+            description="Model that saw no document, whose guesses are measured: a folder, .gguf file, hub id or "
+            "checkpoint id. Default: none."
+        ),
     ] = ""
     most_guessed: Annotated[
         float,
@@ -159,7 +157,9 @@ class KnownExam(Parameters):
     """An exam that the store has already."""
 
     kind: Literal["known"] = "known"
-    exam_id: Annotated[str, Field(min_length=1, description="Id of the exam, or latest.")]
+    exam_id: Annotated[
+        str, Field(min_length=1, description="Id of the exam, or latest for the one made most recently.")
+    ]
 
 
 _Exams = ExamFiles | WrittenExam | KnownExam
@@ -168,17 +168,30 @@ AnyExam = Annotated[_Exams, Field(discriminator="kind"), choice("exam", by_kind(
 
 
 class Asking(Parameters):
-    """Wording and grading of questions; whatever here decides an answer is a part of its name."""
+    """Wording of an exam's questions, and grading of the answers; answers to another wording are others."""
 
-    gradings: Annotated[tuple[Grading, ...], Field(min_length=1, description="How answers are graded.")] = (
-        "likelihood",
-    )
-    titled: Annotated[bool, Field(description="Title of the document before the question.")] = True
-    pieces: Annotated[int, Field(ge=1, le=50, description="Pieces in front of a question that retrieves them.")] = 5
-    form: Annotated[Form, Field(description="Wording of a question whose answer is written.")] = "plain"
+    gradings: Annotated[
+        tuple[Grading, ...],
+        Field(
+            min_length=1,
+            description="Gradings of an answer: likelihood (nats of the right one, and the likeliest option), short (a "
+            "written one, compared in words), graded (that one, by a judge).",
+        ),
+    ] = ("likelihood",)
+    titled: Annotated[bool, Field(description="Title of the document in front of a question.")] = True
+    pieces: Annotated[
+        int, Field(ge=1, le=50, description="Pieces that a search puts in front of a question, where it is asked so.")
+    ] = 5
+    form: Annotated[
+        Form,
+        Field(
+            description="Wording of a question whose answer is written: plain (a text that goes on), chat, or reasoned "
+            "(a chat that thinks first)."
+        ),
+    ] = "plain"
     answer_tokens: Annotated[int, Field(ge=1, description="Tokens of a written answer, at most.")] = 32
     judge: Annotated[
-        str, Field(description="Model that grades written answers, named as for the flow judge. Default: none.")
+        str, Field(description="Model that grades written answers, named as exam.model is. Default: none.")
     ] = ""
 
     def model_post_init(self, _context: Any) -> None:

@@ -1,4 +1,6 @@
-"""Marks that models write and documents do not: of thinking aloud, and of the templates that chats are put into.
+"""Marks of thinking aloud, of the templates that chats are put into, and ours around documents.
+
+Models write them, and no text that is put into a prompt may be taken for one.
 
 Families differ in the mark and agree in its shape, so shapes are looked for, not names of models. A document may speak
 of marks; what it has itself is no sign of a model (``held_marks``). All patterns take time in proportion to the text.
@@ -7,6 +9,21 @@ of marks; what it has itself is no sign of a model (``held_marks``). All pattern
 import re
 from collections.abc import Iterator
 from typing import Final
+
+DOCUMENT, DRAFT = "document", "draft"
+_OURS: Final = rf"</?(?:{DOCUMENT}|{DRAFT})(?:-[0-9a-f]{{8}})?>"
+
+OURS: Final = re.compile(rf"^{_OURS}$", re.MULTILINE)
+"""Lines around the texts of our prompts."""
+
+# What HTML has in common with control tokens, such as <b> and <s>, is no more than <s>.
+CONTROL: Final = re.compile(
+    r"<(?:[|\uff5c][^<>\n]{1,60}?[|\uff5c]>|/?(?:s|bos|eos|pad|unk|mask|think|filename|reponame|tool_call|tool_response)>"
+    r"|<?/?SYS>|/?[a-z]+(?:_[a-z0-9]+)+>|(?:unused|reserved)_?\d+>)"
+    r"|\[/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|CLS|SEP|MASK|PAD|UNK|BOS|EOS)\]"
+)
+"""Control tokens of Llama's, Qwen's, Gemma's, Mistral's, DeepSeek's, SmolLM's and BERT's vocabularies, and what may be
+one: more than is a fault of a reply (``TEMPLATES``), since a space in a prompt costs nothing."""
 
 _THINK: Final = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|cot|inner_monologue)"
 _ENDS: Final = r"(?:(?:start|begin|end)_(?:of_)?)?"
@@ -33,7 +50,7 @@ TEMPLATES: Final = re.compile(
     r"|\[/?INST\]|<</?SYS>>|\[/?(?-i:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
     r"|\[(?-i:gMASK|PAD|BOS|EOS|CLS|SEP|MASK|UNK)\]"
     r"|<(?:extra_id_\d{1,3}|reserved_\d{1,4}|unused\d{1,4}|sop|eop|sep|/?tool_call|/?function_calls?)>"
-    r"|</?(?:document|draft)(?:-[0-9a-f]{8})?>"  # ours
+    rf"|{_OURS}"
     r"|^#{2,3} ?(?:instructions?|response|human|assistant|system)\b ?:"
     r"|^(?-i:USER|ASSISTANT|SYSTEM): ",
     re.IGNORECASE | re.MULTILINE,
@@ -49,3 +66,12 @@ def held_marks(marks: re.Pattern[str], text: str, anchor: str = "") -> Iterator[
     """
     known = anchor.casefold()
     return (match[0] for match in marks.finditer(text) if match[0].casefold() not in known)
+
+
+def harmless(text: str) -> str:
+    """Return a text whose marks of chat templates are parted by a space: no tokenizer takes them for control tokens.
+
+    >>> harmless("A turn ends with <|im_end|>, or </s>, or [/INST]; 1 < 2 and <b>bold</b> stay.")
+    'A turn ends with < |im_end|>, or < /s>, or [ /INST]; 1 < 2 and <b>bold</b> stay.'
+    """
+    return CONTROL.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)

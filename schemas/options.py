@@ -40,9 +40,14 @@ class Parameter:
     @property
     def help(self) -> str:
         """Description, allowed values and default."""
+        return f"{self.meaning} {self.default_word}".strip()
+
+    @property
+    def meaning(self) -> str:
+        """Description and allowed values."""
         choices = _choices(self.annotation)
         allowed = f"One of {', '.join(choices)}." if choices else ""
-        return " ".join(filter(None, [self.about, allowed, self._default]))
+        return f"{self.about} {allowed}".strip()
 
     @property
     def about(self) -> str:
@@ -52,7 +57,8 @@ class Parameter:
         return self.description or (of_class or "").partition("\n")[0]
 
     @property
-    def _default(self) -> str:
+    def default_word(self) -> str:
+        """Sentence of the default; empty where the description has it, or there is nothing to say."""
         if self.default is REQUIRED:
             return "Required."
         if self.default == "" or isinstance(self.default, BaseModel) or "Default:" in self.description:
@@ -94,13 +100,26 @@ class Option:
     def help(self) -> str:
         """Description, and the kinds that it belongs to if others lack it or describe it otherwise."""
         if self.is_part:
-            return f"All of it as JSON, or none. {next(iter(self.own.values()))._default}".strip()
-        texts: dict[str, list[str]] = {}
+            return f"All of it as JSON, or none. {next(iter(self.own.values())).default_word}".strip()
+        texts: dict[str, dict[str, list[str]]] = {}
         for kind, one in self.own.items():
-            texts.setdefault(one.help, []).append(kind)
-        if len(texts) == 1 and len(self.own) >= len(self.kinds):
-            return next(iter(texts))
-        return " ".join(f"{text} [{', '.join(kinds)}]" for text, kinds in texts.items())
+            texts.setdefault(one.meaning, {}).setdefault(one.default_word, []).append(kind)
+        first = next(iter(self.own.values())).help
+        if len(texts) == 1 and len(*texts.values()) == 1 and len(self.own) >= len(self.kinds):
+            return first
+        return " ".join(_of_kinds(text, defaults) for text, defaults in texts.items())
+
+
+def _of_kinds(meaning: str, defaults: dict[str, list[str]]) -> str:
+    """Return the help of kinds that have one meaning, by their defaults.
+
+    >>> _of_kinds("Characters.", {"Default: 1000.": ["python_docs"], "Default: 2000.": ["files", "huggingface"]})
+    'Characters. Default: 1000 [python_docs], 2000 [files, huggingface].'
+    """
+    if len(defaults) > 1 and all(one.startswith("Default: ") for one in defaults):
+        values = (f"{one[len('Default: ') : -1]} [{', '.join(kinds)}]" for one, kinds in defaults.items())
+        return f"{meaning} Default: {', '.join(values)}."
+    return " ".join(f"{f'{meaning} {one}'.strip()} [{', '.join(kinds)}]" for one, kinds in defaults.items())
 
 
 def list_options(parameters: Sequence[Parameter]) -> list[Option]:

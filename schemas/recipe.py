@@ -49,17 +49,20 @@ AnyGenerator = Annotated[
 ]
 
 
+Instructed = Annotated[
+    str,
+    Field(
+        min_length=1,
+        description="Name of a model that the profile's servers have; on a profile without servers a folder, "
+        ".gguf file, hub id or checkpoint id. It must follow instructions.",
+    ),
+]
+
+
 class Judge(Parameters):
     """A language model that says which records are false, and which are not about their anchors."""
 
-    model: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="Name of a model that the profile's servers have; on a profile without servers a folder, "
-            ".gguf file, hub id or checkpoint id. It must follow instructions.",
-        ),
-    ]
+    model: Instructed
     revision: Annotated[
         str, Field(description="Revision of the judge. Default: what the servers report, or the hub's newest.")
     ] = ""
@@ -216,7 +219,7 @@ class TrainingPlan(Parameters):
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that each arm is trained on.")] = 80_000
     mixture: Mixture = Mixture()
     arms: Annotated[
-        list[Arm], Field(description="Arms that are trained; replay_control where general text is given.")
+        list[Arm], Field(description="Arms that are trained; replay_control only where general text is given.")
     ] = ["synthetic", "baseline", "replay_control"]
     seeds: Annotated[int, Field(ge=1, le=100, description="Orders of the texts that every arm is trained in.")] = 3
     points: Annotated[
@@ -225,7 +228,8 @@ class TrainingPlan(Parameters):
     ] = 1
     context_tokens: Annotated[int, Field(ge=64, description="Tokens of a packed row.")] = 512
     trained_layers: Annotated[
-        int | None, Field(ge=1, description="Last layers that are trained, all else frozen; None trains everything.")
+        int | None,
+        Field(ge=1, description="Last layers that are trained, all else frozen, or none for all layers."),
     ] = None
     heldout_records: Annotated[
         float, Field(ge=0, lt=1, description="Part of the records that is not trained on, to tell what is memorised.")

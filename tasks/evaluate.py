@@ -2,18 +2,17 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import polars as pl
 from prefect import task
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.evaluation.answering import Sitting, answer, find_answers, ungraded
 from gainloop.evaluation.likelihoods import MAX_SCORED, general_set, score_set
-from gainloop.evaluation.results import COLUMNS, ExamResult, as_number, as_share, attempt_rate, result_of
+from gainloop.evaluation.results import as_table, tabulate
 from gainloop.evaluation.retrieval import open_search, recall
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, list_summaries, read_recipe, stage_summary
@@ -26,7 +25,7 @@ from schemas.profile import Profile
 from schemas.recipe import Checkpoint
 from schemas.rows import content_hash
 from tasks.exam import require_unguessable
-from tasks.grade import ask_served, grade_answers
+from tasks.grade import OnDone, ask_served, grade_answers
 from tasks.progress import Bar
 from tasks.runner import slot
 from tasks.train import make_start
@@ -36,9 +35,6 @@ logger = logging.getLogger("gainloop.evaluate")
 STAGE = "evaluate"
 
 Urls = dict[str, str]
-
-OnDone = Callable[[int, int, str], None]
-"""Called with how much is done, of how much, and a note."""
 
 
 class Point(NamedTuple):
@@ -200,51 +196,6 @@ def require_asked(checkpoints: Sequence[str], served: Sequence[str], asking: Ask
         )
 
 
-def table_of(store: Store, urls: Urls) -> list[dict[str, str]]:
-    """Return a row for each model and condition: share right with interval, nats a token, questions."""
-    rows = []
-    for name, url in urls.items():
-        model, _, condition = name.rpartition("/")
-        answers = read_answers(store.locate(url))
-        rows.append({"model": model, "asked": condition, **_cells(result_of(answers)), **_attempts(answers)})
-    used = {column for row in rows for column, cell in row.items() if cell}
-    return [{column: cell for column, cell in row.items() if column in used} for row in rows]
-
-
-def _cells(marks: ExamResult) -> dict[str, str]:
-    shares = {f"right ({name})": as_share(marks.shares.get(name)) for name in COLUMNS}
-    chance = "" if marks.chance is None else f"{100 * marks.chance:.0f} %"
-    skipped = f", {marks.num_skipped} not asked" if marks.num_skipped else ""
-    nats = {"nats a token": as_number(marks.nats_per_token), "nats an answer": as_number(marks.nats)}
-    return shares | {"chance": chance} | nats | {"questions": f"{marks.num_asked}{skipped}"}
-
-
-def _attempts(answers: pl.DataFrame) -> dict[str, str]:
-    """Return how often a written answer could be read, and the share right among those, where some could not."""
-    tried = attempt_rate(answers)
-    if tried.value in (None, 1):
-        return {}
-    some = result_of(answers.filter(pl.col("answer") != ""))
-    return {"attempted": as_share(tried), "right of attempted": as_share(some.shares.get("exact"))}
-
-
-def as_text(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return rows as a table that is read in a terminal and as Markdown.
-
-    >>> print(as_text([{"model": "a", "asked": "closed"}, {"model": "bc", "asked": "open"}]))
-    | model | asked  |
-    | ----- | ------ |
-    | a     | closed |
-    | bc    | open   |
-    """
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [names, *([row.get(name, "") for name in names] for row in rows)]
-    widths = [max(len(line[number]) for line in cells) for number in range(len(names))]
-    lines = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells]
-    lines.insert(1, ["-" * width for width in widths])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
 def recall_summary(exam: Exam, store: Store, asking: Asking) -> str:
     """Return how often a search finds the right piece."""
     found = recall(open_search(whole_documents(store, exam.snapshot_id)), exam.questions, asking.titled)
@@ -314,7 +265,7 @@ def show_answers(profile: Profile, exam_id: str, urls: Urls, asking: Asking) -> 
     head = f"Exam {exam_id}: {len(exam.questions):,} questions, {told}; intervals are over documents."
     if any(name.endswith("/retrieved") for name in urls):
         head += f" With {asking.pieces} pieces: {recall_summary(exam, store, asking)}."
-    table = as_text(table_of(store, urls))
+    table = as_table(tabulate({name: read_answers(store.locate(url)) for name, url in urls.items()}))
     create_markdown_artifact(key=f"exam-{exam_id}", markdown=f"{head}\n\n{table}", description="What models answered")
     return f"{head}\n{table}"
 

@@ -21,6 +21,7 @@ GRADE_TOKENS = 256
 """Room for a reason of at most 200 characters and a grade."""
 
 OnDone = Callable[[int, int, str], None]
+"""Called with how much is done, of how much, and a note."""
 
 
 def ask_all(
@@ -38,7 +39,7 @@ def ask_all(
 
     Args:
         name: Folder of the replies, under the exams of the store.
-        on_done: Called with the documents done, all of them, and a note.
+        on_done: Called with the documents done.
     """
     whole = list({anchor.anchor_id: anchor for anchor in anchors}.values())
     folder = f"{store.folder}/exams/{name}/replies"
@@ -46,8 +47,7 @@ def ask_all(
     recipe = Recipe(method={}, snapshot_id="", model=found.model, revision=found.revision, sampling=sampling, seed=seed)
 
     def show(progress: Progress) -> None:
-        note = f"{progress.requests_sent:,} requests sent, {progress.replies_reused:,} replies from before"
-        on_done(progress.anchors_done, progress.anchors_total, note)
+        on_done(progress.anchors_done, progress.anchors_total, progress.sent)
 
     async def run(pool: Pool) -> dict[str, Outcome]:
         return await Driver(work, pool, sampling, seed, log, show).run(whole)

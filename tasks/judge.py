@@ -104,8 +104,7 @@ def judge_texts(
     log = ReplyLog.open(f"{judgements}/replies", Span(), anchor_ids)
 
     def show(progress: Progress) -> None:
-        done = f"{progress.requests_sent:,} requests sent, {progress.replies_reused:,} replies from before"
-        bar(progress.anchors_done, progress.anchors_total, done)
+        bar(progress.anchors_done, progress.anchors_total, progress.sent)
 
     async def ask_all(pool: Pool) -> tuple[dict[str, Outcome], int]:
         driver = Driver(inquiry, pool, VERDICT_SAMPLING, 0, log, show)

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from gainloop.curation.probes import exam_probes
+from gainloop.evaluation.results import tabulate
 from gainloop.store import Store
 from gainloop.store.batches import begin_batch, complete_stage
 from gainloop.store.checkpoints import Lineage, make_once
@@ -24,7 +25,6 @@ from tasks.evaluate import (
     find_checkpoints,
     find_evaluation,
     points_of,
-    table_of,
 )
 from tasks.exam import make_exam
 from tests.exams import documents, fill, rows, write_rows
@@ -126,7 +126,7 @@ def test_a_table_tells_shares_with_intervals_chance_and_how_many_were_asked(
     urls = examine(
         store, profile, exam, checkpoint(store, "start", 0), ("closed", "retrieved"), Asking(pieces=1), quiet
     )
-    table = table_of(store, {f"a/b/{condition}": url for condition, url in urls.items()})
+    table = tabulate({f"a/b/{condition}": read_answers(url) for condition, url in urls.items()})
 
     assert [(row["model"], row["asked"]) for row in table] == [("a/b", "closed"), ("a/b", "retrieved")]
     assert all(row["chance"] == "25 %" and row["questions"] == str(len(exam.questions)) for row in table)

@@ -9,13 +9,14 @@ import polars as pl
 import pytest
 
 from gainloop.evaluation.answering import Sitting, unanswered
+from gainloop.evaluation.results import tabulate
 from gainloop.evaluation.writing import Pair, fault_of
 from gainloop.store import Store, group_commit
 from gainloop.store.exams import exam_kind, read_answers, read_exam
 from schemas.errors import BadInput
 from schemas.exam import Asking, Exam, ExamFiles, WrittenExam
 from schemas.profile import Profile, Servers
-from tasks.evaluate import require_asked, table_of
+from tasks.evaluate import require_asked
 from tasks.exam import make_exam, require_unguessable, write_exam
 from tasks.grade import ask_served
 from tests.exams import MILLS, documents, fill, owner, rows, write_rows, year
@@ -204,7 +205,7 @@ def test_a_served_model_answers_in_words_and_a_judge_grades_them_once(
     assert answers["exact"].sum() == 0
     assert answers.filter(dated)["f1"].to_list() == [0.5] * len(MILLS)
     assert answers["nats"].null_count() == answers.height
-    assert table_of(store, {"stub/closed": url})[0]["right (judged)"].startswith("50 %")
+    assert tabulate({"stub/closed": read_answers(url)})[0]["right (judged)"].startswith("50 %")
 
 
 def test_a_thinking_model_is_read_by_its_last_line_and_told_by_its_attempts(
@@ -226,7 +227,7 @@ def test_a_thinking_model_is_read_by_its_last_line_and_told_by_its_attempts(
     with stub_server(StubOptions(says=says)) as there:
         place = profile.model_copy(update={"serving": Servers(urls=[there.url])})
         url = ask_served(store, place, "stub", Sitting(exam, "closed", asking), quiet)
-    (row,) = table_of(store, {"stub/closed": url})
+    (row,) = tabulate({"stub/closed": read_answers(url)})
 
     assert row["right (exact)"].startswith("50 %")
     assert row["attempted"].startswith("50 %")

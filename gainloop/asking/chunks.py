@@ -52,6 +52,7 @@ _INSIDE, _WORD, _LINE, _SENTENCE, _PARAGRAPH = range(5)
 TOKENS_A_WORD = 1.5
 """Tokens that an English word takes, rather too many: 1.3 in prose, and writers go beyond the length they are given."""
 CHARS_A_TOKEN = 4
+STEP_WORDS = 10
 
 MaxWords = Annotated[
     int, Field(ge=20, le=8000, description="Words that a text is asked to have, at most; 100 take 150 tokens.")
@@ -173,8 +174,8 @@ def tokens_of_words(num_words: int) -> int:
     return ceil(TOKENS_A_WORD * num_words)
 
 
-def count_words(text: str, step: int = 10) -> int:
-    """Return about how many words a text has, in steps: as many are asked for where it is written anew.
+def count_words(text: str) -> int:
+    """Return about how many words a text has, in tens: as many are asked for where it is written anew.
 
     Ideographs have no spaces between them: two count as a word.
 
@@ -182,7 +183,7 @@ def count_words(text: str, step: int = 10) -> int:
     (10, 130)
     """
     wide = sum(one >= "\u2e80" for one in text)
-    return max(step, step * round((len(text.split()) + wide / 2) / step))
+    return max(STEP_WORDS, STEP_WORDS * round((len(text.split()) + wide / 2) / STEP_WORDS))
 
 
 def needed_tokens(request: Request) -> int:

@@ -12,7 +12,7 @@ from gainloop.measures.answers import best_f1, is_exact
 from gainloop.store import Store, exams
 from gainloop.store.exams import ANSWERS, answers_url, read_answers
 from gainloop.store.files import exists
-from gainloop.store.snapshots import WholeDocument, whole_documents
+from gainloop.store.snapshots import whole_documents
 from schemas.exam import Asking, Condition, Exam, Question
 from schemas.rows import content_hash
 
@@ -48,12 +48,12 @@ class Sitting:
         return content_hash("answers", self.exam.exam_id, self.condition, sorted(wanted), about, words)
 
 
-def passages_of(store: Store, sitting: Sitting, sources: Sequence[WholeDocument] | None = None) -> Passages:
+def passages_of(store: Store, sitting: Sitting) -> Passages:
     """Return the texts that stand in front of each question of an exam."""
     questions = sitting.exam.questions
     if sitting.condition == "closed":
         return [()] * len(questions)
-    sources = sources or whole_documents(store, sitting.exam.snapshot_id)
+    sources = whole_documents(store, sitting.exam.snapshot_id)
     if sitting.condition == "open":
         texts = {source.document_id: source.text for source in sources}
         return [(texts[one.document_id],) for one in questions]

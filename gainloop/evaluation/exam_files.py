@@ -214,7 +214,10 @@ def _missing(row: Row, wanted: ExamFiles, name: str) -> str:
 
 
 def _bad(where: str, found: str, allowed: str) -> BadInput:
-    return BadInput(f"reading the exam, {where}: {found}; {allowed}. Mend or remove that row, or set exam's fields.")
+    return BadInput(
+        f"reading the exam, {where}: {found}; {allowed}. Mend or remove that row, or name the field that holds it: "
+        "exam.question_field, answer_field, options_field."
+    )
 
 
 def _nothing(wanted: ExamFiles, drops: Counter[str], examples: list[str], num_documents: int) -> BadInput:

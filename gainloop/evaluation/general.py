@@ -14,7 +14,7 @@ from gainloop.store.documents import document_draws
 from gainloop.store.files import exists, read_frame, write_frame
 from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput
-from schemas.rows import content_hash, document_of
+from schemas.rows import Anchor, content_hash, document_of
 
 Use = Literal["measured", "replayed", "control"]
 USES: Final[tuple[Use, ...]] = ("measured", "replayed", "control")
@@ -86,7 +86,7 @@ def _sampled(store: Store, device: str, use: Use, start_id: str) -> pl.DataFrame
     if not exists(url):
         seed = int(content_hash("general", start_id, use)[:8], 16)
         texts = sample_texts(checkpoint_folder(store, start_id), SAMPLED, SAMPLED_TOKENS, seed, device)
-        ids = [content_hash("anchor", text) for text in texts]
+        ids = [Anchor(text).anchor_id for text in texts]
         drawn = pl.DataFrame({"text_id": ids, "text": texts, "document": ids})
         write_frame(url, drawn.unique("text_id", maintain_order=True))
     return read_frame(url)

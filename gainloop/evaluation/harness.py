@@ -47,7 +47,8 @@ def write_choices_task(folder: Path, name: str, asked: Iterable[tuple[str, Quest
     """Write questions with options, each with its prompt, and the YAML of a task of lm-eval; return the task's name.
 
     Args:
-        begin: Text before each prompt: where it is the model's end token, likelihoods are those of our own exams.
+        begin: Text before each prompt. Where it is what the model begins a text with, or its end token if it has none,
+            likelihoods are those of our own exams.
     """
     rows = (
         {"prompt": f"{begin}{prompt}", "options": list(one.options), "right": one.options.index(one.answer)}
@@ -77,7 +78,7 @@ def run_tasks(
 ) -> Results:
     """Return what tasks of lm-eval say of checkpoints, one after the other in this process.
 
-    Texts begin after an end token, as in packed training.
+    Texts begin as in packed training: after what begins a text, or an end token.
 
     Args:
         checkpoints: Folders of checkpoints by their names.
@@ -95,6 +96,7 @@ def run_tasks(
             f"{include or 'a folder'}, is needed. `lm-eval ls tasks` lists lm-eval's own."
         )
     from gainloop.models.loading import load_model, load_tokenizer
+    from gainloop.models.tokens import before_text
 
     found: Results = {}
     for name, folder in checkpoints.items():
@@ -103,7 +105,7 @@ def run_tasks(
             pretrained=load_model(folder, device).eval(),
             tokenizer=tokenizer,
             batch_size=batch_size,
-            prefix_token_id=int(tokenizer.eos_token_id),
+            prefix_token_id=before_text(tokenizer)[-1],
         )
         said = evaluator.simple_evaluate(
             model, tasks=list(tasks), task_manager=manager, limit=limit, bootstrap_iters=0, log_samples=False

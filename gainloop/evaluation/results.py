@@ -1,6 +1,6 @@
-"""What answers to an exam amount to: shares right with intervals over documents, and nats of the gold answers."""
+"""What answers to an exam amount to: shares right with intervals over documents, nats of the gold answers, a table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,3 +95,51 @@ def as_number(found: Estimate) -> str:
         return ""
     interval = "" if found.low is None or found.high is None else f" [{found.low:.2f}, {found.high:.2f}]"
     return f"{found.value:.2f}{interval}"
+
+
+def tabulate(answers: Mapping[str, pl.DataFrame]) -> list[dict[str, str]]:
+    """Return a row for each model and condition: share right with interval, nats a token, questions.
+
+    Args:
+        answers: Answers under "<model>/<condition>".
+    """
+    rows = []
+    for name, given in answers.items():
+        model, _, condition = name.rpartition("/")
+        rows.append({"model": model, "asked": condition, **_cells(result_of(given)), **_attempts(given)})
+    used = {column for row in rows for column, cell in row.items() if cell}
+    return [{column: cell for column, cell in row.items() if column in used} for row in rows]
+
+
+def _cells(result: ExamResult) -> dict[str, str]:
+    shares = {f"right ({name})": as_share(result.shares.get(name)) for name in COLUMNS}
+    chance = "" if result.chance is None else f"{100 * result.chance:.0f} %"
+    skipped = f", {result.num_skipped} not asked" if result.num_skipped else ""
+    nats = {"nats a token": as_number(result.nats_per_token), "nats an answer": as_number(result.nats)}
+    return shares | {"chance": chance} | nats | {"questions": f"{result.num_asked}{skipped}"}
+
+
+def _attempts(answers: pl.DataFrame) -> dict[str, str]:
+    """Return how often a written answer could be read, and the share right among those, where some could not."""
+    tried = attempt_rate(answers)
+    if tried.value in (None, 1):
+        return {}
+    some = result_of(answers.filter(pl.col("answer") != ""))
+    return {"attempted": as_share(tried), "right of attempted": as_share(some.shares.get("exact"))}
+
+
+def as_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return rows as a table that is read in a terminal and as Markdown.
+
+    >>> print(as_table([{"model": "a", "asked": "closed"}, {"model": "bc", "asked": "open"}]))
+    | model | asked  |
+    | ----- | ------ |
+    | a     | closed |
+    | bc    | open   |
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *([row.get(name, "") for name in names] for row in rows)]
+    widths = [max(len(line[number]) for line in cells) for number in range(len(names))]
+    lines = [[cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in cells]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

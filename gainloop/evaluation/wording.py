@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from gainloop.asking.conversation import tag_of, turn
+from gainloop.asking.conversation import marked, tag_of, turn
 from schemas.exam import Form, Question
 from schemas.rows import Message
 
@@ -53,7 +53,7 @@ def plain(question: Question, titled: bool, passages: Sequence[str] = ()) -> str
     >>> plain(Question("Who built it?", "Ann", "a.md", title="The mill"), True)
     'The mill\\nQuestion: Who built it?\\nAnswer:'
     """
-    title = TITLE.format(title=question.title) if titled and question.title else ""
+    title = title_of(question, titled)
     before = "".join(PASSAGE.format(text=text) for text in passages)
     return PLAIN.format(
         before=f"{before}{title}" if len(passages) != 1 else f"{title}{before}", question=question.question
@@ -68,7 +68,7 @@ def chat(question: Question, titled: bool, passages: Sequence[str], form: Form) 
     """
     asked = f"{title_of(question, titled)}Question: {question.question}"
     tag = tag_of(*passages)
-    before = "".join(f"<{tag}>\n{text}\n</{tag}>\n\n" for text in passages)
+    before = "".join(f"{marked(text, tag)}\n\n" for text in passages)
     if form != "reasoned":
         system = READER.format(tag=tag) if passages else ANSWERER
         return turn("system", system), turn("user", f"{before}{asked}")
@@ -78,6 +78,7 @@ def chat(question: Question, titled: bool, passages: Sequence[str], form: Form) 
 
 
 def title_of(question: Question, titled: bool) -> str:
+    """Return the line of the document's title, if it is wanted and there is one."""
     return TITLE.format(title=question.title) if titled and question.title else ""
 
 

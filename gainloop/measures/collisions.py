@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -91,6 +91,6 @@ def collisions_of(
     )
     expected = found.expected
     if why_unknown:
-        expected = replace(expected, value=None, low=None, high=None, status=why_unknown)
+        expected = expected.without_value(why_unknown)
     seen = Estimate(float(found.observed), None, None, several.height, "pairs")
     return seen, expected, None if expected.value is None else found.is_suspect

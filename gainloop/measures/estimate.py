@@ -1,7 +1,7 @@
 """A measured number and its interval: ratios of sums with intervals over clusters."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -48,6 +48,20 @@ class Estimate:
     num_clusters: int = 0
     num_dropped: int = 0
     num_seeds: int = 0
+
+    def mapped(self, rising: Callable[[float], float], unit: str = "") -> "Estimate":
+        """Return the estimate of what rises with the number: its value and both ends, mapped; default: in its unit."""
+        value, low, high = (None if end is None else rising(end) for end in (self.value, self.low, self.high))
+        return replace(self, value=value, low=low, high=high, unit=unit or self.unit)
+
+    def without_value(self, why: str) -> "Estimate":
+        """Return the estimate without its number and interval, and the reason."""
+        return replace(self, value=None, low=None, high=None, status=why)
+
+
+def not_measured(unit: str, why: str) -> Estimate:
+    """Return the estimate of what could not be measured, and the reason."""
+    return Estimate(None, None, None, 0, unit, f"not measured: {why}")
 
 
 def as_figure(estimate: Estimate, definition: str) -> Figure:
@@ -173,13 +187,12 @@ def paired_ratio(before: ArrayLike, after: ArrayLike, most: ArrayLike, clusters:
     whole = over_seeds(possible, clusters, "share")
     known = np.isfinite(gained).all(axis=0) & np.isfinite(possible).all(axis=0)
     gain = over_seeds(gained, clusters, "share")
-    nothing = replace(gain, value=None, low=None, high=None)
     if gain.value is None or whole.value is None:
-        return replace(nothing, status=gain.status if gain.value is None else whole.status)
+        return gain.without_value(gain.status if gain.value is None else whole.status)
     if whole.low is None or whole.high is None:
-        return replace(nothing, status=whole.status)
+        return gain.without_value(whole.status)
     if whole.low <= 0 <= whole.high:
-        return replace(nothing, status="not measured: what could be gained may be nothing, its interval holds 0")
+        return gain.without_value("not measured: what could be gained may be nothing, its interval holds 0")
     names = np.asarray(clusters)[known]
     value = float(gained[:, known].mean() / possible[:, known].mean())
     low, high = resampled_ratio(gained[:, known], possible[:, known], names)

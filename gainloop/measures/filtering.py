@@ -49,7 +49,7 @@ def curate(nll: ArrayLike, is_kept: ArrayLike, prompt_ids: Ids) -> Filtering:
     rate = share_of(kept, prompt_ids)
     variation = _mapped(rate, lambda share: 1 - share, "share")
     if not rate.value:
-        nothing = replace(rate, value=None, low=None, high=None, unit="nats", status="not measured: nothing was kept")
+        nothing = replace(rate.without_value("not measured: nothing was kept"), unit="nats")
         return Filtering(rate, variation, nothing, *[replace(nothing, unit="nats/record")] * 2)
     divergence = _mapped(rate, lambda share: -float(np.log(share)) + 0.0 if share else None, "nats")
     of_kept = _entropy_of_kept(nats, kept, acceptance_of(kept, prompt_ids))

@@ -159,5 +159,5 @@ def unreadable(folder: str | Path, reason: object) -> BadInput:
     first = first if len(first) <= 200 else f"{first[:200].rsplit(' ', 1)[0]} ..."
     return BadInput(
         f"opening the checkpoint {folder}: {first.rstrip('.;')}; a folder with a causal language model at full "
-        "precision and its tokenizer, as save_pretrained writes them, is needed. Set start to one."
+        "precision and its tokenizer, as save_pretrained writes them, is needed. Name such a model."
     )

@@ -19,7 +19,7 @@ from gainloop.models.trainer import Online, OnStep, freeze_but_last, learned_row
 from schemas.errors import BadInput
 from schemas.profile import Training
 from schemas.recipe import NewModel, TrainingPlan
-from schemas.rows import content_hash
+from schemas.rows import Anchor
 
 Metrics = dict[str, Any]
 logger = logging.getLogger("gainloop.pretraining")
@@ -134,7 +134,7 @@ def continue_pretraining(
 
 def name_text(text: str) -> str:
     """Return the id of a text that training reads: an anchor's own."""
-    return content_hash("anchor", text)
+    return Anchor(text).anchor_id
 
 
 def texts_read(folder: str) -> dict[str, float]:

@@ -12,12 +12,20 @@ import polars as pl
 
 from gainloop.measures.estimate import Floats
 from gainloop.reports.evidence import Examined
-from schemas.knowledge import Graded
+from schemas.knowledge import Answered, AskedAbout, Graded, Learnt, State
 
 GRADED: Final[dict[Graded, str]] = {"judged": "verdict", "exact": "exact", "options": "option_right"}
 """By how answers are right: the column that says so. The first that the start has answers of is the report's."""
 
 START: Final = "start"
+SYNTHETIC: Final = "synthetic"
+BASELINE: Final = "baseline"
+
+NUM_DOCUMENTS: Final = 20
+"""Documents that are listed with what is still missing."""
+
+Lost = tuple[Floats, Floats, list[str]]
+"""Of each general text: bits that it costs more than at the start, its bytes, its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +89,9 @@ class AnswerSheets:
         """Return 1, 0 or NaN of each answer: [seeds, questions]."""
         return self._table(arm, fraction, condition, self._right_of)
 
-    def nats(self, arm: str, fraction: float | None = None, condition: str = "closed") -> Floats:
+    def nats(self, arm: str, condition: str = "closed") -> Floats:
         """Return nats of each right answer: [seeds, questions]."""
-        return self._table(arm, fraction, condition, _nats_of)
+        return self._table(arm, None, condition, _nats_of)
 
     @property
     def num_tokens(self) -> Floats:
@@ -98,15 +106,15 @@ class AnswerSheets:
         counts = [len(options or []) for options in self.questions["options"].to_list()]
         return np.array([1 / count if count else np.nan for count in counts])
 
-    def chosen(self, arm: str, condition: str = "closed") -> list[str]:
+    def chosen(self, arm: str) -> list[str]:
         """Return what most seeds of an arm chose or wrote at each question, empty where that is not known."""
-        sheets = [self.sheet(arm, seed, self.end(arm), condition) for seed in self.seeds(arm)]
+        sheets = [self.sheet(arm, seed, self.end(arm)) for seed in self.seeds(arm)]
         said = [self._said(sheet) for sheet in sheets if sheet is not None]
         return [Counter(one).most_common(1)[0][0] for one in zip(*said, strict=True)] or [""] * len(self.documents)
 
-    def most(self, arm: str, fraction: float | None = None) -> list[bool | None]:
+    def most(self, arm: str) -> list[bool | None]:
         """Return whether most seeds of an arm have each question right; None where it was not asked."""
-        means = self.right(arm, fraction)
+        means = self.right(arm)
         if not len(means):
             return [None] * len(self.documents)
         return [None if np.isnan(one) else bool(one > 0.5) for one in means.mean(axis=0)]
@@ -119,7 +127,7 @@ class AnswerSheets:
                 forgotten = self.forgotten(arm, at, seed)
                 yield Moment(arm, seed, at, self._right_of(sheet), _nats_of(sheet), _sum_ratio(forgotten))
 
-    def forgotten(self, arm: str, fraction: float, seed: int) -> tuple[Floats, Floats, list[str]] | None:
+    def forgotten(self, arm: str, fraction: float, seed: int) -> Lost | None:
         """Return bits that each general text costs more than at the start, its bytes, and its id."""
         before, after = (self.examined.general.get(key) for key in (f"{START}/0/0", f"{arm}/{seed}/{fraction:g}"))
         if before is None or after is None:
@@ -128,6 +136,52 @@ class AnswerSheets:
         sizes = both["num_bytes"].cast(pl.Float64).to_numpy()
         lost = (both["after"] - both["nats"]).to_numpy() / math.log(2)
         return lost, sizes, both["text_id"].to_list()
+
+    def states(self, arm: str) -> list[State]:
+        """Return what became of each question in an arm."""
+        pairs = zip(self.most(START), self.most(arm), strict=True)
+        return [_state_of(before, after) for before, after in pairs]
+
+    def learnt(self, arm: str) -> Learnt | None:
+        """Return how many questions of an arm came to what; None if it was not asked."""
+        counts = Counter(self.states(arm))
+        names = Learnt.model_fields
+        return Learnt(**{name: counts[name] for name in names}) if any(counts[name] for name in names) else None  # type: ignore[index]
+
+    def missing(self) -> list[AskedAbout]:
+        """Return the documents with most questions that the synthetic arm still has wrong."""
+        found: dict[str, Counter[str]] = {}
+        titles = dict(zip(self.documents, self.questions["title"], strict=True))
+        for name, state in zip(self.documents, self.states(SYNTHETIC), strict=True):
+            found.setdefault(name, Counter())[state] += 1
+        rows = [
+            AskedAbout(
+                document=name,
+                title=titles[name] or "",
+                questions=counts.total(),
+                known=counts["known"],
+                learnt=counts["learnt"],
+                missing=counts["missing"] + counts["forgotten"],
+            )
+            for name, counts in found.items()
+        ]
+        return sorted(rows, key=lambda row: (-row.missing, row.document))[:NUM_DOCUMENTS]
+
+    def answered(self) -> list[Answered]:
+        """Return every question with what the start and both arms said, by document."""
+        columns = {
+            **{name: self.questions[name].to_list() for name in ("question", "answer", "title")},
+            "document": self.documents,
+            "before": self.chosen(START),
+            "repeating": self.chosen(BASELINE),
+            "after": self.chosen(SYNTHETIC),
+            "before_right": self.most(START),
+            "repeating_right": self.most(BASELINE),
+            "after_right": self.most(SYNTHETIC),
+            "state": self.states(SYNTHETIC),
+        }
+        rows = [Answered(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
+        return sorted(rows, key=lambda row: (row.document, row.question))
 
     def _points(self) -> set[tuple[str, int, float]]:
         names = [key.split("/")[:3] for key in self._sheets]
@@ -153,11 +207,19 @@ class AnswerSheets:
         return ["" if one is None or not options else options[one] for options, one in chosen]
 
 
+def _state_of(before: bool | None, after: bool | None) -> State:
+    if before is None or after is None:
+        return "not_asked"
+    if before:
+        return "known" if after else "forgotten"
+    return "learnt" if after else "missing"
+
+
 def _nats_of(sheet: pl.DataFrame) -> Floats:
     return sheet["nats"].cast(pl.Float64).fill_null(np.nan).to_numpy()
 
 
-def _sum_ratio(rows: tuple[Floats, Floats, list[str]] | None) -> float | None:
+def _sum_ratio(rows: Lost | None) -> float | None:
     return None if rows is None else float(rows[0].sum() / rows[1].sum())
 
 

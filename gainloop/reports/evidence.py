@@ -230,8 +230,7 @@ def per_cent(flags: Flags, among: Flags, read: RecordTexts) -> Estimate:
 
 
 def as_per_cent(share: Estimate) -> Estimate:
-    value, low, high = (None if end is None else 100 * end for end in (share.value, share.low, share.high))
-    return replace(share, value=value, low=low, high=high, unit="%")
+    return share.mapped(lambda end: 100 * end, "%")
 
 
 def why_no_words(read: RecordTexts, among: Flags) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from gainloop.reports.evidence import Examined
 from gainloop.store import Store
 from gainloop.store.batches import list_summaries, stage_summary
+from gainloop.store.exams import exam_kind, read_answers
 from gainloop.store.scores import find_scores
 from gainloop.store.snapshots import untrained_documents
 
@@ -33,10 +34,10 @@ def _examined(
     questions = "question_id, question, answer, options, document_id, title, part"
     return Examined(
         exam_id=summary["exam"],
-        kind=store.query("select kind from exams where exam_id = ?", summary["exam"])["kind"][0],
+        kind=exam_kind(store, summary["exam"])["kind"],
         training_id=training_id,
         questions=store.query(f"select {questions} from questions where exam_id = ?", summary["exam"]),
-        answers=find_scores(store, batch_id, summary["urls"]),
+        answers={name: read_answers(store.locate(url)) for name, url in summary["urls"].items()},
         general=find_scores(store, batch_id, summary["general"]),
         arms=(stage_summary(store, batch_id, "train", training_id) or {}).get("arms", []),
         asking=summary.get("asking", {}),

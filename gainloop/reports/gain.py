@@ -2,16 +2,16 @@
 
 import math
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
 
 from gainloop.evaluation.likelihoods import key_of
-from gainloop.measures.estimate import Estimate, Floats, as_figure, over_seeds
+from gainloop.measures.estimate import Estimate, Floats, as_figure, not_measured, over_seeds
 from gainloop.reports.evidence import Evidence
 from schemas.figure import Figure
-from schemas.sections import Gain
+from schemas.sections import Gain, GainVerdict
 
 RULE: Final = (
     "in bits per byte, paired by text, a mean over {} of each arm; the interval covers the documents of the texts{}"
@@ -42,7 +42,7 @@ def measure_gain(evidence: Evidence) -> Gain:
             "the difference by second of all stages together",
         ),
         seeds=seeds_of(evidence) if train else 0,
-        verdict=_verdict_of(advantage),
+        verdict=verdict_of(advantage),
     )
 
 
@@ -65,8 +65,7 @@ def saved(evidence: Evidence, before: str, after: str, texts: str = "heldout") -
         return missing
     (names, sizes, first), (others, _, second) = (one for one in found if not isinstance(one, Estimate))
     if names != others:
-        why = f"not measured: {before}/{texts} and {after}/{texts} score different texts"
-        return Estimate(None, None, None, 0, "bits/byte", why)
+        return not_measured("bits/byte", f"{before}/{texts} and {after}/{texts} score different texts")
     return over_seeds(first - second, documents_of(evidence, names), "bits/byte", math.log(2) * sizes)
 
 
@@ -80,8 +79,7 @@ def losses_of(evidence: Evidence, role: str, texts: str) -> tuple[list[str], Flo
         frames.append(evidence.scores[key].sort("text_id"))
     names = frames[0]["text_id"].to_list()
     if any(frame["text_id"].to_list() != names for frame in frames):
-        why = f"not measured: the seeds of {role}/{texts} score different texts"
-        return Estimate(None, None, None, 0, "bits/byte", why)
+        return not_measured("bits/byte", f"the seeds of {role}/{texts} score different texts")
     nats = np.stack([frame["nats"].to_numpy() for frame in frames]).astype(float)
     return names, frames[0]["num_bytes"].to_numpy().astype(float), nats
 
@@ -110,7 +108,7 @@ def documents_of(evidence: Evidence, text_ids: list[str]) -> list[str]:
 def not_scored(evidence: Evidence, key: str, unit: str = "bits/byte") -> Estimate:
     """Return the estimate of what was not scored, with the reason."""
     why = f"there are no scores {key}" if "train" in evidence.summaries else "no model was trained on this batch yet"
-    return Estimate(None, None, None, 0, unit, f"not measured: {why}")
+    return not_measured(unit, why)
 
 
 def per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
@@ -118,9 +116,8 @@ def per(estimate: Estimate, divisor: float, unit: str) -> Estimate:
     if estimate.value is None or estimate.value <= 0 or not divisor:
         lacking = "it cost nothing that was counted" if not divisor else "there is no gain to divide"
         why = estimate.status if estimate.value is None else f"not measured: {lacking}"
-        return replace(estimate, value=None, low=None, high=None, unit=unit, status=why)
-    value, low, high = (None if end is None else end / divisor for end in (estimate.value, estimate.low, estimate.high))
-    return replace(estimate, value=value, low=low, high=high, unit=unit)
+        return replace(estimate.without_value(why), unit=unit)
+    return estimate.mapped(lambda end: end / divisor, unit)
 
 
 def list_caveats_of_gain(evidence: Evidence, gain: Gain) -> list[str]:
@@ -150,7 +147,8 @@ def list_caveats_of_gain(evidence: Evidence, gain: Gain) -> list[str]:
     return found
 
 
-def _verdict_of(advantage: Estimate) -> Any:
+def verdict_of(advantage: Estimate | Figure) -> GainVerdict:
+    """Return which arm wins, by the interval of the synthetic one's advantage."""
     if advantage.low is not None and advantage.low > 0:
         return "synthetic_wins"
     return "baseline_wins" if advantage.high is not None and advantage.high < 0 else "undecided"

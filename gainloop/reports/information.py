@@ -117,8 +117,7 @@ def measure_dependence(evidence: Evidence) -> Dependence:
         covering = replace(covering, value=max(0.0, covering.value))
     if why := why_another_model(drift, scored):
         covering, facet, null, *both = (
-            replace(one, value=None, low=None, high=None, status=why)
-            for one in (covering, facet, null, found.fpc, found.fpc_bc)
+            one.without_value(why) for one in (covering, facet, null, found.fpc, found.fpc_bc)
         )
         found = replace(found, fpc=both[0], fpc_bc=both[1])
     return Dependence(
@@ -203,17 +202,13 @@ def _drift(evidence: Evidence, scored: ScoredOutputs) -> Estimate:
 def _by_cap(information: Estimate, cap: float) -> Estimate:
     if not cap:
         return Estimate(None, None, None, information.n, "share", "not measured: the batch has one prompt")
-    ends = (None if end is None else end / cap for end in (information.value, information.low, information.high))
-    value, low, high = ends
-    return replace(information, value=value, low=low, high=high, unit="share")
+    return information.mapped(lambda end: end / cap, "share")
 
 
 def _less(whole: Estimate, part: Estimate) -> Estimate:
     """Return the difference of two estimates of one sample; its interval is too wide rather than too narrow."""
     if whole.value is None or part.value is None:
-        return replace(
-            whole, value=None, low=None, high=None, status=whole.status if whole.value is None else part.status
-        )
+        return whole.without_value(whole.status if whole.value is None else part.status)
     value = max(0.0, whole.value - part.value)
     if whole.low is None or whole.high is None or part.low is None or part.high is None:
         return replace(whole, value=value, low=None, high=None)
@@ -280,9 +275,7 @@ def measure_delta_i(evidence: Evidence) -> DeltaI:
     rate = conditional_entropy(nats, prompts, num_bytes)
     num_without = int(scored["is_without"].sum()) if semantics != "repaired" else 0
     if why := why_without_logprobs(replies.height, num_without):
-        mean, median, rate = (
-            replace(estimate, value=None, low=None, high=None, status=why) for estimate in (mean, median, rate)
-        )
+        mean, median, rate = (estimate.without_value(why) for estimate in (mean, median, rate))
     return DeltaI(
         semantics="none" if mean.status == NOT_ASKED else semantics,
         nats_per_record=as_figure(mean, f"mean of {what} {over}"),
@@ -351,7 +344,7 @@ def curation_of(evidence: Evidence) -> Filtering:
         why = OTHER_DISTRIBUTION
     if not why:
         return found
-    nothing = replace(found.entropy, value=None, low=None, high=None, status=why)
+    nothing = found.entropy.without_value(why)
     return replace(found, entropy=nothing, entropy_lost=nothing)
 
 

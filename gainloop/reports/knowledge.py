@@ -1,25 +1,19 @@
 """The report's figures of an exam: what models know of the documents, before and after, and what they forgot."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
-from gainloop.measures.estimate import Estimate, Floats, as_figure, over_seeds, paired_ratio
-from gainloop.reports.answers import START, AnswerSheets, Moment, at_level
-from gainloop.reports.evidence import Evidence, Examined
-from gainloop.reports.gain import rule_of, saved, seeds_of
+from gainloop.measures.estimate import Estimate, Floats, as_figure, not_measured, over_seeds, paired_ratio
+from gainloop.reports.answers import BASELINE, START, SYNTHETIC, AnswerSheets, Lost, Moment, at_level
+from gainloop.reports.evidence import Evidence, Examined, as_per_cent
+from gainloop.reports.gain import rule_of, saved, seeds_of, verdict_of
 from schemas.figure import Figure, words_of
-from schemas.knowledge import Answered, AskedAbout, FrontierPoint, Graded, Knowledge, KnowledgeVerdict, Learnt, State
+from schemas.knowledge import FrontierPoint, Graded, Knowledge
 
-SYNTHETIC: Final = "synthetic"
-BASELINE: Final = "baseline"
 CONTROL: Final = "replay_control"
-
-NUM_DOCUMENTS: Final = 20
-"""Documents that are listed with what is still missing."""
 
 OVER: Final = "over questions; interval over documents, and over seeds where there are several"
 
@@ -47,26 +41,25 @@ def measure_knowledge(evidence: Evidence) -> Knowledge:
         why = "there is no exam" if evidence.training_id else "no model was trained yet"
         return _with_forgetting(not_examined(f"not measured: {why}"), evidence)
     first, *others = evidence.examined
-    others_points = [point for one in others for point in frontier(one.taught, one.training_id)]
-    found = _Exam(AnswerSheets(first.taught)).measure(others_points)
-    return _with_forgetting(found.model_copy(update=_control_of(first)), evidence)
+    exams = [(_Exam(one.taught, evidence.documents), one.training_id) for one in others]
+    other_points = [point for exam, training_id in exams for point in exam.frontier(training_id)]
+    found = _Exam(first.taught, evidence.documents).measure(other_points, _control_of(first))
+    return _with_forgetting(found, evidence)
 
 
 def _control_of(examined: Examined) -> dict[str, Any]:
     """Return what models know of documents that were held out: what training taught of no document shows here."""
-    sheets = AnswerSheets(examined.control)
-    exam = _Exam(sheets)
+    exam = _Exam(examined.control, {})
     shares = {name: exam.share(arm) for name, arm in (("heldout_before", START), ("heldout_after", SYNTHETIC))}
-    if not sheets.documents:
-        none = as_figure(_none("%", NO_HELDOUT), "not measured")
-        shares = dict.fromkeys(shares, none)
-    return {"heldout_questions": len(sheets.documents), **shares}
+    if not exam.sheets.documents:
+        shares = dict.fromkeys(shares, as_figure(not_measured("%", NO_HELDOUT), "not measured"))
+    return {"heldout_questions": len(exam.sheets.documents), **shares}
 
 
 def not_examined(why: str) -> Knowledge:
     """Return the figures of an exam that nobody sat."""
     figures = {
-        name: as_figure(Estimate(None, None, None, 0, words.unit, why), "not measured")
+        name: as_figure(replace(not_measured(words.unit, ""), status=why), "not measured")
         for name, words in words_of(Knowledge).items()
     }
     return Knowledge(
@@ -92,33 +85,24 @@ def _with_forgetting(knowledge: Knowledge, evidence: Evidence) -> Knowledge:
     return knowledge.model_copy(update=found)
 
 
-def verdict_of(gained: Figure) -> KnowledgeVerdict:
-    """Return which arm knows more, by the interval of the gain over repeating."""
-    if gained.low is not None and gained.low > 0:
-        return "synthetic_wins"
-    return "baseline_wins" if gained.high is not None and gained.high < 0 else "undecided"
-
-
-def frontier(examined: Examined, training: str = "") -> list[FrontierPoint]:
-    """Return knowledge and forgetting at every moment of a training that was examined.
+class _Exam:
+    """One exam and what it says.
 
     Args:
-        training: Id of the training; empty for the report's own.
+        documents: Document of each general text; one that is missing is its own.
     """
-    sheets = AnswerSheets(examined)
-    exam = _Exam(sheets)
-    runs = {(run["arm"], run["seed"]): run for run in examined.arms}
-    return [exam.point(one, runs.get((one.arm, one.seed), {}), training) for one in sheets.moments()]
 
+    def __init__(self, examined: Examined, documents: Mapping[str, str]) -> None:
+        self.sheets, self.general = AnswerSheets(examined), documents
+        self.how = HOW[self.sheets.graded]
 
-class _Exam:
-    """One exam and what it says."""
+    def measure(self, other_points: Sequence[FrontierPoint], control: dict[str, Any]) -> Knowledge:
+        """Return all figures.
 
-    def __init__(self, sheets: AnswerSheets) -> None:
-        self.sheets = sheets
-        self.how = HOW[sheets.graded]
-
-    def measure(self, other_points: Sequence[FrontierPoint]) -> Knowledge:
+        Args:
+            other_points: Moments of the batch's other trainings.
+            control: Figures of the questions about held-out documents, by their fields.
+        """
         sheets, examined = self.sheets, self.sheets.examined
         level, right, nats = self._at_equal_forgetting()
         ends = [point for run in examined.arms for point in run["points"] if run["arm"] == SYNTHETIC]
@@ -132,13 +116,13 @@ class _Exam:
             questions=len(sheets.documents),
             documents=len(set(sheets.documents)),
             seeds=len(sheets.seeds(SYNTHETIC)),
-            heldout_questions=0,
+            **control,
             tokens=max((point["tokens"] for point in ends), default=None),
             equal_level=level,
-            arms={arm: counts for arm in (SYNTHETIC, BASELINE, CONTROL) if (counts := self._learnt(arm))},
-            missing=self._missing(),
-            frontier=[*frontier(examined), *other_points],
-            answers=self._answers(),
+            arms={arm: counts for arm in (SYNTHETIC, BASELINE, CONTROL) if (counts := sheets.learnt(arm))},
+            missing=sheets.missing(),
+            frontier=[*self.frontier(), *other_points],
+            answers=sheets.answered(),
             before=self.share(START),
             repeating=self.share(BASELINE),
             control=self.share(CONTROL),
@@ -146,7 +130,6 @@ class _Exam:
             open_book=self.share(START, "open"),
             retrieved=self.share(START, "retrieved"),
             guess=self._guess(),
-            **dict.fromkeys(("heldout_before", "heldout_after"), as_figure(_none("%", NO_HELDOUT), "not measured")),
             advantage=self._points(self._paired(BASELINE, sheets.right), "less known after repeating"),
             advantage_control=self._points(self._paired(CONTROL, sheets.right), "less known after the replay control"),
             advantage_equal=self._points(
@@ -166,36 +149,39 @@ class _Exam:
         )
         return found.model_copy(update={"verdict": verdict_of(found.gained)})
 
-    def point(self, moment: Moment, run: dict[str, object], training: str) -> FrontierPoint:
-        points: Sequence[dict[str, float]] = run.get("points", [])  # type: ignore[assignment]
+    def frontier(self, training: str = "") -> list[FrontierPoint]:
+        """Return knowledge and forgetting at every moment that was examined.
+
+        Args:
+            training: Id of the training; empty for the report's own.
+        """
+        runs = {(run["arm"], run["seed"]): run for run in self.sheets.examined.arms}
+        return [self._point(one, runs.get((one.arm, one.seed), {}), training) for one in self.sheets.moments()]
+
+    def _point(self, moment: Moment, run: dict[str, Any], training: str) -> FrontierPoint:
+        points = run.get("points", [])
         same = (int(one["tokens"]) for one in points if f"{one['fraction']:g}" == f"{moment.fraction:g}")
-        rate: float | None = run.get("learning_rate")  # type: ignore[assignment]
         lost = self.sheets.forgotten(moment.arm, moment.fraction, moment.seed)
         return FrontierPoint(
             arm=moment.arm,
             seed=moment.seed,
             fraction=moment.fraction,
             tokens=next(same, None),
-            learning_rate=rate,
+            learning_rate=run.get("learning_rate"),
             training=training,
-            right=as_figure(_times(self._mean(moment.right[None], "%", is_share=True), 100), f"right: {self.how}"),
+            right=as_figure(as_per_cent(self._mean(moment.right[None], "%", is_share=True)), f"right: {self.how}"),
             nats=as_figure(self._mean_nats(moment.nats[None]), "nats of the right answers by their tokens"),
-            forgetting=as_figure(
-                _none("bits/byte", "general text was not scored")
-                if lost is None
-                else over_seeds(lost[0][None], lost[2], "bits/byte", weights=lost[1]),
-                "bits per byte of general text more than at the start; interval over texts",
-            ),
+            forgetting=self._lost([] if lost is None else [lost], "general text was not scored"),
         )
 
     def share(self, arm: str, condition: str = "closed") -> Figure:
         table = self.sheets.right(arm, condition=condition)
         found = self._mean(table, "%", is_share=True, missing=_why(arm, condition, self.sheets))
-        return as_figure(_times(found, 100), f"right, {condition} book: {self.how}; {OVER}")
+        return as_figure(as_per_cent(found), f"right, {condition} book: {self.how}; {OVER}")
 
     def _guess(self) -> Figure:
         found = self._mean(self.sheets.chance[None], "%", missing="the questions have no options")
-        exact = replace(_times(found, 100), low=None, high=None, num_seeds=0)
+        exact = replace(as_per_cent(found), low=None, high=None, num_seeds=0)
         return as_figure(exact if exact.value is None else replace(exact, status="ok"), "1 by the number of options")
 
     def _nats(self, arm: str, condition: str = "closed") -> Figure:
@@ -212,14 +198,14 @@ class _Exam:
 
     def _points(self, tables: Tables | str, less: str) -> Figure:
         if isinstance(tables, str):
-            found = _none("points", tables)
+            found = not_measured("points", tables)
         else:
-            found = _times(self._mean(tables[0] - tables[1], "points"), 100)
+            found = self._mean(tables[0] - tables[1], "points").mapped(lambda end: 100 * end)
         return as_figure(found, f"known after the synthetic text {less}, question by question; {OVER}")
 
     def _saved(self, tables: Tables | str, over: str) -> Figure:
         unit = "nats/token"
-        found = _none(unit, tables) if isinstance(tables, str) else self._mean_nats(tables[1] - tables[0])
+        found = not_measured(unit, tables) if isinstance(tables, str) else self._mean_nats(tables[1] - tables[0])
         return as_figure(found, f"nats of right answers after {over} less those after the synthetic text; {OVER}")
 
     def _recovered(self) -> Figure:
@@ -228,12 +214,12 @@ class _Exam:
         definition = f"(after - before) / (open book - before); {OVER}, by bootstrap"
         for table, arm, condition in ((before, START, "closed"), (after, SYNTHETIC, "closed"), (most, START, "open")):
             if not len(table):
-                return as_figure(_none("%", _why(arm, condition, self.sheets)), definition)
+                return as_figure(not_measured("%", _why(arm, condition, self.sheets)), definition)
         asked = np.isfinite(np.concatenate([before, after, most])).all(axis=0)
         if not asked.any():
-            return as_figure(_none("%", self.how), definition)
+            return as_figure(not_measured("%", self.how), definition)
         found = paired_ratio(before[:, asked], after[:, asked], most[:, asked], self._documents(asked))
-        return as_figure(replace(_times(found, 100), unit="%"), definition)
+        return as_figure(as_per_cent(found), definition)
 
     def _at_equal_forgetting(self) -> tuple[float | None, Tables | str, Tables | str]:
         """Return the mean level, and what both arms knew there by seed: rights, and nats."""
@@ -284,93 +270,37 @@ class _Exam:
 
     def _forgetting(self, arm: str) -> Figure:
         found = [self.sheets.forgotten(arm, self.sheets.end(arm), seed) for seed in self.sheets.seeds(arm)]
-        rows = [one for one in found if one is not None]
-        definition = f"{LOST}; interval over texts, and over seeds"
+        why = "general text was not scored" if found else _why(arm, "closed", self.sheets)
+        return self._lost([one for one in found if one is not None], why)
+
+    def _lost(self, rows: Sequence[Lost], why: str) -> Figure:
+        """Return what general text costs more than at the start: the bits of its texts under each seed."""
+        definition = f"{LOST}; interval over documents, and over seeds"
         if not rows:
-            why = "general text was not scored" if found else _why(arm, "closed", self.sheets)
-            return as_figure(_none("bits/byte", why), definition)
-        lost = np.array([one[0] for one in rows])
-        return as_figure(over_seeds(lost, rows[0][2], "bits/byte", weights=rows[0][1]), definition)
+            return as_figure(not_measured("bits/byte", why), definition)
+        lost, sizes, names = np.array([bits for bits, _, _ in rows]), rows[0][1], rows[0][2]
+        documents = [self.general.get(name, name) for name in names]
+        return as_figure(over_seeds(lost, documents, "bits/byte", weights=sizes), definition)
 
     def _mean(self, table: Floats, unit: str, is_share: bool = False, missing: str = "") -> Estimate:
         asked = np.isfinite(table).all(axis=0) if len(table) else np.zeros(0, dtype=bool)
         if not asked.any():
-            return _none(unit, missing or self.how)
+            return not_measured(unit, missing or self.how)
         return over_seeds(table[:, asked], self._documents(asked), unit, is_share=is_share)
 
     def _mean_nats(self, table: Floats, missing: str = "") -> Estimate:
         asked = np.isfinite(table).all(axis=0) if len(table) else np.zeros(0, dtype=bool)
         if not asked.any():
-            return _none("nats/token", missing or "right answers were not scored")
+            return not_measured("nats/token", missing or "right answers were not scored")
         weights = self.sheets.num_tokens[asked]
         return over_seeds(table[:, asked], self._documents(asked), "nats/token", weights=weights)
 
     def _documents(self, asked: Any) -> list[str]:
         return [name for name, is_asked in zip(self.sheets.documents, asked, strict=True) if is_asked]
 
-    def _states(self, arm: str) -> list[State]:
-        pairs = zip(self.sheets.most(START), self.sheets.most(arm), strict=True)
-        return [_state_of(before, after) for before, after in pairs]
-
-    def _learnt(self, arm: str) -> Learnt | None:
-        counts = Counter(self._states(arm))
-        names = Learnt.model_fields
-        return Learnt(**{name: counts[name] for name in names}) if any(counts[name] for name in names) else None  # type: ignore[index]
-
-    def _missing(self) -> list[AskedAbout]:
-        found: dict[str, Counter[str]] = {}
-        titles = dict(zip(self.sheets.documents, self.sheets.questions["title"], strict=True))
-        for name, state in zip(self.sheets.documents, self._states(SYNTHETIC), strict=True):
-            found.setdefault(name, Counter())[state] += 1
-        rows = [
-            AskedAbout(
-                document=name,
-                title=titles[name] or "",
-                questions=counts.total(),
-                known=counts["known"],
-                learnt=counts["learnt"],
-                missing=counts["missing"] + counts["forgotten"],
-            )
-            for name, counts in found.items()
-        ]
-        return sorted(rows, key=lambda row: (-row.missing, row.document))[:NUM_DOCUMENTS]
-
-    def _answers(self) -> list[Answered]:
-        sheets = self.sheets
-        columns = {
-            **{name: sheets.questions[name].to_list() for name in ("question", "answer", "title")},
-            "document": sheets.documents,
-            "before": sheets.chosen(START),
-            "repeating": sheets.chosen(BASELINE),
-            "after": sheets.chosen(SYNTHETIC),
-            "before_right": sheets.most(START),
-            "repeating_right": sheets.most(BASELINE),
-            "after_right": sheets.most(SYNTHETIC),
-            "state": self._states(SYNTHETIC),
-        }
-        rows = [Answered(**dict(zip(columns, row, strict=True))) for row in zip(*columns.values(), strict=True)]
-        return sorted(rows, key=lambda row: (row.document, row.question))
-
-
-def _state_of(before: bool | None, after: bool | None) -> State:
-    if before is None or after is None:
-        return "not_asked"
-    if before:
-        return "known" if after else "forgotten"
-    return "learnt" if after else "missing"
-
 
 def _rows(table: Floats, seeds: Sequence[int], wanted: Sequence[int]) -> Floats:
     return table[[list(seeds).index(seed) for seed in wanted]]
-
-
-def _times(estimate: Estimate, factor: float) -> Estimate:
-    value, low, high = (None if one is None else factor * one for one in (estimate.value, estimate.low, estimate.high))
-    return replace(estimate, value=value, low=low, high=high)
-
-
-def _none(unit: str, why: str) -> Estimate:
-    return Estimate(None, None, None, 0, unit, f"not measured: {why}")
 
 
 def _why(arm: str, condition: str, sheets: AnswerSheets) -> str:

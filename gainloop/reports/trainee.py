@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from gainloop.measures.entropy import bits_per_byte
-from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, ratio_of_sums, weighted_sum
+from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, not_measured, ratio_of_sums, weighted_sum
 from gainloop.measures.learning import Learned, learned
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.gain import OWN, loss_over_seeds, not_scored
@@ -238,5 +238,5 @@ def _ggmi(evidence: Evidence) -> Estimate:
         return replace(missing, unit=UNIT)
     num_texts = texts_read(evidence, "synthetic", "synthetic")
     if not num_texts:
-        return Estimate(None, None, None, 0, UNIT, "not measured: no whole text of the batch was read")
+        return not_measured(UNIT, "no whole text of the batch was read")
     return weighted_sum([(sign / num_texts, one) for sign, one in zip((1, -1), absorbed, strict=True)], UNIT)

@@ -37,6 +37,11 @@ class Progress(Tally):
     drops: dict[str, int] = field(default_factory=dict)
     state: str = ""
 
+    @property
+    def sent(self) -> str:
+        """How many requests were sent, and how many replies were there already."""
+        return f"{self.requests_sent:,} requests sent, {self.replies_reused:,} replies from before"
+
     def add(self, other: "Progress") -> "Progress":
         """Return the sum of two; the state is the other's."""
         summed = {

@@ -133,14 +133,6 @@ def remove_points(folder: str) -> None:
     shutil.rmtree(f"{folder}/{POINTS}", ignore_errors=True)
 
 
-def checkpoint_plan(store: Store, checkpoint_id: str) -> dict[str, Any]:
-    """Return the parameters of a checkpoint's training."""
-    plan: dict[str, Any] = json.loads(
-        store.query("select plan from checkpoints where checkpoint_id = ?", checkpoint_id).item()
-    )
-    return plan
-
-
 def checkpoint_metrics(store: Store, checkpoint_id: str) -> Metrics:
     """Return the metrics of a checkpoint's training."""
     found = store.query("select metrics from checkpoints where checkpoint_id = ?", checkpoint_id)

@@ -115,6 +115,6 @@ def read_answers(url: str) -> pl.DataFrame:
     if not exists(url):
         raise StoreError(
             f"reading answers: there is no file {url}; answers that were recorded must be there. "
-            "Put it back, or run the flow evaluate again: it asks what is missing."
+            "Put it back, or run the flow evaluate on that checkpoint with the same exam: it asks what is missing."
         )
     return read_frame(url)
