@@ -117,6 +117,7 @@ def measure(folder: Path) -> dict[str, Any]:
         training_id="",
         recipe={
             "method": {"kind": "rephrase"},
+            "snapshot_id": "made up",
             "model": "made up",
             "revision": "",
             "sampling": {"temperature": 1.0, "top_p": 1.0},

@@ -21,9 +21,9 @@ Grading = Literal["likelihood", "short", "graded"]
 Form = Literal["plain", "chat", "reasoned"]
 """Wording of a question whose answer is written: as text that goes on, as a chat, as a chat that thinks first."""
 
-Graded = Literal["correct", "incorrect", "not_attempted"]
+Grade = Literal["correct", "incorrect", "not_attempted"]
 
-GRADES: Final[tuple[Graded, ...]] = ("correct", "incorrect", "not_attempted")
+GRADES: Final[tuple[Grade, ...]] = ("correct", "incorrect", "not_attempted")
 
 
 def part_of(document_id: str) -> Part:

@@ -13,12 +13,13 @@ from prefect.cache_policies import NO_CACHE
 
 from gainloop.evaluation.answering import Sitting, answer, find_answers, ungraded
 from gainloop.evaluation.likelihoods import MAX_SCORED, general_set, score_set
-from gainloop.evaluation.marks import COLUMNS, Marks, as_number, as_share, attempt_rate, mark
+from gainloop.evaluation.results import COLUMNS, ExamResult, as_number, as_share, attempt_rate, result_of
 from gainloop.evaluation.retrieval import open_search, recall
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, list_summaries, read_recipe, stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
-from gainloop.store.exams import read_answers, read_exam, whole_documents
+from gainloop.store.exams import read_answers, read_exam
+from gainloop.store.snapshots import whole_documents
 from schemas.errors import BadInput
 from schemas.exam import AnyExam, Asking, Condition, Exam, WrittenExam
 from schemas.profile import Profile
@@ -205,12 +206,12 @@ def table_of(store: Store, urls: Urls) -> list[dict[str, str]]:
     for name, url in urls.items():
         model, _, condition = name.rpartition("/")
         answers = read_answers(store.locate(url))
-        rows.append({"model": model, "asked": condition, **_cells(mark(answers)), **_attempts(answers)})
+        rows.append({"model": model, "asked": condition, **_cells(result_of(answers)), **_attempts(answers)})
     used = {column for row in rows for column, cell in row.items() if cell}
     return [{column: cell for column, cell in row.items() if column in used} for row in rows]
 
 
-def _cells(marks: Marks) -> dict[str, str]:
+def _cells(marks: ExamResult) -> dict[str, str]:
     shares = {f"right ({name})": as_share(marks.shares.get(name)) for name in COLUMNS}
     chance = "" if marks.chance is None else f"{100 * marks.chance:.0f} %"
     skipped = f", {marks.num_skipped} not asked" if marks.num_skipped else ""
@@ -223,7 +224,7 @@ def _attempts(answers: pl.DataFrame) -> dict[str, str]:
     tried = attempt_rate(answers)
     if tried.value in (None, 1):
         return {}
-    some = mark(answers.filter(pl.col("answer") != ""))
+    some = result_of(answers.filter(pl.col("answer") != ""))
     return {"attempted": as_share(tried), "right of attempted": as_share(some.shares.get("exact"))}
 
 

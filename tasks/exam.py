@@ -8,12 +8,12 @@ from prefect.cache_policies import NO_CACHE
 
 from gainloop.evaluation.distractors import add_distractors
 from gainloop.evaluation.exam_files import read_exam_files
-from gainloop.evaluation.marks import as_share, mark
+from gainloop.evaluation.results import as_share, result_of
 from gainloop.evaluation.writing import WORDING_ID, Writing, assemble, chosen_pieces
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, stage_summary
-from gainloop.store.exams import read_exam, save_exam, whole_documents
-from gainloop.store.snapshots import read_snapshot
+from gainloop.store.exams import read_exam, save_exam
+from gainloop.store.snapshots import read_snapshot, whole_documents
 from schemas.errors import BadInput
 from schemas.exam import AnyExam, Exam, ExamFiles, KnownExam, WrittenExam
 from schemas.profile import Profile
@@ -86,7 +86,7 @@ def require_unguessable(exam: WrittenExam, answers: pl.DataFrame) -> None:
     Raises:
         BadInput: Its share right is above ``most_guessed``.
     """
-    guessed = mark(answers).shares.get("options")
+    guessed = result_of(answers).shares.get("options")
     if guessed and guessed.value is not None and guessed.value > exam.most_guessed:
         raise BadInput(
             f"examining by a written exam: {exam.guesser} gets {as_share(guessed)} of it right without any document; "

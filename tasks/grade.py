@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterable
 
 from gainloop.evaluation.answering import Sitting, as_written, find_answers, passages_of, replaced, unanswered, ungraded
-from gainloop.evaluation.inquiries import Answering, Grading, Heard, anchors_of, by_anchor
+from gainloop.evaluation.inquiries import Answering, Grading, QuestionsOutcome, anchors_of, by_anchor
 from gainloop.serving.driver import Driver, Progress, Work
 from gainloop.serving.engine import engine
 from gainloop.serving.opening import started
 from gainloop.serving.pool import Pool
 from gainloop.store import Store
-from gainloop.store.exams import answers_url, read_answers, whole_documents, write_answers
+from gainloop.store.exams import answers_url, read_answers, write_answers
 from gainloop.store.replies import ReplyLog, Span, compact_replies
+from gainloop.store.snapshots import whole_documents
 from schemas.profile import Profile
 from schemas.recipe import Judge, Recipe, Sampling
 from schemas.rows import Anchor, Outcome
@@ -113,4 +114,6 @@ def grade_answers(store: Store, profile: Profile, model_id: str, sitting: Sittin
 
 
 def _said(outcomes: dict[str, Outcome]) -> dict[str, str]:
-    return {key: text for one in outcomes.values() if isinstance(one, Heard) for key, text in one.said.items()}
+    """Return what was answered, or how it was graded, by question id."""
+    found = (one.by_question for one in outcomes.values() if isinstance(one, QuestionsOutcome))
+    return {question_id: text for one in found for question_id, text in one.items()}

@@ -9,7 +9,7 @@ from prefect import task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.curation.corpus import Comparison, compare, examples, write_matches
+from gainloop.curation.corpus import CorpusMatches, compare, examples, write_matches
 from gainloop.curation.probes import exam_probes, read_probes
 from gainloop.curation.suite import (
     MATCHES,
@@ -182,7 +182,7 @@ def _settings(curation: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _about(corpus: Comparison, curation: Curation) -> dict[str, Any]:
+def _about(corpus: CorpusMatches, curation: Curation) -> dict[str, Any]:
     """Return the summary of a comparison with the corpus."""
     return {
         "curation": curation.model_dump(mode="json"),

@@ -175,7 +175,7 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         (
             "generate --text.method.kind rephrase --text.method.draws 2",
             "text.method 'rephrase': 'draws' is not a parameter; its parameters are chunk_tokens, kind, "
-            "max_chunks, styles. "
+            "max_chunks, max_sentences, prompts, sentence_styles, styles, unit. "
             f"Set one of them, or text.method.kind to {WITH_DRAWS}.",
         ),
         (
@@ -209,7 +209,7 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         (
             "generate --text.method.max-pair 2",
             "--text.method.max-pair is not one of them; known are --text.method.max-pairs, --text.method.max-partners, "
-            "--text.method.max-chapters. Correct it.",
+            "--text.method.max-words. Correct it.",
         ),
         (
             "generate --text.filters.kind novelty",
@@ -222,7 +222,7 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "train --plan.mixture.synthetic 1",
-            "mixture adds up to 1.5; synthetic and anchors together must add up to 1. Change it.",
+            "mixture adds up to 1.5; synthetic, anchors and replay together must add up to 1. Change it.",
         ),
         (
             "generate --text.seed x",

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
-from gainloop.curation.corpus import Comparison, compare, examples
+from gainloop.curation.corpus import CorpusMatches, compare, examples
 from gainloop.curation.probes import read_probes
 from gainloop.curation.suite import MATCHES, as_markdown, read_result
 from gainloop.reports.batch import count_rows
@@ -83,7 +83,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> Batches:
     return Batches(first, second, second.validate())
 
 
-def look(world: World, curation: Curation, folder: str = "") -> Comparison:
+def look(world: World, curation: Curation, folder: str = "") -> CorpusMatches:
     records = read_records(world.store, world.batch_id)
     anchors = read_anchors(world.store, "snap")
     probes = read_probes(curation.probes)

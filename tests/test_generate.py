@@ -208,7 +208,7 @@ def test_a_batch_with_an_anchor_unaccounted_for_is_never_complete(
 
 def test_every_request_is_a_reply_or_a_drop_in_the_count(profile: Profile, store: Store, snapshot_id: str) -> None:
     recipe = recipe_on(snapshot_id)
-    with stub_server(StubOptions(faults={"empty": 0.3}, context_tokens=80)) as stub:
+    with stub_server(StubOptions(faults={"empty": 0.3}, context_tokens=110)) as stub:
         place = on_servers(profile, stub)
         generate(place, recipe)
     summary = finish(place, recipe)

@@ -27,7 +27,7 @@ _PLACEHOLDER = re.compile(
     rf"|{_THING}(?:[ _-]?(?:\d{{1,2}}|[a-d]|one|two|three|here))|(?:your|insert)(?: \w{{1,12}})? {_THING}"
     rf"(?: here)?|{_THING} of (?:the|an?) {_THING}|insert .{{1,40}}|.{{1,40}} goes here"
     # <topic>, [insert name], {{title}}, {title}
-    r"|<[^\W\d_][\w' /-]{0,40}>|\[[^\W\d_][\w' /-]{0,40}\]|\{{1,3}\s?[^\W\d_][\w' /.-]{0,40}\}{1,3}",
+    r"|<[^\W\d_][\w' /-]{0,40}>|\[[^\W\d_][\w' /-]{0,40}\]|\{{1,9}\s?[^\W\d_][\w' /.-]{0,40}\}{1,9}",
     re.IGNORECASE | re.DOTALL,
 )
 MOST_PLACEHOLDER_CHARS = 80

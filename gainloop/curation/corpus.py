@@ -105,7 +105,7 @@ def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str],
 
 
 @dataclass
-class Comparison:
+class CorpusMatches:
     """The records of a batch that have passed so far, and their matches in the corpus.
 
     Attributes:
@@ -147,7 +147,7 @@ def compare(
     anchors: pl.DataFrame,
     probes: pl.DataFrame,
     curation: Curation,
-) -> Comparison:
+) -> CorpusMatches:
     """Return which records hold a probe or are nearly the same as an anchor, an earlier record or one of their batch.
 
     In this order, and a record with one match is not compared further: a refused record takes no other with it. Of the
@@ -160,7 +160,7 @@ def compare(
         curation: Settings: what records are compared with, and from which similarity on they match.
     """
     records = records.select("record_id", "text").sort("record_id")
-    corpus = Comparison(records, hash_texts(records["text"]))
+    corpus = CorpusMatches(records, hash_texts(records["text"]))
     if probes.height:
         _look_for_probes(corpus, anchors, probes, curation.probes)
     if curation.near_duplicates:
@@ -168,12 +168,12 @@ def compare(
     return corpus
 
 
-def write_matches(url: str, corpus: Comparison) -> None:
+def write_matches(url: str, corpus: CorpusMatches) -> None:
     """Write the evidence as lines of JSON; no line where nothing was found."""
     write_file(url, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in corpus.matches).encode())
 
 
-def examples(corpus: Comparison) -> list[str]:
+def examples(corpus: CorpusMatches) -> list[str]:
     """Return a sentence for each of a few matches of each reason."""
     by_reason: dict[str, list[dict[str, Any]]] = {}
     for one in corpus.matches:
@@ -181,7 +181,7 @@ def examples(corpus: Comparison) -> list[str]:
     return [_match_summary(one) for matches in by_reason.values() for one in matches[:EXAMPLES]]
 
 
-def _look_for_probes(corpus: Comparison, anchors: pl.DataFrame, probes: pl.DataFrame, rules: Probes) -> None:
+def _look_for_probes(corpus: CorpusMatches, anchors: pl.DataFrame, probes: pl.DataFrame, rules: Probes) -> None:
     """Find records that hold a probe, and the anchors that do, since those are trained on as they are."""
     hashed = hash_texts(probes["text"])
     corpus.found[CONTAMINATED] = set()
@@ -210,7 +210,7 @@ def _texts_with_probes(
 
 
 def _look_for_near_duplicates(
-    store: Store, batch_id: str, corpus: Comparison, anchors: pl.DataFrame, curation: Curation
+    store: Store, batch_id: str, corpus: CorpusMatches, anchors: pl.DataFrame, curation: Curation
 ) -> None:
     least, sketches = curation.near_duplicates, sketch(corpus.hashed)
     if "anchors" in curation.among:
@@ -232,7 +232,7 @@ def _snapshot_of(store: Store, batch_id: str) -> str:
 
 
 def _compare_with_earlier(
-    corpus: Comparison, batches: Iterator[KnownTexts], sketches: list[RMinHash], least: float
+    corpus: CorpusMatches, batches: Iterator[KnownTexts], sketches: list[RMinHash], least: float
 ) -> None:
     """Match the records that are nearly the same as one of an earlier batch, but for those that an earlier one kept.
 
@@ -250,7 +250,7 @@ def _compare_with_earlier(
 
 
 def _compare_with(
-    corpus: Comparison,
+    corpus: CorpusMatches,
     reason: str,
     kind: str,
     known: KnownTexts,
@@ -286,7 +286,7 @@ def _confirmed(
 
 
 def _match_text(
-    corpus: Comparison, reason: str, row: int, kind: str, where: str, other: tuple[str, str], similarity: float
+    corpus: CorpusMatches, reason: str, row: int, kind: str, where: str, other: tuple[str, str], similarity: float
 ) -> None:
     other_id, text = other
     about = {"item": other_id, "of": where, "similarity": round(similarity, 4), "text": text[:200]}

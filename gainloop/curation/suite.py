@@ -21,7 +21,7 @@ from gainloop.measures import words as measure
 from gainloop.measures.faithfulness import longest_runs, says_wish
 from gainloop.measures.languages import other_language
 from gainloop.measures.ngrams import copied_words, hash_texts, repeated_words
-from gainloop.measures.talk import describes_text, leaves_places, talks
+from gainloop.measures.talk import leaves_places
 from gainloop.measures.words import COPY_WORDS, REPEAT_WORDS
 from gainloop.store.files import disk_errors, exists, read_file, write_file
 from schemas.errors import SuiteFailed
@@ -232,8 +232,8 @@ def _measure_record(text: str, anchor: str) -> tuple[object, ...]:
         measure.foreign_share(text, anchor or text),
         other_language(text, anchor),
         measure.refuses(text),
-        measure.leaks(text, LEAKS, anchor) or talks(text, anchor),
-        measure.cites_source(text, anchor) or describes_text(text, anchor),
+        measure.leaks(text, LEAKS, anchor),
+        measure.cites_source(text, anchor),
         leaves_places(text, anchor),
         measure.least_on_subject(text, anchor),
     )

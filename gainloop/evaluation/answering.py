@@ -10,8 +10,9 @@ from gainloop.evaluation import wording
 from gainloop.evaluation.retrieval import open_search
 from gainloop.measures.answers import best_f1, is_exact
 from gainloop.store import Store, exams
-from gainloop.store.exams import ANSWERS, WholeDocument, answers_url, read_answers, whole_documents
+from gainloop.store.exams import ANSWERS, answers_url, read_answers
 from gainloop.store.files import exists
+from gainloop.store.snapshots import WholeDocument, whole_documents
 from schemas.exam import Asking, Condition, Exam, Question
 from schemas.rows import content_hash
 
@@ -169,20 +170,13 @@ def written(
 
     asking = sitting.asking
     is_chat = asking.form != "plain" and examinee.speaks
-    prompts = [_prompt(examinee, one, texts, asking, is_chat) for one, texts in zip(questions, passages, strict=True)]
-    stops_at_line = asking.form != "reasoned"
-    texts = write_answers(examinee, prompts, asking.answer_tokens, stops_at_line, on_rows)
+    prompts = [
+        wording.chat(one, asking.titled, texts, asking.form) if is_chat else wording.plain(one, asking.titled, texts)
+        for one, texts in zip(questions, passages, strict=True)
+    ]
+    encoded = [examinee.encode(prompt) for prompt in prompts]
+    texts = write_answers(examinee, encoded, asking.answer_tokens, asking.form != "reasoned", on_rows)
     return as_written(questions, texts, asking)
-
-
-def _prompt(examinee: "Examinee", one: Question, texts: tuple[str, ...], asking: Asking, is_chat: bool) -> list[int]:
-    tokenizer = examinee.tokenizer
-    if not is_chat:
-        ids = tokenizer(wording.plain(one, asking.titled, texts), add_special_tokens=False)["input_ids"]
-        return [int(tokenizer.eos_token_id), *ids]
-    turns = [{"role": m.role, "content": m.content} for m in wording.chat(one, asking.titled, texts, asking.form)]
-    text = str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
 def as_written(

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gainloop.evaluation.distractors import add_distractors
-from gainloop.evaluation.documents import Documents
+from gainloop.evaluation.document_index import DocumentIndex
 from gainloop.sources.tables import Tables
-from gainloop.store.exams import WholeDocument
+from gainloop.store.snapshots import WholeDocument
 from schemas.errors import BadInput
 from schemas.exam import Exam, ExamFiles, Question, shuffled
 
@@ -54,7 +54,7 @@ def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[WholeDocu
     Raises:
         BadInput: A file cannot be read, a row is not a question with its answer, or no row fits a document.
     """
-    documents = Documents(sources)
+    documents = DocumentIndex(sources)
     found: dict[str, Question] = {}
     drops, examples = Counter[str](), list[str]()
     for where, row in _rows(wanted):

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from gainloop.asking.conversation import Conversation, Read, ask, side_by_side, turn
-from gainloop.asking.structured import object_of, one_of, read_object, text_of
+from gainloop.asking.structured import object_of, one_of, read_verdict, text_of
 from gainloop.evaluation import wording
-from schemas.exam import GRADES, Asking, Graded, Question
+from schemas.exam import GRADES, Asking, Grade, Question
 from schemas.rows import Anchor, Drop, Outcome, Reply, Request
 
 GRADER: Final = (
@@ -26,10 +26,10 @@ GRADE: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Heard(Outcome):
-    """The outcome of one document: what was said, by question id; nothing for a question that got no reply."""
+class QuestionsOutcome(Outcome):
+    """The outcome of one document: a text or a grade by question id; none for a question that got no reply."""
 
-    said: dict[str, str] = field(default_factory=dict)
+    by_question: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,23 +43,21 @@ class Answering:
     questions: Mapping[str, Sequence[tuple[Question, tuple[str, ...]]]]
     asking: Asking
 
-    def rounds(self, anchor: Anchor, _seed: int) -> Conversation[Heard]:
+    def rounds(self, anchor: Anchor, _seed: int) -> Conversation[QuestionsOutcome]:
         """Return the questions about one document, each asked once for the likeliest answer."""
         asked = self.questions.get(anchor.anchor_id, [])
         requests = [
-            Request(
-                wording.chat(one, self.asking.titled, texts, self.asking.form), one.question_id, draw=0, greedy=True
-            )
+            Request(wording.chat(one, self.asking.titled, texts, self.asking.form), one.question_id, greedy=True)
             for one, texts in asked
         ]
         answers = (yield requests) if requests else []
-        heard = Heard()
+        outcome = QuestionsOutcome()
         for (one, _), request, answer in zip(asked, requests, answers, strict=True):
             if isinstance(answer, Reply):
-                heard.said[one.question_id] = answer.text.strip()
+                outcome.by_question[one.question_id] = answer.text.strip()
             else:
-                heard.drops.append(Drop(anchor.anchor_id, request.facet, answer.reason, answer.request_id))
-        return heard
+                outcome.drops.append(Drop(anchor.anchor_id, request.facet, answer.reason, answer.request_id))
+        return outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +70,19 @@ class Grading:
 
     answers: Mapping[str, Sequence[tuple[Question, str]]]
 
-    def rounds(self, anchor: Anchor, _seed: int) -> Conversation[Heard]:
+    def rounds(self, anchor: Anchor, _seed: int) -> Conversation[QuestionsOutcome]:
         """Return the grading of the answers about one document; a grade that cannot be read is ``not_attempted``."""
-        asked = [(one, said) for one, said in self.answers.get(anchor.anchor_id, []) if said]
+        answered = self.answers.get(anchor.anchor_id, [])
+        asked = [(one, said) for one, said in answered if said]
         talks = [ask(anchor, ask_grade(one, said), read_grade) for one, said in asked]
         grades = yield from side_by_side(talks)
-        heard = Heard(said={one.question_id: GRADES[2] for one, _ in self.answers.get(anchor.anchor_id, [])})
+        outcome = QuestionsOutcome(by_question={one.question_id: "not_attempted" for one, _ in answered})
         for (one, _), grade in zip(asked, grades, strict=True):
             if isinstance(grade, Read):
-                heard.said[one.question_id] = grade.value
+                outcome.by_question[one.question_id] = grade.value
             else:
-                heard.drops.append(grade)
-        return heard
+                outcome.drops.append(grade)
+        return outcome
 
 
 def ask_grade(one: Question, said: str) -> Request:
@@ -94,13 +93,13 @@ def ask_grade(one: Question, said: str) -> Request:
     return Request((turn("system", GRADER), turn("user", prompt)), one.question_id, schema, greedy=True)
 
 
-def read_grade(text: str) -> Graded | None:
+def read_grade(text: str) -> Grade | None:
     """Return the grade of a reply; None if it has none.
 
     >>> read_grade('{"reason": "It says so.", "verdict": "correct"}'), read_grade("correct") is None
     ('correct', True)
     """
-    verdict = (read_object(text) or {}).get("verdict")
+    verdict = read_verdict(text).get("verdict")
     return verdict if verdict in GRADES else None
 
 

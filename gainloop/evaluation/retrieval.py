@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gainloop.evaluation.documents import plain
+from gainloop.evaluation.document_index import matchable
 from gainloop.measures.words import words
-from gainloop.store.exams import WholeDocument
+from gainloop.store.snapshots import WholeDocument
 from schemas.exam import Question
 from schemas.rows import document_of
 
@@ -60,9 +60,9 @@ def recall(search: Search, questions: Sequence[Question], titled: bool) -> dict[
 
 def _rank(search: Search, one: Question, numbers: Sequence[int]) -> int:
     """Return the place of the first right piece; one beyond all cuts if there is none."""
-    evidence = plain(one.evidence)
+    evidence = matchable(one.evidence)
     for rank, number in enumerate(numbers):
         document_id, text = search.pieces[number]
-        if document_id == one.document_id and evidence in plain(text):
+        if document_id == one.document_id and evidence in matchable(text):
             return rank
     return max(CUTS)

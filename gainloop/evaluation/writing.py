@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 from gainloop.asking.conversation import Conversation, Read, after, ask, side_by_side
 from gainloop.asking.structured import list_of, object_of, object_schema, read_object, read_text, text_of
-from gainloop.evaluation.documents import plain
+from gainloop.evaluation.document_index import matchable
 from gainloop.measures.answers import best_f1, normalised
 from gainloop.measures.words import words
-from gainloop.store.exams import WholeDocument
+from gainloop.store.snapshots import WholeDocument
 from schemas.exam import Question, WrittenExam
 from schemas.rows import Anchor, Drop, Outcome, Request, content_hash
 
@@ -176,7 +176,7 @@ def fault_of(pair: Pair, document: str, answer_words: int) -> str:
         return "no_question"
     if not answer.strip() or len(pair.answer.split()) > answer_words:
         return "answer_too_long"
-    if plain(pair.evidence) not in plain(document):
+    if matchable(pair.evidence) not in matchable(document):
         return "evidence_not_found"
     if answer not in evidence:
         return "answer_not_in_evidence"

@@ -71,7 +71,7 @@ def learned(
     memorised = weighted_sum([terms[0], (-terms[1][0], terms[1][1])], "nats")
     generalised = weighted_sum([(1, absorbed), (-1, memorised)], "nats")
     found = Learned(absorbed, replace(memorised, n=len(size)), replace(generalised, n=len(size)))
-    return _told(found) if why_not_told(absorbed, memorised) else found
+    return _without_parts(found) if why_not_told(absorbed, memorised) else found
 
 
 def why_not_told(absorbed: Estimate, memorised: Estimate) -> str:
@@ -90,7 +90,7 @@ def why_not_told(absorbed: Estimate, memorised: Estimate) -> str:
     )
 
 
-def _told(found: Learned) -> Learned:
+def _without_parts(found: Learned) -> Learned:
     """Return the same without values of the two parts, which cannot be told apart; their intervals stay."""
     why = why_not_told(found.absorbed, found.memorised)
     parts = (replace(part, value=None, status=why) for part in (found.memorised, found.generalised))

@@ -7,7 +7,6 @@ what an anchor says itself neither.
 import re
 from typing import Final
 
-from gainloop.measures.words import folded
 from schemas.marks import TEMPLATES, THOUGHTS, held_marks
 
 OPENING_CHARS: Final = 300
@@ -79,6 +78,11 @@ _PLACES = re.compile(
     r"|\[(?:[a-z]{1,12} ){0,2}(?:name|date|address|title|city|number|topic|signature|phone|email)\]",
     re.IGNORECASE,
 )
+
+
+def folded(text: str) -> str:
+    """Return a text in lower case, with straight apostrophes and single spaces."""
+    return " ".join(text.casefold().replace("\u2019", "'").split())
 
 
 def talks(text: str, anchor: str = "") -> bool:

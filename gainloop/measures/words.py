@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 
+from gainloop.measures.talk import describes_text, folded, talks
+
 REPEAT_WORDS = 5
 COPY_WORDS = 8
 LEAD_WORDS, WINDOW_WORDS, STEM_LETTERS = 80, 60, 5
@@ -98,14 +100,16 @@ def refuses(text: str) -> bool:
 
 
 def cites_source(text: str, anchor: str = "") -> bool:
-    """Tell whether a text speaks of the passage it was made from, which no reader of it will see.
+    """Tell whether a text speaks of the passage it was made from, which no reader of it will see, or of its own parts.
 
     Of 2,400 web pages, articles and passages none does; of a model's replies to passages 3 %.
 
     >>> cites_source("The passage suggests that rye was dear."), cites_source("The passage of the bill took a year.")
     (True, False)
     """
-    return bool(_SOURCE.search(folded(text)) and not _SOURCE.search(folded(anchor)))
+    if _SOURCE.search(folded(text)) and not _SOURCE.search(folded(anchor)):
+        return True
+    return describes_text(text, anchor)
 
 
 def least_on_subject(text: str, anchor: str) -> float:
@@ -126,18 +130,14 @@ def least_on_subject(text: str, anchor: str) -> float:
 
 
 def leaks(text: str, phrases: Iterable[str], anchor: str = "") -> bool:
-    """Tell whether a text holds one of the phrases, in any case and spacing, that its anchor does not hold.
+    """Tell whether a text holds one of the phrases, in any case and spacing, that its anchor does not hold, or talks
+    to its asker.
 
     Args:
         phrases: Phrases in lower case with single spaces.
     """
     said, known = folded(text), folded(anchor)
-    return any(phrase in said and phrase not in known for phrase in phrases)
-
-
-def folded(text: str) -> str:
-    """Return a text in lower case, with straight apostrophes and single spaces."""
-    return " ".join(text.casefold().replace("\u2019", "'").split())
+    return any(phrase in said and phrase not in known for phrase in phrases) or talks(text, anchor)
 
 
 def _share(counts: Counter[str], wanted: Callable[[str], bool], of_nothing: float = 1.0) -> float:

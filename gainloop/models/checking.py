@@ -7,7 +7,7 @@ from pathlib import Path
 
 from transformers import PretrainedConfig
 
-from gainloop.models.loading import context_of, load_tokenizer, read_config, unreadable
+from gainloop.models.loading import context_of, load_tokenizer, read_config, unreadable, vocabulary_of
 from gainloop.models.prompts import encode_chat
 
 POINTER = b"version https://git-lfs"
@@ -89,7 +89,7 @@ def _is_whole_safetensors(path: Path) -> bool:
 
 def _check_tokenizer(folder: str, config: PretrainedConfig, chats: bool) -> None:
     tokenizer = load_tokenizer(folder)
-    rows = int(config.get_text_config(decoder=True).vocab_size)
+    rows = vocabulary_of(config)
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if largest >= rows:
         raise unreadable(

@@ -107,9 +107,14 @@ def context_of(config: PretrainedConfig, folder: str = "") -> int:
     return context
 
 
+def vocabulary_of(config: PretrainedConfig) -> int:
+    """Return how many tokens a model can tell apart; its tokenizer may have fewer."""
+    return int(config.get_text_config(decoder=True).vocab_size)
+
+
 def num_logits(model: PreTrainedModel) -> int:
     """Return how many logits a model has at each token: its memory while it is trained or scored."""
-    return int(model.config.get_text_config(decoder=True).vocab_size)
+    return vocabulary_of(model.config)
 
 
 def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
@@ -127,6 +132,13 @@ def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
     if tokenizer.eos_token_id is None:
         raise unreadable(folder, "its tokenizer has no end token")
     return tokenizer
+
+
+def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    """Return the tokens that end a reply: the tokenizer's end token, and those that the generation config names."""
+    named: Any = model.generation_config.eos_token_id if model.generation_config else None
+    found = [*(named if isinstance(named, list) else [named]), tokenizer.eos_token_id]
+    return {int(one) for one in found if one is not None}
 
 
 @contextmanager

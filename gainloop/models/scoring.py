@@ -10,7 +10,7 @@ import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 
 from gainloop.models.loading import context_of, load_model, load_tokenizer, num_logits, read_context
-from gainloop.models.tokens import Tokens, beginning, text_tokens
+from gainloop.models.tokens import Tokens, before_text, text_tokens
 from schemas.errors import BadInput
 
 BATCH_TOKENS = 2048
@@ -47,7 +47,7 @@ def score_texts(
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
     end = int(tokenizer.eos_token_id)
-    begin = beginning(tokenizer) or [end]
+    begin = before_text(tokenizer)
     context = context_of(model.config) - len(begin)
     window = min(window or context, context)
     encoded = [ids if ends else ids[:-1] for ids in _ended(tokenizer, texts)]
@@ -80,7 +80,7 @@ def score_answers(folder: str, prompts: Sequence[str], answers: Sequence[str], d
     is longer than the model's context the last part is read, after what begins a text.
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
-    begin = beginning(tokenizer) or [int(tokenizer.eos_token_id)]
+    begin = before_text(tokenizer)
     window = context_of(model.config) - len(begin)
     asked = text_tokens(tokenizer, prompts)
     given = text_tokens(tokenizer, [f" {text.lstrip()}" for text in answers])

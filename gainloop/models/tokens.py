@@ -17,6 +17,14 @@ def beginning(tokenizer: PreTrainedTokenizerBase) -> Tokens:
     return list(whole[: next(starts, 0)])
 
 
+def before_text(tokenizer: PreTrainedTokenizerBase) -> Tokens:
+    """Return the tokens that a text's first one is predicted from: what begins a text, or else an end token.
+
+    So it is in packed training, where the end token of the text before stands there.
+    """
+    return beginning(tokenizer) or [int(tokenizer.eos_token_id)]
+
+
 def text_tokens(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Tokens]:
     """Return the tokens of texts alone. The name of a control token in a text is text, as any other word."""
     if not texts:

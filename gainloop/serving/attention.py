@@ -15,6 +15,7 @@ from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedM
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
+from gainloop.models.loading import num_logits
 from schemas.errors import BadInput
 
 CHUNK_TOKENS = 64
@@ -175,7 +176,7 @@ def independent_shapes(network: PreTrainedModel) -> list[int]:
     all vocabulary, all layers. Where not even eight rows agree among themselves (a mixture of experts gathers rows), a
     row is computed alone.
     """
-    ids = torch.randint(network.config.get_text_config().vocab_size, (SHAPES[-1], 1), generator=torch.Generator())
+    ids = torch.randint(num_logits(network), (SHAPES[-1], 1), generator=torch.Generator())
     eights = _logits(network, ids, SHAPES[0])
     if not torch.equal(eights.roll(3, 0), _logits(network, ids.roll(3, 0), SHAPES[0])):
         return [1]

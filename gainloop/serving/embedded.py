@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from gainloop.models.loading import context_of, load_model, load_tokenizer
+from gainloop.models.loading import context_of, end_tokens, load_model, load_tokenizer, num_logits
 from gainloop.models.prompts import encode_prompt
 from gainloop.serving import UNFIT, Refused, Score
 from gainloop.serving.attention import Prefixes, Row, advance, attend_by_rows, independent_shapes, read
@@ -57,12 +57,12 @@ class EmbeddedEngine:
         self.model, self.revision = model, revision
         self.tokenizer = load_tokenizer(folder)
         self.network = load_model(folder, device).eval()
-        self._config = self.network.config.get_text_config()
+        self._num_logits, self._end_tokens = num_logits(self.network), end_tokens(self.network, self.tokenizer)
         self.context = context_of(self.network.config)
         self._waiting: deque[_Seat] = deque()
         self._seats: list[_Seat] = []
         self._prefixes = Prefixes(PREFIX_BYTES)
-        self._grammar = Grammar(self.tokenizer, self._config.vocab_size)
+        self._grammar = Grammar(self.tokenizer, self._num_logits)
         self._stepping: asyncio.Task[None] | None = None
         self._scoring = threading.Semaphore(SCORED_AT_ONCE)
         self._token_bytes = attend_by_rows(self.network)
@@ -150,12 +150,6 @@ class EmbeddedEngine:
     def _shapes(self) -> list[int]:
         return independent_shapes(self.network)
 
-    @property
-    def _end_tokens(self) -> set[int]:
-        ends = self.network.generation_config.eos_token_id
-        named = ends if isinstance(ends, list) else [ends]
-        return {int(one) for one in (*named, self.tokenizer.eos_token_id) if one is not None}
-
     def _as_reply(self, request_id: str, request: Request, seat: "_Seat") -> Reply:
         assert seat.finish_reason is not None
         return Reply(
@@ -195,7 +189,7 @@ class EmbeddedEngine:
         batch: list[int] = []
         for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
             kept = len(prompts[number]) + num_tokens + 1 - len(prompts[batch[0] if batch else number])
-            if batch and (len(batch) + 1) * kept * self._config.vocab_size * 4 > SCORED_BYTES:
+            if batch and (len(batch) + 1) * kept * self._num_logits * 4 > SCORED_BYTES:
                 yield batch
                 batch = []
             batch.append(number)
@@ -204,7 +198,7 @@ class EmbeddedEngine:
 
     def _log_likelihood(self, logits: torch.Tensor, text: list[int], sampling: Sampling) -> float:
         """Return log q of a text, some tokens at a time: sorting a large vocabulary takes ten times its bytes."""
-        at_once = max(1, SCORED_BYTES // (64 * self._config.vocab_size))
+        at_once = max(1, SCORED_BYTES // (64 * self._num_logits))
         ids = torch.tensor(text, dtype=torch.long, device=logits.device)
         parts = zip(torch.split(logits, at_once), torch.split(ids, at_once), strict=True)
         return float(sum(log_likelihoods(some.double(), next_ids, sampling).sum() for some, next_ids in parts))

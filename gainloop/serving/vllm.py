@@ -29,7 +29,7 @@ TAIL_LINES = 15
 REASON = re.compile(r"\b(?:[A-Z]\w*(?:Error|Exception)|error): .*")
 """The end of a traceback, or of argparse's usage; what vLLM puts before it is when and where."""
 
-HEARSAY = "Engine core initialization failed"
+FOLLOWS = "Engine core initialization failed"
 """What is raised because something else was."""
 
 WITH_ITS_PARENT = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & exec "$@" </dev/null 3<&-'
@@ -127,7 +127,7 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", seconds: float, port: 
         if time.monotonic() > deadline:
             raise ServerError(
                 f"serving {name!r} with vLLM: not ready after {seconds:g} s; a first start can take minutes. "
-                f"Raise serving.ready_seconds of the profile, or mend what {log} says. {_told(log)}"
+                f"Raise serving.ready_seconds of the profile, or mend what {log} says. {_failure_in(log)}"
             )
         time.sleep(0.25)
 
@@ -136,7 +136,7 @@ def _require_running(process: "subprocess.Popen[bytes]", name: str, log: Path) -
     if process.poll() is not None:
         raise ServerError(
             f"serving {name!r} with vLLM: the server ended by itself with status {process.returncode}; "
-            f"it must run until it is stopped. Mend what {log} says. {_told(log)}"
+            f"it must run until it is stopped. Mend what {log} says. {_failure_in(log)}"
         )
 
 
@@ -176,9 +176,9 @@ def _new_log() -> Path:
     return Path(path)
 
 
-def _told(log: Path) -> str:
+def _failure_in(log: Path) -> str:
     """Return the line that says why the server failed, which may stand far above, and the last lines."""
     lines = log.read_text(errors="replace").splitlines()
-    reasons = [found[0] for line in lines if (found := REASON.search(line)) and HEARSAY not in line]
+    reasons = [found[0] for line in lines if (found := REASON.search(line)) and FOLLOWS not in line]
     why = f"It says: {reasons[-1]}\n" if reasons else ""
     return "\n".join([f"{why}It ends:", *lines[-TAIL_LINES:]])

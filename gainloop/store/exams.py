@@ -1,18 +1,14 @@
 """Exams in the store: their questions as rows, and the answers of models as Parquet files beside it."""
 
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from gainloop.store.duck import Store, now
 from gainloop.store.files import exists, read_frame, write_frame
-from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput, StoreError
 from schemas.exam import Exam, Question
-from schemas.rows import Anchor, document_of
 
 ANSWERS = pl.Schema(
     {
@@ -37,35 +33,6 @@ ANSWERS = pl.Schema(
 """One row per question: of the gold answer nats, tokens and bytes; of options the likeliest one by its sum of nats,
 and whether it, or the likeliest by byte, is right; the written answer, its scores, a judge's verdict; ``skipped`` says
 why a question was not asked, and is empty if it was. Null is what was not measured."""
-
-
-@dataclass(frozen=True, slots=True)
-class WholeDocument:
-    """A document of a snapshot as its pieces make it again, in their order."""
-
-    document_id: str
-    title: str
-    pieces: tuple[Anchor, ...]
-    is_heldout: bool
-
-    @property
-    def text(self) -> str:
-        return "\n".join(piece.text for piece in self.pieces)
-
-
-def whole_documents(store: Store, snapshot_id: str) -> list[WholeDocument]:
-    """Return the documents of a snapshot, in the order of their ids; one is held out if all its pieces are."""
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for row in read_anchors(store, snapshot_id).iter_rows(named=True):
-        found[document_of(row["uri"])].append(row)
-    return [_whole(document_id, rows) for document_id, rows in sorted(found.items())]
-
-
-def _whole(document_id: str, rows: list[dict[str, Any]]) -> WholeDocument:
-    rows = sorted(rows, key=lambda row: int(row["uri"].rpartition(";piece=")[2]) if ";piece=" in row["uri"] else 0)
-    names = ("text", "title", "uri", "licence", "revision", "anchor_id")
-    pieces = tuple(Anchor(**{name: row[name] for name in names}) for row in rows)
-    return WholeDocument(document_id, rows[0]["title"], pieces, all(row["heldout"] for row in rows))
 
 
 def save_exam(store: Store, exam: Exam, kind: str, about: dict[str, Any], drops: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Snapshots and their anchors in the store."""
+"""Snapshots in the store, their anchors, and the documents that these make again."""
 
 import time
 from collections import defaultdict
@@ -43,6 +43,20 @@ class CorpusCount:
     num_bytes: int
     drops: dict[str, int]
     snapshot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WholeDocument:
+    """A document of a snapshot as its pieces make it again, in their order."""
+
+    document_id: str
+    title: str
+    pieces: tuple[Anchor, ...]
+    is_heldout: bool
+
+    @property
+    def text(self) -> str:
+        return "\n".join(piece.text for piece in self.pieces)
 
 
 def read_snapshot(store: Store, snapshot_id: str = LATEST) -> dict[str, Any]:
@@ -118,6 +132,21 @@ def read_siblings(store: Store, snapshot_id: str, anchor_ids: list[str]) -> pl.D
     of_these = documents.filter(trained["anchor_id"].is_in(anchor_ids)).unique()
     is_sibling = (documents.is_in(of_these.implode()) & (documents != "")) | trained["anchor_id"].is_in(anchor_ids)
     return trained.filter(is_sibling)
+
+
+def whole_documents(store: Store, snapshot_id: str) -> list[WholeDocument]:
+    """Return the documents of a snapshot, in the order of their ids; one is held out if all its pieces are."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in read_anchors(store, snapshot_id).iter_rows(named=True):
+        found[document_of(row["uri"])].append(row)
+    return [_whole(document_id, rows) for document_id, rows in sorted(found.items())]
+
+
+def _whole(document_id: str, rows: list[dict[str, Any]]) -> WholeDocument:
+    rows = sorted(rows, key=lambda row: int(row["uri"].rpartition(";piece=")[2]) if ";piece=" in row["uri"] else 0)
+    names = ("text", "title", "uri", "licence", "revision", "anchor_id")
+    pieces = tuple(Anchor(**{name: row[name] for name in names}) for row in rows)
+    return WholeDocument(document_id, rows[0]["title"], pieces, all(row["heldout"] for row in rows))
 
 
 def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | None) -> pl.DataFrame:

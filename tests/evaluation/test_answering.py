@@ -6,11 +6,12 @@ import pytest
 from gainloop.evaluation import wording
 from gainloop.evaluation.answering import Sitting, answer, find_answers, likelihoods, passages_of
 from gainloop.evaluation.exam_files import read_exam_files
-from gainloop.evaluation.marks import mark
+from gainloop.evaluation.results import result_of
 from gainloop.models.answers import open_examinee
 from gainloop.models.pretraining import pretrain
 from gainloop.store import Store
-from gainloop.store.exams import read_answers, whole_documents
+from gainloop.store.exams import read_answers
+from gainloop.store.snapshots import whole_documents
 from schemas.exam import Asking, Condition, Exam, ExamFiles, Question
 from schemas.profile import Training
 from schemas.recipe import NewModel, Optimiser
@@ -123,7 +124,7 @@ def test_what_does_not_fit_is_skipped_and_counts_as_neither_right_nor_wrong(stor
     assert set(skipped["document_id"]) == {"mills/Ashby.md"}
     assert skipped["skipped"].to_list() == ["does_not_fit"] * 2
     assert skipped["nats"].null_count() == skipped["option_right"].null_count() == 2
-    marks = mark(answers)
+    marks = result_of(answers)
     assert (marks.num_asked, marks.num_skipped) == (answers.height - 2, 2)
     assert marks.shares["options"].n == answers.height - 2
     assert marks.shares["options"].num_clusters == 9

@@ -8,7 +8,8 @@ from gainloop.evaluation.exam_files import ReadExam, read_exam_files
 from gainloop.evaluation.retrieval import open_search, recall
 from gainloop.measures.answers import normalised
 from gainloop.store import Store
-from gainloop.store.exams import read_exam, save_exam, snapshot_questions, whole_documents
+from gainloop.store.exams import read_exam, save_exam, snapshot_questions
+from gainloop.store.snapshots import whole_documents
 from schemas.errors import BadInput
 from schemas.exam import ExamFiles, Question
 from tests.exams import MILLS, documents, fill, owner, rows, write_rows

@@ -36,6 +36,29 @@ def test_an_ending_is_as_likely_beside_others_in_one_row_as_alone(folder: str, e
     assert nats(score_endings(examinee, ASKED)) == pytest.approx(alone, abs=1e-4)
 
 
+def test_questions_about_one_document_read_it_once_and_are_as_likely_as_alone(
+    folder: str, examinee: Examinee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = "The mill by the river grinds rye and oats for the town. " * 2
+    monkeypatch.setattr(answers, "SHARED_TOKENS", 16)
+    asked = [
+        Branches(f"{document}\nQuestion: {question}\nAnswer:", ("rye", "oats and barley", "the town"))
+        for question in ("What does it grind?", "Where does it stand?", "For whom?", "What does it grind in spring?")
+    ] + [Branches("Question: What is ground?\nAnswer:", ("rye", "oats"))]
+    lengths: list[int] = []
+    score = answers._score
+    monkeypatch.setattr(
+        answers, "_score", lambda one, batch: lengths.extend(r.length for r in batch) or score(one, batch)
+    )
+    alone = score_answers(
+        folder, [one.prompt for one in asked for _ in one.endings], [text for one in asked for text in one.endings]
+    )
+
+    assert nats(score_endings(examinee, asked)) == pytest.approx(alone, abs=1e-4)
+    assert len(lengths) == 2, "one row for the document, one for the question without"
+    assert max(lengths) < 4 * len(examinee.encode(document))
+
+
 def test_a_model_with_a_window_of_attention_reads_each_ending_in_a_row_of_its_own(
     folder: str, examinee: Examinee, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -44,7 +67,9 @@ def test_a_model_with_a_window_of_attention_reads_each_ending_in_a_row_of_its_ow
     masks: list[bool] = []
     score = answers._score
     monkeypatch.setattr(
-        answers, "_score", lambda one, batch: masks.append(any(len(r.endings) > 1 for r in batch)) or score(one, batch)
+        answers,
+        "_score",
+        lambda one, batch: masks.append(any(len(answers._parts(r)) > 2 for r in batch)) or score(one, batch),
     )
 
     assert nats(score_endings(examinee, ASKED)) == pytest.approx(together, abs=1e-4)

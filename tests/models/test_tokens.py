@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 
 from gainloop.methods.sbp import RELATED, ask_related
 from gainloop.models.loading import load_model
-from gainloop.models.packing import IGNORED, MixturePart, PairRows, encode, pack
+from gainloop.models.packing import IGNORED, MixturePart, PairRows, encode, orders_of, pack
 from gainloop.models.scoring import score_answers, score_texts
 from gainloop.models.start import make_model
 from gainloop.models.tokens import beginning, continued_tokens, text_tokens
@@ -83,7 +83,7 @@ def test_names_of_control_tokens_in_a_text_are_text(tokenizer: PreTrainedTokeniz
 
 
 def test_packed_rows_hold_a_beginning_before_each_document() -> None:
-    rows = pack([MixturePart("anchors", TEXTS[:4], 1.0)], LLAMA, 2048, 2048, 0).rows
+    rows = pack([MixturePart("anchors", TEXTS[:4], 1.0)], LLAMA, 2048, 2048, orders_of(0)).rows
     (row,) = (row["input_ids"] for row in rows)
 
     after = [row[at + 1] for at, token in enumerate(row[:-1]) if token == LLAMA.eos_token_id]

@@ -49,7 +49,7 @@ class Pretended:
     """Stands for a model whose scores of a row come from a formula over all rows."""
 
     device = "cpu"
-    config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=320))
+    config = SimpleNamespace(get_text_config=lambda **_asked: SimpleNamespace(vocab_size=320))
 
     def __init__(self, formula: Any) -> None:
         self._formula = formula

@@ -19,8 +19,8 @@ COLUMNS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
-    """The marks of one model under one condition.
+class ExamResult:
+    """What the answers of one model under one condition amount to.
 
     Attributes:
         shares: Share right under each name of ``COLUMNS`` that was measured.
@@ -39,14 +39,14 @@ class Marks:
     chance: float | None
 
 
-def mark(answers: pl.DataFrame) -> Marks:
-    """Return the marks of answers; questions that were skipped count nowhere, and documents are clusters."""
+def result_of(answers: pl.DataFrame) -> ExamResult:
+    """Return what answers amount to; questions that were skipped count nowhere, and documents are clusters."""
     asked = answers.filter(pl.col("skipped") == "")
     likely = asked.filter(pl.col("nats").is_not_null())
     of = {"documents": likely["document_id"].to_list()}
     nats = likely["nats"].to_numpy()
     choosing = asked.filter(pl.col("option_right").is_not_null())
-    return Marks(
+    return ExamResult(
         shares={name: found for name, column in COLUMNS.items() if (found := _share(asked, column)) is not None},
         nats_per_token=ratio_of_sums(nats, likely["num_tokens"].to_numpy(), of["documents"], "nats/token"),
         nats=mean_of(nats, of["documents"], "nats/answer"),

@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
-from gainloop.store.exams import WholeDocument
+from gainloop.store.snapshots import WholeDocument
 
 BEGINNING: Final = 160
 """Characters by which a text is known where it is not the document's to the last one."""
 
 
-class Documents:
+class DocumentIndex:
     """Finds a document by uri, the end of one, text or title."""
 
     def __init__(self, sources: Iterable[WholeDocument]) -> None:
@@ -22,18 +22,18 @@ class Documents:
         for source in sources:
             for name in names_of(source.document_id):
                 self._by_name[name].append(source)
-            text = plain(source.text)
+            text = matchable(source.text)
             for key in {text, text[:BEGINNING]}:
                 self._by_text[key].append(source)
-            self._by_title[plain(source.title)].append(source)
+            self._by_title[matchable(source.title)].append(source)
 
     def find(self, name: str, text: str, title: str) -> tuple[WholeDocument | None, str]:
         """Return the one document that a row means, or None and the reason: a key that drops are counted by."""
-        text = plain(text)
+        text = matchable(text)
         asked = [
             (self._by_name, [name.strip()]),
             (self._by_text, [text, text[:BEGINNING]]),
-            (self._by_title, [plain(title)]),
+            (self._by_title, [matchable(title)]),
         ]
         reason = "no_document"
         for index, keys in asked:
@@ -59,10 +59,10 @@ def names_of(uri: str) -> list[str]:
     return list(dict.fromkeys([path, posixpath.basename(path), *stems]))
 
 
-def plain(text: str) -> str:
+def matchable(text: str) -> str:
     """Return a text without what normalising and cutting change: one form of characters, white space, case.
 
-    >>> plain(" The\\n mill ")
+    >>> matchable(" The\\n mill ")
     'the mill'
     """
     return " ".join(unicodedata.normalize("NFC", text).casefold().split())
