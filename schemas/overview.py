@@ -3,11 +3,12 @@
 from datetime import datetime
 from typing import Literal
 
-from schemas.figure import Figure, ReportPart, figure
+from schemas.figure import Figure, ReportPart
+from schemas.knowledge import Graded
 from schemas.report import DELTA_I, DEPENDENCE, GAIN
 from schemas.sections import GainVerdict
 
-FORMAT = 3
+FORMAT = 4
 """Raised when the fields or the arithmetic change."""
 
 Quadrant = Literal["healthy", "prompt ignored", "noisy", "collapsed", "not known"]
@@ -18,7 +19,8 @@ class Standing(ReportPart):
 
     ``page`` is where its report lies, relative to the overview; ``figures`` are those of the report that the overview
     shows, and all that might foretell a gain, by their path in the report. ``cost_tokens`` are those that were read and
-    written for it: prompts, replies, scores and verdicts.
+    written for it: prompts, replies, scores and verdicts. ``exam`` is the exam that says what its training taught, and
+    ``graded`` how; both are empty where none does.
     """
 
     number: int
@@ -27,6 +29,8 @@ class Standing(ReportPart):
     page: str
     begun: datetime
     recipe: str
+    exam: str
+    graded: Graded
     verdict: GainVerdict
     figures: dict[str, Figure]
     accepted_tokens: int | None
@@ -35,7 +39,7 @@ class Standing(ReportPart):
 
     @property
     def gain(self) -> Figure:
-        """The gain over the matched baseline."""
+        """The gain over the matched baseline on held-out text."""
         return self.figures[GAIN]
 
     @property
@@ -63,7 +67,8 @@ class Ranked(ReportPart):
 
     ``batches`` are those measured, ``trained`` is the number of them that were trained on; figures rest on these.
     ``cost_tokens`` are those that a batch took in the mean, ``adjusted`` is the interval of the gain that allows for
-    the number of recipes that were compared: all such intervals together hold the truth in 95 of 100 cases.
+    the number of recipes that were compared: all such intervals together hold the truth in 95 of 100 cases. ``gain`` is
+    the mean over batches, whatever their size, of the figure that the ranking names.
     """
 
     recipe: str
@@ -71,13 +76,26 @@ class Ranked(ReportPart):
     trained: int
     accepted_tokens: int | None
     cost_tokens: int
-    gain: Figure = figure(
-        "Gain over the matched baseline",
-        "The mean gain of the recipe's batches, whatever their size. Healthy: the interval lies above 0.",
-        "bits/byte",
-        healthy="higher",
-    )
+    gain: Figure
     adjusted: tuple[float, float] | None
+
+
+class Ranking(ReportPart):
+    """The recipes of batches that one yardstick measures: an exam graded in one way, or held-out text.
+
+    Gains by different exams are not compared. ``figure`` is the path in the report of the gain that ranks. Held-out
+    text ranks only where no batch of the store has an exam; elsewhere batches without one stand in a ranking of their
+    own, with ``exam`` empty, and have no gain.
+    """
+
+    exam: str
+    graded: Graded
+    figure: str
+    recipes: list[Ranked]
+
+    def holds(self, standing: Standing) -> bool:
+        """Tell whether a batch is one of those that are ranked here."""
+        return (standing.exam, standing.graded) == (self.exam, self.graded)
 
 
 class Lost(ReportPart):
@@ -99,7 +117,7 @@ class Lines(ReportPart):
 
 
 class Foretold(ReportPart):
-    """Rank correlation of one figure with the gain over the matched baseline, over all batches that have both.
+    """Rank correlation of one figure with the gain that the first ranking is by, over its batches that have both.
 
     ``predictor`` is the figure's path in the report; ``chance`` is the share of shuffles that give as strong a
     correlation, by Holm's rule for all figures that were looked at.
@@ -116,7 +134,7 @@ class Overview(ReportPart):
     headline: str
     standings: list[Standing]
     unmeasured: list[Unmeasured]
-    ranking: list[Ranked]
+    rankings: list[Ranking]
     lost: list[Lost]
     lines: Lines
     foretold: list[Foretold]

@@ -210,10 +210,13 @@ WORDS: Final = words_of(Report)
 """The words of every figure of a report, by its path."""
 
 GAIN: Final = "gain.advantage"
-"""Path of the gain over the matched baseline on held-out text: what predictors are to foretell."""
+"""Path of the gain over the matched baseline on held-out text: what predictors are to foretell without an exam."""
 
 KNOWLEDGE: Final = "knowledge.advantage"
 """Path of the knowledge gained over repeating: what accepts a batch."""
+
+SURPRISE: Final = "knowledge.nats_advantage"
+"""Path of the surprise saved over repeating: what accepts a batch where no answer is graded."""
 
 DELTA_I: Final = "delta_i.bits_per_byte"
 DEPENDENCE: Final = "mi.ratio_to_log_p"

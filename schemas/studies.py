@@ -1,8 +1,8 @@
 """Verifications, of which figures predict the gain of a training, and the simulation of Gan & Liu 2024."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from schemas.choice import by_kind, choice
 from schemas.figure import Figure, ReportPart
@@ -37,8 +37,20 @@ class OwnBatches(Parameters):
     kind: Literal["batches"] = "batches"
     questions: Annotated[
         str | None,
-        Field(description="File of questions, .jsonl with prompt and answer, for every model. Default: held-out text."),
+        Field(description="File of questions, .jsonl with prompt and answer, for every model. Default: none."),
     ] = None
+    target: Annotated[
+        Literal["exam", "text"] | None,
+        Field(
+            description="Gain to be foretold: exam (over repeating), or text (held out). Default: exam if there is one."
+        ),
+    ] = None
+
+    @model_validator(mode="after")
+    def _ask_one(self) -> Self:
+        if self.questions and self.target:
+            raise ValueError("questions is a target of its own; leave out target or questions")
+        return self
 
 
 _Subjects = InventedWorld | OwnBatches

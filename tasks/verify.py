@@ -69,7 +69,8 @@ def publish(verification: Verification, page: str) -> None:
             f"| {line.p} | {worth.within.signed} {worth.within.interval} "
             f"| {worth.regret.number} {worth.regret.interval} | {worth.finding} |"
         )
-    markdown = "\n".join([f"**{verification.headline}**", "", *rows, "", f"The whole page: `{url}`"])
+    about = f"The verdict is the {verification.verdict}."
+    markdown = "\n".join([f"**{verification.headline}**", "", about, "", *rows, "", f"The whole page: `{url}`"])
     create_markdown_artifact(markdown, key=key, description=verification.headline)
     if plot := draw_worth(verification):
         create_image_artifact(as_png_uri(plot), key=f"{key}-plot", description="Rank correlations with the verdict")

@@ -1,19 +1,25 @@
 """A verification as people run it: in a small world, and on their own batches."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
 from itertools import product
 from operator import attrgetter
 from pathlib import Path
 
+import polars as pl
 import pytest
+from pydantic import ValidationError
 
 from flows.verify import verify
+from gainloop.measures.prediction import MIN_FOR_A_FINDING
 from gainloop.reports.batch import measure_batch
+from gainloop.reports.evidence import Examined
 from gainloop.store import Store
 from gainloop.store.duck import now
-from gainloop.studies.own_batches import part_of, read_questions, read_reports
+from gainloop.store.measurements import save_measurement
+from gainloop.studies.own_batches import read_reports
+from gainloop.studies.targets import half_of, read_questions
 from gainloop.studies.world_runs import list_jobs, make_base, run_jobs
 from schemas.errors import BadInput
 from schemas.figure import Figure
@@ -22,6 +28,7 @@ from schemas.report import WORDS
 from schemas.studies import InventedWorld, OwnBatches, Verification
 from tasks.verify import run_verification
 from tests.evidence import make_evidence, save_evidence, save_training
+from tests.examined import make_examined, save_examined
 from tests.tiny_model import save_tiny_model
 
 SMALL = InventedWorld(batches=7, seeds=2, updates=4, base_updates=2, anchors=50, batch_tokens=2000)
@@ -118,12 +125,12 @@ def test_the_page_has_every_figure_with_its_interval_and_number(verified: Verifi
 
 
 def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile) -> None:
-    fill(store, profile, 7)
+    fill(store, profile, MIN_FOR_A_FINDING)
     verification, page = run_verification(store, "cpu", OwnBatches(), 1, silent)
-    assert len(verification.batches) == 7
+    assert len(verification.batches) == MIN_FOR_A_FINDING
     worth = {each.predictor: each for each in verification.worth}
     assert worth["gate_gain"].finding == "predicts"
-    assert worth["gate_gain"].correlation.n == 7
+    assert worth["gate_gain"].correlation.n == MIN_FOR_A_FINDING
     assert "delta_i.bits_per_byte" in worth
     assert not [key for key in worth if key.startswith("gain.")]  # half of each is the verdict
     reports = read_reports(store)
@@ -133,6 +140,64 @@ def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile)
     assert verification.headline in unescape(Path(page).read_text())
     gate, verdict = verification.batches[3].predictors["gate_gain"], verification.batches[3].verdict
     assert gate.n + verdict.n == 60
+
+
+def fill_examined(store: Store, profile: Profile, gained: list[float], exam_id: str, first: int = 0) -> list[Examined]:
+    """Write batches whose models sat an exam; on held-out text the first gain most. Returns what they answered."""
+    found = []
+    for number, more in enumerate(gained, start=first):
+        training_id = f"{number:08x}{0:08x}"
+        right = {"start": 0.27, "baseline": 0.38, "synthetic": 0.38 + more}
+        exam = make_examined(right, None, 1, (1.0,), None, exam_id=exam_id, training_id=training_id)
+        evidence = make_evidence(30, 0.2 - 0.02 * number, batch_id=f"batch{number:011d}", training_id=training_id)
+        save_evidence(store, profile, evidence)
+        save_examined(store, evidence.batch_id, exam)
+        save_measurement(store, measure_batch(replace(evidence, examined=(exam,))))
+        found.append(exam)
+    return found
+
+
+def test_where_reports_have_an_exam_its_gain_is_foretold_and_the_page_names_it(store: Store, profile: Profile) -> None:
+    exams = fill_examined(store, profile, [0.02 * number**1.5 for number in range(7)], "e0a3")
+    fill_examined(store, profile, [0.5, 0.6], "another", first=7)
+    verification, page = run_verification(store, "cpu", OwnBatches(), 1, silent)
+    html = unescape(Path(page).read_text())
+
+    assert (
+        "<b>The verdict</b> is the knowledge gained over repeating by exam e0a3, by choosing among options, on its"
+        in html
+    )
+    assert "2 batches that it does not measure are left out" in verification.verdict
+    assert "Gain on the dev part of exam e0a3" in html
+    assert [batch.verdict.unit for batch in verification.batches] == ["points"] * 7
+    final = exams[6].questions.filter(part="final")["question_id"].to_list()
+    right = {
+        arm: exams[6].answers[f"{arm}/0/1/closed"].filter(pl.col("question_id").is_in(final))["option_right"].mean()
+        for arm in ("synthetic", "baseline")
+    }
+    last = verification.batches[6]
+    assert last.verdict.value == pytest.approx(100 * (right["synthetic"] - right["baseline"]))
+    assert (last.verdict.n, last.verdict.clusters, last.predictors["gate_gain"].n) == (64, 8, 64)
+    worth = {each.predictor: each for each in verification.worth}
+    assert worth["gate_gain"].correlation.value > 0.8
+    assert worth["gain.advantage"].correlation.value < -0.8  # held-out text says the opposite here
+
+
+def test_the_target_may_be_held_out_text_though_there_is_an_exam(store: Store, profile: Profile) -> None:
+    fill_examined(store, profile, [0.0, 0.1], "e0a3")
+    fill_examined(store, profile, [0.2], "another", first=2)
+    verification, page = run_verification(store, "cpu", OwnBatches(target="text"), 1, silent)
+    assert [batch.verdict.unit for batch in verification.batches] == ["bits/byte"] * 3
+    assert verification.verdict.startswith("gain on held-out text, on the verdict's half")
+    assert "Gain on the gate's half of held-out text" in unescape(Path(page).read_text())
+    with pytest.raises(ValidationError, match="leave out target or questions"):
+        OwnBatches(target="text", questions="questions.jsonl")
+
+
+def test_an_exam_that_no_report_has_is_no_target(store: Store, profile: Profile) -> None:
+    fill(store, profile, 2)
+    with pytest.raises(BadInput, match=r"of 2 reports of trainings none has one.*set subject\.target to text"):
+        run_verification(store, "cpu", OwnBatches(target="exam"), 1, silent)
 
 
 def test_several_trainings_of_a_batch_count_as_its_seeds(store: Store, profile: Profile) -> None:
@@ -186,7 +251,7 @@ def test_questions_are_asked_of_every_checkpoint_once(tmp_path: Path, store: Sto
     assert {batch.verdict.unit for batch in verification.batches} == {"nats/answer"}
     assert {batch.verdict.value for batch in verification.batches} == {0}  # both arms are one model here
     asked = read_questions(str(questions))["text_id"].to_list()
-    assert verification.batches[0].verdict.n == sum(part_of(text_id) == "verdict" for text_id in asked)
+    assert verification.batches[0].verdict.n == sum(half_of(text_id) == "verdict" for text_id in asked)
     assert "gain.advantage" in {each.predictor for each in verification.worth}
     assert len(list((tmp_path / "data" / "scores").glob("*probes*"))) == 2
 

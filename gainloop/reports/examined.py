@@ -10,15 +10,19 @@ from gainloop.store.scores import find_scores
 from gainloop.store.snapshots import untrained_documents
 
 
-def gather_exams(store: Store, snapshot_id: str, batch_id: str, training_id: str) -> tuple[Examined, ...]:
+def gather_exams(
+    store: Store, snapshot_id: str, batch_id: str, training_id: str, exam_id: str = ""
+) -> tuple[Examined, ...]:
     """Return what the models of a training answered in its last exam, then those of the batch's others in the same.
 
     Args:
         snapshot_id: Snapshot that the batch was made from; it says which documents were held out of training.
+        exam_id: Exam that is wanted; empty for the training's last one.
     """
     found: dict[str, dict[str, Any]] = {}
     for key, summary in list_summaries(store, batch_id, "evaluate"):
-        found.setdefault(key.partition("-")[0], summary)  # the latest comes first
+        if exam_id in ("", summary["exam"]):
+            found.setdefault(key.partition("-")[0], summary)  # the latest comes first
     own = found.pop(training_id, None)
     if own is None:
         return ()

@@ -85,6 +85,14 @@ def _with_forgetting(knowledge: Knowledge, evidence: Evidence) -> Knowledge:
     return knowledge.model_copy(update=found)
 
 
+def measure_gained(examined: Examined) -> Estimate:
+    """Return the gain over repeating by an exam's questions: points right, or nats a token where nothing is graded."""
+    exam = _Exam(examined, {})
+    if exam.sheets.graded == "nats":
+        return exam.saved(exam.paired(BASELINE, exam.sheets.nats))
+    return exam.points(exam.paired(BASELINE, exam.sheets.right))
+
+
 class _Exam:
     """One exam and what it says.
 
@@ -130,8 +138,8 @@ class _Exam:
             open_book=self.share(START, "open"),
             retrieved=self.share(START, "retrieved"),
             guess=self._guess(),
-            advantage=self._points(self._paired(BASELINE, sheets.right), "less known after repeating"),
-            advantage_control=self._points(self._paired(CONTROL, sheets.right), "less known after the replay control"),
+            advantage=self._points(self.paired(BASELINE, sheets.right), "less known after repeating"),
+            advantage_control=self._points(self.paired(CONTROL, sheets.right), "less known after the replay control"),
             advantage_equal=self._points(
                 right, "less known after repeating, both at equal forgetting, read off between"
             ),
@@ -142,8 +150,8 @@ class _Exam:
             nats_control=self._nats(CONTROL),
             nats_after=self._nats(SYNTHETIC),
             nats_open_book=self._nats(START, "open"),
-            nats_advantage=self._saved(self._paired(BASELINE, sheets.nats), "repeating"),
-            nats_advantage_control=self._saved(self._paired(CONTROL, sheets.nats), "the replay control"),
+            nats_advantage=self._saved(self.paired(BASELINE, sheets.nats), "repeating"),
+            nats_advantage_control=self._saved(self.paired(CONTROL, sheets.nats), "the replay control"),
             nats_advantage_equal=self._saved(nats, "repeating, both at equal forgetting, read off between"),
             **{name: self._forgetting(arm) for name, arm in FORGETTING.items()},
         )
@@ -188,7 +196,7 @@ class _Exam:
         found = self._mean_nats(self.sheets.nats(arm, condition=condition), _why(arm, condition, self.sheets))
         return as_figure(found, f"nats of the right answers by their tokens, {condition} book; {OVER}")
 
-    def _paired(self, other: str, of: Callable[[str], Floats]) -> Tables | str:
+    def paired(self, other: str, of: Callable[[str], Floats]) -> Tables | str:
         """Return the tables of the synthetic arm and another one at their ends, for the seeds that both have."""
         seeds = [one for one in self.sheets.seeds(SYNTHETIC) if one in self.sheets.seeds(other)]
         if not seeds:
@@ -196,17 +204,23 @@ class _Exam:
         first, second = (_rows(of(arm), self.sheets.seeds(arm), seeds) for arm in (SYNTHETIC, other))
         return first, second
 
-    def _points(self, tables: Tables | str, less: str) -> Figure:
+    def points(self, tables: Tables | str) -> Estimate:
+        """Return how many points more are right in the first table than in the second, or why that is not known."""
         if isinstance(tables, str):
-            found = not_measured("points", tables)
-        else:
-            found = self._mean(tables[0] - tables[1], "points").mapped(lambda end: 100 * end)
-        return as_figure(found, f"known after the synthetic text {less}, question by question; {OVER}")
+            return not_measured("points", tables)
+        return self._mean(tables[0] - tables[1], "points").mapped(lambda end: 100 * end)
+
+    def saved(self, tables: Tables | str) -> Estimate:
+        """Return how many nats a token less right answers cost in the first table than in the second."""
+        return not_measured("nats/token", tables) if isinstance(tables, str) else self._mean_nats(tables[1] - tables[0])
+
+    def _points(self, tables: Tables | str, less: str) -> Figure:
+        return as_figure(self.points(tables), f"known after the synthetic text {less}, question by question; {OVER}")
 
     def _saved(self, tables: Tables | str, over: str) -> Figure:
-        unit = "nats/token"
-        found = not_measured(unit, tables) if isinstance(tables, str) else self._mean_nats(tables[1] - tables[0])
-        return as_figure(found, f"nats of right answers after {over} less those after the synthetic text; {OVER}")
+        return as_figure(
+            self.saved(tables), f"nats of right answers after {over} less those after the synthetic text; {OVER}"
+        )
 
     def _recovered(self) -> Figure:
         before, after = self.sheets.right(START), self.sheets.right(SYNTHETIC)

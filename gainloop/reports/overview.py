@@ -12,15 +12,15 @@ import polars as pl
 from gainloop.measures.estimate import Estimate, as_figure, ratio_of_sums
 from gainloop.measures.prediction import chance, find, holm, rank_correlation
 from gainloop.reports.evidence import Begun
-from gainloop.reports.ranking import name_recipes, rank_recipes, tokens_of
+from gainloop.reports.ranking import name_recipes, name_yardstick, rank_recipes, tokens_of
 from gainloop.steering.gate import OFF
 from gainloop.store import Store
 from gainloop.store.files import exists, read_file, write_file
 from gainloop.store.measurements import parse_report
 from schemas.figure import Figure
-from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Standing, Unmeasured
+from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Ranking, Standing, Unmeasured
 from schemas.profile import Gate
-from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, WORDS, Report
+from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, SURPRISE, WORDS, Report
 from schemas.report import FORMAT as REPORT_FORMAT
 
 COLUMNS: Final = (
@@ -34,8 +34,8 @@ COLUMNS: Final = (
 )
 """The figures of every batch that the overview shows side by side, by their paths in the report."""
 
-PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predicts and path != GAIN)
-"""Every figure whose field says what it predicts."""
+PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predicts)
+"""Every figure whose field says what it predicts; the gain on held-out text predicts what an exam says."""
 
 NEWEST = """
 with reports as (
@@ -107,20 +107,20 @@ def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
         _stand(number, batch, report, names[batch.batch_id], lines)
         for number, (batch, report) in enumerate(measured, start=1)
     ]
-    ranking = rank_recipes(standings)
+    rankings = rank_recipes(standings)
     return Overview(
         format=FORMAT,
-        headline=write_headline(ranking, len(standings)),
+        headline=write_headline(rankings, len(standings)),
         standings=standings,
         unmeasured=[
             Unmeasured(batch=batch.batch_id, begun=batch.begun, recipe=names[batch.batch_id], why=_why(batch))
             for batch in in_order
             if not batch.report
         ],
-        ranking=ranking,
+        rankings=rankings,
         lost=[*_list_lost(in_order, "drop"), *_list_lost(in_order, "quarantine")],
         lines=lines,
-        foretold=foretell_all(standings),
+        foretold=foretell_all(standings, rankings[0]) if rankings else [],
     )
 
 
@@ -149,40 +149,55 @@ def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant
     return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
 
 
-def foretell_all(standings: Sequence[Standing]) -> list[Foretold]:
-    """Return the rank correlation of every predictor with the gain over the matched baseline, and what may be said."""
-    gains = _column(standings, GAIN)
-    found = [_column(standings, predictor) for predictor in PREDICTORS]
+def foretell_all(standings: Sequence[Standing], ranking: Ranking) -> list[Foretold]:
+    """Return the rank correlation of every predictor with the gain that a ranking is by, and what may be said."""
+    own = [one for one in standings if ranking.holds(one)]
+    predictors = [path for path in PREDICTORS if path != ranking.figure]
+    gains = _column(own, ranking.figure)
+    found = [_column(own, predictor) for predictor in predictors]
     shares = [chance(column, gains) for column in found]
     return [
-        _foretell(predictor, rank_correlation(column, gains), replace(share, value=adjusted))
+        _foretell(predictor, ranking.figure, rank_correlation(column, gains), replace(share, value=adjusted))
         for predictor, column, share, adjusted in zip(
-            PREDICTORS, found, shares, holm([share.value for share in shares]), strict=True
+            predictors, found, shares, holm([share.value for share in shares]), strict=True
         )
     ]
 
 
-def write_headline(ranking: Sequence[Ranked], num_batches: int) -> str:
-    """Return in plain words the number of batches, and the recipe whose text gained most."""
+def write_headline(rankings: Sequence[Ranking], num_batches: int) -> str:
+    """Return in plain words the number of batches, and the recipe whose text gained most by the first yardstick."""
     if not num_batches:
         return "No batch of this store was measured yet."
-    counted = f"{_count(num_batches, 'batch', 'batches')} of {_count(len(ranking), 'recipe', 'recipes')}."
-    known = [one for one in ranking if one.gain.value is not None]
+    num_recipes = len({one.recipe for ranking in rankings for one in ranking.recipes})
+    counted = f"{_count(num_batches, 'batch', 'batches')} of {_count(num_recipes, 'recipe', 'recipes')}."
+    first, *others = rankings
+    known = [one for one in first.recipes if one.gain.value is not None]
     if not known:
-        return f"{counted} What their text gained is {ranking[0].gain.status}."
+        return f"{counted} What their text gained is {first.recipes[0].gain.status}."
+    if not first.exam:
+        alone = "No batch has an exam: this is of held-out text, which measures style as well."
+        return f"{counted} {_say_best(known)} {alone}"
+    apart = sum(bool(other.exam) for other in others)
+    more = f" What {_count(apart, 'other exam', 'other exams')} found is ranked apart." if apart else ""
+    said = _say_best(known)
+    return f"{counted} By {name_yardstick(first)}: {said[:1].lower()}{said[1:]}{more}"
+
+
+def _say_best(known: Sequence[Ranked]) -> str:
+    """Return which of the recipes that have a gain has the largest, and what of it is certain."""
     best, others = known[0], known[1:]
     shown = f"{best.gain.signed} {best.gain.unit} {best.gain.interval}".rstrip()
     if best.adjusted is None or best.adjusted[0] <= 0:
         among = f" among {len(known)} compared" if others else ""
         return (
-            f"{counted} No recipe's text has certainly beaten the matched baseline{among}; nearest comes "
+            f"No recipe's text has certainly beaten the matched baseline{among}; nearest comes "
             f"{best.recipe}, with {shown}."
         )
     if not others:
-        return f"{counted} The text of {best.recipe} has beaten the matched baseline, by {shown}."
+        return f"The text of {best.recipe} has beaten the matched baseline, by {shown}."
     ends = [one.adjusted[1] if one.adjusted else float("inf") for one in others]
     return (
-        f"{counted} The text of {best.recipe} gained most over the matched baseline, {shown}; with {len(known)} "
+        f"The text of {best.recipe} gained most over the matched baseline, {shown}; with {len(known)} "
         "recipes compared, that it beats the baseline is certain, that it beats every other recipe is "
         f"{'too' if best.adjusted[0] > max(ends) else 'not'}."
     )
@@ -222,7 +237,8 @@ def _draw_collapsed(reports: Sequence[Report], gate: Gate) -> Figure:
 
 
 def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines) -> Standing:
-    figures = {path: attrgetter(path)(report) for path in dict.fromkeys((*COLUMNS, *PREDICTORS))}
+    figures = {path: attrgetter(path)(report) for path in dict.fromkeys((*COLUMNS, *PREDICTORS, SURPRISE))}
+    is_examined = report.knowledge.gained.value is not None
     return Standing(
         number=number,
         batch=batch.batch_id,
@@ -230,6 +246,8 @@ def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines)
         page=f"{batch.batch_id}/report.html",
         begun=batch.begun,
         recipe=recipe,
+        exam=report.knowledge.exam if is_examined else "",
+        graded=report.knowledge.graded if is_examined else "",
         verdict=report.gain.verdict,
         figures=figures,
         accepted_tokens=report.cost.accepted_tokens,
@@ -269,8 +287,8 @@ def _list_lost(batches: Sequence[Begun], kind: Literal["drop", "quarantine"]) ->
     return sorted(found, key=lambda lost: (-lost.count, lost.reason))
 
 
-def _foretell(predictor: str, correlation: Estimate, share: Estimate) -> Foretold:
-    definition = "Spearman's rank correlation with the gain over the matched baseline; bootstrap interval over batches"
+def _foretell(predictor: str, target: str, correlation: Estimate, share: Estimate) -> Foretold:
+    definition = f"Spearman's rank correlation with: {WORDS[target].name}; bootstrap interval over batches"
     return Foretold(
         predictor=predictor,
         correlation=as_figure(correlation, definition),

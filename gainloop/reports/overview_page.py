@@ -12,15 +12,15 @@ from gainloop.measures.prediction import MIN_BATCHES, MIN_FOR_A_FINDING
 from gainloop.reports.overview import COLUMNS
 from gainloop.reports.page import drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
-from schemas.figure import Figure, Words, words_of
-from schemas.overview import Foretold, Overview, Ranked, Standing
+from gainloop.reports.ranking import name_yardstick
+from schemas.figure import Figure, Words
+from schemas.overview import Foretold, Overview, Ranking, Standing
 from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, WORDS
 
 MAX_NUMBERED: Final = 40
 """With more points than this, their numbers would hide each other."""
 
 OF_BATCHES: Final = {path: WORDS[path] for path in COLUMNS}
-OF_RECIPES: Final = words_of(Ranked)
 
 TRENDS: Final = {
     KNOWLEDGE: "synthetic",
@@ -51,7 +51,7 @@ def draw_trend(standings: Sequence[Standing], path: str, colour: str) -> Canvas 
         _draw_cross(axes, (number, None), (figure.value or 0.0, figure), COLOURS[colour])
     if any(end < 0 for _, figure in points for end in (figure.value or 0.0, *_ends(figure))):
         axes.axhline(0, color=COLOURS["muted"], linewidth=1)
-    axes.set(xlabel="batch, in order of time", ylabel=WORDS[path].unit, xlim=(0.5, len(standings) + 0.5))
+    axes.set(xlabel="batch, in order of time", ylabel=WORDS[path].unit, xlim=(0.5, standings[-1].number + 0.5))
     axes.set_title(WORDS[path].title, loc="left", fontsize=FONT_SIZE, pad=8)
     axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
     _finish(axes)
@@ -87,19 +87,20 @@ def draw_quadrants(overview: Overview) -> Canvas | None:
     return canvas
 
 
-def draw_foretold(standings: Sequence[Standing], foretold: Foretold) -> Canvas | None:
-    """Draw the gain over the matched baseline by one predictor; None if too few batches have both."""
+def draw_foretold(standings: Sequence[Standing], foretold: Foretold, ranking: Ranking) -> Canvas | None:
+    """Draw the gain that a ranking is by over one predictor; None if too few of its batches have both."""
     found = foretold.correlation
     if found.value is None:
         return None
     canvas, axes = open_axes(3.0)
-    pairs = [(one.figures[foretold.predictor], one.gain, one.number) for one in standings]
+    own = [one for one in standings if ranking.holds(one)]
+    pairs = [(one.figures[foretold.predictor], one.figures[ranking.figure], one.number) for one in own]
     points = [(x, y, number) for x, y, number in pairs if x.value is not None and y.value is not None]
     for x, y, _ in points:
         _draw_cross(axes, (x.value or 0.0, x), (y.value or 0.0, y), COLOURS["synthetic"])
     _number(axes, [(x.value, y.value, number) for x, y, number in points])
     axes.axhline(0, color=COLOURS["muted"], linewidth=1)
-    axes.set(xlabel=_label(foretold.predictor), ylabel="gain over the baseline, bits/byte")
+    axes.set(xlabel=_label(foretold.predictor), ylabel=f"gain over the baseline, {WORDS[ranking.figure].unit}")
     axes.margins(x=0.08, y=0.1)
     title = f"rank correlation {found.signed} {found.interval}, {found.n} batches"
     axes.set_title(title, loc="left", fontsize=FONT_SIZE, pad=8)
@@ -164,7 +165,7 @@ def render_overview(overview: Overview) -> str:
         overview=overview,
         words=WORDS,
         of_batches=OF_BATCHES,
-        of_recipes=OF_RECIPES,
+        yardsticks=[name_yardstick(ranking) for ranking in overview.rankings],
         trends=_draw_trends(overview),
         quadrants=_draw_quadrants(overview),
         foretold=known,
@@ -200,8 +201,17 @@ def why_no_interval(figure: Figure) -> str:
 
 
 def _draw_trends(overview: Overview) -> list[tuple[Markup, str]]:
-    canvases = [(draw_trend(overview.standings, path, colour), WORDS[path].meaning) for path, colour in TRENDS.items()]
-    return [drawn(canvas, caption) for canvas, caption in canvases if canvas]
+    """Draw the trends; what an exam found is drawn for the batches of one exam, that of the first ranking."""
+    found = []
+    for path, colour in TRENDS.items():
+        standings, caption = overview.standings, WORDS[path].meaning
+        if path.startswith("knowledge.") and overview.rankings:
+            first = overview.rankings[0]
+            standings = [one for one in standings if first.holds(one)]
+            caption = f"{caption} By {name_yardstick(first)}."
+        if canvas := draw_trend(standings, path, colour):
+            found.append(drawn(canvas, caption))
+    return found
 
 
 def _draw_quadrants(overview: Overview) -> list[tuple[Markup, str]]:
@@ -210,7 +220,10 @@ def _draw_quadrants(overview: Overview) -> list[tuple[Markup, str]]:
 
 
 def _draw_foretold(overview: Overview, foretold: Sequence[Foretold]) -> list[tuple[Markup, str]]:
-    canvases = [(draw_foretold(overview.standings, one), _caption(WORDS[one.predictor])) for one in foretold]
+    canvases = [
+        (draw_foretold(overview.standings, one, overview.rankings[0]), _caption(WORDS[one.predictor]))
+        for one in foretold
+    ]
     return [drawn(canvas, caption) for canvas, caption in canvases if canvas]
 
 
@@ -220,7 +233,10 @@ def _caption(words: Words) -> str:
 
 def _define(overview: Overview) -> list[tuple[str, str]]:
     """Return title and definition of each figure."""
-    found = [(OF_RECIPES["gain"].title, one.gain.definition) for one in overview.ranking[:1]]
+    found = [
+        (f"{WORDS[ranking.figure].title}, of a recipe", ranking.recipes[0].gain.definition)
+        for ranking in overview.rankings[:1]
+    ]
     for one in overview.standings[:1]:
         found += [(words.title, one.figures[path].definition) for path, words in OF_BATCHES.items()]
     found += [("Noise line", overview.lines.noise.definition), ("Collapsed line", overview.lines.collapsed.definition)]

@@ -16,10 +16,11 @@ COLUMNS: Final = 100
 UNREAD: Final = 40
 """Questions answered with the document in front, in per cent, below which the model cannot read them."""
 
-_BY: Final[dict[Graded, str]] = {
+GRADED_BY: Final[dict[Graded, str]] = {
     "options": "by choosing among options",
     "exact": "in words",
     "judged": "by a judge's verdict",
+    "nats": "by the surprise at right answers",
 }
 
 
@@ -111,7 +112,7 @@ def _known(k: Knowledge) -> Iterator[str]:
         named |= {"The batch": k.nats_after, "With the document in front": k.nats_open_book}
         yield "".join(f"{name}: {_number(one)}. " for name, one in named.items() if one.value is not None).strip()
         return
-    yield f"The model answers {as_share(k.after)} of {about} from memory, {_BY[k.graded]}."
+    yield f"The model answers {as_share(k.after)} of {about} from memory, {GRADED_BY[k.graded]}."
     yield f"Before: {as_share(k.before)}."
     if k.repeating.value is not None:
         yield f"Repeating the documents for as many tokens: {as_share(k.repeating)}."

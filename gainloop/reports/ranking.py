@@ -9,9 +9,11 @@ import numpy as np
 from scipy.special import stdtrit
 
 from gainloop.measures.estimate import as_figure, mean_of
+from gainloop.reports.paragraph import GRADED_BY
 from schemas.figure import Figure
-from schemas.overview import Ranked, Standing
-from schemas.report import Report
+from schemas.knowledge import Graded
+from schemas.overview import Ranked, Ranking, Standing
+from schemas.report import GAIN, KNOWLEDGE, SURPRISE, Report
 
 HOW_MANY: Final = ("snapshot_id", "revision", "seed", "max_anchors")
 """Fields of a recipe for its text, size and draw: batches that differ in no others are of one recipe."""
@@ -32,8 +34,39 @@ def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
     return names
 
 
-def rank_recipes(standings: Sequence[Standing]) -> list[Ranked]:
-    """Return the recipes by their gain over the matched baseline, those not trained on last.
+def rank_recipes(standings: Sequence[Standing]) -> list[Ranking]:
+    """Return a ranking of recipes for each exam, that of most batches first; batches without an exam come last.
+
+    Held-out text ranks only where no batch has an exam: it measures style as well.
+    """
+    groups: dict[tuple[str, Graded], list[Standing]] = {}
+    for standing in standings:
+        groups.setdefault((standing.exam, standing.graded), []).append(standing)
+    in_order = sorted(groups, key=lambda key: (not key[0], -len(groups[key]), -groups[key][-1].number))
+    is_examined = any(exam for exam, _ in groups)
+    return [
+        Ranking(exam=exam, graded=graded, figure=(path := _path_of(graded, is_examined)), recipes=_rank(own, path))
+        for exam, graded in in_order
+        for own in [groups[exam, graded]]
+    ]
+
+
+def name_yardstick(ranking: Ranking) -> str:
+    """Return what a ranking is by."""
+    if ranking.exam:
+        return f"exam {ranking.exam}, {GRADED_BY[ranking.graded]}"
+    return "held-out text" if ranking.figure == GAIN else "no exam"
+
+
+def _path_of(graded: Graded, is_examined: bool) -> str:
+    """Return the path of the gain that batches are ranked by."""
+    if not is_examined:
+        return GAIN
+    return SURPRISE if graded == "nats" else KNOWLEDGE
+
+
+def _rank(standings: Sequence[Standing], path: str) -> list[Ranked]:
+    """Return the recipes of batches by a gain over the matched baseline, those without one last.
 
     Those whose interval is above 0 come first, then those that may be 0, then those below; among each the larger gain,
     and of equal ones the cheaper. Tokens are no divisor: a training reads as many of any batch, and a loss divided by
@@ -42,7 +75,7 @@ def rank_recipes(standings: Sequence[Standing]) -> list[Ranked]:
     groups: dict[str, list[Standing]] = {}
     for standing in standings:
         groups.setdefault(standing.recipe, []).append(standing)
-    summed = [_sum_up(name, group) for name, group in groups.items()]
+    summed = [_sum_up(name, group, path) for name, group in groups.items()]
     number = sum(one.gain.value is not None for one in summed)
     ranked = [one.model_copy(update={"adjusted": adjust_interval(one.gain, number)}) for one in summed]
     return sorted(ranked, key=lambda one: (_band(one.gain), -(one.gain.value or 0), one.cost_tokens, one.recipe))
@@ -62,8 +95,8 @@ def adjust_interval(gain: Figure, number: int) -> tuple[float, float] | None:
 def mean_figure(figures: Sequence[Figure]) -> Figure:
     """Return the mean over batches of a figure: the figure itself if there is one.
 
-    The interval is the wider of two: that over batches (t), and the mean of the batches' own, since the held-out texts
-    are much the same for all. Batches without a value are left out.
+    The interval is the wider of two: that over batches (t), and the mean of the batches' own, since held-out texts and
+    questions are much the same for all. Batches without a value are left out.
     """
     measured = [figure for figure in figures if figure.value is not None]
     if len(measured) < 2:
@@ -81,16 +114,16 @@ def mean_figure(figures: Sequence[Figure]) -> Figure:
     )
 
 
-def _sum_up(name: str, group: list[Standing]) -> Ranked:
-    trained = [one for one in group if one.gain.value is not None]
+def _sum_up(name: str, group: list[Standing], path: str) -> Ranked:
+    gains = [one.figures[path] for one in group]
     tokens = [one.accepted_tokens for one in group]
     return Ranked(
         recipe=name,
         batches=[one.batch for one in group],
-        trained=len(trained),
+        trained=sum(gain.value is not None for gain in gains),
         accepted_tokens=None if None in tokens else sum(count or 0 for count in tokens),
         cost_tokens=round(sum(one.cost_tokens for one in group) / len(group)),
-        gain=mean_figure([one.gain for one in group]),
+        gain=mean_figure(gains),
         adjusted=None,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from gainloop.reports.evidence import Begun
 from schemas.figure import Figure
+from schemas.knowledge import Graded
 from schemas.report import Report
 
 FIRST_DAY = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
@@ -62,6 +63,16 @@ def make_batch(
         drops=report.counts.drops_by_reason | {"cut_off": 5 + number},
         quarantine=report.counts.quarantined_by_reason,
     )
+
+
+def with_exam(batch: Begun, exam: str, gained: float, graded: Graded = "options", half: float = 1.0) -> Begun:
+    """Return a batch whose models sat another exam and gained so much over repeating; its report has one already."""
+    assert batch.report
+    knowledge = batch.report.knowledge
+    name = "nats_advantage" if graded == "nats" else "advantage"
+    figures = {name: moved(getattr(knowledge, name), gained, half)}
+    changed = knowledge.model_copy(update={"exam": exam, "graded": graded, **figures})
+    return replace(batch, report=batch.report.model_copy(update={"knowledge": changed}))
 
 
 def make_store(report: Report) -> list[Begun]:

@@ -12,7 +12,8 @@ from gainloop.reports.ranking import adjust_interval, mean_figure, name_recipes
 from schemas.profile import Gate
 from schemas.report import Report
 from tests.evidence import make_evidence
-from tests.reports.batches import make_batch, make_store, moved, without_scores
+from tests.examined import make_examined
+from tests.reports.batches import make_batch, make_store, moved, with_exam, without_scores
 
 SBP, STORY = {"method": {"kind": "sbp", "draws": 2}}, {"method": {"kind": "rephrase", "styles": ["story"]}}
 
@@ -20,6 +21,11 @@ SBP, STORY = {"method": {"kind": "sbp", "draws": 2}}, {"method": {"kind": "rephr
 @pytest.fixture(scope="module")
 def report() -> Report:
     return measure_batch(make_evidence(num_anchors=40))
+
+
+@pytest.fixture(scope="module")
+def examined() -> Report:
+    return measure_batch(make_evidence(num_anchors=40, examined=(make_examined(),)))
 
 
 def test_batches_come_in_order_of_time_however_the_store_gives_them(report: Report) -> None:
@@ -34,13 +40,13 @@ def test_a_smaller_loss_comes_before_a_larger_one_however_many_tokens_they_cost(
     cheap = report.model_copy(update={"cost": report.cost.model_copy(update={"accepted_tokens": 20_000})})
     dear = report.model_copy(update={"cost": report.cost.model_copy(update={"accepted_tokens": 400_000})})
     batches = [make_batch(dear, 1, gain=-0.02, **SBP), make_batch(cheap, 2, gain=-0.005, **STORY)]
-    assert [one.recipe for one in measure_overview(batches, Gate()).ranking] == ["rephrase", "sbp"]
+    assert [one.recipe for one in measure_overview(batches, Gate()).rankings[0].recipes] == ["rephrase", "sbp"]
 
 
 def test_of_equal_gains_the_cheaper_recipe_comes_first_and_cost_counts_all_tokens(report: Report) -> None:
     dear = report.model_copy(update={"cost": report.cost.model_copy(update={"scoring_tokens": 10**7})})
     batches = [make_batch(dear, 1, gain=0.01, **SBP), make_batch(report, 2, gain=0.01, **STORY)]
-    first, second = measure_overview(batches, Gate()).ranking
+    first, second = measure_overview(batches, Gate()).rankings[0].recipes
     assert (first.recipe, second.recipe) == ("rephrase", "sbp")
     cost = dear.cost
     assert second.cost_tokens == cost.prompt_tokens + cost.completion_tokens + 10**7 + (cost.judging_tokens or 0)
@@ -73,7 +79,7 @@ def test_recipes_are_told_apart_by_what_differs_and_not_by_how_many() -> None:
 
 
 def test_the_recipe_that_gained_most_comes_first_and_those_never_trained_on_last(report: Report) -> None:
-    ranking = measure_overview(make_store(report), Gate()).ranking
+    ranking = measure_overview(make_store(report), Gate()).rankings[0].recipes
     values = [one.gain.value for one in ranking]
     assert values[-1] is None
     assert ranking[-1].trained == 0
@@ -122,6 +128,67 @@ def test_one_batch_has_a_headline_and_no_rank(report: Report) -> None:
     )
     assert {one.correlation.value for one in overview.foretold} == {None}
     assert overview.lines.collapsed.status == "not measured: batches that have Delta I: 1; a median takes 3"
+
+
+def test_an_exam_ranks_and_not_held_out_text_and_batches_without_one_come_last_and_have_no_gain(
+    report: Report, examined: Report
+) -> None:
+    batches = [
+        with_exam(make_batch(examined, 1, gain=0.05, **SBP), "a", 2.0),
+        with_exam(make_batch(examined, 2, gain=-0.05, **STORY), "a", 9.0),
+        make_batch(report, 3, gain=0.09, **SBP),
+    ]
+    overview = measure_overview(batches, Gate())
+    first, without = overview.rankings
+    assert (first.exam, first.graded, first.figure) == ("a", "options", "knowledge.advantage")
+    assert [(one.recipe, one.gain.value, one.gain.unit) for one in first.recipes] == [
+        ("rephrase", 9.0, "points"),
+        ("sbp", 2.0, "points"),
+    ]
+    assert without.exam == ""
+    assert [(one.recipe, one.gain.status) for one in without.recipes] == [("sbp", "not measured: there is no exam")]
+    assert overview.headline.startswith(
+        "3 batches of 2 recipes. By exam a, by choosing among options: the text of rephrase gained most"
+    )
+    assert " points [" in overview.headline
+
+
+def test_batches_of_different_exams_or_gradings_are_not_ranked_together(examined: Report) -> None:
+    batches = [
+        with_exam(make_batch(examined, 1, **SBP), "a", 2.0),
+        with_exam(make_batch(examined, 2, **STORY), "a", 3.0),
+        with_exam(make_batch(examined, 3, **SBP), "b", 40.0),
+        with_exam(make_batch(examined, 4, **STORY), "a", 50.0, graded="exact"),
+    ]
+    overview = measure_overview(batches, Gate())
+    assert [(one.exam, one.graded, len(one.recipes)) for one in overview.rankings] == [
+        ("a", "options", 2),
+        ("a", "exact", 1),
+        ("b", "options", 1),
+    ]
+    assert [one.gain.value for one in overview.rankings[0].recipes] == [3.0, 2.0]
+    assert overview.headline.endswith("What 2 other exams found is ranked apart.")
+
+
+def test_ungraded_answers_rank_by_the_surprise_at_them(examined: Report) -> None:
+    batch = with_exam(make_batch(examined, 1, **SBP), "a", 0.2, graded="nats")
+    (ranking,) = measure_overview([batch], Gate()).rankings
+    assert ranking.figure == "knowledge.nats_advantage"
+    assert (ranking.recipes[0].gain.value, ranking.recipes[0].gain.unit) == (0.2, "nats/token")
+
+
+def test_what_is_foretold_is_the_gain_by_one_exam_and_held_out_text_is_one_of_its_predictors(
+    report: Report, examined: Report
+) -> None:
+    """The gain on held-out text falls where the exam's rises; another exam's batches would turn it round."""
+    own = [with_exam(make_batch(examined, n, gain=-0.01 * n), "a", 1.0 * n) for n in range(1, 7)]
+    other = [with_exam(make_batch(examined, n, gain=0.1 * n), "b", 10.0 * n) for n in range(7, 12)]
+    foretold = {one.predictor: one for one in measure_overview(own + other, Gate()).foretold}
+    assert "knowledge.advantage" not in foretold
+    assert foretold["gain.advantage"].correlation.value == pytest.approx(-1)
+    assert foretold["gain.advantage"].correlation.n == 6
+    without = measure_overview([make_batch(report, n) for n in range(6)], Gate()).foretold
+    assert "gain.advantage" not in {one.predictor for one in without}
 
 
 def test_a_store_without_a_report_says_so() -> None:

@@ -7,12 +7,13 @@ import pytest
 
 from gainloop.reports.batch import measure_batch
 from gainloop.reports.overview import measure_overview
-from gainloop.reports.overview_page import OF_BATCHES, OF_RECIPES, list_foretold, render_overview
+from gainloop.reports.overview_page import OF_BATCHES, list_foretold, render_overview
 from schemas.overview import Overview
 from schemas.profile import Gate
 from schemas.report import WORDS, Report
 from tests.evidence import SCRIPT, make_evidence
-from tests.reports.batches import make_batch, make_store, without_scores
+from tests.examined import make_examined
+from tests.reports.batches import make_batch, make_store, with_exam, without_scores
 from tests.reports.test_page import Reader
 
 
@@ -34,7 +35,7 @@ def html(overview: Overview) -> str:
 def test_every_figure_stands_there_with_interval_n_and_unit_or_says_why_not(overview: Overview, html: str) -> None:
     page = Reader(html)
     figures = [one.figures[path] for one in overview.standings for path in OF_BATCHES]
-    figures += [getattr(one, name) for one in overview.ranking for name in OF_RECIPES]
+    figures += [one.gain for ranking in overview.rankings for one in ranking.recipes]
     figures += [lost.share for lost in overview.lost] + [overview.lines.noise]
     assert len(figures) > 40
     for figure in figures:
@@ -42,7 +43,7 @@ def test_every_figure_stands_there_with_interval_n_and_unit_or_says_why_not(over
             assert figure.status in page.text
         else:
             assert all(part in page.text for part in (figure.number, figure.interval, figure.unit, f"n = {figure.n}"))
-    for column in (*OF_BATCHES.values(), *OF_RECIPES.values()):
+    for column in (*OF_BATCHES.values(), *(WORDS[ranking.figure] for ranking in overview.rankings)):
         assert column.meaning in page.text
         assert "Healthy: " in column.meaning
 
@@ -50,8 +51,27 @@ def test_every_figure_stands_there_with_interval_n_and_unit_or_says_why_not(over
 def test_the_units_on_the_page_are_those_of_the_figures(overview: Overview) -> None:
     for path, words in OF_BATCHES.items():
         assert {one.figures[path].unit for one in overview.standings} == {words.unit}
-    for name, words in OF_RECIPES.items():
-        assert {getattr(one, name).unit for one in overview.ranking} == {words.unit}
+    for ranking in overview.rankings:
+        assert {one.gain.unit for one in ranking.recipes} == {WORDS[ranking.figure].unit}
+
+
+def test_the_page_says_by_which_exam_recipes_are_ranked_and_what_is_foretold(report: Report) -> None:
+    examined = measure_batch(make_evidence(num_anchors=40, examined=(make_examined(),)))
+    batches = [with_exam(make_batch(examined, number), "a" if number < 6 else "b", 1.0 * number) for number in range(8)]
+    page = Reader(render_overview(measure_overview([*batches, make_batch(report, 8)], Gate())))
+    for said in (
+        "By exam a, by choosing among options",
+        "By exam b, by choosing among options",
+        "By no exam",
+        "what different exams found cannot be compared",
+        "against the gain by exam a, by choosing among options (knowledge gained over repeating)",
+        ", exam b",
+    ):
+        assert said in page.text
+    assert "By held-out text" not in page.text
+    alone = Reader(render_overview(measure_overview([make_batch(report, 8)], Gate()))).text
+    assert "By held-out text" in alone
+    assert "No batch has an exam, so that held-out text ranks." in alone
 
 
 def test_each_batch_is_linked_and_nothing_comes_from_the_network(overview: Overview, html: str) -> None:
