@@ -32,7 +32,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "rephrase": {"kind": "rephrase"},
 }
 SAMPLING = {"max_tokens": 12}
-CONTEXT_TOKENS = {"entigraph": 132, "rephrase": 118}
+CONTEXT_TOKENS = {"entigraph": 154, "rephrase": 118}
 """With 12 tokens for a reply: some requests are rejected and some replies cut off, always the same."""
 
 SECONDS = 60

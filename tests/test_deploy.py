@@ -54,7 +54,7 @@ def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site
     with open_page(f"{site.url}/v2/deployments/deployment/{deployment['id']}/run") as page:
         page.route("**/create_flow_run", lambda route: route.abort())
         page.get_by_text("Rephrase", exact=True).click()
-        require_text(page, "Styles, with one record a chunk each at most.", "cycle-form")
+        require_text(page, "Styles of documents and chunks, with one record each at most.", "cycle-form")
         with page.expect_request("**/create_flow_run") as sent:
             page.get_by_role("button", name="Submit").click()
         text = sent.value.post_data_json["parameters"]["text"]
