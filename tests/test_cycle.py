@@ -137,7 +137,7 @@ def test_a_held_batch_is_not_trained_on_until_the_advice_of_its_error_is_followe
     shutil.copytree(undisturbed.folder / "data", tmp_path / "data")
     place, profile = Place(tmp_path), write_profile(tmp_path, gate={"accept_rate": 2})  # no share is as large
     trained = {path.name for path in (tmp_path / "data" / "checkpoints").iterdir()}
-    given = {"start": START, "plan": PLAN | {"seed": 1}, "profile": profile}
+    given = {"start": START, "plan": PLAN | {"budget_tokens": 8_192}, "profile": profile}
     for _ in range(2):
         held = start("train", given, tmp_path, api_url).wait()
         assert (held.status, held.out) == (1, "")
