@@ -18,6 +18,7 @@ emoji of several characters    up to 1.5
 import json
 import re
 from bisect import bisect_left, bisect_right
+from functools import lru_cache
 from itertools import pairwise
 from math import ceil
 from typing import Annotated, Any, NamedTuple
@@ -105,6 +106,7 @@ def cut_anchor(anchor: Anchor, chunk_tokens: int, max_chunks: int) -> tuple[list
     return chunks[:max_chunks], over
 
 
+@lru_cache(64)  # the requests about one text are made together
 def estimate_tokens(text: str) -> int:
     r"""Return about how many tokens a text has, rather too many than too few for text in English.
 
@@ -182,7 +184,7 @@ def count_words(text: str) -> int:
     >>> count_words("The mill by the river grinds rye."), count_words("word " * 128)
     (10, 130)
     """
-    wide = sum(one >= "\u2e80" for one in text)
+    wide = 0 if text.isascii() else sum(one >= "\u2e80" for one in text)
     return max(STEP_WORDS, STEP_WORDS * round((len(text.split()) + wide / 2) / STEP_WORDS))
 
 
