@@ -72,7 +72,7 @@ def chat(question: Question, titled: bool, passages: Sequence[str], form: Form) 
     if form != "reasoned":
         system = READER.format(tag=tag) if passages else ANSWERER
         return turn("system", system), turn("user", f"{before}{asked}")
-    turns = [turn(role, text) for shot in SHOTS for role, text in zip(("user", "assistant"), shot, strict=True)]  # type: ignore[arg-type]
+    turns = [one for said, answer in SHOTS for one in (turn("user", said), turn("assistant", answer))]
     options = "".join(f"\n({letter}) {text}" for letter, text in zip(LETTERS, question.options, strict=False))
     return (turn("system", REASONER), *turns, turn("user", f"{before}{asked}{options}"))
 
