@@ -5,19 +5,17 @@
 
 import asyncio
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import aiohttp
 
-from benchmarks.measured import PROMPT_CHARACTERS, TEXT, measure_loop, read_flags, show
+from benchmarks.measured import measure_loop, read_flags, show, turns_of
 
 
-def chat_bodies(rows: int, logprobs: bool) -> Iterator[bytes]:
-    """Return the bodies of that many chat completions, no two alike, one by one."""
-    for row in range(rows):
-        turn = {"role": "user", "content": f"{row} {TEXT}"[:PROMPT_CHARACTERS]}
-        body = {"model": "stub", "messages": [turn], "max_tokens": 256, "temperature": 1.0, "seed": row}
-        yield json.dumps(body | {"logprobs": True} if logprobs else body).encode()
+def chat_bodies(rows: int, logprobs: bool) -> list[bytes]:
+    """Return the bodies of that many chat completions, no two alike."""
+    asked = {"model": "stub", "max_tokens": 256, "temperature": 1.0} | ({"logprobs": True} if logprobs else {})
+    return [json.dumps(asked | {"messages": turns_of(row), "seed": row}).encode() for row in range(rows)]
 
 
 async def bare_loop(url: str, bodies: Iterable[bytes], in_flight: int) -> int:

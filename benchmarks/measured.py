@@ -6,9 +6,30 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
+
+from gainloop.asking.chunks import Chunk
+from gainloop.methods.rephrase import Rephrase, ask_rewrite
+from schemas.rows import Anchor
 
 TEXT = "The mill by the river grinds rye for seven towns and their bakers. " * 6
-PROMPT_CHARACTERS = 400
+ANCHOR_CHARACTERS = 300
+
+METHOD = Rephrase(styles=("easy",))
+"""What every loop asks for: one reply an anchor."""
+
+
+def anchor_of(row: int) -> Anchor:
+    """Return one of as many anchors as are wanted, no two alike."""
+    return Anchor(f"{row} {TEXT}"[:ANCHOR_CHARACTERS], f"Row {row}", revision="1")
+
+
+def turns_of(row: int) -> list[Any]:
+    """Return what the engine asks of an anchor, as a chat's turns: the other loops send the same bytes."""
+    anchor = anchor_of(row)
+    prompt = ask_rewrite(anchor, Chunk(anchor.text), "easy", METHOD.prompts).prompt
+    assert not isinstance(prompt, str)
+    return [{"role": turn.role, "content": turn.content} for turn in prompt]
 
 
 @dataclass(frozen=True)

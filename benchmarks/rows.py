@@ -9,8 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from statistics import median
 
-from benchmarks.measured import TEXT, Measured, peak_rss_mb, read_flags, rss_mb, show
-from gainloop.methods.rephrase import Rephrase
+from benchmarks.measured import METHOD, Measured, anchor_of, peak_rss_mb, read_flags, rss_mb, show
 from gainloop.serving.driver import Progress, run_shard
 from gainloop.serving.engine import engine
 from gainloop.store import open_store
@@ -19,9 +18,7 @@ from gainloop.store.replies import compact_replies, read_replies, spans_of
 from gainloop.store.snapshots import PartWriter, insert_snapshot
 from schemas.profile import Generation, Profile, Servers, StoreSettings
 from schemas.recipe import Recipe, Sampling
-from schemas.rows import Anchor
 
-PROMPT_CHARACTERS = 300
 SNAPSHOT = "benchmark"
 
 WARM_UP_ROWS = 256
@@ -33,7 +30,7 @@ def make_corpus(profile: Profile, rows: int) -> None:
     store = open_store(profile)
     writer = PartWriter(store, "benchmark")
     for row in range(rows):
-        writer.add_anchor("all", Anchor(f"{row} {TEXT}"[:PROMPT_CHARACTERS], f"Row {row}", revision="1"))
+        writer.add_anchor("all", anchor_of(row))
     writer.finish_part("all", "1", {"documents": rows, "anchors": rows, "too_short": 0})
     writer.write()
     about = {"source_id": "benchmark", "source": "{}", "heldout_fraction": 0.0, "num_heldout": 0, "num_bytes": 0}
@@ -86,7 +83,7 @@ def measure(url: str, rows: int, in_flight: int, logprobs: bool, deadline_second
 
 def recipe_of(rows: int, seed: int) -> Recipe:
     """Return the recipe that asks once for each of that many anchors."""
-    method = Rephrase(styles=("easy",)).model_dump(mode="json")
+    method = METHOD.model_dump(mode="json")
     about = {"model": "stub", "revision": "/models/stub", "sampling": Sampling(max_tokens=256)}
     return Recipe(method=method, snapshot_id=SNAPSHOT, seed=seed, max_anchors=rows, **about)
 

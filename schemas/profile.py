@@ -140,7 +140,14 @@ class Prices(Parameters):
 
 
 class Training(Parameters):
-    device: Annotated[Literal["cpu", "cuda"], Field(description="Torch device; cuda trains in bfloat16.")] = "cpu"
+    device: Annotated[Literal["cpu", "cuda"], Field(description="Torch device.")] = "cpu"
+    precision: Annotated[
+        Literal["auto", "bfloat16", "float32"],
+        Field(
+            description="What the passes of a training multiply in; weights are float32 in any case. auto is bfloat16 "
+            "where the device has it in hardware: GPUs since Ampere, processors with AVX-512 BF16 or AMX."
+        ),
+    ] = "auto"
     rows_per_device: Annotated[
         int, Field(ge=1, description="Packed rows in memory at once; only bfloat16's rounding depends on it.")
     ] = 8

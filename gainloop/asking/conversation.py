@@ -8,6 +8,7 @@ template in it reaches a tokenizer as a control token.
 import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, Literal, TypeVar
 
 from gainloop.asking.structured import holds_placeholder, is_placeholder, is_text, read_object
@@ -152,7 +153,7 @@ def tag_of(*texts: str, name: str = DOCUMENT) -> str:
     'document-29978dd3'
     """
     tag, number = name, 0
-    held = [re.sub(r"\s", "", text.casefold()) for text in texts]
+    held = [re.sub(r"\s", "", text.casefold()) for text in texts if "<" in text]
     while any(f"<{tag}" in text or f"</{tag}" in text for text in held):
         tag = f"{name}-{content_hash('mark', texts, number)[:8]}"
         number += 1
@@ -197,13 +198,13 @@ def _echoes(request: Request, text: str) -> bool:
     orders = [wish_of(request)]
     orders += [message.content for message in request.prompt if message.role == "system"]
     shown = [message.content for message in request.prompt if message.role == "assistant"]
-    if any(len(order) >= ORDER_CHARS and order in said for order in map(_one_line, orders)):
+    if any(len(order) >= ORDER_CHARS and order in said for order in map(_order, orders)):
         return True
-    if any(mark in text for mark in OURS.findall(request.prompt[-1].content)):
+    if "<" in text and any(mark in text for mark in OURS.findall(request.prompt[-1].content)):
         return True
-    if request.json_schema and _copies(read_object(text), _one_line(orders[0])):
+    if request.json_schema and _copies(read_object(text), _order(orders[0])):
         return True
-    return said in map(_one_line, shown) or bool(
+    return said in map(_order, shown) or bool(
         request.json_schema and said.replace(" ", "") in "".join(orders[0].split())
     )
 
@@ -214,6 +215,11 @@ def _copies(value: object, wish: str) -> bool:
         return any(_copies(one, wish) for one in (value.values() if isinstance(value, dict) else value))
     said = _one_line(value) if isinstance(value, str) else ""
     return len(said.split()) >= COPIED_WORDS and said.casefold().rstrip(".") in wish.casefold()
+
+
+@lru_cache(256)  # many requests give the same orders
+def _order(text: str) -> str:
+    return _one_line(text)
 
 
 def _one_line(text: str) -> str:

@@ -93,7 +93,7 @@ def talks(text: str, anchor: str = "") -> bool:
     >>> talks("The mill grinds. I hope this helps."), talks('"Sure," said Ann, "I can help."')
     (False, False)
     """
-    if any(next(held_marks(marks, text, anchor), "") for marks in (TEMPLATES, THOUGHTS)):
+    if any(held_marks((*TEMPLATES, *THOUGHTS), text, anchor)):
         return True
     said, known = folded(text), folded(anchor)
     found = (
@@ -121,4 +121,4 @@ def leaves_places(text: str, anchor: str = "") -> bool:
     >>> leaves_places("Dear [Your Name],"), leaves_places("On {{date}} it burned."), leaves_places("He said [sic] so.")
     (True, True, False)
     """
-    return any(held_marks(_PLACES, text, anchor))
+    return any(held_marks((_PLACES,), text, anchor))

@@ -15,6 +15,7 @@ from gainloop.asking.chunks import (
     cut_anchor,
     estimate_tokens,
     split_sentences,
+    tokens_of_words,
 )
 from gainloop.asking.conversation import GUARD, after, instructed, own_draw, reason_to_drop
 from gainloop.measures.sentences import LEAST_WORDS, sentence_fault
@@ -178,12 +179,10 @@ class Rewrite:
 
 def ask_rewrite(anchor: Anchor, chunk: Chunk, style: Style, prompts: Prompts) -> Request:
     """Ask for one rewrite of a chunk; the text comes first, so that the styles share a cached prefix."""
-    full = f"{WISHES[style]} {LENGTH.format(num_words=count_words(chunk.text))}"
-    wish = full if prompts == "full" else PLAIN[style]
-    tokens = estimate_tokens(chunk.text)
-    return Request(
-        after(chunk.text, wish, anchor.title), facet=style + chunk.part, draw=chunk.number, reply_tokens=tokens
-    )
+    num_words = count_words(chunk.text)
+    wish = f"{WISHES[style]} {LENGTH.format(num_words=num_words)}" if prompts == "full" else PLAIN[style]
+    prompt, tokens = after(chunk.text, wish, anchor.title), tokens_of_words(num_words)
+    return Request(prompt, facet=style + chunk.part, draw=chunk.number, reply_tokens=tokens)
 
 
 def cut_sentences(anchor: Anchor, max_sentences: int) -> tuple[list[Chunk], list[Drop]]:

@@ -10,7 +10,7 @@ import torch
 from gainloop.models.loading import load_model, load_tokenizer
 from gainloop.models.packing import IGNORED, MixturePart, PairRows, Row, orders_of, pack
 from gainloop.models.start import make_model
-from gainloop.models.trainer import rows_in_memory, train
+from gainloop.models.trainer import losses_of, rows_in_memory, train
 from gainloop.store.checkpoints import point_folder
 from schemas.profile import Training
 from schemas.recipe import Optimiser
@@ -19,7 +19,8 @@ from tests.tiny_model import PLAN, TEXTS, tiny_tokenizer
 TOKENIZER = tiny_tokenizer()
 ROWS = pack([MixturePart("anchors", TEXTS, 1.0)], TOKENIZER, 48 * 64, 64, orders_of(0)).rows
 OPTIMISER = Optimiser(learning_rate=1e-2, batch_tokens=4 * 64)
-OFTEN = Training(save_seconds=1e-6)
+EXACT = Training(precision="float32")
+OFTEN = Training(precision="float32", save_seconds=1e-6)
 
 
 def run(folder: Path, place: Training = OFTEN, rows: list[Row] = ROWS, **settings: Any) -> dict[str, float]:
@@ -51,7 +52,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_training_twice_gives_the_same_weights(undisturbed: Path, tmp_path: Path) -> None:
-    run(tmp_path, Training())
+    run(tmp_path, EXACT)
 
     assert are_same(weights(tmp_path), weights(undisturbed))
 
@@ -116,7 +117,7 @@ def test_the_folder_holds_a_model_that_opens_and_no_resumable_state(undisturbed:
 
 def test_every_row_is_read_once_in_steps_of_the_batch(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    metrics = run(tmp_path, Training(), on_step=lambda *at: told.append(at))
+    metrics = run(tmp_path, EXACT, on_step=lambda *at: told.append(at))
 
     assert told == [(step, 12) for step in range(1, 13)]
     assert (metrics["num_steps"], metrics["num_tokens"]) == (12, 48 * 64)
@@ -124,18 +125,30 @@ def test_every_row_is_read_once_in_steps_of_the_batch(tmp_path: Path) -> None:
 
 def test_the_loss_falls(tmp_path: Path) -> None:
     again = [row for _ in range(4) for row in ROWS]
-    first = run(tmp_path / "first", Training())["train_loss_nats"]
+    first = run(tmp_path / "first", EXACT)["train_loss_nats"]
 
-    assert run(tmp_path / "more", Training(), again)["train_loss_nats"] < first - 0.5
+    assert run(tmp_path / "more", EXACT, again)["train_loss_nats"] < first - 0.5
 
 
 @pytest.mark.parametrize("rows_per_device", [1, 2, 3, 64])
 def test_the_rows_in_memory_at_once_change_no_result(undisturbed: Path, tmp_path: Path, rows_per_device: int) -> None:
-    metrics = run(tmp_path, Training(rows_per_device=rows_per_device))
+    metrics = run(tmp_path, Training(precision="float32", rows_per_device=rows_per_device))
 
     assert metrics["num_steps"] == 12
     expected = weights(undisturbed)
     assert all(torch.allclose(value, expected[name], atol=1e-3) for name, value in weights(tmp_path).items())
+
+
+def test_training_that_multiplies_in_bfloat16_keeps_its_weights_at_float32(undisturbed: Path, tmp_path: Path) -> None:
+    run(tmp_path, Training(precision="bfloat16"))
+
+    kept, exact = weights(tmp_path), weights(undisturbed)
+    assert {value.dtype for value in kept.values()} == {torch.float32}
+    assert not are_same(kept, exact), "its products are rounded"
+    assert any(not torch.equal(value, value.bfloat16().float()) for value in kept.values()), "its weights are not"
+    rows = ROWS[:8]
+    losses = [losses_of(load_model(str(folder)), rows) for folder in (tmp_path, undisturbed)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
 def test_tokens_without_a_label_carry_no_loss(tmp_path: Path) -> None:
@@ -144,7 +157,7 @@ def test_tokens_without_a_label_carry_no_loss(tmp_path: Path) -> None:
         logits = make_model(PLAN, TOKENIZER)(torch.tensor([row["input_ids"]])).logits[0, :-1]
     losses = torch.nn.functional.cross_entropy(logits, torch.tensor(row["labels"])[1:], reduction="none")
 
-    nats = run(tmp_path, Training(), [row])["train_loss_nats"]
+    nats = run(tmp_path, EXACT, [row])["train_loss_nats"]
     assert nats == pytest.approx(float(losses[losses > 0].mean()), rel=1e-5)
     assert (losses > 0).sum() == len(TOKENIZER.encode(TEXTS[0][60:90])) + 1
 
@@ -152,8 +165,8 @@ def test_tokens_without_a_label_carry_no_loss(tmp_path: Path) -> None:
 def test_padding_beside_a_longer_row_changes_nothing(tmp_path: Path) -> None:
     short = [{name: values[:9] for name, values in row.items()} for row in ROWS[:4]]
     padded = [{"input_ids": row["input_ids"] + [5] * 20, "labels": row["labels"] + [IGNORED] * 20} for row in short]
-    run(tmp_path / "short", Training(), short, optimiser={"batch_tokens": 4 * 9})
-    run(tmp_path / "padded", Training(), padded, optimiser={"batch_tokens": 4 * 29})
+    run(tmp_path / "short", EXACT, short, optimiser={"batch_tokens": 4 * 9})
+    run(tmp_path / "padded", EXACT, padded, optimiser={"batch_tokens": 4 * 29})
 
     expected = weights(tmp_path / "short")
     assert all(torch.allclose(value, expected[name], atol=1e-5) for name, value in weights(tmp_path / "padded").items())
