@@ -5,13 +5,13 @@ speaks in our place. A document is data: it stands between marks that its own te
 template in it reaches a tokenizer as a control token.
 """
 
-import re
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, Literal, TypeVar
 
 from gainloop.asking.structured import holds_placeholder, is_placeholder, is_text, read_object
+from schemas.characters import plain, words
 from schemas.marks import DOCUMENT, DRAFT, OURS, THOUGHTS, harmless, held_marks
 from schemas.rows import Anchor, Answer, Drop, Message, Reply, Request, content_hash
 
@@ -145,7 +145,7 @@ def instructed(system: str, text: str, turns: Sequence[tuple[str, str]] = ()) ->
 
 
 def tag_of(*texts: str, name: str = DOCUMENT) -> str:
-    """Return the name of the marks around texts: one that they do not hold, whatever case and space it stands in.
+    """Return the name of the marks around texts: one that they do not hold, in whatever case, space and form.
 
     >>> tag_of("The mill grinds rye.")
     'document'
@@ -153,7 +153,7 @@ def tag_of(*texts: str, name: str = DOCUMENT) -> str:
     'document-29978dd3'
     """
     tag, number = name, 0
-    held = [re.sub(r"\s", "", text.casefold()) for text in texts if "<" in text]
+    held = ["".join(plain(text).split()) for text in texts if "<" in text or "\uff1c" in text or "\ufe64" in text]
     while any(f"<{tag}" in text or f"</{tag}" in text for text in held):
         tag = f"{name}-{content_hash('mark', texts, number)[:8]}"
         number += 1
@@ -214,7 +214,7 @@ def _copies(value: object, wish: str) -> bool:
     if isinstance(value, dict | list):
         return any(_copies(one, wish) for one in (value.values() if isinstance(value, dict) else value))
     said = _one_line(value) if isinstance(value, str) else ""
-    return len(said.split()) >= COPIED_WORDS and said.casefold().rstrip(".") in wish.casefold()
+    return len(words(said)) >= COPIED_WORDS and said.casefold().rstrip(".") in wish.casefold()
 
 
 @lru_cache(256)  # many requests give the same orders

@@ -11,10 +11,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-Schema = dict[str, Any]
+from schemas.characters import plain, visible
 
-_JOINERS = "\u200c\u200d"
-"""Part of how words are spelt: without them Persian words fall together, and Indic ones read otherwise."""
+Schema = dict[str, Any]
 
 _THING = (
     r"(?:entity|entities|strategy|strategies|topic|skill|genre|audience|reader|question|answer|item|example|title|"
@@ -93,7 +92,7 @@ def read_text(value: object) -> str | None:
     """Return a value's text on one line, for a name or a short answer; None if it is no text, has none, or holds the
     place of one.
 
-    Control characters are spaces, and what only directs a display (soft hyphens, marks of direction) is left out.
+    Control characters are spaces, and what cannot be seen (soft hyphens, marks of direction) is left out.
 
     >>> read_text(" The\\tmi\\u00adll\\x00 "), read_text(7) is None, read_text(" ") is None
     ('The mill', True, True)
@@ -110,7 +109,7 @@ def read_passage(value: object) -> str | None:
     if not isinstance(value, str):
         return None
     # JSON may escape half a surrogate pair, which is no text: it is left out.
-    lines = value.encode(errors="ignore").decode().splitlines()
+    lines = visible(value.encode(errors="ignore").decode()).splitlines()
     passage = "\n".join("".join(map(_shown, line)).rstrip() for line in lines).strip()
     return passage if is_text(passage) and not is_placeholder(passage) else None
 
@@ -167,10 +166,9 @@ def _texts_in(value: object) -> Iterator[str]:
 
 
 def _shown(character: str) -> str:
-    """Return a character that a text may hold, or what stands for one that it may not."""
-    if character.isprintable() or character == "\t" or character in _JOINERS:
-        return character
-    return "" if unicodedata.category(character) == "Cf" else " "
+    """Return a character that a text may hold, or the space that stands for one that it may not."""
+    seen = character.isprintable() or character == "\t" or unicodedata.category(character) == "Cf"
+    return character if seen else " "
 
 
 def read_texts(value: object, most: int | None = None, most_chars: int | None = None) -> list[str] | None:
@@ -198,4 +196,4 @@ def read_number(value: object, least: int, most: int) -> int | None:
 
 def distinct(texts: Sequence[str]) -> list[str]:
     """Return texts that differ by more than case, each as it stands first."""
-    return list({text.casefold(): text for text in reversed(texts)}.values())[::-1]
+    return list({plain(text): text for text in reversed(texts)}.values())[::-1]

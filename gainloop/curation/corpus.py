@@ -10,12 +10,12 @@ import polars as pl
 from rensa import RMinHash
 
 from gainloop.measures.contamination import find_probes
-from gainloop.measures.duplication import SHINGLE_WORDS, Matches, candidates, confirm, repeats, restored, sketch
+from gainloop.measures.duplication import SHINGLE_WORDS, Matches, candidates, confirm, kept, repeats, restored, sketch
 from gainloop.measures.ngrams import HashedTexts, hash_texts
-from gainloop.measures.words import words
 from gainloop.store import Store
 from gainloop.store.batches import batch_folder, kept_records
 from gainloop.store.files import exists, read_frame, write_file, write_frame
+from schemas.characters import words
 from schemas.recipe import Curation, Probes
 
 CONTAMINATED: Final = "contaminated"
@@ -86,7 +86,7 @@ def _batch(store: Store, batch_id: str) -> KnownTexts:
 def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], list[RMinHash]]:
     """Return ids and sketches of texts that never change, kept in a file: making them takes forty times as long.
 
-    Sketches that another release of rensa wrote are made anew.
+    Sketches that another release of rensa, or another rule of words, made are made anew.
     """
     if exists(url):
         saved = read_frame(url)
@@ -99,7 +99,7 @@ def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str],
     has_shingles = hashed.lengths >= SHINGLE_WORDS
     sketches = [one for one, is_long in zip(sketch(hashed), has_shingles, strict=True) if is_long]
     ids = texts["id"].filter(pl.Series(has_shingles))
-    states = pl.Series("sketch", [one.__getstate__() for one in sketches], pl.Binary)
+    states = pl.Series("sketch", [kept(one) for one in sketches], pl.Binary)
     write_frame(url, pl.DataFrame([ids, states]))
     return ids.to_list(), sketches
 

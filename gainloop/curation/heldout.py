@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from rensa import RMinHash
 
-from gainloop.measures.duplication import LEAST_SIMILAR, SHINGLE_WORDS, Neighbours, jaccard, restored, sketch
+from gainloop.measures.duplication import LEAST_SIMILAR, SHINGLE_WORDS, Neighbours, jaccard, kept, restored, sketch
 from gainloop.measures.ngrams import hash_texts
 from gainloop.store import Store
 from gainloop.store.documents import earlier_versions, list_documents, read_documents
@@ -131,4 +131,4 @@ def _restored(state: bytes | None) -> RMinHash | None:
 
 
 def _bytes_of(sketched: RMinHash | None) -> bytes | None:
-    return bytes(sketched.__getstate__()) if sketched else None
+    return kept(sketched) if sketched else None

@@ -19,7 +19,7 @@ NEAREST: Final = 12
 
 _MONTH = r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
 _DATE = re.compile(
-    rf"\b{_MONTH}|nov(?:ember)?|dec(?:ember)?)\b.*\d|\b(?:1[0-9]|20)\d\d\b|\b\d{{1,2}}(?:th|st|nd|rd) century\b"
+    rf"\b{_MONTH}|nov(?:ember)?|dec(?:ember)?)\b.{{0,40}}\d|\b(?:1[0-9]|20)\d\d\b|\b\d{{1,2}}(?:th|st|nd|rd) century\b"
 )
 _NUMBER_WORD = (
     r"(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty|thirty|forty|fifty|sixty|seventy|eighty|"

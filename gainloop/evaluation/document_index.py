@@ -1,12 +1,12 @@
 """The documents of a snapshot, found by what a row of questions calls them."""
 
 import posixpath
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
 from gainloop.store.snapshots import WholeDocument
+from schemas.characters import folded
 
 BEGINNING: Final = 160
 """Characters by which a text is known where it is not the document's to the last one."""
@@ -65,4 +65,4 @@ def matchable(text: str) -> str:
     >>> matchable(" The\\n mill ")
     'the mill'
     """
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    return folded(text)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gainloop.evaluation.document_index import matchable
-from gainloop.measures.words import words
 from gainloop.store.snapshots import WholeDocument
+from schemas.characters import words
 from schemas.exam import Question
 from schemas.rows import document_of
 

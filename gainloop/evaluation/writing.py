@@ -14,8 +14,8 @@ from gainloop.asking.conversation import Conversation, Read, after, ask, side_by
 from gainloop.asking.structured import list_of, object_of, object_schema, read_object, read_text, text_of
 from gainloop.evaluation.document_index import matchable
 from gainloop.measures.answers import best_f1, normalised
-from gainloop.measures.words import words
 from gainloop.store.snapshots import WholeDocument
+from schemas.characters import words
 from schemas.exam import Question, WrittenExam
 from schemas.rows import Anchor, Drop, Outcome, Request, content_hash
 

@@ -1,7 +1,6 @@
 """Self-consistency: whether the generator, asked a record's own question several times, gives the record's answer."""
 
 import re
-import unicodedata
 from random import Random
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -11,6 +10,7 @@ from gainloop.asking.conversation import Conversation, after, alone, own_draw
 from gainloop.asking.structured import object_of, read_object, read_text, text_of
 from gainloop.filters.filter import Filter
 from gainloop.filters.vote import ask_all, require_in_order, settle
+from schemas.characters import folded
 from schemas.rows import Anchor, Record, Request
 
 FROM_SOURCE = (
@@ -128,7 +128,7 @@ def normalised(answer: str) -> str:
     >>> normalised("The  Mill."), normalised("**1,200**"), normalised("\\u22127.50 kg"), normalised("a = .3")
     ('mill', '1200', '-7.50 kg', 'a = .3')
     """
-    text = unicodedata.normalize("NFKC", answer).casefold().replace(_MINUS, "-")
+    text = folded(answer).replace(_MINUS, "-")
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     text = re.sub(r"^(?:the|an?)\s+(?=\w)", "", text.lstrip(_AROUND).rstrip(_AROUND + "."))
     return " ".join(text.split())

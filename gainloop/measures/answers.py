@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
+from schemas.characters import folded
+
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 _NO_PUNCTUATION: Final = {ord(one): None for one in string.punctuation}
 
@@ -18,7 +20,7 @@ def normalised(answer: str) -> str:
     >>> normalised("The  Denver Broncos!"), normalised("U.S. $1,000")
     ('denver broncos', 'us 1000')
     """
-    return " ".join(_ARTICLES.sub(" ", answer.lower().translate(_NO_PUNCTUATION)).split())
+    return " ".join(_ARTICLES.sub(" ", folded(answer).translate(_NO_PUNCTUATION)).split())
 
 
 def is_exact(answer: str, accepted: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from rensa import RMinHash, RMinHashLSH
 
 from gainloop.measures.ngrams import Flags, HashedTexts, Hashes, Rows
+from schemas.characters import WORD_RULES
 
 SHINGLE_WORDS: Final = 5
 LEAST_SIMILAR: Final = 0.8
@@ -35,14 +36,21 @@ def sketch(texts: HashedTexts) -> list[RMinHash]:
     return list(RMinHash.from_token_sets(_shingles(texts), NUM_HASHES, SEED))
 
 
+def kept(sketched: RMinHash) -> bytes:
+    """Return a sketch as bytes, after the mark of the rules that its words were cut by."""
+    return WORD_RULES + bytes(sketched.__getstate__())
+
+
 def restored(state: bytes) -> RMinHash:
-    """Return a sketch from its bytes, as ``__getstate__`` gives them.
+    """Return a sketch from its bytes, as ``kept`` gives them.
 
     Raises:
-        ValueError: Another release of rensa wrote them.
+        ValueError: Another release of rensa, or another rule of what is a word, made them.
     """
+    if not state.startswith(WORD_RULES):
+        raise ValueError(f"reading a sketch: it begins with {state[:1]!r}; {WORD_RULES!r} is allowed. Make it anew.")
     made = RMinHash(NUM_HASHES, SEED)
-    made.__setstate__(state)
+    made.__setstate__(state.removeprefix(WORD_RULES))
     return made
 
 

@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
+import regex
+
 from gainloop.measures.languages import language_of
+from schemas.characters import STOP, is_abbreviated
 
 STEM_LETTERS: Final = 4
 """Letters that a word and a word of the document must begin with alike, one being the other with an ending."""
@@ -60,14 +63,8 @@ _MARK = re.compile(
 )
 _INLINE_MARK = re.compile(r"(?<=[\s(])\d{1,2}\)")
 
-_WORD = re.compile(r"[^\W\d_]+(?:['\u2019\u02bc.&-][^\W\d_]+)*")
-_STARTS = re.compile(
-    r"[.!?:;\u2026\n|*#>\"\u201c\u201d\u00ab\u2018(\[\u2022\u3002\uff01\uff1f\u2013\u2014]|(?<!\w)'|\s-\s"
-)
-_ABBREVIATED = re.compile(
-    r"\b(?:[^\W\d_]|mr|mrs|ms|dr|st|mt|ft|sr|jr|prof|gen|col|capt|lt|rev|hon|gov|sen|rep|no|vs|ca)\.\s*\Z",
-    re.IGNORECASE,
-)
+_WORD = regex.compile(r"[\p{L}\p{M}]++(?:['\u2019\u02bc.&-][\p{L}\p{M}]++)*+")
+_STARTS = regex.compile(rf"{STOP}|[.:;\n|*#>\"\u201d\p{{Pi}}\p{{Ps}}\u2022\u2013\u2014]|(?<!\w)'|\s-\s", regex.V1)
 _TITLES: Final = frozenset({"I", "OK", "Mr", "Mrs", "Ms", "Dr", "Prof", "St", "No"})
 """What is written with a capital and is no name."""
 _OWNING = re.compile(r"['\u2019\u02bc][sS]?\Z")
@@ -215,9 +212,7 @@ def _inside(line: str) -> Iterator[tuple[int, str]]:
     end = 0
     for match in _WORD.finditer(line):
         between = line[end : match.start()]
-        begins = end == 0 or (
-            _STARTS.search(between) and not _ABBREVIATED.search(line[max(0, end - 6) : match.start()])
-        )
+        begins = end == 0 or (_STARTS.search(between) and not is_abbreviated(line, match.start()))
         end = match.end()
         if not begins:
             yield match.start(), match[0]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from functools import cache, lru_cache
 from typing import Final
 
-from gainloop.measures.words import script_of, words
+from gainloop.measures.words import script_of
+from schemas.characters import words
 
 WINDOW_WORDS: Final = 40
 FEWEST_WORDS: Final = 12

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gainloop.measures.words import COPY_WORDS, words
+from gainloop.measures.words import COPY_WORDS
+from schemas.characters import words
 
 if TYPE_CHECKING:
     import polars as pl

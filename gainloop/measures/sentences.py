@@ -9,19 +9,17 @@ from collections.abc import Sequence
 from typing import Final
 
 from gainloop.measures.grounding import ungrounded
-from gainloop.measures.words import words
+from schemas.characters import ends_sentence, words
 
 LEAST_WORDS: Final = 5
 LEAST_SHARED: Final = 2
 MOST_LONGER: Final = 1.5
 EXTRA_WORDS: Final = 8
-_CLOSED: Final = (".", "!", "?", "\u3002", "\uff01", "\uff1f", "\u2026")
 _TALKS: Final = re.compile(
     r"\b(?:sentence|reword|rewrit|rewrote|rephras|revis(?:ed|ion)|apostrophe|grammatical|original text|more formal"
     r"|more concise|instruction|your request|you asked)",
     re.IGNORECASE,
 )
-_AROUND: Final = "\"'\u2019\u201d)]\u00bb\u300d"
 
 
 def sentence_fault(sentence: str, source: str, document: str, title: str) -> str:
@@ -41,7 +39,7 @@ def sentence_fault(sentence: str, source: str, document: str, title: str) -> str
     said, meant = words(sentence), words(source)
     if len(said) < LEAST_WORDS:
         return "too_short"
-    if not sentence.rstrip(_AROUND + " \n").endswith(_CLOSED):
+    if not ends_sentence(sentence.rstrip()):
         return "not_closed"
     if said == meant:
         return "copies_source"

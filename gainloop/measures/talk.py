@@ -7,6 +7,7 @@ what an anchor says itself neither.
 import re
 from typing import Final
 
+from schemas.characters import folded
 from schemas.marks import TEMPLATES, THOUGHTS, held_marks
 
 OPENING_CHARS: Final = 300
@@ -78,11 +79,6 @@ _PLACES = re.compile(
     r"|\[(?:[a-z]{1,12} ){0,2}(?:name|date|address|title|city|number|topic|signature|phone|email)\]",
     re.IGNORECASE,
 )
-
-
-def folded(text: str) -> str:
-    """Return a text in lower case, with straight apostrophes and single spaces."""
-    return " ".join(text.casefold().replace("\u2019", "'").split())
 
 
 def talks(text: str, anchor: str = "") -> bool:

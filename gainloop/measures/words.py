@@ -1,7 +1,6 @@
 """Measures of one text, alone or beside the anchor it was made from.
 
-A word is a run of letters, digits and underscores in lower case, or one ideograph or kana, since
-Chinese and Japanese put no spaces between words. Every share lies in [0, 1].
+Words are what ``words`` of schemas/characters.py finds. Every share lies in [0, 1].
 """
 
 import re
@@ -10,15 +9,15 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 
-from gainloop.measures.talk import describes_text, folded, talks
+from gainloop.measures.talk import describes_text, talks
+from schemas.characters import folded, words
 
 REPEAT_WORDS = 5
 COPY_WORDS = 8
+OPENING_CHARS = 40
+"""Characters of a word that its text's opening is looked for in, before all of the text is."""
 LEAD_WORDS, WINDOW_WORDS, STEM_LETTERS = 80, 60, 5
 
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_WORD = re.compile(rf"[^\W{_CJK}]+|[{_CJK}]")
-_ASCII = "".join(chr(code) if re.match(r"\w", chr(code)) else " " for code in range(128))
 _WHO = "(?:i|we)(?: am| are|'m|'re)?"
 _CANNOT = f"{_WHO} (?:can ?not|can't|unable to|not able to|won't be able to|will not|won't)\\b"
 _SORRY = f"(?:{_WHO} (?:very |really )?sorry|sorry|{_WHO} apologi[sz]e|apologies|unfortunately)[,.;:]? *(?:but )?"
@@ -43,19 +42,10 @@ _SOURCE = re.compile(
 )
 
 
-def words(text: str) -> list[str]:
-    """Return the words of a text, in order.
-
-    >>> words("Don't panic: 成吉思汗!")
-    ['don', 't', 'panic', '成', '吉', '思', '汗']
-    """
-    # For ASCII the same rule, in a quarter of the time.
-    return text.lower().translate(_ASCII).split() if text.isascii() else _WORD.findall(text.casefold())
-
-
 def opening(text: str, num_words: int = COPY_WORDS) -> str:
     """Return the first words of a text; a generator that has collapsed begins many texts alike."""
-    return " ".join(words(text)[:num_words])
+    begun = words(text[: OPENING_CHARS * num_words])
+    return " ".join((begun if len(begun) > num_words else words(text))[:num_words])
 
 
 def printable_share(text: str) -> float:
@@ -152,5 +142,10 @@ def _scripts(anchor: str) -> frozenset[str]:
 
 @cache
 def script_of(letter: str) -> str:
-    """Return the first word of a letter's Unicode name, which is its script for all but rare ones."""
-    return unicodedata.name(letter, "unnamed").split()[0]
+    """Return the first word of a letter's Unicode name, which is its script for all but rare ones.
+
+    >>> script_of("\u0436"), script_of("\uff21"), script_of("\u30fc")
+    ('CYRILLIC', 'LATIN', 'KATAKANA')
+    """
+    plainest = unicodedata.normalize("NFKC", letter)[0]
+    return re.split("[ -]", unicodedata.name(plainest, "unnamed"), maxsplit=1)[0]

@@ -8,8 +8,8 @@ from pydantic import Field
 from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import ALONE, after, ask
 from gainloop.asking.structured import list_of, object_of, read_object, read_texts, text_of
-from gainloop.measures.words import words
 from gainloop.methods.method import Method, keep_finished
+from schemas.characters import words
 from schemas.rows import Anchor, Drop, Outcome, Request, Rounds
 
 WAYS = (

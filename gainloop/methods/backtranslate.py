@@ -10,6 +10,7 @@ from random import Random
 from types import CodeType
 from typing import Annotated, ClassVar, Literal
 
+import regex
 from pydantic import Field
 
 from gainloop.asking.chunks import estimate_tokens
@@ -26,10 +27,10 @@ _CODE_LINE = re.compile(
     r"^\s*(?:[@#}]|//|/\*|(?:def|class|import|from|return|if|for|while|elif|else|try|fn|func|function|let|const|var|"
     r"public|private|static|void|int|use|package)\b)|[{}]\s*$|[=()\[\]<>+*][^=()\[\]<>+*]*;\s*$"
 )
-_CELLS = re.compile(r"\s*[|\t]\s*")
+_CELLS = re.compile(r"[|\t]")
 _RULE = re.compile(r"[\s|:+=-]*")
-_FENCED = re.compile(r"```[^\n`]*\n(.*?)\n?[ \t]*```", re.DOTALL)
-_TOKEN = re.compile(r"\w+|[^\w\s]")
+_FENCED = re.compile(r"```[^\n`]*\n(.*?)```", re.DOTALL)
+_TOKEN = regex.compile(r"\w++|\S")
 
 INSTRUCT: dict[Kind, str] = {
     "code": "The document is a program. Write the task that it solves, for a skilled programmer who has not seen it: "
@@ -85,7 +86,7 @@ def unfenced(reply: str) -> str:
     ('x = 1', 'x = 1')
     """
     blocks = _FENCED.findall(reply)
-    return blocks[0] if len(blocks) == 1 else reply.strip()
+    return blocks[0].rstrip(" \t").removesuffix("\n") if len(blocks) == 1 else reply.strip()
 
 
 def code_likeness(one: str, other: str) -> float:

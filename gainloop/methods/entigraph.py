@@ -12,6 +12,7 @@ from gainloop.asking.chunks import MaxWords, tokens_of_words
 from gainloop.asking.conversation import after, ask
 from gainloop.asking.structured import list_of, object_of, read_object, read_passage, read_texts, text_of
 from gainloop.methods.method import Method, keep_finished
+from schemas.characters import plain
 from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 from schemas.suites import Suite, at_most
 
@@ -132,4 +133,4 @@ def _same(name: str) -> str:
     >>> _same("The King's mill"), _same("king mill"), _same("an Engine"), _same("The")
     ('king mill', 'king mill', 'engine', 'the')
     """
-    return _ARTICLE.sub("", _POSSESSIVE.sub("", name.casefold()))
+    return _ARTICLE.sub("", _POSSESSIVE.sub("", plain(name)))

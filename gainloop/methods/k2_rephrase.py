@@ -1,11 +1,11 @@
 """Whole documents in other words, chunk by chunk, each continuing the text that was written so far."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
+import regex
 from pydantic import Field
 
 from gainloop.asking.chunks import (
@@ -14,7 +14,6 @@ from gainloop.asking.chunks import (
     MaxChunks,
     count_words,
     cut_anchor,
-    ends_sentence,
     estimate_tokens,
     last_tokens,
 )
@@ -23,12 +22,15 @@ from gainloop.filters.fidelity import Fidelity
 from gainloop.filters.filter import sift
 from gainloop.measures.words import COPY_WORDS
 from gainloop.methods.method import Method, without_repeats
+from schemas.characters import UNSPACED, UNSPACED_CHARS, ends_sentence, plain
 from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 
-# Ideographs and kana one by one, since no space stands between their words; anything else from space to space.
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
-_SIGNS = re.compile(r"^\W+|\W+$")
+# Words one by one where no space stands between them; anything else from space to space.
+_TOKEN = regex.compile(rf"{UNSPACED}|[^\s{UNSPACED_CHARS}]++")
+_WORD = regex.compile(r"\w(?:.*\w)?", regex.DOTALL)
+
+MOST_REPEATED = 500
+"""Words that a continuation is taken to say again, at most."""
 
 STYLES = {
     "reference": "the sober prose of a reference work",
@@ -91,8 +93,11 @@ def _repeated_chars(seen: str, continuation: str, source: str) -> int:
     before, after = list(_TOKEN.finditer(seen)), list(_TOKEN.finditer(continuation))
     ended, begun = [_same(one[0]) for one in before], [_same(one[0]) for one in after]
     own = [_same(one) for one in _TOKEN.findall(source)[: len(begun)]]
-    for num in range(min(len(ended), len(begun)), 0, -1):
-        if ended[-num] != begun[0] or ended[-num:] != begun[:num] or own[:num] == begun[:num]:
+    num_own = next(
+        (number for number, pair in enumerate(zip(own, begun, strict=False)) if pair[0] != pair[1]), len(own)
+    )
+    for num in range(min(len(ended), len(begun), MOST_REPEATED), num_own, -1):
+        if ended[-num] != begun[0] or ended[-num:] != begun[:num]:
             continue
         begins_sentence = num == len(before) or ends_sentence(seen[: before[-num].start()].rstrip())
         if num >= COPY_WORDS or begins_sentence:
@@ -102,7 +107,8 @@ def _repeated_chars(seen: str, continuation: str, source: str) -> int:
 
 def _same(token: str) -> str:
     """Return a word without case and without the signs around it; a sign alone is itself."""
-    return _SIGNS.sub("", token.casefold()) or token
+    found = _WORD.search(plain(token))
+    return found[0] if found else token
 
 
 class Voice(NamedTuple):

@@ -19,8 +19,8 @@ from gainloop.asking.chunks import (
 )
 from gainloop.asking.conversation import GUARD, after, instructed, own_draw, reason_to_drop
 from gainloop.measures.sentences import LEAST_WORDS, sentence_fault
-from gainloop.measures.words import words
 from gainloop.methods.method import Method, Prompts, each_once, keep_finished, without_repeats
+from schemas.characters import words
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
 from schemas.suites import Suite, at_most
 

@@ -9,6 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from gainloop.methods.sbp import TFIDF
+from schemas.characters import words
 from schemas.errors import BadInput
 from schemas.profile import LocalEmbedding
 
@@ -33,17 +34,19 @@ def embed_words(texts: Sequence[str], on_text: OnText, dimensions: int = WIDTH) 
     learned = texts
     if len(texts) > LEARNED_TEXTS:
         learned = [texts[at] for at in np.linspace(0, len(texts) - 1, LEARNED_TEXTS).astype(int)]
-    words = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000)
+    counted = TfidfVectorizer(
+        tokenizer=words, token_pattern=None, lowercase=False, sublinear_tf=True, ngram_range=(1, 2), max_features=50_000
+    )
     try:
-        counts = words.fit_transform(learned)
+        counts = counted.fit_transform(learned)
     except ValueError as error:
         raise BadInput(
-            f"embedding {len(texts):,} texts: {error}; words of two letters or more are needed. "
+            f"embedding {len(texts):,} texts: {error}; words are needed. "
             "Choose a source that has some, or another method."
         ) from error
     projection = TruncatedSVD(max(1, min(dimensions, counts.shape[1] - 1, counts.shape[0] - 1)), random_state=0)
     projection.fit(counts)
-    return _by_block(texts, lambda block: unit_rows(projection.transform(words.transform(block))), on_text)
+    return _by_block(texts, lambda block: unit_rows(projection.transform(counted.transform(block))), on_text)
 
 
 def embed_here(texts: Sequence[str], model: str, revision: str, embedding: LocalEmbedding, on_text: OnText) -> Vectors:

@@ -2,25 +2,27 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import regex
+
+from schemas.characters import STOP, is_abbreviated, last_whole, sentence_ends, visible
 from schemas.rows import Document
 
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_TRAILING_SPACES = re.compile(r"[^\S\n]+$", re.MULTILINE)
+_TRAILING_SPACES = re.compile(r"(?<![^\S\n])[^\S\n]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{4,}")
+Border = tuple[int, int]
+"""Where a piece may end, and where the next one begins."""
 
-# From the best place to cut to the worst. Indentation stays with the line it belongs to. These are not the borders of
-# asking/chunks.py, where a sentence goes before a line: those move 16 % of 2,223 cuts of Wikipedia, C4 and Python's
-# documentation, and with them the ids of anchors. Looking at every place of a text also takes 2.5 times as long.
-_BORDERS = [
-    re.compile(r"(?<!\n)\n{2,}"),
-    re.compile(r"(?<!\n)\n+"),
-    re.compile(r"(?<=[.!?])[^\S\n]+"),
-    re.compile(r"(?<!\s)\s+"),
-]
+_SPACE = re.compile(r"\s*")
+
+_PARAGRAPHS, _LINES, _WORDS = re.compile(r"(?<!\n)\n{2,}"), re.compile(r"(?<!\n)\n+"), re.compile(r"(?<!\s)\s+")
+_STOPS = regex.compile(rf"{STOP}(?=\s)", regex.V1)
+_AHEAD, _BACK = 64, 8
+"""Characters beside a window in which the sign after a sentence, and signs around its end, may stand."""
 
 
 def normalise(text: str) -> str:
@@ -33,7 +35,7 @@ def normalise(text: str) -> str:
     'café\n\n\n    x'
     """
     text = _SURROGATES.sub("\ufffd", _UNPRINTABLE.sub("", _LINE_ENDS.sub("\n", text)))
-    text = unicodedata.normalize("NFC", text)
+    text = unicodedata.normalize("NFC", visible(text))
     return _BLANK_LINES.sub("\n\n\n", _TRAILING_SPACES.sub("", text)).strip("\n")
 
 
@@ -43,14 +45,15 @@ def one_line(text: str) -> str:
     >>> one_line(" The\n  Title ")
     'The Title'
     """
-    return " ".join((text if text.isprintable() else normalise(text)).split())
+    return " ".join((text if text.isascii() and text.isprintable() else normalise(text)).split())
 
 
 def split_document(document: Document, max_chars: int, min_chars: int) -> list[Document]:
     """Return the pieces of a document in order; none if its normalised text has fewer than ``min_chars``.
 
     Every piece has ``min_chars`` to ``max_chars`` characters, white space counted, and ends at the
-    best border in that range: a paragraph's, a line's, a sentence's, a word's. The pieces together
+    best border in that range: a paragraph's, a line's, a sentence's, a word's; what a reader sees as one character is
+    never cut where it fits. The pieces together
     are the text again, up to white space. A document that fits stays whole and keeps its uri.
 
     Args:
@@ -79,10 +82,48 @@ def _cut(text: str, max_chars: int, min_chars: int) -> Iterator[str]:
 
 def _last_border(text: str, lowest: int, highest: int, latest_start: int) -> tuple[int, int]:
     """Return where a piece ends, within two positions, and where the next one begins."""
-    for border in _BORDERS:
-        # Found in the window, then matched again so that a run of white space is not cut by its end.
-        found = [border.match(text, near.start()) for near in border.finditer(text, lowest, highest + 1)]
-        spans = [match.span() for match in found if match and match.end() <= latest_start]
-        if spans:
-            return spans[-1]
-    return highest, highest
+    for borders in _BORDERS:
+        fitting = (
+            (end, start)
+            for end, start in borders(text, lowest, highest)
+            if lowest <= end <= highest and start <= latest_start
+        )
+        if found := max(fitting, default=None):
+            return found
+    return (whole := last_whole(text, lowest, highest)), whole
+
+
+def _white(pattern: re.Pattern[str]) -> Callable[[str, int, int], Iterator[Border]]:
+    """Return a function that yields the white space of a kind in a window, to its end beyond it."""
+
+    def find(text: str, lowest: int, highest: int) -> Iterator[Border]:
+        for near in pattern.finditer(text, lowest, highest + 1):
+            # Matched again, so that a run is not cut by the window's end.
+            if found := pattern.match(text, near.start()):
+                yield found.span()
+
+    return find
+
+
+def _sentences(text: str, lowest: int, highest: int) -> Iterator[Border]:
+    for end, _ in sentence_ends(text, max(0, lowest - _BACK), min(len(text), highest + _AHEAD)):
+        yield end, _after_space(text, end)
+
+
+def _stops(text: str, lowest: int, highest: int) -> Iterator[Border]:
+    """Yield the stops that are followed by white space, though a small letter may follow it."""
+    for found in _STOPS.finditer(text, max(0, lowest - _BACK), min(len(text), highest + 1)):
+        if not is_abbreviated(text, found.end()):
+            yield found.end(), _after_space(text, found.end())
+
+
+def _after_space(text: str, place: int) -> int:
+    found = _SPACE.match(text, place)
+    return found.end() if found else place
+
+
+# From the best place to cut to the worst. Indentation stays with the line it belongs to. Where a sentence ends is said
+# once for all texts (schemas/characters.py), but these are not the borders of asking/chunks.py, where a sentence goes
+# before a line: those move 16 % of 2,223 cuts of Wikipedia, C4 and Python's documentation, and with them the ids of
+# anchors. Looking at every place of a text also takes 2.5 times as long.
+_BORDERS = (_white(_PARAGRAPHS), _white(_LINES), _sentences, _stops, _white(_WORDS))

@@ -12,7 +12,7 @@ from schemas.recipe import Parameters
 from schemas.rows import Document, content_hash
 
 # Raise it when the same parts would give other pieces than before, so that they are read again.
-READING_RULES = 1
+READING_RULES = 2
 
 MaxChars = Annotated[int, Field(ge=2, description="Characters of an anchor, at most; longer documents are split.")]
 
