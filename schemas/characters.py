@@ -17,8 +17,6 @@ WORD_RULES: Final = b"2"
 # Scripts without spaces between their words. Those of the first kind have a word in nearly every character; those of
 # the second are cut by dictionaries, which Unicode's rules leave to others: a consonant with its vowels is one here.
 _IDEOGRAPHIC, _SYLLABIC = r"\p{Han}\p{Hiragana}\p{Katakana}\u30fc", r"\p{Line_Break=SA}"
-UNSPACED_CHARS: Final = _IDEOGRAPHIC + _SYLLABIC
-"""Inside of a class: characters of those scripts."""
 _LEFT: Final = r"\p{InPC=Visual_Order_Left}"
 UNSPACED: Final = (
     rf"[{_IDEOGRAPHIC}]\p{{M}}*+"
@@ -26,9 +24,12 @@ UNSPACED: Final = (
 )
 """Pattern of what counts as a word where no spaces stand between words."""
 
+TOKEN: Final = regex.compile(rf"{UNSPACED}|[^\s{_IDEOGRAPHIC}{_SYLLABIC}]++")
+"""Pattern of a word as it stands, with the signs on it."""
+
 _RUN: Final = regex.compile(r"\w++")
 _UNSPACED: Final = regex.compile(UNSPACED)
-_PARTS: Final = regex.compile(rf"[^{UNSPACED_CHARS}]++|{UNSPACED}")
+_PARTS: Final = regex.compile(rf"[^{_IDEOGRAPHIC}{_SYLLABIC}]++|{UNSPACED}")
 _ASCII: Final = "".join(chr(code) if re.match(r"\w", chr(code)) else " " for code in range(128))
 
 # What is not to be seen, and those of it without which the text looks otherwise: joiners in scripts whose letters
@@ -75,7 +76,7 @@ _CLOSED: Final = regex.compile(rf"(?:{_STOP}|{_OWN_STOP})(?:{_AROUND})*\Z", rege
 
 INNER: Final = regex.compile(
     r"[\p{GCB=Extend}\p{GCB=SpacingMark}\u200d\p{Emoji_Modifier}]|(?<=\u200d)\p{Extended_Pictographic}"
-    r"|(?<=\p{Regional_Indicator})\p{Regional_Indicator}"
+    r"|(?<=\p{Regional_Indicator})\p{Regional_Indicator}|(?<=[\p{InSC=Virama}\p{InSC=Invisible_Stacker}])\p{L}"
 )
 """Pattern of what belongs to the character before it, which a reader sees as one with it."""
 

@@ -94,6 +94,7 @@ def run_of(part: str, num_chars: int) -> str:
 
 
 def seconds(call: Callable[[], Any]) -> float:
+    """Return how long a call takes; a refusal is an answer too."""
     begun = time.process_time()
     with suppress(
         ValueError, LookupError, OSError, TypeError, GainloopError

@@ -3,6 +3,7 @@
 import zlib
 from collections import Counter
 from hashlib import blake2b
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -11,8 +12,7 @@ from scipy.sparse import csr_array
 
 from gainloop.measures.estimate import Estimate
 from gainloop.measures.ngrams import CHUNK_TEXTS, Flags, HashedTexts, distinct
-from gainloop.measures.words import opening
-from schemas.characters import folded
+from schemas.characters import TOKEN, folded
 
 VENDI_TEXTS: Final = 1000
 """Texts of the score, at most: their eigenvalues take half a second, and time grows with the cube."""
@@ -86,10 +86,10 @@ def compression_ratio(texts: pl.Series) -> Estimate:
 
 def common_opening(texts: pl.Series, num_words: int = 4) -> tuple[Estimate, str]:
     """Return the share of texts that begin with the most common first words, and those words."""
-    openings = Counter(opening(text, num_words) for text in texts)
+    openings = Counter(_opening(text, num_words) for text in texts)
     # Of equally common ones the first in the alphabet, so that the order of texts changes nothing.
-    commonest, count = min(openings.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
-    return _plain(count, len(texts), len(texts), "share"), commonest
+    opening, count = min(openings.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
+    return _plain(count, len(texts), len(texts), "share"), opening
 
 
 def facet_opening(texts: pl.Series, facets: pl.Series, num_words: int = 4) -> tuple[Estimate, str]:
@@ -110,14 +110,18 @@ def facet_opening(texts: pl.Series, facets: pl.Series, num_words: int = 4) -> tu
     found = [(str(name), *common_opening(part["text"], num_words)) for (name,), part in enough.group_by("facet")]
     if not found:
         return _plain(0, 0, len(texts), "share"), ""
-    facet, estimate, begun = min(found, key=lambda one: (-(one[1].value or 0), one[0]))
-    return estimate, f"{facet}: {begun}" if facet else begun
+    facet, estimate, opening = min(found, key=lambda one: (-(one[1].value or 0), one[0]))
+    return estimate, f"{facet}: {opening}" if facet else opening
 
 
 def duplicate_share(texts: pl.Series) -> Estimate:
     """Return the share of texts that equal an earlier one but for case, spaces and what cannot be seen."""
     different = {blake2b(folded(text).encode(), digest_size=8).digest() for text in texts}
     return _plain(len(texts) - len(different), len(texts), len(texts), "share")
+
+
+def _opening(text: str, num_words: int) -> str:
+    return " ".join(found[0] for found in islice(TOKEN.finditer(text), num_words))
 
 
 def _plain(top: float, bottom: float, n: int, unit: str) -> Estimate:

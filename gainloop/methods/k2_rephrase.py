@@ -22,11 +22,9 @@ from gainloop.filters.fidelity import Fidelity
 from gainloop.filters.filter import sift
 from gainloop.measures.words import COPY_WORDS
 from gainloop.methods.method import Method, without_repeats
-from schemas.characters import UNSPACED, UNSPACED_CHARS, ends_sentence, plain
+from schemas.characters import TOKEN, ends_sentence, plain
 from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 
-# Words one by one where no space stands between them; anything else from space to space.
-_TOKEN = regex.compile(rf"{UNSPACED}|[^\s{UNSPACED_CHARS}]++")
 _WORD = regex.compile(r"\w(?:.*\w)?", regex.DOTALL)
 
 MOST_REPEATED = 500
@@ -90,9 +88,9 @@ def stitch(written: str, seen: str, continuation: str, space: str, source: str) 
 
 def _repeated_chars(seen: str, continuation: str, source: str) -> int:
     """Return how many characters at the start of a continuation repeat the end of the text before it."""
-    before, after = list(_TOKEN.finditer(seen)), list(_TOKEN.finditer(continuation))
+    before, after = list(TOKEN.finditer(seen)), list(TOKEN.finditer(continuation))
     ended, begun = [_same(one[0]) for one in before], [_same(one[0]) for one in after]
-    own = [_same(one) for one in _TOKEN.findall(source)[: len(begun)]]
+    own = [_same(one) for one in TOKEN.findall(source)[: len(begun)]]
     num_own = next(
         (number for number, pair in enumerate(zip(own, begun, strict=False)) if pair[0] != pair[1]), len(own)
     )

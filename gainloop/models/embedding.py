@@ -9,7 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from gainloop.methods.sbp import TFIDF
-from schemas.characters import words
+from schemas.characters import num_unspaced, words
 from schemas.errors import BadInput
 from schemas.profile import LocalEmbedding
 
@@ -35,13 +35,18 @@ def embed_words(texts: Sequence[str], on_text: OnText, dimensions: int = WIDTH) 
     if len(texts) > LEARNED_TEXTS:
         learned = [texts[at] for at in np.linspace(0, len(texts) - 1, LEARNED_TEXTS).astype(int)]
     counted = TfidfVectorizer(
-        tokenizer=words, token_pattern=None, lowercase=False, sublinear_tf=True, ngram_range=(1, 2), max_features=50_000
+        tokenizer=_telling,
+        token_pattern=None,
+        lowercase=False,
+        sublinear_tf=True,
+        ngram_range=(1, 2),
+        max_features=50_000,
     )
     try:
         counts = counted.fit_transform(learned)
     except ValueError as error:
         raise BadInput(
-            f"embedding {len(texts):,} texts: {error}; words are needed. "
+            f"embedding {len(texts):,} texts: {error}; words of two letters or more are needed. "
             "Choose a source that has some, or another method."
         ) from error
     projection = TruncatedSVD(max(1, min(dimensions, counts.shape[1] - 1, counts.shape[0] - 1)), random_state=0)
@@ -85,6 +90,11 @@ def _by_block(texts: Sequence[str], encode: Callable[[Sequence[str]], Vectors], 
         blocks.append(encode(texts[start : start + BLOCK_TEXTS]))
         on_text(min(start + BLOCK_TEXTS, len(texts)), len(texts))
     return np.concatenate(blocks)
+
+
+def _telling(text: str) -> list[str]:
+    """Return the words of two letters or more, and those of scripts without spaces."""
+    return [word for word in words(text) if len(word) > 1 or num_unspaced(word)]
 
 
 def unit_rows(vectors: NDArray[np.floating]) -> Vectors:
