@@ -22,7 +22,7 @@ from gainloop.filters.fidelity import Fidelity
 from gainloop.filters.filter import sift
 from gainloop.measures.words import COPY_WORDS
 from gainloop.methods.method import Method, without_repeats
-from schemas.characters import TOKEN, ends_sentence, plain
+from schemas.characters import TOKEN, ends_sentence, visible
 from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 
 _WORD = regex.compile(r"\w(?:.*\w)?", regex.DOTALL)
@@ -105,7 +105,7 @@ def _repeated_chars(seen: str, continuation: str, source: str) -> int:
 
 def _same(token: str) -> str:
     """Return a word without case and without the signs around it; a sign alone is itself."""
-    found = _WORD.search(plain(token))
+    found = _WORD.search(visible(token).casefold())
     return found[0] if found else token
 
 
