@@ -79,6 +79,7 @@ INNER: Final = regex.compile(
     r"|(?<=\p{Regional_Indicator})\p{Regional_Indicator}|(?<=[\p{InSC=Virama}\p{InSC=Invisible_Stacker}])\p{L}"
 )
 """Pattern of what belongs to the character before it, which a reader sees as one with it."""
+_FLAGS: Final = regex.compile(r"\p{Regional_Indicator}")
 
 
 def visible(text: str) -> str:
@@ -173,11 +174,17 @@ def last_whole(text: str, start: int, end: int) -> int:
     r"""Return the last place up to ``end`` where a text can be cut without cutting what a reader sees as one character.
 
     Args:
-        start: Place that is returned if there is none after it. Flags in a row are not cut apart.
+        start: Place after which a cut may be; if there is none, the character is longer than that, and is cut at
+            ``end``.
 
-    >>> last_whole("ae\u0301", 0, 2), last_whole("\U0001f469\u200d\U0001f467", 0, 2)
-    (1, 0)
+    >>> last_whole("ae\u0301", 0, 2), last_whole("a\U0001f469\u200d\U0001f467", 0, 3)
+    (1, 1)
     """
-    while end > start and INNER.match(text, end):
-        end -= 1
-    return end
+    place = end
+    if _FLAGS.match(text, place):
+        while place > start and _FLAGS.match(text, place - 1):
+            place -= 1
+        return end - (end - place) % 2
+    while place > start and INNER.match(text, place):
+        place -= 1
+    return place if place > start else end
