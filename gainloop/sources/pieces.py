@@ -74,14 +74,14 @@ def _cut(text: str, max_chars: int, min_chars: int) -> Iterator[str]:
     start = 0
     while len(text) - start > max_chars:
         lowest, highest = start + min_chars, min(start + max_chars, len(text) - min_chars)
-        end, next_start = _last_border(text, lowest, highest, latest_start=len(text) - min_chars)
+        end, next_start = _last_border(text, start, lowest, highest, latest_start=len(text) - min_chars)
         yield text[start:end]
         start = next_start
     yield text[start:]
 
 
-def _last_border(text: str, lowest: int, highest: int, latest_start: int) -> tuple[int, int]:
-    """Return where a piece ends, within two positions, and where the next one begins."""
+def _last_border(text: str, begin: int, lowest: int, highest: int, latest_start: int) -> tuple[int, int]:
+    """Return where a piece that begins somewhere ends, within two positions, and where the next one begins."""
     for borders in _BORDERS:
         fitting = (
             (end, start)
@@ -90,7 +90,8 @@ def _last_border(text: str, lowest: int, highest: int, latest_start: int) -> tup
         )
         if found := max(fitting, default=None):
             return found
-    return (whole := last_whole(text, lowest, highest)), whole
+    whole = last_whole(text, begin, highest)
+    return (whole, whole) if whole >= lowest else (highest, highest)
 
 
 def _white(pattern: re.Pattern[str]) -> Callable[[str, int, int], Iterator[Border]]:
