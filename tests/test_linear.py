@@ -1,7 +1,7 @@
 """Time grows with the text: runs of one character, and of a pair, through every pattern and every function of texts.
 
-Time is that of this process alone. A pattern that goes over a run again from each of its characters takes a hundred
-times what is allowed here.
+Time is that of this process alone. A pattern that goes over a run again from each of its characters takes several times
+what is allowed here; one that does not, a tenth.
 """
 
 import importlib
@@ -37,8 +37,8 @@ MODULES: Final = (
 )
 """Modules of other packages that read what a document or a server wrote."""
 
-PATTERN_CHARS, PATTERN_SECONDS = 20_000, 0.5
-TEXT_CHARS, TEXT_SECONDS = 30_000, 1.0
+PATTERN_CHARS, PATTERN_SECONDS = 40_000, 0.3
+TEXT_CHARS, TEXT_SECONDS = 60_000, 0.8
 LONG_CHARS, LONG_SECONDS = 1_000_000, 2.0
 
 SINGLES: Final = (
@@ -46,26 +46,11 @@ SINGLES: Final = (
     *"\u00e9\u2019\u2026\u3002\u6210\u0939\u0964\u0e40\u0e01\u0301\u0640\u200b\u200d\ufe0f\u00a0\uff5c\u25c1",
     *"\U0001f469\U0001f1e9",
 )
-PAIRS: Final = tuple(map("".join, product(' \na1.|`<"-=;\u00e9\u3002\u200d', repeat=2)))
+PAIRS: Final = tuple(map("".join, product(" \na1.|`<=\u3002", repeat=2)))
 RUNS: Final = (
-    *" \n\t.\"'`|<[{=-a0A",
-    *"\u00e9\u3002\u6210\u0e01\u0e40\u0301\u200b",
-    *(
-        '."',
-        ". ",
-        "a ",
-        "A.",
-        "1,",
-        "1.",
-        "- ",
-        " \n",
-        "\n-",
-        "a\u0301",
-        "\u0645\u200c",
-        "\U0001f469\u200d",
-        "<|",
-        "``",
-    ),
+    *' \n."`|<[=a0',
+    *("\u00e9", "\u3002", "\u0e40", "\u0301", "\u200b"),
+    *(". ", "A.", "1,", " \n", "a\u0301", "\u0645\u200c", "\U0001f469\u200d"),
 )
 
 
@@ -104,11 +89,11 @@ def seconds(call: Callable[[], Any]) -> float:
 
 
 def too_slow(call: Callable[[str], Any], runs: tuple[str, ...], num_chars: int, most: float) -> dict[str, float]:
-    """Return the runs that take too long, with their seconds: alone, and with something before and behind."""
+    """Return the runs that take too long, with their seconds: between two letters, and alone where they are blank."""
     found: dict[str, float] = {}
     for part in runs:
         run = run_of(part, num_chars)
-        for text in (run, f"a{run}x"):
+        for text in (f"a{run}x", *([run] if run.isspace() else [])):
             if (spent := seconds(lambda text=text: call(text))) > most:  # type: ignore[misc]
                 found[ascii(part)] = round(spent, 2)
     return found
@@ -149,7 +134,7 @@ MADE: Final[dict[str, Callable[[str], Any]]] = {
 """What a function is called with, by what it says it takes."""
 
 PLACES: Final = frozenset(
-    {"url", "path", "pattern", "patterns", "folder", "profile", "package", "kind", "place", "name"}
+    {"url", "path", "pattern", "paths", "union", "folder", "profile", "package", "kind", "place", "name"}
 )
 """What names a place or a part of the project: such a function is not of a text."""
 
@@ -230,7 +215,7 @@ def test_every_method_reads_a_run_in_time_in_proportion_to_it(kind: str) -> None
         except StopIteration:
             pass
 
-    assert too_slow(play, RUNS[::3], TEXT_CHARS, 4 * TEXT_SECONDS) == {}
+    assert too_slow(play, RUNS[::3], TEXT_CHARS, 8 * TEXT_SECONDS) == {}
 
 
 @pytest.mark.parametrize("kind", sorted(FILTERS))
@@ -246,7 +231,7 @@ def test_every_filter_reads_a_run_in_time_in_proportion_to_it(kind: str) -> None
         except StopIteration:
             pass
 
-    assert too_slow(check, RUNS, TEXT_CHARS, TEXT_SECONDS) == {}
+    assert too_slow(check, RUNS, TEXT_CHARS, 2 * TEXT_SECONDS) == {}
 
 
 def test_a_suite_measures_a_run_in_time_in_proportion_to_it() -> None:

@@ -26,7 +26,7 @@ from typing import Annotated, Any, NamedTuple
 import regex
 from pydantic import Field
 
-from schemas.characters import INNER, SENTENCE_END, STOP, is_abbreviated, num_unspaced
+from schemas.characters import INNER, SENTENCE_END, STOP, is_abbreviated, num_words
 from schemas.rows import Anchor, Drop, Request
 
 # One token at most: up to four letters that begin a word, and a capital before them, or three that continue it, two
@@ -181,7 +181,7 @@ def count_words(text: str) -> int:
     >>> count_words("The mill by the river grinds rye."), count_words("word " * 128)
     (10, 130)
     """
-    return max(STEP_WORDS, STEP_WORDS * round((len(text.split()) + num_unspaced(text) / 2) / STEP_WORDS))
+    return max(STEP_WORDS, STEP_WORDS * round(num_words(text) / STEP_WORDS))
 
 
 def needed_tokens(request: Request) -> int:

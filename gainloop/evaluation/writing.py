@@ -15,7 +15,7 @@ from gainloop.asking.structured import list_of, object_of, object_schema, read_o
 from gainloop.evaluation.document_index import matchable
 from gainloop.measures.answers import best_f1, normalised
 from gainloop.store.snapshots import WholeDocument
-from schemas.characters import words
+from schemas.characters import num_words, words
 from schemas.exam import Question, WrittenExam
 from schemas.rows import Anchor, Drop, Outcome, Request, content_hash
 
@@ -174,7 +174,7 @@ def fault_of(pair: Pair, document: str, answer_words: int) -> str:
     answer, evidence = f" {normalised(pair.answer)} ", f" {normalised(pair.evidence)} "
     if not pair.question.endswith("?"):
         return "no_question"
-    if not answer.strip() or len(pair.answer.split()) > answer_words:
+    if not answer.strip() or num_words(pair.answer) > answer_words:
         return "answer_too_long"
     if matchable(pair.evidence) not in matchable(document):
         return "evidence_not_found"
