@@ -39,8 +39,10 @@ _PIECE = (
     r"(?P<space>\s*\Z|\s*\n|[^\S\n]*)"
 )
 _PIECES = regex.compile(_PIECE.format(stop=STOP), regex.V1)
-# What the same pattern finds in ASCII, where most texts are, in half of the time.
-_ASCII_PIECES = re.compile(_PIECE.format(stop=r"[.!?]++[\"')\]}]*+(?P<unspaced>(?!))?"))
+# What the same pattern finds where all letters are European ones, in half of the time.
+_CLOSING = r"\"')\]}\u00ab\u00bb\u2018\u2019\u201b-\u201d\u201f\u2039\u203a"
+_EUROPEAN_PIECES = re.compile(_PIECE.format(stop=rf"[.!?\u2024\u2026]++[{_CLOSING}]*+(?P<unspaced>(?!))?"))
+_BEYOND = re.compile(r"[\u0530-\u1fff\u203c-\u2049\u2e80-\U0010ffff]")
 _SENTENCE_END = regex.compile(
     rf"{SENTENCE_END}|(?<=\S)(?:[^\S\n]*+\n\s*\n\s*|[^\S\n]*+\n(?=\s*(?:[-*\u2022]|\d+[.)])\s))", regex.V1
 )
@@ -224,7 +226,8 @@ def _places(text: str) -> _Places:
     positions, counts, borders, tokens = [0], [0], [_PARAGRAPH], 0
     if text.isspace():
         return _Places(positions, counts, borders)
-    for piece in (_ASCII_PIECES if text.isascii() else _PIECES).finditer(text):
+    is_european = text.isascii() or not _BEYOND.search(text)
+    for piece in (_EUROPEAN_PIECES if is_european else _PIECES).finditer(text):
         indent, stop, unspaced, wide, space = piece.groups()
         tokens += 1 + (indent != "") + (wide is not None) + ("\n" in space)
         positions.append(piece.end())
