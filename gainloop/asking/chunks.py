@@ -43,6 +43,8 @@ _PIECES = regex.compile(_PIECE.format(stop=STOP), regex.V1)
 _CLOSING = r"\"')\]}\u00ab\u00bb\u2018\u2019\u201b-\u201d\u201f\u2039\u203a"
 _EUROPEAN_PIECES = re.compile(_PIECE.format(stop=rf"[.!?\u2024\u2026]++[{_CLOSING}]*+(?P<unspaced>(?!))?"))
 _BEYOND = re.compile(r"[\u0530-\u1fff\u203c-\u2049\u2e80-\U0010ffff]")
+_MARKED = re.compile(r"[\u0300-\u036f\u0483-\u0489\u0530-\u1fff\u200c\u200d\u20d0-\u20ff\u2e80-\U0010ffff]")
+"""What no character without marks is, so that most texts are not looked at twice."""
 _SENTENCE_END = regex.compile(
     rf"{SENTENCE_END}|(?<=\S)(?:[^\S\n]*+\n\s*\n\s*|[^\S\n]*+\n(?=\s*(?:[-*\u2022]|\d+[.)])\s))", regex.V1
 )
@@ -238,7 +240,7 @@ def _places(text: str) -> _Places:
 
 def _torn(text: str, places: _Places) -> _Places:
     """Mark the places that cut what a reader sees as one character: a letter and its marks, a family of emoji."""
-    for inner in () if text.isascii() else INNER.finditer(text):
+    for inner in INNER.finditer(text) if not text.isascii() and _MARKED.search(text) else ():
         place = bisect_left(places.positions, inner.start())
         if place < len(places.positions) and places.positions[place] == inner.start():
             places.borders[place] = _TORN
