@@ -99,14 +99,14 @@ def _repeated_chars(seen: str, continuation: str, source: str) -> int:
             continue
         begins_sentence = num == len(before) or ends_sentence(seen[: before[-num].start()].rstrip())
         if num >= COPY_WORDS or begins_sentence:
-            return after[num - 1].end()
+            return int(after[num - 1].end())
     return 0
 
 
 def _same(token: str) -> str:
     """Return a word without case and without the signs around it; a sign alone is itself."""
     found = _WORD.search(visible(token).casefold())
-    return found[0] if found else token
+    return str(found[0]) if found else token
 
 
 class Voice(NamedTuple):
