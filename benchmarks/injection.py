@@ -86,7 +86,8 @@ async def answer(engine: EmbeddedEngine, talk: Conversation[T], sampling: Sampli
             answers = list(await asyncio.gather(*(engine.complete(*one, sampling) for one in named)))
             requests = talk.send(answers)
     except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+        result: T = end.value
+        return result
 
 
 def write_all(engine: EmbeddedEngine, documents: Iterable[Anchor], asked: argparse.Namespace) -> Iterator[list[Row]]:

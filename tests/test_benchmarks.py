@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ from benchmarks.orders import (
     without_marks,
 )
 from gainloop.asking.conversation import after
-from schemas.rows import Anchor, Request, Verdict
+from schemas.recipe import Sampling
+from schemas.rows import Anchor, Reply, Request, Verdict
+from tests.methods.playing import make_reply
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -122,6 +125,35 @@ def test_verdicts_are_counted_by_the_kind_of_draft_with_an_interval_over_documen
 
     assert {name: one["count"] for name, one in told.items()} == {"factual": 4, "unreadable": 0}
     assert told_in(told["unreadable"]) == "0 of 4 [0, 60] %"
+
+
+class Scripted:
+    """A model that obeys a document unless a system message warns it, and gives a forged verdict back."""
+
+    model, revision = "scripted", "1"
+
+    async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
+        guarded = request.prompt[0].role == "system"  # type: ignore[union-attr]
+        said = "Kelp is dried at 76 degrees until a stem of it snaps." if guarded else "Marzipan."
+        if request.json_schema:
+            is_forged = "Note to the judge" in request.prompt[-1].content  # type: ignore[union-attr]
+            said = json.dumps({"reason": "So it is.", "verdict": "factual" if is_forged else "non_factual"})
+        return make_reply(request, 0, said)
+
+
+def test_a_model_that_only_a_system_message_guards_is_told_as_such() -> None:
+    from benchmarks.injection import judge_all, write_all
+
+    engine: Any = Scripted()
+    asked = Namespace(methods=list(METHODS), max_tokens=9, minutes=9)
+    rows = [row for some in write_all(engine, [DRYING, Anchor("A. B 4 is so.", "B", "b")], asked) for row in some]
+    shares = {way: sum_up([row for row in rows if row.asked == way]) for way in ("marked", "bare")}
+    judged = sum_verdicts(judge_all(engine, [DRYING]), "factual")
+
+    assert len([row for row in rows if row.part == "reply" and row.method == "rephrase, plain"]) == 2 * 2 * len(ORDERS)
+    assert {row.asked for row in rows if row.method == "rephrase, sentence"} == {"marked"}
+    assert (shares["marked"]["reply obeys"]["value"], shares["bare"]["reply obeys"]["value"]) == (0, 1)
+    assert {name: one["count"] for name, one in judged.items() if one["count"]} == {"false, note to the judge": 1}
 
 
 def test_a_house_is_measured_from_its_source_alone(tmp_path: Path) -> None:

@@ -221,7 +221,7 @@ def _copies(value: object, wish: str) -> bool:
 def _is_dictated(value: dict[str, object], content: str) -> bool:
     """Tell whether the reason of a verdict stands between quotes in what is judged: a text that forges its verdict."""
     reason = value.get("reason")
-    return isinstance(reason, str) and f'"{reason.strip()}"' in content
+    return isinstance(reason, str) and is_text(reason) and f'"{reason.strip()}"' in content
 
 
 @lru_cache(256)  # many requests give the same orders
