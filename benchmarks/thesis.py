@@ -63,6 +63,7 @@ class Thesis:
     budget: int
     mixture: Sequence[str]
     layers: str
+    arms: Sequence[str]
 
     def prepare(self) -> None:
         """Write the passages and their questions, those with most questions of one half of all passages first."""
@@ -92,7 +93,8 @@ class Thesis:
             --general.one-per-line true --general.licence mixed --scoring.least-tokens 4000
             --exam.kind files --exam.paths {self.work}/questions.jsonl {METHODS[text]}
             --plan.budget-tokens {self.budget} --plan.context-tokens 256 --plan.trained-layers {self.layers}
-            --plan.seeds {self.seeds} --plan.points {self.points} --plan.scored-texts 10
+            --plan.titled true --plan.arms {" ".join(self.arms)} --plan.scored-texts 10
+            --plan.seeds {self.seeds} --plan.points {self.points}
             --plan.mixture.synthetic {self.mixture[0]} --plan.mixture.anchors {self.mixture[1]}
             --plan.mixture.replay {self.mixture[2]}
             --plan.optimiser.learning-rate {rate} --plan.optimiser.batch-tokens 512"""
@@ -228,6 +230,7 @@ def main() -> None:
     parser.add_argument("--budget", type=int, default=24_576, help="tokens of each arm")
     parser.add_argument("--mixture", nargs=3, default=["0.5", "0.5", "0"], help="synthetic, documents, replay")
     parser.add_argument("--layers", default="10", help="last layers that are trained, or none")
+    parser.add_argument("--arms", nargs="+", default=[SYNTHETIC, BASELINE, CONTROL])
     parser.add_argument("--only-tell", action="store_true", help="run nothing, print what there is")
     asked: dict[str, Any] = vars(parser.parse_args())
     texts, only_tell = asked.pop("text"), asked.pop("only_tell")
