@@ -61,6 +61,9 @@ _OPENING: Final = r"[\p{Ps}\p{Pi}\p{Pf}\"'\u00a1\u00bf]"
 STOP: Final = rf"(?:{_STOP}++{_AROUND}*+|(?P<unspaced>{_OWN_STOP}[{_STOP}{_OWN_STOP}]*+{_CLOSING}*+))"
 """Pattern of what ends a sentence, signs around it included; ``unspaced`` is what needs no space after it."""
 
+STOP_BEGINS: Final = rf"(?<!{_STOP}|{_OWN_STOP})"
+"""Pattern of a place that no stop stands before, so that a row of them is looked at once."""
+
 SENTENCE_END: Final = (
     rf"(?<=\S)(?<!{_STOP})(?:{_STOP}++{_AROUND}*+\s++(?={_OPENING}*+[^\W_\p{{Lowercase}}])"
     rf"|{_OWN_STOP}[{_STOP}{_OWN_STOP}]*+{_CLOSING}*+\s*+)"

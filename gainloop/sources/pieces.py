@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import regex
 
-from schemas.characters import STOP, is_abbreviated, last_whole, sentence_ends, visible
+from schemas.characters import STOP, STOP_BEGINS, is_abbreviated, last_whole, sentence_ends, visible
 from schemas.rows import Document
 
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -20,7 +20,7 @@ Border = tuple[int, int]
 _SPACE = re.compile(r"\s*")
 
 _PARAGRAPHS, _LINES, _WORDS = re.compile(r"(?<!\n)\n{2,}"), re.compile(r"(?<!\n)\n+"), re.compile(r"(?<!\s)\s+")
-_STOPS = regex.compile(rf"{STOP}(?=\s)", regex.V1)
+_STOPS = regex.compile(rf"{STOP_BEGINS}{STOP}(?=\s)", regex.V1)
 _AHEAD, _BACK = 64, 8
 """Characters beside a window in which the sign after a sentence, and signs around its end, may stand."""
 
