@@ -9,7 +9,6 @@ from schemas.rows import Document
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_TRAILING_SPACES = re.compile(r"[^\S\n]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{4,}")
 
 # From the best place to cut to the worst. Indentation stays with the line it belongs to. These are not the borders of
@@ -33,8 +32,8 @@ def normalise(text: str) -> str:
     'café\n\n\n    x'
     """
     text = _SURROGATES.sub("\ufffd", _UNPRINTABLE.sub("", _LINE_ENDS.sub("\n", text)))
-    text = unicodedata.normalize("NFC", text)
-    return _BLANK_LINES.sub("\n\n\n", _TRAILING_SPACES.sub("", text)).strip("\n")
+    lines = unicodedata.normalize("NFC", text).split("\n")
+    return _BLANK_LINES.sub("\n\n\n", "\n".join(map(str.rstrip, lines))).strip("\n")
 
 
 def one_line(text: str) -> str:
