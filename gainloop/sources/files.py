@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import takewhile
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -130,10 +130,10 @@ class Files(TabularSource):
         ),
     ]
     text_fields: Annotated[
-        dict[str, str],
+        list[str],
         Field(
-            default_factory=dict,
-            description="Fields that hold the text, by globs of files. Default: text_field in all.",
+            default_factory=list,
+            description="Fields that hold the text, by globs of files: *.csv=body. Default: text_field in all.",
         ),
     ]
     name: Annotated[
@@ -154,11 +154,21 @@ class Files(TabularSource):
             raise ValueError("an encoding that Python knows is allowed, for example cp1252 or shift_jis") from error
         return encoding
 
-    @field_validator("exclude", "text_fields")
+    @field_validator("exclude")
     @classmethod
-    def _read_globs(cls, globs: Any) -> Any:
+    def _read_globs(cls, globs: list[str]) -> list[str]:
         matcher(globs)
         return globs
+
+    @field_validator("text_fields")
+    @classmethod
+    def _read_fields(cls, fields: list[str]) -> list[str]:
+        for one in fields:
+            glob, _, field = one.rpartition("=")
+            if not glob or not field:
+                raise ValueError("a glob of files and a field is allowed, for example *.csv=body")
+            matcher([glob])
+        return fields
 
     def parts(self) -> Iterator[Part]:
         for part in list_parts(self.paths, self.exclude, self.follow_links):
@@ -190,5 +200,5 @@ class Files(TabularSource):
         return Document(page.text, page.title or readable(title), part.name, self.licence or page.licence)
 
     def _text_field(self, name: str) -> str:
-        chosen = (field for glob, field in self.text_fields.items() if matcher([glob])(name))
-        return next(chosen, self.text_field)
+        pairs = (one.rpartition("=") for one in self.text_fields)
+        return next((field for glob, _, field in pairs if matcher([glob])(name)), self.text_field)

@@ -68,11 +68,10 @@ class HuggingFace(TabularSource):
             ) from error
 
     def _require_own_files(self, files: dict[str, list[str]], where: str) -> None:
-        """Refuse a dataset whose own description names files outside of it: of this machine, or of another place."""
-        for url in (url for urls in files.values() for url in urls):
+        """Refuse a folder whose description names files outside of it; of a dataset of the hub the library does so."""
+        for url in (url for urls in files.values() for url in urls if os.path.isdir(self.dataset)):
             *_, path = url.split("::")
-            is_here = "://" not in path and os.path.isdir(self.dataset) and belongs(path, self.dataset)
-            if not is_here and not path.startswith(f"hf://datasets/{self.dataset}@"):
+            if "://" in path or not belongs(path, self.dataset):
                 raise BadInput(
                     f"reading {where}: it names {readable(url)!r}, which is not its own; a dataset's own files are "
                     "allowed. Read those with source files, if they are what they should be."
