@@ -9,8 +9,7 @@ from schemas.rows import Document
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0e-\x1f\x7f-\x9f\ufeff]")
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_MAX_MARKS = 30  # Unicode's own limit for text that can be normalised as it comes (UAX #15, Stream-Safe Text Format)
-_SIGNS = re.compile(r"[^\w\s\x00-\u02ff]{32,}")
+_TRAILING_SPACES = re.compile(r"[^\S\n]+$", re.MULTILINE)
 _BLANK_LINES = re.compile(r"\n{4,}")
 
 # From the best place to cut to the worst. Indentation stays with the line it belongs to. These are not the borders of
@@ -28,24 +27,14 @@ def normalise(text: str) -> str:
     r"""Return the text that anchors are made of: one form per character, no invisible differences.
 
     Indentation stays, because it carries meaning in code and lists. Surrogates without a partner,
-    which JSON can smuggle in and UTF-8 cannot hold, become U+FFFD. Of more than 30 combining marks in a row, which no
-    script has, the rest is left out: to order them takes the square of their number.
+    which JSON can smuggle in and UTF-8 cannot hold, become U+FFFD.
 
     >>> normalise("\ufeffcafe\u0301  \r\n\r\n\r\n\r\n\r\n    x\x00")
     'café\n\n\n    x'
     """
     text = _SURROGATES.sub("\ufffd", _UNPRINTABLE.sub("", _LINE_ENDS.sub("\n", text)))
-    lines = unicodedata.normalize("NFC", _SIGNS.sub(_with_few_marks, text)).split("\n")
-    return _BLANK_LINES.sub("\n\n\n", "\n".join(map(str.rstrip, lines))).strip("\n")
-
-
-def _with_few_marks(signs: re.Match[str]) -> str:
-    kept, num_marks = [], 0
-    for sign in signs[0]:
-        num_marks = num_marks + 1 if unicodedata.combining(sign) else 0
-        if num_marks <= _MAX_MARKS:
-            kept.append(sign)
-    return "".join(kept)
+    text = unicodedata.normalize("NFC", text)
+    return _BLANK_LINES.sub("\n\n\n", _TRAILING_SPACES.sub("", text)).strip("\n")
 
 
 def one_line(text: str) -> str:

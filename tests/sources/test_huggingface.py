@@ -53,20 +53,6 @@ def test_what_is_not_there_is_named(dataset: str) -> None:
         read(HuggingFace(dataset=f"{dataset}/nowhere", revision="v1"))
 
 
-@pytest.mark.parametrize("named", ["../private.jsonl", "{outside}/private.jsonl", "link.jsonl"])
-def test_a_folder_gives_no_file_outside_of_it(
-    dataset: str, tmp_path_factory: pytest.TempPathFactory, named: str
-) -> None:
-    outside = Path(dataset).parent if named.startswith("..") else tmp_path_factory.mktemp("outside")
-    (outside / "private.jsonl").write_text(json.dumps({"text": "private"}))
-    (Path(dataset) / "link.jsonl").symlink_to(outside / "private.jsonl")
-    files = named.format(outside=outside)
-    (Path(dataset) / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n")
-
-    with pytest.raises(BadInput, match=r"it names '.*private\.jsonl', which is not its own|it names '.*link\.jsonl'"):
-        read(HuggingFace(dataset=dataset, revision="v1"))
-
-
 def test_a_hub_out_of_reach_is_not_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 

@@ -1,7 +1,3 @@
-import time
-import unicodedata
-
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,20 +80,3 @@ def test_a_long_line_takes_linear_time() -> None:
 
 def test_titles_are_one_line() -> None:
     assert one_line("a\r\n\ud800 b ") == "a \ufffd b"
-
-
-SIGNS = " \t\n\r.-a\u0301\u3000\u200d\u0e33\ud800\u4e00\U0001f600"
-
-
-@pytest.mark.parametrize("run", [*SIGNS, ". ", "\n ", "a ", "\u0301\u0323", "\u0323\u0301\u05b0"], ids=ascii)
-def test_a_long_run_of_any_sign_takes_no_longer_than_text(run: str) -> None:
-    text = "a" + run * (1_000_000 // len(run)) + "x"
-    started = time.process_time()
-    split_document(Document(text, "", "u", ""), 2000, 100)
-
-    assert time.process_time() - started < 2
-
-
-def test_marks_that_a_script_writes_stay() -> None:
-    assert normalise("a" + "\u0323\u0301" * 5) == unicodedata.normalize("NFC", "a" + "\u0323\u0301" * 5)
-    assert len(normalise("a" + "\u0323\u0301" * 500)) <= 31
