@@ -100,11 +100,12 @@ _BESIDE = ("script", "style", "noscript", "template", "nav", "aside", "footer", 
 
 
 def _known(declared: "re.Match[bytes] | None") -> str:
-    """Return the encoding that a page declares, if Python knows it."""
+    """Return the encoding that a page declares, as browsers read it; none if Python does not know it, or it is UTF-8."""
     try:
-        return codecs.lookup(declared[1].decode()).name if declared else ""
+        name = codecs.lookup(declared[1].decode()).name if declared else ""
     except LookupError:
         return ""
+    return {"utf-8": "", "ascii": "", "iso8859-1": "cp1252"}.get(name, name)
 
 
 def _as_markdown(soup: Any) -> str:
@@ -128,10 +129,12 @@ def read_pdf(content: bytes, where: str, encoding: str = "") -> Page:
     with _PDFIUM, parsing(where, "a PDF"), pypdfium2.PdfDocument(content) as document:
         if len(document) > MAX_PAGES:
             raise _bad(where, f"{len(document):,} pages; {MAX_PAGES:,} are read", "Split it")
+        num_chars = 0
         for page in document:
             texts.append(_CUT_WORD.sub("", page.get_textpage().get_text_bounded()).strip())
             page.close()
-            require_size(sum(map(len, texts[-1:])), "a text", where)
+            num_chars += len(texts[-1])
+            require_size(num_chars, "a text", where)
     text = "\n\n".join(filter(None, texts))
     if not text:
         raise _bad(where, "no text on its pages; a PDF of text is read", "Recognise the text of scanned pages first")

@@ -79,6 +79,12 @@ def test_a_page_is_its_main_part_as_markdown() -> None:
     assert read(".html", HTML.encode("latin-1")) == Page(MARKDOWN, "Pumps & valves")
 
 
+def test_a_page_that_declares_another_encoding_than_it_has_is_read() -> None:
+    page = "<meta charset=utf-8><p>Die Straße führt über die Brücke zur Mühle."
+
+    assert read(".html", page.encode("latin-1")).text == "Die Straße führt über die Brücke zur Mühle."
+
+
 def test_a_page_without_marks_is_read_whole() -> None:
     assert read(".htm", b"<p>One.<p>Two.").text == "One.\n\nTwo."
 

@@ -10,7 +10,7 @@ from schemas.errors import BadInput
 GERMAN = "Die Straße führt über die Brücke zur Mühle, die größer ist als alle anderen. "
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. "
 JAPANESE = "東京は日本の首都である。人口は多い。川の水は冷たい。"
-CHINESE = "北京是中国的首都。人口很多。河水很冷。"
+CHINESE = "北京是中国的首都。这座城市有三千多年的历史。许多人每天乘地铁上班。学校和公园很多。"
 POLISH = "Gdańsk leży nad zatoką. Miasto słynie z żurawia, który przez wieki służył portowi. "
 
 WRITTEN = [
