@@ -90,17 +90,18 @@ def read_html(content: bytes, where: str, encoding: str = "") -> Page:
     with parsing(where, "an HTML page"):
         page = BeautifulSoup(decoded(content, where, encoding or _known(declared)), "lxml")
         title = page.title.get_text() if page.title else ""
-        main = page.find("main") or page.find("article") or page.body or page
+        articles = page.find_all("article")
+        main = page.find("main") or (articles[0] if len(articles) == 1 else page.body or page)
         for one in main.find_all(_BESIDE):
             one.decompose()
         return Page(_as_markdown(main), title)
 
 
-_BESIDE = ("script", "style", "noscript", "template", "nav", "aside", "footer", "iframe", "form", "svg", "button")
+_BESIDE = ("script", "style", "noscript", "template", "nav", "aside", "footer", "iframe", "svg", "button")
 
 
 def _known(declared: "re.Match[bytes] | None") -> str:
-    """Return the encoding that a page declares, as browsers read it; none if Python does not know it, or it is UTF-8."""
+    """Return the encoding that a page declares, as browsers read it; none if it is UTF-8, or Python knows none."""
     try:
         name = codecs.lookup(declared[1].decode()).name if declared else ""
     except LookupError:
