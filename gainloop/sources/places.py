@@ -280,7 +280,7 @@ class RemotePlace(Place):
             else:
                 root, pattern = split_pattern(path, system.isdir)
                 compiled(pattern)  # a glob that is none is not the place's fault
-                found = system.glob(path, detail=True) if pattern else system.find(root, detail=True)
+                found = self._below(root, pattern)
             inside = f"{root}/" if root.strip("/") else root
             names = {one: one.removeprefix(inside).lstrip("/") for one, info in found.items() if info["type"] == "file"}
             shown = {one: name for one, name in names.items() if one == path or "/." not in f"/{name}"}
@@ -294,8 +294,19 @@ class RemotePlace(Place):
     def require_same(self, file: File) -> None:
         with self.reaching():
             self.system.invalidate_cache()
-            if self._file(file.path, self.system.info(file.path)) != file:
+            try:
+                is_same = self._file(file.path, self.system.info(file.path)) == file
+            except FileNotFoundError:
+                is_same = False
+            if not is_same:
                 raise changed(file.path)
+
+    def _below(self, root: str, pattern: str) -> dict[str, Any]:
+        try:
+            found = self.system.glob(self.path, detail=True) if pattern else self.system.find(root, detail=True)
+        except FileNotFoundError:
+            return {}
+        return dict(found)
 
     def _file(self, path: str, info: dict[str, Any]) -> File:
         return File(path, f"{self.system.checksum(path):x}", info.get("compress_size", info.get("size")))
