@@ -9,7 +9,7 @@ from typing import Any
 
 from gainloop.sources.formats import TABLES
 from gainloop.sources.names import has_wildcards
-from gainloop.sources.places import open_place
+from gainloop.sources.places import File, Place, open_place
 from gainloop.sources.texts import Growing, decoded, read_bytes
 from schemas.errors import BadInput
 
@@ -41,7 +41,7 @@ class Tables:
             place = open_place(path)
             files = [place.url(file) for _, file in sorted(place.find().files.items())]
             if not files or (len(files) > 1 and not has_wildcards(path)):
-                raise self.refusal(path, "no file is there", "a file or a glob is allowed", f"Correct {self.setting}")
+                raise self._missing(path)
             found += files
         return list(dict.fromkeys(found))
 
@@ -51,11 +51,15 @@ class Tables:
         Raises:
             BadInput: The file is none of the kinds that are read, or damaged.
         """
-        _, suffix = posixpath.splitext(url.lower())
+        place = open_place(url)
+        file = next(iter(place.find().files.values()), None)
+        if file is None:
+            raise self._missing(url)
+        _, suffix = posixpath.splitext(file.path.lower())
         if suffix not in SUFFIXES:
             kinds = f"allowed are {' '.join(SUFFIXES)}"
             raise self.refusal(url, f"it ends in {suffix or 'nothing'}", kinds, "Convert it, or leave it out")
-        content = self._read_bytes(url)
+        content = _read_bytes(place, file, url)
         if suffix == ".json":
             try:
                 whole = json.loads(decoded(content, url))
@@ -70,15 +74,16 @@ class Tables:
                 return
         yield from TABLES[suffix](io.BytesIO(content), [], url)
 
-    @staticmethod
-    def _read_bytes(url: str) -> bytes:
-        place = open_place(url)
-        (file,) = place.find().files.values()
-        with place.reaching(), place.open(file) as raw:
-            content = read_bytes(Growing(raw, None, file.stored_bytes, url).buffered(), url)
-        place.require_same(file)
-        return content
+    def _missing(self, path: str) -> BadInput:
+        return self.refusal(path, "no file is there", "a file or a glob is allowed", f"Correct {self.setting}")
 
     def refusal(self, url: str, found: str, allowed: str, advice: str) -> BadInput:
         """Return the error about a file."""
         return BadInput(f"reading the {self.what} {url}: {found}; {allowed}. {advice}.")
+
+
+def _read_bytes(place: Place, file: File, url: str) -> bytes:
+    with place.reaching(), place.open(file) as raw:
+        content = read_bytes(Growing(raw, None, file.stored_bytes, url).buffered(), url)
+    place.require_same(file)
+    return content
