@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
 import fsspec
+from fsspec.asyn import AsyncFileSystem
+from fsspec.spec import AbstractFileSystem
 
 from gainloop.sources.names import compiled, readable, split_pattern
 from schemas.errors import BadInput, SourceChanged, SourceError
@@ -302,11 +304,12 @@ class RemotePlace(Place):
                 raise changed(file.path)
 
     def _below(self, root: str, pattern: str) -> dict[str, Any]:
+        strict = {"on_error": _raise_unless_gone} if _goes_folder_by_folder(self.system) else {}
         try:
-            found = self.system.glob(self.path, detail=True) if pattern else self.system.find(root, detail=True)
+            listed = self.system.glob if pattern else self.system.find
+            return dict(listed(self.path if pattern else root, detail=True, **strict))
         except FileNotFoundError:
             return {}
-        return dict(found)
 
     def _file(self, path: str, info: dict[str, Any]) -> File:
         return File(path, f"{self.system.checksum(path):x}", info.get("compress_size", info.get("size")))
@@ -314,6 +317,17 @@ class RemotePlace(Place):
     def _name(self, path: str) -> str:
         _, _, chained_to = self.place_url.partition("::")
         return f"{chained_to}/{path}".rstrip("/") if chained_to else str(self.system.unstrip_protocol(path))
+
+
+def _goes_folder_by_folder(system: Any) -> bool:
+    """Tell whether a system is listed by fsspec's own walk, which by default leaves out a folder that fails."""
+    own = getattr(type(system), "_find", None) or type(system).find
+    return own in (AbstractFileSystem.find, AsyncFileSystem._find)
+
+
+def _raise_unless_gone(error: Exception) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 @contextmanager
