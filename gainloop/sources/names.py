@@ -12,6 +12,7 @@ from schemas.errors import BadInput
 # control characters, and white space that is not a single blank between two words.
 _ESCAPED = re.compile(r"[%#;\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff]|(?! )\s|^ | $|(?<= ) ")
 
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _WILDCARD = re.compile(r"[*?\[]")
 
 
@@ -20,20 +21,27 @@ def printable(name: str) -> str:
 
     A disk may hold names that are not UTF-8: their bytes are escaped, as in a url.
 
-    >>> printable("std::vector [x] ?.md"), printable("caf\udce9\n#1.md")
-    ('std::vector [x] ?.md', 'caf%E9%0A%231.md')
+    >>> printable("std::vector [x] ?.md"), printable("caf\udce9\n#1.md"), printable("\ud800")
+    ('std::vector [x] ?.md', 'caf%E9%0A%231.md', '%ED%A0%80')
     """
-    return _ESCAPED.sub(lambda found: quote(found[0].encode(errors="surrogateescape"), safe=""), name)
+    return _ESCAPED.sub(lambda found: quote(_bytes_of(found[0]), safe=""), name)
+
+
+def _bytes_of(sign: str) -> bytes:
+    """Return the bytes of a sign; half of a surrogate pair is a byte of a name on disk, or comes from JSON."""
+    try:
+        return sign.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return sign.encode(errors="surrogatepass")
 
 
 def readable(name: str) -> str:
     r"""Return a name for a reader's eye; two names may give the same.
 
-    >>> readable("caf\udce9\x1b #1")
-    'caf\ufffd #1'
+    >>> readable("caf\udce9\x1b #1") == "caf\N{REPLACEMENT CHARACTER} #1"
+    True
     """
-    text = name.encode(errors="surrogateescape").decode(errors="replace")
-    return "".join(one for one in text if one.isprintable())
+    return "".join(one for one in _SURROGATES.sub("\ufffd", name) if one.isprintable())
 
 
 def has_wildcards(pattern: str) -> bool:
