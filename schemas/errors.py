@@ -17,6 +17,10 @@ class SourceError(GainloopError, OSError):
     """A source cannot be reached now, or a file of it is damaged."""
 
 
+class SourceChanged(SourceError):
+    """A part of a source is no longer what it was when it was found."""
+
+
 class StoreError(GainloopError, OSError):
     """The store cannot be opened or written now."""
 

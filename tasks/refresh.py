@@ -2,8 +2,8 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import task
@@ -11,11 +11,10 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.curation.heldout import decide_documents
-from gainloop.sources.pieces import split_document
-from gainloop.sources.source import Part, Source
+from gainloop.sources.source import Corpus, Part
 from gainloop.store import Store, open_store
 from gainloop.store.snapshots import CorpusCount, PartWriter, count_corpus, insert_snapshot, read_versions
-from schemas.errors import BadInput
+from schemas.errors import BadInput, SourceChanged
 from schemas.profile import Profile
 from schemas.rows import Anchor
 from tasks.progress import Bar
@@ -28,7 +27,12 @@ OnPart = Callable[[int, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Refreshed:
-    """What one refresh read and kept; ``changed`` tells whether another snapshot was the latest before."""
+    """What one refresh read and kept.
+
+    Attributes:
+        changed: Whether another snapshot was the latest before.
+        bad_parts: Why each part that cannot be read is not in the snapshot, by its name.
+    """
 
     snapshot_id: str
     changed: bool
@@ -37,6 +41,7 @@ class Refreshed:
     num_new_anchors: int
     corpus: CorpusCount
     is_latest: bool = True
+    bad_parts: dict[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -44,40 +49,42 @@ class Refreshed:
         state = (
             "is now the latest" if self.changed else "was there already" if self.is_latest else "is beside the latest"
         )
-        return f"Snapshot {self.snapshot_id} {state}: {found}"
+        bad = f"; left out as unreadable: {_listed(self.bad_parts)}" if self.bad_parts else ""
+        return f"Snapshot {self.snapshot_id} {state}: {found}{bad}"
 
 
 def refresh_snapshot(
     store: Store,
-    source: Source,
+    source: Corpus,
     heldout_fraction: float,
     on_progress: OnPart = lambda *_: None,
     is_latest: bool = True,
 ) -> Refreshed:
     """Read the parts of a source that are new or changed, and make what it holds now the latest snapshot.
 
-    A part that is gone is not in the new snapshot. If nothing changed, nothing is written and the
-    snapshot is the one there was. After a crash or an error a rerun skips the parts that were read.
+    A part that is gone is not in the new snapshot, nor is one that cannot be read. If nothing changed, nothing is
+    written and the snapshot is the one there was. After a crash or an error a rerun skips the parts that were read.
 
     Args:
         heldout_fraction: Part of the documents that is never generated from nor trained on, in [0, 1).
         is_latest: False for a corpus beside the main one, which stays the latest.
 
     Raises:
-        BadInput: The source cannot be read, or leaves no anchor to train on; no snapshot is made then.
+        BadInput: More parts cannot be read than ``source.max_bad_share`` allows, or the source leaves no anchor to
+            train on; no snapshot is made then.
         SourceError: The source cannot be reached now.
     """
     parts = list(source.parts())
-    known = read_versions(store, source.source_id)
-    unread = [part for part in parts if (part.name, part.fingerprint) not in known]
-    num_new_anchors = _read_parts(store, source, unread, on_progress)
-    fingerprints = {part.name: part.fingerprint for part in parts}
+    reading = Reading(store, source, parts, on_progress)
+    fingerprints = reading.read_parts()
     decide_documents(store, source.source_id, fingerprints)
     corpus = count_corpus(store, source.source_id, fingerprints, float(heldout_fraction))
     _require_anchors(source, corpus, heldout_fraction)
     changed = insert_snapshot(store, _snapshot_row(source, corpus, heldout_fraction), fingerprints, is_latest)
-    num_kept = len(parts) - len(unread)
-    refreshed = Refreshed(corpus.snapshot_id, changed, len(unread), num_kept, num_new_anchors, corpus, is_latest)
+    refreshed = Refreshed(
+        *(corpus.snapshot_id, changed, reading.num_read, reading.num_known, reading.writer.num_new_anchors, corpus),
+        *(is_latest, reading.bad),
+    )
     logger.info(refreshed.summary)
     if heldout_fraction and not corpus.num_heldout:
         logger.warning(
@@ -89,7 +96,7 @@ def refresh_snapshot(
 
 
 @task(cache_policy=NO_CACHE, task_run_name="read {source.kind}")
-def read_source(profile: Profile, source: Source, heldout_fraction: float) -> str:
+def read_source(profile: Profile, source: Corpus, heldout_fraction: float) -> str:
     with Bar(f"reading {source.kind}", "parts") as bar:
         refreshed = refresh_snapshot(
             open_store(profile),
@@ -102,7 +109,7 @@ def read_source(profile: Profile, source: Source, heldout_fraction: float) -> st
 
 
 @task(cache_policy=NO_CACHE, task_run_name="read general text of {source.kind}")
-def read_general(profile: Profile, source: Source) -> str:
+def read_general(profile: Profile, source: Corpus) -> str:
     with Bar(f"reading general text of {source.kind}", "parts") as bar:
         refreshed = refresh_snapshot(
             open_store(profile), source, 0.0, lambda read, all_, found: bar(read, all_, f"{found:,} anchors"), False
@@ -110,7 +117,7 @@ def read_general(profile: Profile, source: Source) -> str:
     return refreshed.snapshot_id
 
 
-def find_general(profile: Profile, source: Source | None) -> str:
+def find_general(profile: Profile, source: Corpus | None) -> str:
     """Return the snapshot of the general text, which never is the latest; empty if there is no source of it."""
     return "" if source is None else read_general(profile, source)
 
@@ -121,6 +128,7 @@ def as_markdown(refreshed: Refreshed) -> str:
     rows = {
         "parts read": refreshed.num_parts_read,
         "parts that had not changed": refreshed.num_parts_kept,
+        "parts left out as unreadable": len(refreshed.bad_parts),
         "documents": corpus.num_documents,
         "dropped as too_short": corpus.drops["too_short"],
         "dropped as duplicate": corpus.drops["duplicate"],
@@ -132,35 +140,123 @@ def as_markdown(refreshed: Refreshed) -> str:
         "bytes of text": corpus.num_bytes,
     }
     table = "\n".join(f"| {name} | {count:,} |" for name, count in rows.items())
-    return f"{refreshed.summary}\n\n| snapshot {refreshed.snapshot_id} | |\n|---|---:|\n{table}\n"
+    bad = "".join(f"- {why}\n" for why in refreshed.bad_parts.values())
+    return f"{refreshed.summary}\n\n| snapshot {refreshed.snapshot_id} | |\n|---|---:|\n{table}\n\n{bad}"
 
 
-def _read_parts(store: Store, source: Source, unread: list[Part], on_progress: OnPart) -> int:
-    """Insert the anchors of parts, and return how many were not in the store before."""
-    writer, num_found = PartWriter(store, source.source_id), 0
-    for num_read, part in enumerate(unread):
+@dataclass(slots=True)
+class Reading:
+    """The parts of a source while they are read: each that is new or changed, once, and as its fingerprint says."""
+
+    store: Store
+    source: Corpus
+    parts: list[Part]
+    on_progress: OnPart
+    bad: dict[str, str] = field(default_factory=dict)
+    num_read: int = 0
+    num_known: int = 0
+    num_found: int = 0
+    writer: PartWriter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.writer = PartWriter(self.store, self.source.source_id)
+
+    def read_parts(self) -> dict[str, str]:
+        """Insert the anchors of unread parts, and return the fingerprints of all that were read, now or before.
+
+        Raises:
+            BadInput: Too many of them cannot be read.
+        """
+        known = read_versions(self.store, self.source.source_id)
+        unread = [part for part in self.parts if (part.name, part.fingerprint) not in known]
+        found = {part.name: part.fingerprint for part in self.parts}
+        self.num_known = len(self.parts) - len(unread)
+        for number, part in enumerate(unread):
+            try:
+                read = self._read_settled(part, number, len(unread))
+            except BadInput as error:
+                self._leave_out(part, error)
+                read = None
+            found.pop(part.name)
+            found |= {read.name: read.fingerprint} if read else {}
+            self.num_read += read is not None
+        self.writer.write()
+        self.on_progress(len(unread), len(unread), self.num_found)
+        return found
+
+    def _read_settled(self, part: Part, number: int, num_unread: int) -> Part | None:
+        """Read a part, anew where it was changed meanwhile; return it as it was read, or None if it is gone.
+
+        Raises:
+            BadInput: It cannot be read, or is changed each time.
+        """
+        for _ in range(READS):
+            try:
+                self._read(part, number, num_unread)
+                return part
+            except SourceChanged as error:
+                why = str(error)
+                logger.warning(why)
+            now = [one for one in self.source.parts() if one.name == part.name]
+            if not now:
+                return None
+            (part,) = now
+        raise BadInput(why)
+
+    def _read(self, part: Part, number: int, num_unread: int) -> None:
         counts: Counter[str] = Counter()
-        for document in source.read(part):
-            pieces = split_document(document, source.max_chars, source.min_chars)
+        for document in self.source.read(part):
+            pieces = self.source.cut(part, document)
             counts.update(documents=1, anchors=len(pieces), too_short=0 if pieces else 1)
             for piece in pieces:
-                writer.add_anchor(
+                self.writer.add_anchor(
                     part.name, Anchor(piece.text, piece.title, piece.uri, piece.licence, part.fingerprint)
                 )
-            if writer.write_if_due():
-                on_progress(num_read, len(unread), num_found + counts["anchors"])
-        writer.finish_part(part.name, part.fingerprint, counts)
-        num_found += counts["anchors"]
-    writer.write()
-    on_progress(len(unread), len(unread), num_found)
-    return writer.num_new_anchors
+            if self.writer.write_if_due():
+                self.on_progress(number, num_unread, self.num_found + counts["anchors"])
+        self.writer.finish_part(part.name, part.fingerprint, counts)
+        self.num_found += counts["anchors"]
+
+    def _leave_out(self, part: Part, error: BadInput) -> None:
+        """Count a part that cannot be read, and name it.
+
+        Raises:
+            BadInput: It is one too many.
+        """
+        self.bad[part.name] = str(error)
+        share = self.source.max_bad_share
+        most = min(max(1, int(share * len(self.parts))), len(self.parts) - 1) if share else 0
+        if len(self.bad) <= most:
+            logger.warning("Left out %s: %s", part.name, error)
+        elif len(self.bad) == 1:
+            raise error
+        else:
+            raise BadInput(
+                f"refreshing from source {self.source.kind!r}: {len(self.bad)} of {len(self.parts)} parts cannot be "
+                f"read, {_listed(self.bad)}; {most} may be at max_bad_share {share:g}. "
+                f"Mend or exclude them, or raise max_bad_share. The last: {error}"
+            )
 
 
-def _require_anchors(source: Source, corpus: CorpusCount, heldout_fraction: float) -> None:
+READS = 3
+"""Times that a part is read which is changed each time, at most."""
+
+
+def _listed(names: Collection[str]) -> str:
+    """Return some names, and how many more there are.
+
+    >>> _listed(["a", "b"]), _listed([str(n) for n in range(12)])
+    ('a, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
+    """
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    return ", ".join(list(names)[:10]) + more
+
+
+def _require_anchors(source: Corpus, corpus: CorpusCount, heldout_fraction: float) -> None:
     if not corpus.num_anchors:
         raise BadInput(
             f"refreshing from source {source.kind!r}: none of {corpus.num_documents} documents has "
-            f"{source.min_chars} characters; a snapshot needs one at least. "
+            f"{getattr(source, 'min_chars', 'enough')} characters; a snapshot needs one at least. "
             "Point the source at more text, or lower min_chars."
         )
     if corpus.num_heldout + corpus.num_kept_out == corpus.num_anchors:
@@ -171,7 +267,7 @@ def _require_anchors(source: Source, corpus: CorpusCount, heldout_fraction: floa
         )
 
 
-def _snapshot_row(source: Source, corpus: CorpusCount, heldout_fraction: float) -> dict[str, Any]:
+def _snapshot_row(source: Corpus, corpus: CorpusCount, heldout_fraction: float) -> dict[str, Any]:
     return {
         "snapshot_id": corpus.snapshot_id,
         "source_id": source.source_id,

@@ -115,14 +115,64 @@ def test_a_corpus_without_training_text_makes_no_snapshot(
     assert store.query("from refreshes").is_empty()
 
 
-def test_bad_input_makes_no_snapshot_and_a_rerun_reads_only_what_was_not(store: Store, folder: Path) -> None:
-    (folder / "d.jsonl").write_text("no json")
-    with pytest.raises(BadInput, match="line 1"):
-        refresh(store, folder)
-    assert store.query("from snapshots").is_empty()
+def test_a_file_that_cannot_be_read_is_left_out_named_and_counted(store: Store, folder: Path) -> None:
+    whole = refresh(store, folder)
+    write(folder / "d.jsonl", ["another document"])
+    with (folder / "d.jsonl").open("a") as file:
+        file.write("no json")
+    refreshed = refresh(store, folder)
+
+    assert (refreshed.snapshot_id, refreshed.num_parts_read) == (whole.snapshot_id, 0)
+    assert "d.jsonl, line 2: " in refreshed.bad_parts["d.jsonl"]
+    assert refreshed.summary.endswith("left out as unreadable: d.jsonl")
+    assert "| parts left out as unreadable | 1 |" in as_markdown(refreshed)
 
     write(folder / "d.jsonl", ["another document"])
     assert refresh(store, folder).corpus.num_anchors == 21
+
+
+def test_more_files_that_cannot_be_read_than_allowed_make_no_snapshot(store: Store, folder: Path) -> None:
+    (folder / "b.jsonl").write_text("no json")
+    with pytest.raises(BadInput, match=r"b\.jsonl, line 1"):
+        refresh_snapshot(store, Files(paths=[str(folder)], min_chars=8, max_bad_share=0), 0.2)
+    (folder / "c.jsonl").write_text("no json either")
+    with pytest.raises(BadInput, match=r"2 of 3 parts cannot be read, b\.jsonl, c\.jsonl; 1 may be"):
+        refresh(store, folder)
+
+    assert store.query("from snapshots").is_empty()
+
+
+class Edited(Files):
+    """Files of which one is edited while it is read, as often as ``edits`` says."""
+
+    kind: Literal["edited"] = "edited"  # type: ignore[assignment]
+    edits: int = 1
+
+    def read(self, part: Part) -> Iterator[Document]:
+        for number, document in enumerate(super().read(part)):
+            yield document
+            done = Path(part.url).with_suffix(".done")
+            count = len(done.read_text()) if done.exists() else 0
+            if part.name == "a.jsonl" and number == 0 and count < self.edits:
+                done.write_text("x" * (count + 1))
+                write(Path(part.url), [f"edited {count + 1} times by now", f"{count} more documents"])
+
+
+def test_a_file_that_is_edited_while_it_is_read_is_read_again(store: Store, folder: Path) -> None:
+    refreshed = refresh_snapshot(store, Edited(paths=[str(folder / "*.jsonl")], min_chars=8), 0)
+    texts = set(read_anchors(store, refreshed.snapshot_id)["text"])
+
+    assert {"edited 1 times by now", "0 more documents"} <= texts
+    # The second is in c.jsonl too, which nobody edited; the others were a.jsonl's before.
+    assert {text for text in texts if "first file" in text} == {f"document {n} of the first file" for n in range(2)}
+    assert not refreshed.bad_parts
+
+
+def test_a_file_that_is_edited_all_the_time_is_left_out(store: Store, folder: Path) -> None:
+    refreshed = refresh_snapshot(store, Edited(paths=[str(folder / "*.jsonl")], min_chars=8, edits=99), 0)
+
+    assert "changed while it was read" in refreshed.bad_parts["a.jsonl"]
+    assert not [text for text in read_anchors(store, refreshed.snapshot_id)["text"] if "edited" in text]
 
 
 class Slow(Source):

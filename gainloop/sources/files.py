@@ -1,115 +1,106 @@
-"""Text, Markdown, JSON lines, CSV and Parquet files, in folders here or in object storage."""
+"""Text, Markdown, HTML, PDF, Word, JSON lines, CSV and Parquet files, in folders here or in object storage."""
 
 import logging
 import posixpath
-import re
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from itertools import takewhile
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Literal
 
-import fsspec
-from fsspec.implementations.local import LocalFileSystem
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from gainloop.sources.formats import KINDS, TABLES, decompressed, is_readable, read_lines, read_text, split_suffix
+from gainloop.sources.formats import TABLES, split_suffix
+from gainloop.sources.names import matcher, printable, readable
+from gainloop.sources.pages import PAGES, Page
+from gainloop.sources.places import File, Listing, Place, open_place
 from gainloop.sources.source import Part, TabularSource
-from schemas.errors import BadInput, SourceError
+from gainloop.sources.texts import Growing, read_bytes, read_lines
+from schemas.errors import BadInput
 from schemas.rows import Document
 
 logger = logging.getLogger("gainloop.sources")
 
+KINDS = ".txt .md .html .pdf .docx .jsonl .csv, each also with .gz or .zst, and .parquet"
 
-def list_parts(paths: list[str]) -> list[Part]:
+_NUM_NAMED = 10
+
+
+def is_readable(name: str) -> bool:
+    """Tell whether a file is of a kind that can be read.
+
+    >>> is_readable("a.md.zst"), is_readable("a.parquet"), is_readable("a.parquet.gz"), is_readable("a.doc")
+    (True, True, False, False)
+    """
+    suffix, compression = split_suffix(name)
+    return suffix in PAGES or (suffix in TABLES and not (suffix == ".parquet" and compression))
+
+
+def list_parts(paths: list[str], exclude: list[str], follow_links: bool) -> list[Part]:
     """Return the readable files in the order of their names, which are relative to the folder that all share.
 
     Args:
         paths: Folders (with all below them), files or globs; as paths or fsspec urls.
+        exclude: Globs of files and folders that are left out, by their names below each path.
+        follow_links: True if links are followed that lead out of a folder.
 
     Raises:
         BadInput: A path has nothing that can be read.
         SourceError: A place cannot be reached now.
     """
     roots: list[str] = []
-    fingerprints: dict[str, str] = {}
+    parts: dict[str, tuple[Place, File]] = {}
     for path in paths:
-        with reaching(path):
-            root, found = _find(path)
-        roots.append(root)
-        fingerprints.update(found)
+        place = open_place(path, follow_links)
+        listing = place.find()
+        roots.append(listing.root)
+        chosen = _choose(path, listing, exclude)
+        parts |= {posixpath.join(listing.root, name): (place, file) for name, file in chosen.items()}
     shared = _shared_folder(roots)
-    return [Part(_printable(url.removeprefix(shared)), fingerprints[url], url) for url in sorted(fingerprints)]
+    return [
+        Part(printable(url.removeprefix(shared)), parts[url][1].fingerprint, url, parts[url]) for url in sorted(parts)
+    ]
 
 
-@contextmanager
-def reaching(place: str) -> Iterator[None]:
-    """Raise errors of the disk or the network as SourceError, which names the place."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error) or type(error).__name__
-        raise SourceError(
-            f"reading {place}: {reason}; it must be whole and within reach. "
-            "Look at it, then run the same again: parts that were read are kept."
-        ) from error
+def _choose(path: str, listing: Listing, exclude: list[str]) -> dict[str, File]:
+    """Return the files that are read, and say what is not, and why."""
+    is_excluded = matcher(exclude)
+    why = dict(listing.skipped)
+    for name in listing.files:
+        if is_excluded(name):
+            why[name] = "excluded"
+        elif not is_readable(name):
+            why[name] = f"not {KINDS}"
+    chosen = {name: file for name, file in listing.files.items() if name not in why}
+    if not chosen:
+        raise _nothing(path, why)
+    _tell_skipped(path, len(chosen), why)
+    return chosen
 
 
-def _find(path: str) -> tuple[str, dict[str, str]]:
-    """Return the folder that names are relative to, and the fingerprints of the readable files under their urls."""
-    system, place = _open_system(path)
-    system.invalidate_cache()
-    if system.isfile(place):
-        root, infos = posixpath.dirname(place), {place: system.info(place)}
-    elif system.isdir(place):
-        root, infos = place, system.find(place, detail=True)
-    else:
-        root, infos = _folder_above_wildcards(place), system.glob(place, detail=True)
-    files = [name for name, info in infos.items() if info["type"] == "file"]
-    shown = [name for name in files if name == place or "/." not in name.removeprefix(root)]
-    readable = [name for name in shown if is_readable(name)]
-    _report_skipped(path, len(files), len(readable))
-    return _url(system, root), {_url(system, name): _fingerprint(system, name, infos[name]) for name in readable}
+def _nothing(path: str, why: dict[str, str]) -> BadInput:
+    attempt = f"reading source files: {len(why) or 'nothing'} found at {path!r}"
+    if not why:
+        advice = "a folder, a file or a glob is allowed. Correct paths, or put files there."
+        return BadInput(f"{attempt}; {advice}")
+    reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(why.values()).most_common(5))
+    return BadInput(f"{attempt}, none that is read: {reasons}; allowed are {KINDS}. Convert them, or correct paths.")
 
 
-def _report_skipped(path: str, num_files: int, num_readable: int) -> None:
-    if not num_files:
-        raise BadInput(
-            f"reading source files: nothing found at {path!r}; a folder, a file or a glob is allowed. "
-            "Correct paths, or put files there."
-        )
-    if not num_readable:
-        raise BadInput(
-            f"reading source files: {num_files} found at {path!r}, none of a kind that is read; "
-            f"allowed are {KINDS}. Convert them or correct paths."
-        )
-    if num_readable < num_files:
-        logger.info("Skipped %d of %d files at %s: hidden, or not %s", num_files - num_readable, num_files, path, KINDS)
+def _tell_skipped(path: str, num_read: int, why: dict[str, str]) -> None:
+    """Count what is left out by reason; what no person chose to hide, exclude or keep in another kind is named."""
+    if why:
+        counts = "; ".join(f"{reason} ({count})" for reason, count in Counter(why.values()).most_common())
+        logger.info("Skipped %d of %d files at %s: %s", len(why), num_read + len(why), readable(path), counts)
+    odd = [f"{readable(name)}: {reason}" for name, reason in sorted(why.items()) if not _is_chosen(reason)]
+    if odd:
+        shown = "; ".join(odd[:_NUM_NAMED]) + (f"; and {len(odd) - _NUM_NAMED} more" if odd[_NUM_NAMED:] else "")
+        advice = "Mend them, exclude them, or set follow_links for links out of a folder."
+        logger.warning("Not read at %s: %s. %s", readable(path), shown, advice)
 
 
-def _fingerprint(system: Any, name: str, info: dict[str, Any]) -> str:
-    if isinstance(system, LocalFileSystem):
-        return f"{info['size']}-{info['mtime']:.6f}"
-    return f"{system.checksum(name):x}"
-
-
-def _url(system: Any, name: str) -> str:
-    return name if isinstance(system, LocalFileSystem) else str(system.unstrip_protocol(name))
-
-
-def _printable(name: str) -> str:
-    """Return a name that UTF-8 can hold; a disk may have others."""
-    return name.encode(errors="replace").decode()
-
-
-def _open_system(path: str) -> tuple[Any, str]:
-    try:
-        system, place = fsspec.url_to_fs(path)
-    except (ImportError, ValueError) as error:
-        raise BadInput(
-            f"reading source files: {path!r} cannot be opened ({error}); a path or a url that fsspec knows is allowed. "
-            "Correct paths, or install what that kind of url needs."
-        ) from error
-    return system, place.rstrip("/") or "/"
+def _is_chosen(reason: str) -> bool:
+    return reason in ("hidden", "excluded") or reason.startswith("not ")
 
 
 def _shared_folder(roots: list[str]) -> str:
@@ -118,21 +109,12 @@ def _shared_folder(roots: list[str]) -> str:
     >>> _shared_folder(["/x/a", "/x/b/c"]), _shared_folder(["/x/a"]), _shared_folder(["/x", "s3://y"])
     ('/x/', '/x/a/', '')
     """
-    steps = zip(*(root.split("/") for root in roots), strict=False)
+    steps = zip(*(root.rstrip("/").split("/") for root in roots), strict=False)
     return "".join(f"{names[0]}/" for names in takewhile(lambda names: len(set(names)) == 1, steps))
 
 
-def _folder_above_wildcards(pattern: str) -> str:
-    """Return the fixed folder that a glob starts from.
-
-    >>> _folder_above_wildcards("/x/y*/z")
-    '/x'
-    """
-    return posixpath.dirname(re.split(r"[*?\[]", pattern, maxsplit=1)[0])
-
-
 class Files(TabularSource):
-    """Folders and globs of .txt .md .jsonl .parquet .csv, also .gz and .zst, local or any fsspec url.
+    """Folders and globs of .txt .md .html .pdf .docx .jsonl .csv .parquet, also .gz and .zst, local or any fsspec url.
 
     A part is a file; it is read again when its size or time, or its checksum in object storage, is another. Part names
     are relative to the folder that all paths share, so no machine's path reaches an anchor.
@@ -140,28 +122,83 @@ class Files(TabularSource):
 
     kind: Literal["files"] = "files"
     paths: Annotated[list[str], Field(min_length=1, description="Folders, files or globs, local or any fsspec url.")]
+    exclude: Annotated[
+        list[str],
+        Field(
+            default_factory=list,
+            description="Globs of files and folders below paths to leave out: drafts, *.log, a/**/b.md.",
+        ),
+    ]
+    text_fields: Annotated[
+        list[str],
+        Field(
+            default_factory=list,
+            description="Fields that hold the text, by globs of files: *.csv=body. Default: text_field in all.",
+        ),
+    ]
+    name: Annotated[
+        str, Field(description="Name before those of the files, which tells them from files of other sources, if any.")
+    ] = ""
     one_per_line: Annotated[bool, Field(description="Lines of .txt files as documents of their own.")] = False
+    encoding: Annotated[
+        str, Field(description="Encoding of text that is not UTF-8. Default: what each file looks like.")
+    ] = ""
+    follow_links: Annotated[bool, Field(description="Links that lead out of a folder are followed.")] = False
+
+    @field_validator("encoding")
+    @classmethod
+    def _know(cls, encoding: str) -> str:
+        try:
+            "".encode(encoding or "utf-8")
+        except LookupError as error:
+            raise ValueError("an encoding that Python knows is allowed, for example cp1252 or shift_jis") from error
+        return encoding
+
+    @field_validator("exclude")
+    @classmethod
+    def _read_globs(cls, globs: list[str]) -> list[str]:
+        matcher(globs)
+        return globs
+
+    @field_validator("text_fields")
+    @classmethod
+    def _read_fields(cls, fields: list[str]) -> list[str]:
+        for one in fields:
+            glob, _, field = one.rpartition("=")
+            if not glob or not field:
+                raise ValueError("a glob of files and a field is allowed, for example *.csv=body")
+            matcher([glob])
+        return fields
 
     def parts(self) -> Iterator[Part]:
-        yield from list_parts(self.paths)
+        for part in list_parts(self.paths, self.exclude, self.follow_links):
+            yield replace(part, name=f"{printable(self.name)}/{part.name}") if self.name else part
 
     def read(self, part: Part) -> Iterator[Document]:
+        place, file = part.found
         suffix, compression = split_suffix(part.url)
-        with reaching(part.url), fsspec.open(part.url, "rb") as raw:
-            file = decompressed(raw, compression)
-            if suffix in TABLES:
-                for number, row in TABLES[suffix](file, self.fields, part.url):
-                    yield self.to_document(row, number, part.name)
-            elif suffix == ".txt" and self.one_per_line:
-                yield from self._read_documents(file, part)
-            else:
-                yield self._read_document(file, part)
+        with place.reaching(), place.open(file) as raw:
+            content = raw if suffix == ".parquet" else Growing(raw, compression, file.stored_bytes, part.url).buffered()
+            yield from self._read(content, part)
+        place.require_same(file)
 
-    def _read_document(self, file: IO[bytes], part: Part) -> Document:
-        title, _ = posixpath.splitext(posixpath.basename(part.name).removesuffix(".gz").removesuffix(".zst"))
-        return Document(read_text(file, part.url), title, part.name, self.licence)
+    def _read(self, file: IO[bytes], part: Part) -> Iterator[Document]:
+        suffix, _ = split_suffix(part.url)
+        if suffix in TABLES:
+            text_field = self._text_field(part.name)
+            for number, row in TABLES[suffix](file, self.fields_with(text_field), part.url, self.encoding):
+                yield self.to_document(row, number, part.name, text_field)
+        elif suffix == ".txt" and self.one_per_line:
+            for number, line in enumerate(read_lines(file, part.url, self.encoding), 1):
+                if line.strip():
+                    yield Document(line, "", f"{part.name}#{number}", self.licence)
+        else:
+            yield self._document(PAGES[suffix](read_bytes(file, part.url), part.url, self.encoding), part)
 
-    def _read_documents(self, file: IO[bytes], part: Part) -> Iterator[Document]:
-        for number, line in enumerate(read_lines(file, part.url), 1):
-            if line.strip():
-                yield Document(line, "", f"{part.name}#{number}", self.licence)
+    def _document(self, page: Page, part: Part) -> Document:
+        title, _ = posixpath.splitext(posixpath.basename(part.url).removesuffix(".gz").removesuffix(".zst"))
+        return Document(page.text, page.title or readable(title), part.name, self.licence or page.licence)
+
+    def _text_field(self, name: str) -> str:
+        pairs = (one.rpartition("=") for one in self.text_fields)
+        return next((field for glob, _, field in pairs if matcher([glob])(name)), self.text_field)

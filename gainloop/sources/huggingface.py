@@ -41,8 +41,8 @@ class HuggingFace(TabularSource):
     def read(self, part: Part) -> Iterator[Document]:
         where = f"dataset {self.dataset!r}, split {self.split!r}, revision {self.revision!r}"
         for number, row in enumerate(self._stream(where), 1):
-            require_fields(self.fields, row, where)
-            yield self.to_document(row, number, part.name)
+            require_fields(self.fields_with(self.text_field), row, where)
+            yield self.to_document(row, number, part.name, self.text_field)
 
     def _stream(self, where: str) -> Iterator[dict[str, Any]]:
         from datasets import load_dataset  # seconds of import that no other source needs

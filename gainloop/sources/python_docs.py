@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
+from gainloop.sources.places import changed
 from gainloop.sources.source import MaxChars, Part, Source
+from schemas.errors import BadInput
 from schemas.rows import Document
 
 # Not documentation of the library, or not part of it.
@@ -34,16 +36,27 @@ class PythonDocs(Source):
     def parts(self) -> Iterator[Part]:
         root = Path(sysconfig.get_path("stdlib"))
         for path in sorted(_modules(root)):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
             name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-            yield Part(name, f"{platform.python_version()}-{digest}", str(path))
+            yield Part(name, _fingerprint(path.read_bytes()), str(path))
 
     def read(self, part: Part) -> Iterator[Document]:
-        tree = ast.parse(Path(part.url).read_bytes())
+        content = Path(part.url).read_bytes()
+        if _fingerprint(content) != part.fingerprint:
+            raise changed(part.url)
+        try:
+            tree = ast.parse(content)
+        except (SyntaxError, ValueError, RecursionError) as error:
+            raise BadInput(
+                f"reading {part.url}: {error}; a module of this Python is read. Mend it, or leave it to max_bad_share."
+            ) from error
         texts = _topics(tree) if part.name == _TOPICS else _docstrings(tree, "")
         for name, text in texts:
             title = name if part.name == _TOPICS else f"{part.name}.{name}".rstrip(".")
             yield Document(text, title, f"python:{platform.python_version()}/{part.name}#{name}".rstrip("#"), _LICENCE)
+
+
+def _fingerprint(content: bytes) -> str:
+    return f"{platform.python_version()}-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
 def _modules(root: Path) -> Iterator[Path]:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import fsspec
-
-from gainloop.sources.formats import TABLES, read_text
+from gainloop.sources.formats import TABLES
+from gainloop.sources.names import has_wildcards
+from gainloop.sources.places import File, Place, open_place
+from gainloop.sources.texts import Growing, decoded, read_bytes
 from schemas.errors import BadInput
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
@@ -37,12 +38,11 @@ class Tables:
         """
         found: list[str] = []
         for path in paths:
-            system, place = fsspec.url_to_fs(path)
-            names = sorted(system.glob(place)) if any(mark in place for mark in "*?[") else [place]
-            files = [name for name in names if system.isfile(name)]
-            if not files:
-                raise self.refusal(path, "no file is there", "a file or a glob is allowed", f"Correct {self.setting}")
-            found += [str(system.unstrip_protocol(name)) if "://" in path else name for name in files]
+            place = open_place(path)
+            files = [place.url(file) for _, file in sorted(place.find().files.items())]
+            if not files or (len(files) > 1 and not has_wildcards(path)):
+                raise self._missing(path)
+            found += files
         return list(dict.fromkeys(found))
 
     def read(self, url: str) -> Iterator[Row]:
@@ -51,16 +51,19 @@ class Tables:
         Raises:
             BadInput: The file is none of the kinds that are read, or damaged.
         """
-        _, suffix = posixpath.splitext(url.lower())
+        place = open_place(url)
+        file = next(iter(place.find().files.values()), None)
+        if file is None:
+            raise self._missing(url)
+        _, suffix = posixpath.splitext(file.path.lower())
         if suffix not in SUFFIXES:
             kinds = f"allowed are {' '.join(SUFFIXES)}"
             raise self.refusal(url, f"it ends in {suffix or 'nothing'}", kinds, "Convert it, or leave it out")
-        with fsspec.open(url, "rb") as file:
-            content = file.read()
+        content = _read_bytes(place, file, url)
         if suffix == ".json":
             try:
-                whole = json.loads(read_text(io.BytesIO(content), url))
-            except json.JSONDecodeError:
+                whole = json.loads(decoded(content, url))
+            except (ValueError, RecursionError):
                 suffix = ".jsonl"
             else:
                 rows = whole if isinstance(whole, list) else [whole]
@@ -71,6 +74,16 @@ class Tables:
                 return
         yield from TABLES[suffix](io.BytesIO(content), [], url)
 
+    def _missing(self, path: str) -> BadInput:
+        return self.refusal(path, "no file is there", "a file or a glob is allowed", f"Correct {self.setting}")
+
     def refusal(self, url: str, found: str, allowed: str, advice: str) -> BadInput:
         """Return the error about a file."""
         return BadInput(f"reading the {self.what} {url}: {found}; {allowed}. {advice}.")
+
+
+def _read_bytes(place: Place, file: File, url: str) -> bytes:
+    with place.reaching(), place.open(file) as raw:
+        content = read_bytes(Growing(raw, None, file.stored_bytes, url).buffered(), url)
+    place.require_same(file)
+    return content

@@ -7,6 +7,7 @@ import pytest
 
 from gainloop.sources.pieces import split_document
 from gainloop.sources.python_docs import PythonDocs
+from schemas.errors import BadInput, SourceChanged
 from schemas.rows import Document
 
 MODULE = '''"""About the module."""
@@ -58,6 +59,17 @@ def test_a_changed_module_has_another_fingerprint(tmp_path: Path, monkeypatch: p
     (after,) = PythonDocs().parts()
 
     assert (before.name, before.fingerprint) != (after.name, after.fingerprint)
+    with pytest.raises(SourceChanged, match=r"a\.py: it was changed while it was read"):
+        list(PythonDocs().read(before))
+
+
+def test_a_module_that_does_not_parse_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
+    (tmp_path / "a.py").write_text("def (")
+    (part,) = PythonDocs().parts()
+
+    with pytest.raises(BadInput, match=r"a\.py: invalid syntax"):
+        list(PythonDocs().read(part))
 
 
 def test_the_standard_library_is_enough_to_learn_from(found: dict[str, Document]) -> None:
