@@ -253,10 +253,14 @@ class Pool:
             if max(desk.proven_at for desk in self.desks) > since:
                 return
             usable = [desk for desk in self.desks if desk.error is None]
-            found = await asyncio.gather(*(self._prove(desk, work) for desk in usable), return_exceptions=True)
+            found = await asyncio.gather(*(self._check(desk, work) for desk in usable), return_exceptions=True)
             errors = [error for error in found if isinstance(error, BaseException)]
             if len(errors) == len(found):
                 raise errors[0]
+
+    async def _check(self, desk: Desk, work: Work | None) -> None:
+        await desk.generator.check()  # it knows best what is wrong, if it finds it
+        await self._prove(desk, work)
 
     async def _prove(self, desk: Desk, work: Work | None) -> None:
         """Have a generator answer once more what was answered before, or a plain request of the same kind.
@@ -272,10 +276,9 @@ class Pool:
         begun = time.monotonic()
         answered = self._answered.get(isinstance(work[0].prompt, str)) if work else None
         known = answered or (work and (_plain(work[0]), work[1]))
-        fault = await self._ask_for_proof(desk.generator, *known) if known else None
-        if not isinstance(fault, Refused) and (fault or not known):
-            await desk.generator.check()  # it may know better what is wrong
-        if fault:
+        if known is None:
+            await desk.generator.check()
+        elif fault := await self._ask_for_proof(desk.generator, *known):
             kind = Unreachable if fault.reason in PASSING else ServerError
             what = "what it answered before" if answered else "a plain request"
             raise kind(

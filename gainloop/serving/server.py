@@ -5,6 +5,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from gainloop.asking.conversation import alone
 from gainloop.measures.entropy import temper
@@ -175,7 +176,7 @@ class Server:
                 raise error from None
 
     async def _try_out_with(
-        self, request: Request, likeliest: dict[str, object], read: Callable[[bytes], dict[str, float]]
+        self, request: Request, likeliest: dict[str, Any], read: Callable[[bytes], dict[str, float]]
     ) -> str:
         def read_token(answer: bytes) -> dict[str, float]:
             self._read_token(answer)
