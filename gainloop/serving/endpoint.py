@@ -196,7 +196,7 @@ class Endpoint:
         if answer.method != answer.history[0].method:
             raise self._elsewhere(last, path)
         if not self._redirected:
-            where = str(answer.url).removesuffix("/" + path.lstrip("/"))
+            where = self.show(str(answer.url.with_user(None))).removesuffix("/" + path.lstrip("/"))
             logger.warning(
                 "%s sends on to %s: every request goes twice. Put that url into the profile.", self.url, where
             )
