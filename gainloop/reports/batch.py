@@ -146,7 +146,7 @@ def count_rows(evidence: Evidence) -> Counts:
 
 def _require_replies(evidence: Evidence) -> None:
     """Refuse a batch that has lost replies since it was made: every figure of information would be of the others."""
-    landed, made_of = set(evidence.replies["request_id"]), set(evidence.records["request_ids"].explode())
+    landed, made_of = set(evidence.replies["request_id"]), set(evidence.records["request_ids"].explode().drop_nulls())
     lost = max(evidence.summaries["generate"].get("replies", 0) - len(landed), len(made_of - landed))
     if lost:
         raise LedgerError(
