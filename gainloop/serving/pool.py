@@ -291,18 +291,22 @@ class Pool:
     async def _ask_for_proof(
         self, generator: Generator, request: Request, sampling: Sampling
     ) -> TryAgain | Refused | None:
-        """Return the fault of the last try; None if it answered."""
+        """Return the fault of the last try; None if it answered. Want of room is no try."""
         fault: TryAgain | Refused = TryAgain("deadline")
+        tries = 0
+        self._num_proofs += 1
         with suppress(TimeoutError):
             async with asyncio.timeout(max(PROVING_SECONDS, self.bounds.deadline_seconds)):
-                for attempt in range(PROVING_ATTEMPTS):
-                    self._num_proofs += 1
+                while tries < PROVING_ATTEMPTS:
                     try:
                         await generator.complete(f"{self._num_proofs:08x}", request, sampling)
                         return None
-                    except (TryAgain, Refused) as error:
+                    except Refused as error:  # a filter may pass another draw
+                        fault, self._num_proofs = error, self._num_proofs + 1
+                    except TryAgain as error:
                         fault = error
-                    await asyncio.sleep(getattr(fault, "after_seconds", 0) or 0.25 * 2**attempt)
+                    tries += fault.reason != "overloaded"
+                    await asyncio.sleep(getattr(fault, "after_seconds", 0) or 0.25 * 2**tries)
         return fault
 
 
