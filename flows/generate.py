@@ -15,7 +15,7 @@ from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.snapshots import read_snapshot
 from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyGenerator, AnyStart, NewModel, Own, Served
-from tasks.generate import completed_summary, count_batch, find_revision, generate_shards
+from tasks.generate import completed_summary, count_batch, find_lost, find_revision, generate_shards
 from tasks.preflight import preflight
 from tasks.train import find_start, prepare_synthesizer, require_chat
 
@@ -28,6 +28,7 @@ def generate(
     start: AnyStart = NewModel(),
     dry_run: bool = False,
     profile: str = "embedded",
+    ask_again: bool = False,
 ) -> str:
     """Return the id of a batch of synthetic text; what has landed before is not asked for again.
 
@@ -37,16 +38,19 @@ def generate(
         start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
         dry_run: Stop after the pre-flight. A generator of one's own is made before it.
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
+        ask_again: Ask again for what got no reply in a batch that is complete, as long as nothing was trained on it.
     """
     loaded = load_profile(profile)
     require_generator(loaded, text, generator)
     snapshot_id = str(read_snapshot(open_store(loaded), snapshot_id)["snapshot_id"])
     model, revision, folder = find_generator(loaded, snapshot_id, text, generator, start)
     recipe = text.recipe(snapshot_id, model, revision)
-    if complete := completed_summary(loaded, recipe):
-        get_run_logger().info(complete)
-    else:
-        with only_writer(open_store(loaded), recipe.batch_id):
+    with only_writer(open_store(loaded), recipe.batch_id):
+        if not dry_run and (reopened := find_lost(loaded, recipe, ask_again)):
+            get_run_logger().warning(reopened)
+        if complete := completed_summary(loaded, recipe):
+            get_run_logger().info(complete)
+        else:
             with started(loaded, recipe, folder) as reached:
                 preflight(reached, recipe, folder)
                 if dry_run:

@@ -25,12 +25,16 @@ CONTROL: Final = re.compile(
 """Control tokens of Llama's, Qwen's, Gemma's, Mistral's, DeepSeek's, SmolLM's and BERT's vocabularies, and what may be
 one: more than is a fault of a reply (``TEMPLATES``), since a space in a prompt costs nothing."""
 
-_THINK: Final = r"(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|cot|inner_monologue)"
+_THINK: Final = (
+    r"(?:think|thinking|thought|thoughts|reason|reasoning|reflect|reflection|deliberation|rationale|scratch_?pad|cot"
+    r"|chain[_-]of[_-]thoughts?|(?:inner|internal)_monologue)"
+)
+_OF: Final = r"(?:[_-](?:start|end|process|content|tokens?|block))?"
 _ENDS: Final = r"(?:(?:start|begin|end)_(?:of_)?)?"
 
 _THOUGHTS: Final = re.compile(
-    # <think>, </thinking>, <|think|>, <seed:think>, <longcat_think>, <|START_THINKING|>, <|begin_of_thought|>
-    rf"<[|\uff5c]?/?(?:[a-z]{{1,20}}[:_])?{_ENDS}{_THINK}(?:_(?:start|end))?[|\uff5c]?>"
+    # <think>, </thinking>, <think effort="low">, <|think|>, <seed:think>, <antThinking>, <|START_THINKING|>
+    rf"<[|\uff5c]?/?(?:[a-z]{{1,20}}[:_]|ant)?{_ENDS}{_THINK}{_OF}(?:\s[^<>\n]{{0,80}})?/?[|\uff5c]?>"
     # [THINK], [/THINK] in capitals only: plays write [thinking]
     r"|\[/?(?-i:THINK)(?-i:ING)?\]"
     # \u25c1think\u25b7, \u25c1/think\u25b7
@@ -38,8 +42,10 @@ _THOUGHTS: Final = re.compile(
     # the channels of harmony
     r"|<\|channel\|>\s{0,9}(?:analysis|commentary)"
     # <unused94>thought
-    r"|<unused\d{1,4}>\s{0,9}thought",
-    re.IGNORECASE,
+    r"|<unused\d{1,4}>\s{0,9}thought"
+    # as consoles show it
+    r"|^Thinking\.\.\.$|^\.\.\.done thinking\.$",
+    re.IGNORECASE | re.MULTILINE,
 )
 # What is left of harmony's channels where a server leaves their marks out. Apart from the others, which begin with one
 # of three signs: re looks for those alone, in a third of the time.
@@ -63,6 +69,9 @@ _TEMPLATES: Final = re.compile(
 TEMPLATES: Final = (_TEMPLATES,)
 """Marks of chat templates and of tokenizers: where a turn begins or ends, who speaks, what fills up a row."""
 
+_SIGNS: Final = ("<", "[", "##", "\u25c1", "hinking", "USER: ", "ASSISTANT: ", "SYSTEM: ")
+"""What every mark of the two has one of, but for bare channels: most texts have none, and to find so takes 2 us."""
+
 
 def held_marks(marks: Sequence[re.Pattern[str]], text: str, anchor: str = "") -> Iterator[str]:
     """Yield each mark of a text that its anchor does not hold.
@@ -73,6 +82,26 @@ def held_marks(marks: Sequence[re.Pattern[str]], text: str, anchor: str = "") ->
     known = anchor.casefold()
     found = (match[0] for pattern in marks for match in pattern.finditer(text))
     return (mark for mark in found if mark.casefold() not in known)
+
+
+def thinks(text: str, anchor: str = "") -> bool:
+    """Tell whether a text thinks aloud: it begins with a mark of that, or has one that its anchor does not hold.
+
+    >>> thinks("<think>A mill.</think>It grinds.", "Of <think>."), thinks("It says <think>.", "Of <think>.")
+    (True, False)
+    """
+    if not any(sign in text for sign in _SIGNS):
+        return any(held_marks(_BARE_CHANNELS, text, anchor))
+    return bool(_THOUGHTS.match(text.lstrip()[:200])) or any(held_marks(THOUGHTS, text, anchor))
+
+
+def takes_turns(text: str, anchor: str = "") -> bool:
+    """Tell whether a text has a mark of a chat template that its anchor does not hold.
+
+    >>> takes_turns("It grinds.<|im_end|>"), takes_turns("It grinds."), takes_turns("[INST]", "A mark is [INST].")
+    (True, False, False)
+    """
+    return any(sign in text for sign in _SIGNS) and any(held_marks(TEMPLATES, text, anchor))
 
 
 def harmless(text: str) -> str:

@@ -9,17 +9,29 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.serving.driver import Progress, run_shard
+from gainloop.serving.driver import Progress, replay, run_shard
 from gainloop.serving.engine import Stopped, engine
 from gainloop.serving.opening import count_cached, served_revision
 from gainloop.store import Store, open_store
-from gainloop.store.batches import begin_batch, complete_stage, count_settled, plan_batch, replies_folder, stage_summary
-from gainloop.store.replies import Span, compact_replies, read_replies, spans_of
+from gainloop.store.batches import (
+    begin_batch,
+    complete_stage,
+    count_settled,
+    plan_batch,
+    reopen_batch,
+    replies_folder,
+    settled_anchors,
+    stage_summary,
+)
+from gainloop.store.replies import Span, as_reply, compact_replies, read_replies, spans_of
 from schemas.errors import LedgerError
 from schemas.profile import Prices, Profile, Ray, Servers
 from schemas.recipe import Recipe
 from tasks.progress import Bar, Shown
 from tasks.runner import run_all, slot
+
+ANCHORS_REPLAYED = 256
+"""Anchors whose replies are in memory at once while lost ones are looked for."""
 
 Cached = tuple[float, float] | None
 """Prompt tokens found in the servers' prefix caches, and those looked for; None where servers do not tell."""
@@ -142,6 +154,43 @@ def finish_batch(store: Store, prices: Prices, recipe: Recipe, made: RunTotals) 
     return summary
 
 
+def reopen_unanswered(store: Store, recipe: Recipe, ask_again: bool) -> str:
+    """Take back what came of anchors whose replies are gone since, and return that in words; nothing if none is.
+
+    The run that follows asks for what is missing. What was never answered stays a drop, unless asked for.
+
+    Args:
+        ask_again: Whether anchors count too that were given up without a reply to all their requests.
+
+    Raises:
+        BadInput: A model was trained on the batch.
+    """
+    batch_id, folder = recipe.batch_id, replies_folder(store, recipe.batch_id)
+    landed = set(read_replies(folder, columns=["request_id"])["request_id"])
+    made = stage_summary(store, batch_id, "generate") or {}
+    lost = max(made.get("replies", 0) - len(landed), len(_made_of(store, batch_id) - landed))
+    anchor_ids = find_unanswered(store, recipe) if lost or ask_again else []
+    if not anchor_ids:
+        return ""
+    reopen_batch(store, batch_id, anchor_ids)
+    gone = f"{lost:,} replies are gone, and " if lost else ""
+    return (
+        f"Batch {batch_id} is open again: {gone}{len(anchor_ids):,} anchors have requests without a reply, which are "
+        "sent now. What was concluded from the batch must be concluded again."
+    )
+
+
+def find_unanswered(store: Store, recipe: Recipe) -> list[str]:
+    """Return the anchors that have an outcome, and a request without a reply: it is gone, or never came."""
+    found, num_anchors = list[str](), count_settled(store, recipe.batch_id)[0]
+    for span in spans_of(num_anchors, ANCHORS_REPLAYED):
+        anchors = settled_anchors(store, recipe.batch_id, span)
+        rows = read_replies(replies_folder(store, recipe.batch_id), [one.anchor_id for one in anchors], span)
+        replies = {row["request_id"]: as_reply(row) for row in rows.iter_rows(named=True)}
+        found += [one.anchor_id for one in anchors if replay(recipe, one, replies).keys() - replies.keys()]
+    return found
+
+
 def completed_summary(profile: Profile, recipe: Recipe) -> str:
     """Return that a recipe's batch is complete, with its counts; nothing if it is not."""
     made = stage_summary(open_store(profile), recipe.batch_id, "generate")
@@ -198,6 +247,11 @@ def generate_shard(profile: Profile, recipe: Recipe, folder: str | None, span: S
         return generate_records(open_store(profile), profile, recipe, folder, span, made.live)
 
 
+@task(cache_policy=NO_CACHE, task_run_name="look for lost replies")
+def find_lost(profile: Profile, recipe: Recipe, ask_again: bool) -> str:
+    return reopen_unanswered(open_store(profile), recipe, ask_again)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="count batch")
 def count_batch(profile: Profile, recipe: Recipe, made: RunTotals) -> dict[str, Any]:
     return finish_batch(open_store(profile), profile.prices, recipe, made)
@@ -240,14 +294,18 @@ def _part_of(profile: Profile) -> Profile:
 
 
 def _require_replies(store: Store, batch_id: str, landed: set[str], folder: str) -> None:
-    made_of = store.query("select unnest(request_ids) as request_id from records where batch_id = ?", batch_id)
-    lost = len(set(made_of["request_id"]) - landed)
+    lost = len(_made_of(store, batch_id) - landed)
     if lost:
         raise LedgerError(
             f"finishing batch {batch_id}: {lost:,} replies that records were made of are not in {folder}; each must be "
-            "there. A damaged part is set aside as .torn: put a sound copy of it back, or run the recipe with another "
-            "seed."
+            "there. A damaged part is set aside as .torn. Run the same again: what is missing is asked for."
         )
+
+
+def _made_of(store: Store, batch_id: str) -> set[str]:
+    """Return the requests that records of a batch were made of."""
+    made_of = store.query("select unnest(request_ids) as request_id from records where batch_id = ?", batch_id)
+    return set(made_of["request_id"])
 
 
 def _count(store: Store, table: str, batch_id: str) -> int:

@@ -201,9 +201,10 @@ def test_the_ledger_adds_up(batches: Batches) -> None:
         replace(
             make_evidence(),
             records=records.with_columns(kept=kept),
+            replies=records.select(pl.col("request_ids").explode().alias("request_id").unique()),
             quarantine=quarantine,
             drops=pl.DataFrame(schema={"anchor_id": pl.String, "reason": pl.String}),
-            summaries={"generate": {"anchors": 24, "requests": 29, "records": 29}},
+            summaries={"generate": {"anchors": 24, "requests": 29, "replies": 29, "records": 29}},
         )
     )
     assert (counts.kept, counts.quarantined) == (22, 7)

@@ -13,14 +13,22 @@ from gainloop.serving.driver import Progress
 from gainloop.serving.engine import Stopped, engine
 from gainloop.store import Store, group_commit, open_store
 from gainloop.store.batches import open_anchors, plan_batch, replies_folder, stage_summary
+from gainloop.store.duck import now
 from gainloop.store.files import list_files
 from gainloop.store.replies import Span, read_replies
 from gainloop.store.snapshots import read_anchors
-from schemas.errors import LedgerError, ServerError
+from schemas.errors import BadInput, LedgerError, ServerError
 from schemas.profile import Generation, Prices, Profile, Servers
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor
-from tasks.generate import RunTotals, finish_batch, generate_records, spans_of
+from tasks.generate import (
+    RunTotals,
+    completed_summary,
+    finish_batch,
+    generate_records,
+    reopen_unanswered,
+    spans_of,
+)
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.store.test_snapshots import make_snapshot, write_part
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model
@@ -319,3 +327,69 @@ def test_a_batch_whose_records_have_lost_their_replies_is_never_complete(
     ):
         finish_batch(store, place.prices, recipe, RunTotals())
     assert stage_summary(store, recipe.batch_id, "generate") is None
+
+
+@pytest.mark.parametrize("method", ["rephrase", "entigraph"])
+@pytest.mark.parametrize("is_complete", [True, False])
+def test_replies_that_are_gone_are_asked_for_again_and_the_same_batch_comes_of_it(
+    method: str, is_complete: bool, profile: Profile, store: Store, snapshot_id: str, stub: Stub
+) -> None:
+    place, recipe = on_servers(profile, stub), recipe_on(snapshot_id, method)
+    progress = generate(place, recipe)
+    before = finish(place, recipe, progress) if is_complete else {}
+    whole = [made(store, table, recipe) for table in ("records", "drops")]
+    replies = read_replies(replies_folder(store, recipe.batch_id))
+    parts, lost = list_files(replies_folder(store, recipe.batch_id), ".parquet"), set(whole[0]["request_ids"][0])
+    part = next(Path(one) for one in parts if lost & set(pl.read_parquet(one)["request_id"]))
+    part.write_bytes(part.read_bytes()[:-100])
+
+    assert "replies are gone" in reopen_unanswered(store, recipe, ask_again=False)
+    assert reopen_unanswered(store, recipe, ask_again=False) == ""
+    assert stage_summary(store, recipe.batch_id, "generate") is None
+    again = generate(place, recipe)
+    after = finish(place, recipe, again)
+    assert [made(store, table, recipe) for table in ("records", "drops")] == whole
+    assert (
+        read_replies(replies_folder(store, recipe.batch_id))
+        .drop("seconds", "attempt")
+        .equals(replies.drop("seconds", "attempt"))
+    )
+    for name in ("anchors", "requests", "replies", "records", "drops"):
+        assert after[name] == before.get(name, after[name])
+
+
+def test_a_batch_that_has_all_its_replies_stays_as_it_is(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub
+) -> None:
+    place, recipe = on_servers(profile, stub), recipe_on(snapshot_id)
+    finish(place, recipe, generate(place, recipe))
+    for ask_again in (False, True):
+        assert reopen_unanswered(store, recipe, ask_again) == ""
+    assert "Nothing is left to ask for" in completed_summary(place, recipe)
+
+
+def test_what_a_batch_lost_to_its_servers_can_be_asked_for_again_until_something_is_trained_on_it(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub
+) -> None:
+    def withhold_some(body: dict[str, Any]) -> None:
+        choice = body["choices"][0]
+        if "message" in choice and len(choice["message"]["content"]) % 3 == 0:
+            choice["finish_reason"] = "content_filter"
+
+    recipe = recipe_on(snapshot_id)
+    with stub_server(StubOptions(edits=withhold_some)) as moody:
+        lost = finish(on_servers(profile, moody), recipe, generate(on_servers(profile, moody), recipe))
+    assert lost["drops"] > 0
+    place = on_servers(profile, stub)
+    assert reopen_unanswered(store, recipe, ask_again=False) == ""
+    assert "requests without a reply, which are sent now" in reopen_unanswered(store, recipe, ask_again=True)
+    mended = finish(place, recipe, generate(place, recipe))
+    assert (mended["drops"], mended["requests"], mended["anchors"]) == (0, lost["requests"], lost["anchors"])
+    assert mended["records"] == lost["records"] + lost["drops"]
+
+    row = {"checkpoint_id": "c", "parent": "", "role": "synthetic", "batch_ids": [recipe.batch_id], "url": "c"}
+    store.insert(checkpoints=[row | {"plan": "{}", "metrics": "{}", "created_at": now()}])
+    for part in list_files(replies_folder(store, recipe.batch_id), ".parquet"):
+        Path(part).unlink()
+    with pytest.raises(BadInput, match="checkpoint c was trained on it; only a batch that nothing was trained on"):
+        reopen_unanswered(store, recipe, ask_again=False)

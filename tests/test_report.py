@@ -10,7 +10,7 @@ import pytest
 
 from gainloop.measures.entropy import NOT_ASKED
 from gainloop.measures.estimate import ONE_SEED
-from gainloop.reports.batch import measure_batch
+from gainloop.reports.batch import count_rows, measure_batch
 from gainloop.reports.knowledge import measure_knowledge
 from gainloop.reports.page import write_markdown
 from gainloop.store import Store
@@ -71,6 +71,19 @@ def test_an_anchor_without_record_or_drop_stops_the_report() -> None:
     alone = evidence.drops.filter(~pl.col("anchor_id").is_in(evidence.records["anchor_id"].to_list()))
     with pytest.raises(LedgerError, match="80 anchors = 78 kept \\+ 1 only quarantined \\+ 0 only dropped"):
         measure_batch(replace(evidence, drops=evidence.drops.join(alone, on="request_id", how="anti")))
+
+
+def test_a_reply_that_is_gone_is_told_whether_a_record_was_made_of_it_or_not() -> None:
+    evidence = make_evidence()
+    made_of = evidence.records["request_ids"].explode()
+    is_record = pl.col("request_id").is_in(made_of.implode())
+    losses = [evidence.replies.filter(one).head(1)["request_id"].implode() for one in (is_record, ~is_record)]
+    uncounted = evidence.summaries | {"generate": evidence.summaries["generate"] | {"replies": 0}}
+    told = pytest.raises(LedgerError, match=rf"adding up batch {evidence.batch_id}: 1 replies are gone since it was")
+    for lost, summaries in ((losses[0], evidence.summaries), (losses[1], evidence.summaries), (losses[0], uncounted)):
+        left = evidence.replies.filter(~pl.col("request_id").is_in(lost))
+        with told:
+            count_rows(replace(evidence, replies=left, summaries=summaries))
 
 
 def test_delta_i_is_of_all_replies_also_of_those_that_were_dropped() -> None:

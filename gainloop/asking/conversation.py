@@ -12,7 +12,7 @@ from typing import Generic, Literal, TypeVar
 
 from gainloop.asking.structured import holds_placeholder, is_placeholder, is_text, read_object
 from schemas.characters import plain, words
-from schemas.marks import DOCUMENT, DRAFT, OURS, THOUGHTS, harmless, held_marks
+from schemas.marks import DOCUMENT, DRAFT, OURS, harmless, takes_turns, thinks
 from schemas.rows import Anchor, Answer, Drop, Message, Reply, Request, content_hash
 
 T = TypeVar("T")
@@ -65,8 +65,8 @@ def ask(anchor: Anchor, request: Request, read: Callable[[str], T | None]) -> Co
 
 
 def reason_to_drop(anchor: Anchor, request: Request, answer: Answer) -> Drop | None:
-    """Return the drop of an answer that never came, thinks aloud, was cut off at the token limit, is empty, or repeats
-    its request; None for any other."""
+    """Return the drop of an answer that never came, thinks aloud, was cut off at the token limit, is empty, repeats its
+    request, or holds marks of a chat template; None for any other."""
     if isinstance(answer, Drop):
         return answer
     reason = _fault(anchor, request, answer)
@@ -75,7 +75,8 @@ def reason_to_drop(anchor: Anchor, request: Request, answer: Answer) -> Drop | N
 
 def _fault(anchor: Anchor, request: Request, reply: Reply) -> str:
     # First of all: a model that thinks until it is cut off needs another setting, not more tokens.
-    if any(held_marks(THOUGHTS, reply.text, f"{anchor.title} {anchor.text}")):
+    known = f"{anchor.title} {anchor.text}"
+    if thinks(reply.text, known):
         return "chain_of_thought"
     if reply.finish_reason == "length":
         return "cut_off"
@@ -83,7 +84,9 @@ def _fault(anchor: Anchor, request: Request, reply: Reply) -> str:
         return "empty"
     if is_placeholder(reply.text.strip()):
         return "placeholder"
-    return "echo" if _echoes(request, reply.text) else ""
+    if _echoes(request, reply.text):
+        return "echo"
+    return "turn_marks" if takes_turns(reply.text, known) else ""
 
 
 def side_by_side(conversations: Sequence[Conversation[T]]) -> Conversation[list[T]]:

@@ -116,9 +116,11 @@ def count_rows(evidence: Evidence) -> Counts:
     """Return the ledger of a batch.
 
     Raises:
-        LedgerError: Anchors are not kept + only quarantined + only dropped, or records not kept + quarantined.
+        LedgerError: Anchors are not kept + only quarantined + only dropped, records not kept + quarantined, or a reply
+            is gone that was counted or that a record was made of.
     """
     generated, records = evidence.summaries["generate"], evidence.records
+    _require_replies(evidence)
     kept, made = set(records.filter("kept")["anchor_id"]), set(records["anchor_id"])
     dropped = set(evidence.drops["anchor_id"]) - made
     num_quarantined = evidence.quarantine["record_id"].n_unique()
@@ -140,6 +142,18 @@ def count_rows(evidence: Evidence) -> Counts:
     )
     check_ledger(evidence.batch_id, counts)
     return counts
+
+
+def _require_replies(evidence: Evidence) -> None:
+    """Refuse a batch that has lost replies since it was made: every figure of information would be of the others."""
+    landed, made_of = set(evidence.replies["request_id"]), set(evidence.records["request_ids"].explode().drop_nulls())
+    lost = max(evidence.summaries["generate"].get("replies", 0) - len(landed), len(made_of - landed))
+    if lost:
+        raise LedgerError(
+            f"adding up batch {evidence.batch_id}: {lost:,} replies are gone since it was made; each must be there. A "
+            "damaged part is set aside as .torn: put a sound copy of it back, or run the flow generate with the same "
+            "parameters, which asks for what is missing."
+        )
 
 
 def check_ledger(batch_id: str, counts: Counts) -> None:

@@ -14,20 +14,26 @@ class TryAgain(Exception):
     Args:
         reason: Short key that drops are counted by when no attempt is left.
         after_seconds: Seconds that the server asked to wait, or 0.
+        said: The server's own words, or what is wrong with its answer; for messages.
     """
 
-    def __init__(self, reason: str, after_seconds: float = 0) -> None:
+    def __init__(self, reason: str, after_seconds: float = 0, said: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
-        self.after_seconds = after_seconds
+        self.reason, self.after_seconds, self.said = reason, after_seconds, said
 
 
 class Refused(Exception):
-    """No reply will come to this request. ``reason`` is the drop's key."""
+    """No reply will come to this request.
 
-    def __init__(self, reason: str) -> None:
+    Args:
+        reason: Key of the drop.
+        said: The server's own words where it gave no reply for a reason of its own, which may be no fault of this
+            request; empty where the request alone is at fault.
+    """
+
+    def __init__(self, reason: str, said: str = "") -> None:
         super().__init__(reason)
-        self.reason = reason
+        self.reason, self.said = reason, said
 
 
 class CannotScore(Refused):
@@ -36,6 +42,19 @@ class CannotScore(Refused):
 
 class Unreachable(ServerError):
     """A server is down, overloaded or failing: it may be back later, without anybody mending a setting."""
+
+
+class Denied(ServerError):
+    """A server refuses key, budget or path: it answers nothing any more, or not this one request.
+
+    Args:
+        message: Sentence for a person.
+        is_missing: Whether the path is not there, or takes no request.
+    """
+
+    def __init__(self, message: str, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
 
 
 class Score(NamedTuple):

@@ -11,7 +11,7 @@ from gainloop.methods.sbp import TFIDF
 from gainloop.models.embedding import OnText, Vectors, embed_here, embed_words, unit_rows
 from gainloop.serving import Refused, TryAgain, wire
 from gainloop.serving.client import Patience, ask_patiently
-from gainloop.serving.endpoint import FOUND, Endpoint
+from gainloop.serving.endpoint import Endpoint, found
 from gainloop.serving.opening import read_key
 from schemas.errors import ServerError
 from schemas.profile import AnyEmbedding, EmbeddingServers, LocalEmbedding
@@ -153,8 +153,8 @@ class _Embedding:
         try:
             return await ask_patiently(endpoints, "embeddings", body, read, patience)
         except TryAgain as error:
-            found = FOUND[error.reason]
-        raise ServerError(f"embedding texts with {self._model!r} at {self._urls}: {found}.")
+            fault = found(error.reason, self._endpoints[0].show(error.said))
+        raise ServerError(f"embedding texts with {self._model!r} at {self._urls}: {fault}.")
 
     def _read(self, answer: bytes, num_texts: int) -> list[list[float]]:
         """Return the vectors that an answer gives, all of one model: those of two cannot be compared."""

@@ -1,12 +1,15 @@
 """One server that speaks the OpenAI protocol: how to ask it, and what its faults mean."""
 
 import asyncio
+import base64
 import logging
 import os
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import quote
 
+import msgspec
 from aiohttp import (
     ClientConnectorCertificateError,
     ClientError,
@@ -20,7 +23,7 @@ from aiohttp import (
 )
 from yarl import URL
 
-from gainloop.serving import Refused, TryAgain, Unreachable, wire
+from gainloop.serving import Denied, Refused, TryAgain, Unreachable, wire
 from gainloop.serving.session import CONNECT_SECONDS, MOST_BYTES, find_proxy, open_session, read_url, read_whole
 from schemas.errors import ServerError
 
@@ -30,8 +33,24 @@ ASK_SECONDS = 60
 CHECK_ATTEMPTS = 3
 """Tries of a question before the first request: a fault that passes by itself has passed by then."""
 
+MOST_SAID = 300
+"""Characters of a server's own words that a message holds."""
+
+SHORTEST_KEY, LONG_KEY = 4, 12
+"""Characters of a key from which on messages leave it out, and from which on a reply that holds it cannot do so by
+chance."""
+
+PLAIN_BYTES, METRICS_BYTES = 2**20, 16 * 2**20
+"""Longest answers of ``/health`` and ``/metrics``."""
+
 PASSING = ("connection", "overloaded", "server_error", "timeout")
 """Faults of a server that may be back by itself."""
+
+DENIED = (401, 402, 403)
+"""Statuses that are of all requests, as a rule."""
+
+NOT_THERE = (404, 405, 410, 501)
+NOT_NOW = (408, 409, 425)
 
 FOUND = {
     "connection": "no connection; an OpenAI-compatible server must be running there. Start it, or mend the url",
@@ -40,7 +59,8 @@ FOUND = {
     "server_error": "it fails (5xx); it must answer a plain request. Read its log, and restart it",
     "endless": f"its answer is longer than {MOST_BYTES / 2**20:.0f} MiB; an answer must have an end. Read its log, and "
     "restart it",
-    "malformed": "what came back is not of the OpenAI protocol; it must be. Check that the url ends in /v1",
+    "malformed": "what came back is not of the OpenAI protocol; it must be. Check that the url ends in /v1, and what "
+    "stands before the server",
     "no_logprobs": (
         "the reply has no log-probability per token; every reply must have finite ones. Serve the model with vLLM, or "
         "set serving.logprobs of the profile to false: then no information is measured"
@@ -68,37 +88,60 @@ class Endpoint:
         # User and password are left out here: the url is in messages, in the log, and beside each reply in the store.
         self.url, self._setting = re.sub(r"(?<=//)[^/]*@", "", url).rstrip("/"), setting
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+        is_secret = len(api_key) >= SHORTEST_KEY and api_key != "none"
+        self._secrets = _spellings(api_key) if is_secret else ()
         self._session: ClientSession | None = None
+        self._is_found = False
         self._base = self._root = self._way = self.url
         self._rejected = self._redirected = False
 
-    async def fetch(self, path: str, body: dict[str, Any] | None = None) -> bytes:
+    async def fetch(self, path: str, body: dict[str, Any] | None = None, most_bytes: int = MOST_BYTES) -> bytes:
         """Post a body, or get a path, and return the answer.
 
         Args:
             path: Below the url; what begins with a slash is one of vLLM's own, beside the OpenAI protocol.
+            most_bytes: Bytes of the answer, at most.
 
         Raises:
             TryAgain: ``connection``, ``malformed``, ``endless``, ``overloaded`` or ``server_error``.
             Refused: ``rejected``.
-            ServerError: It refuses the key, has no such path, is elsewhere, or is not who it says it is.
+            Denied: It refuses key or budget, or has no such path.
+            ServerError: It is elsewhere, or is not who it says it is.
         """
-        return await self.send(path, None if body is None else wire.as_bytes(body))
+        return await self.send(path, None if body is None else wire.as_bytes(body), most_bytes)
 
-    async def send(self, path: str, body: bytes | None) -> bytes:
+    async def send(self, path: str, body: bytes | None, most_bytes: int = MOST_BYTES) -> bytes:
         """Do what ``fetch`` does with a body as it goes over the wire."""
         session = self._session or self._open()
         url = f"{self._root}{path}" if path.startswith("/") else f"{self._base}/{path}"
         try:
             async with session.request("GET" if body is None else "POST", url, data=body) as answer:
-                content = await read_whole(answer)
+                content = await read_whole(answer, most_bytes)
         except (ClientError, OSError) as error:  # a TimeoutError among them
             raise self._fault_behind(error, url) from None
         if answer.history:
             self._note_redirect(answer, path)
-        if answer.status == 200:
-            return content
-        raise self._fault_of(answer, content, path)
+        if answer.status != 200:
+            raise self._fault_of(answer, answer.status, content, path)
+        if content[:64].lstrip().startswith(b'{"error"'):  # as gateways write it whose provider failed
+            raise self._fault_within(answer, content, path)
+        self._is_found |= not path.startswith("/")
+        return content
+
+    def show(self, words: str) -> str:
+        r"""Return a server's own words as messages hold them: one line without control characters and without the key.
+
+        >>> Endpoint("http://h/v1", "sk-KEY42").show("bad \x1b[2J\nBearer sk-KEY42.")
+        'bad [2J Bearer ***'
+        """
+        line = " ".join("".join(" " if one.isspace() else one for one in words if _is_seen(one)).split())
+        for secret in self._secrets:
+            line = re.sub(re.escape(secret), "***", line, flags=re.IGNORECASE)
+        return line[:MOST_SAID].rstrip(" .")
+
+    def holds_key(self, text: str) -> bool:
+        """Tell whether a text has the key in it, which then must be kept nowhere."""
+        return any(secret in text for secret in self._secrets if len(secret) >= LONG_KEY)
 
     def _open(self) -> ClientSession:
         base = read_url(self.url)
@@ -132,7 +175,7 @@ class Endpoint:
             case ClientHttpProxyError():
                 return self._fault_of_proxy(error.status)
             case ClientResponseError():
-                return TryAgain("malformed")  # it is no HTTP
+                return TryAgain("malformed", said="it is no HTTP")
         return TryAgain("connection")
 
     def _fault_of_proxy(self, status: int) -> Exception:
@@ -153,56 +196,88 @@ class Endpoint:
         if answer.method != answer.history[0].method:
             raise self._elsewhere(last, path)
         if not self._redirected:
-            where = str(answer.url).removesuffix("/" + path.lstrip("/"))
+            where = self.show(str(answer.url.with_user(None))).removesuffix("/" + path.lstrip("/"))
             logger.warning(
                 "%s sends on to %s: every request goes twice. Put that url into the profile.", self.url, where
             )
         self._redirected = True
 
     def _elsewhere(self, answer: ClientResponse, path: str) -> ServerError:
-        where = answer.headers.get("Location") or "it does not say where"
+        where = self.show(answer.headers.get("Location", "")) or "it does not say where"
         return ServerError(
             f"asking {self.url} for {path}: it is elsewhere ({answer.status}: {where}); a url that answers itself is "
             "needed, or a redirect that keeps the request (307, 308). Put the one it names into the profile."
         )
 
-    def _fault_of(self, answer: ClientResponse, content: bytes, path: str) -> Exception:
-        status = answer.status
+    def _fault_within(self, answer: ClientResponse, content: bytes, path: str) -> Exception:
+        """Return what an error in place of an answer means: that of the status it names, if it names one."""
+        try:
+            status = int(msgspec.json.decode(content)["error"]["code"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            status = 0
+        if 400 <= status < 600:
+            return self._fault_of(answer, status, content, path)
+        return TryAgain("malformed", said=self.show(wire.words_of(content)))
+
+    def _fault_of(self, answer: ClientResponse, status: int, content: bytes, path: str) -> Exception:
+        words = self.show(wire.words_of(content))
+        told, how = (f"{status}: {words}", f"({status}), saying: {words}") if words else (f"{status}", f"({status})")
         if status in (429, 503):
-            return TryAgain("overloaded", _retry_after(answer))
-        if status >= 500:
-            return TryAgain("server_error")
-        if 300 <= status < 400:
+            return TryAgain("overloaded", _retry_after(answer), told)
+        if status in NOT_THERE:
+            return self._missing(path, how)
+        if status >= 500 or status in NOT_NOW:
+            return TryAgain("server_error", said=told)
+        if status < 300:
+            return TryAgain("malformed", said=told)
+        if status < 400:
             return self._elsewhere(answer, path)
         if status == 407:
             return self._fault_of_proxy(status)
-        if status in (401, 403) and answer.url.origin() != URL(self._base).origin():
-            return ServerError(
-                f"asking {self.url} for {path}: it sends on to {answer.url}, which refuses it ({status}); the key goes "
+        if status in DENIED:
+            return self._denied(answer, status, how, path)
+        if not self._rejected:
+            logger.warning("%s rejects a request (%s); the next are only counted", self.url, told)
+        self._rejected = True
+        return Refused("rejected", told)
+
+    def _denied(self, answer: ClientResponse, status: int, how: str, path: str) -> Denied:
+        if answer.url.origin() != URL(self._base).origin():
+            where = self.show(str(answer.url.with_user(None)))
+            return Denied(
+                f"asking {self.url} for {path}: it sends on to {where}, which refuses it {how}; the key goes "
                 "to no other scheme, host or port than the profile names. Put that url into the profile."
             )
-        if status in (401, 403):
-            who = "it" if self._way == self.url else "it or the proxy"
-            return ServerError(
-                f"asking {self._way}: {who} refuses the key ({status}); a key it knows is needed. "
-                f"Put it into the environment variable that {self._setting}.api_key_variable of the profile names."
+        if status == 402:
+            return Denied(
+                f"asking {self.url} for {path}: its budget is spent {how}; one that pays for the work is needed. "
+                "Fill it up, or name another server, then run the same again: what landed is kept."
             )
-        if status == 404:
-            return ServerError(
-                f"asking {self.url} for {path}: not found (404); what vLLM serves there is needed, with the model. "
-                f"Give a url that ends in /v1, and a model that {self.url}/models lists."
+        who = "it" if self._way == self.url else "it or the proxy"
+        return Denied(
+            f"asking {self._way}: {who} refuses the key {how}; a key it knows is needed. "
+            f"Put it into the environment variable that {self._setting}.api_key_variable of the profile names."
+        )
+
+    def _missing(self, path: str, how: str) -> Denied:
+        if self._is_found:
+            return Denied(
+                f"asking {self.url} for {path}: it has models, but no answer to this {how}; methods that chat "
+                "need chat/completions, those that continue a raw prompt need completions, with the model. Serve it "
+                "with vLLM, which has both, or choose another method.",
+                is_missing=True,
             )
-        if not self._rejected:
-            said = content[:500].decode(errors="replace")
-            logger.warning("%s rejects a request (%d): %s; the next are only counted", self.url, status, said)
-        self._rejected = True
-        return Refused("rejected")
+        return Denied(
+            f"asking {self.url} for {path}: not found {how}; what vLLM serves there is needed, with the model. "
+            f"Give a url that ends in /v1, and a model that {self.url}/models lists.",
+            is_missing=True,
+        )
 
     async def is_up(self) -> bool:
         """Tell whether ``/health`` answers. A server that has no such path is up if it says so."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self.fetch("/health")
+                await self.fetch("/health", most_bytes=PLAIN_BYTES)
         except (TryAgain, TimeoutError):
             return False
         except (Refused, ServerError):
@@ -216,7 +291,7 @@ class Endpoint:
         """Return what ``/metrics`` says; nothing if it does not answer."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                return (await self.fetch("/metrics")).decode(errors="replace")
+                return (await self.fetch("/metrics", most_bytes=METRICS_BYTES)).decode(errors="replace")
         except (TryAgain, Refused, ServerError, TimeoutError):
             return ""
 
@@ -230,6 +305,7 @@ class Endpoint:
 
         Raises:
             Unreachable: It is down, overloaded, silent or failing.
+            Denied: It refuses key or budget, or does not take such a question.
             ServerError: It is up, and is not what is needed.
         """
         from gainloop.serving.client import Patience, ask_patiently  # half a second, which not every command needs
@@ -237,9 +313,26 @@ class Endpoint:
         try:
             return await ask_patiently([self], path, body, read, Patience(CHECK_ATTEMPTS, ASK_SECONDS))
         except (TryAgain, Refused) as error:
-            reason = error.reason
-        kind = Unreachable if reason in PASSING else ServerError
-        raise kind(f"asking {self._way} for {what}: {FOUND[reason]}.")
+            fault = error
+        message = f"asking {self._way} for {what}: {found(fault.reason, self.show(fault.said))}."
+        if fault.reason == "rejected":
+            raise Denied(message, is_missing=True)
+        raise Unreachable(message) if fault.reason in PASSING else ServerError(message)
+
+
+def found(reason: str, said: str) -> str:
+    """Return what a fault means for a person, with a server's own words, fit to be shown."""
+    what, _, advice = FOUND[reason].partition(";")
+    return f"{what} ({said});{advice}" if said else FOUND[reason]
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() or character.isspace()
+
+
+def _spellings(key: str) -> tuple[str, ...]:
+    """Return a key as it is, in a url, and in base64."""
+    return tuple({key, quote(key, safe=""), base64.b64encode(key.encode()).decode().rstrip("=")})
 
 
 def _retry_after(answer: ClientResponse) -> float:

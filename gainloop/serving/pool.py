@@ -5,16 +5,31 @@ import logging
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
 
-from gainloop.serving import Generator, Refused, Score, TryAgain, Unreachable
+from gainloop.asking.conversation import alone
+from gainloop.serving import Denied, Generator, Refused, Score, TryAgain, Unreachable
 from gainloop.serving.queue import Desk, Limit, Queue
 from gainloop.serving.watch import Ask, Attempt, Tally, Watch
 from schemas.errors import ServerError
 from schemas.profile import Generation
 from schemas.recipe import Sampling
 from schemas.rows import Prompt, Reply, Request
+
+PROVING_SECONDS, PROVING_ATTEMPTS = 60.0, 3
+"""How long a generator that is doubted has for one reply, at least, and its tries where a fault may pass."""
+
+MANY_WITHHELD = 16
+"""Replies withheld in a row from which on it may be all: a filter looks at each for itself."""
+
+PASSING = ("connection", "overloaded", "server_error")
+"""Faults of a generator that may be back by itself."""
+
+PLAIN = "Write one sentence about a mill."
+
+Work = tuple[Request, Sampling]
 
 logger = logging.getLogger("gainloop.pool")
 
@@ -36,6 +51,8 @@ class Pool:
         self._queue = Queue(self.desks)
         self._watch = Watch(self._queue, bounds, self._admit)
         self._checking = asyncio.Lock()
+        self._answered: dict[bool, Work] = {}  # the last, by whether its prompt is raw
+        self._num_proofs = 0
 
     async def __aenter__(self) -> Self:
         self._watch.start()
@@ -86,9 +103,11 @@ class Pool:
             ServerError: No request can be answered any more.
         """
         reply: Reply
+        work = request, sampling
         reply, attempt = await self._answer(
-            lambda generator: generator.complete(request_id, request, sampling), near, tally or Tally()
+            lambda generator: generator.complete(request_id, request, sampling), near, tally or Tally(), work
         )
+        self._answered[isinstance(request.prompt, str)] = work
         return reply if attempt == 1 else replace(reply, attempt=attempt)
 
     async def score(
@@ -102,8 +121,12 @@ class Pool:
         scores, _ = await self._answer(lambda generator: generator.score(prompts, token_ids, sampling), near, Tally())
         return list(scores)
 
-    async def _answer(self, ask: Ask, near: str, tally: Tally) -> tuple[Any, int]:
-        """Return what a generator answered, and at which attempt."""
+    async def _answer(self, ask: Ask, near: str, tally: Tally, work: Work | None = None) -> tuple[Any, int]:
+        """Return what a generator answered, and at which attempt.
+
+        Args:
+            work: Request and sampling of a reply.
+        """
         left, attempt = self.bounds.deadline_seconds, 1
         again, refused_since = False, 0.0
         while True:
@@ -116,6 +139,10 @@ class Pool:
                 return answer, max(attempt, 1 if one.answer is None else 2)
             except TryAgain as error:
                 reason = error.reason
+            except (Refused, Denied) as error:
+                reason = await self._doubt(desk, error, sent_at, work)
+                if not reason:
+                    raise error if isinstance(error, Refused) else Refused("rejected") from None
             except ServerError as error:
                 self._watch.exclude(desk, error)
                 reason = "excluded"
@@ -130,7 +157,7 @@ class Pool:
             # Full jitter, doubling: a server that stumbles is not hit by all at once.
             pause = random.uniform(0, 0.25 * 2**attempt)  # noqa: S311
             if attempt == self.bounds.attempts or left <= pause:
-                await self._require_working(sent_at)
+                await self._require_working(sent_at, work)
                 raise Refused(reason if attempt == self.bounds.attempts else "deadline")
             attempt, left = attempt + 1, left - pause
             tally.retries += 1
@@ -189,20 +216,100 @@ class Pool:
         if is_late and max(desk.answered_at for desk in self.desks) > refused_since:
             raise Refused("overloaded")
 
-    async def _require_working(self, since: float) -> None:
+    async def _doubt(self, desk: Desk, error: Refused | Denied, sent_at: float, work: Work | None) -> str:
+        """Find out who is at fault that a request was refused, and exclude a generator that refuses all work.
+
+        A spent budget or a lost key would turn a whole corpus into drops, one by one.
+
+        Returns:
+            Nothing if it is the request; why it must be asked again otherwise.
+        """
+        if isinstance(error, Refused):
+            desk.num_withheld += error.reason == "refusal"
+            if not error.said or (error.reason == "refusal" and desk.num_withheld < MANY_WITHHELD):
+                return ""
+        async with desk.doubting:
+            if desk.proven_at > sent_at:
+                return ""
+            if desk.error is not None:
+                return "excluded"
+            try:
+                await self._prove(desk, work)
+                return ""
+            except Unreachable:
+                return "server_error"
+            except ServerError as failure:
+                found = failure
+        self._watch.exclude(desk, error if isinstance(error, Denied) else found)
+        return "excluded"
+
+    async def _require_working(self, since: float, work: Work | None) -> None:
         """Make sure that a request is at fault and not its generator, which would turn a whole corpus into drops.
 
         Raises:
-            ServerError: Nothing was answered since then, and a plain question is not answered either.
+            ServerError: Nothing that was sent since then was answered, and neither is what was answered before.
         """
         async with self._checking:
-            if max(desk.answered_at for desk in self.desks) > since:
+            if max(desk.proven_at for desk in self.desks) > since:
                 return
             usable = [desk for desk in self.desks if desk.error is None]
-            found = await asyncio.gather(*(desk.generator.check() for desk in usable), return_exceptions=True)
-            for desk, error in zip(usable, found, strict=True):
-                if error is None:
-                    desk.answered_at = time.monotonic()
+            found = await asyncio.gather(*(self._check(desk, work) for desk in usable), return_exceptions=True)
             errors = [error for error in found if isinstance(error, BaseException)]
             if len(errors) == len(found):
                 raise errors[0]
+
+    async def _check(self, desk: Desk, work: Work | None) -> None:
+        await desk.generator.check()  # it knows best what is wrong, if it finds it
+        await self._prove(desk, work)
+
+    async def _prove(self, desk: Desk, work: Work | None) -> None:
+        """Have a generator answer once more what was answered before, or a plain request of the same kind.
+
+        Its seed is another one: no cache knows the reply.
+
+        Args:
+            work: Request that was not answered, and its sampling.
+
+        Raises:
+            ServerError: It does not.
+        """
+        begun = time.monotonic()
+        answered = self._answered.get(isinstance(work[0].prompt, str)) if work else None
+        known = answered or (work and (_plain(work[0]), work[1]))
+        if known is None:
+            await desk.generator.check()
+        elif fault := await self._ask_for_proof(desk.generator, *known):
+            kind = Unreachable if fault.reason in PASSING else ServerError
+            what = "what it answered before" if answered else "a plain request"
+            raise kind(
+                f"asking {desk.generator.name}: it does not answer {what} ({fault.said or fault.reason}); a server "
+                "must answer work of this kind. Mend what it says is wrong, its budget or settings, or give another "
+                "url, then run the same again: what landed is kept."
+            )
+        desk.proven_at = desk.answered_at = max(begun, desk.proven_at)
+
+    async def _ask_for_proof(
+        self, generator: Generator, request: Request, sampling: Sampling
+    ) -> TryAgain | Refused | None:
+        """Return the fault of the last try; None if it answered. Want of room is no try."""
+        fault: TryAgain | Refused = TryAgain("deadline")
+        tries = 0
+        self._num_proofs += 1
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(PROVING_SECONDS, self.bounds.deadline_seconds)):
+                while tries < PROVING_ATTEMPTS:
+                    try:
+                        await generator.complete(f"{self._num_proofs:08x}", request, sampling)
+                        return None
+                    except Refused as error:  # a filter may pass another draw
+                        fault, self._num_proofs = error, self._num_proofs + 1
+                    except TryAgain as error:
+                        fault = error
+                    tries += fault.reason != "overloaded"
+                    await asyncio.sleep(getattr(fault, "after_seconds", 0) or 0.25 * 2**tries)
+        return fault
+
+
+def _plain(like: Request) -> Request:
+    """Return a short request of the same kind: a chat, or a raw prompt."""
+    return Request(PLAIN if isinstance(like.prompt, str) else alone(PLAIN))

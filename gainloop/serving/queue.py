@@ -123,6 +123,10 @@ class Desk:
         paused_until: Time until which it asked to be left alone.
         pauses: Times in a row that it asked for that.
         answered_at: Time of its last reply.
+        proven_at: Time at which the last of the requests that it answered was sent.
+        said: Its own words to the last request that it had no room for.
+        num_withheld: Replies that a filter withheld since its last.
+        doubting: Held while it is found out whether it refuses all work.
         away_since: Time since which it takes no request; None while it works.
     """
 
@@ -135,6 +139,10 @@ class Desk:
     paused_until: float = 0.0
     pauses: int = 0
     answered_at: float = 0.0
+    proven_at: float = 0.0
+    said: str = ""
+    num_withheld: int = 0
+    doubting: asyncio.Lock = field(default_factory=asyncio.Lock)
     away_since: float | None = None
     waiting: "deque[Ticket]" = field(default_factory=deque)
 

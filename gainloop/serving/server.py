@@ -1,11 +1,15 @@
 """A generator that is one server speaking the OpenAI protocol, vLLM above all."""
 
 import asyncio
+import logging
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from gainloop.asking.conversation import alone
 from gainloop.measures.entropy import temper
-from gainloop.serving import UNFIT, CannotScore, Refused, Score, TryAgain, wire
+from gainloop.serving import UNFIT, CannotScore, Denied, Refused, Score, TryAgain, wire
 from gainloop.serving.endpoint import Endpoint
 from schemas.errors import ServerError
 from schemas.recipe import Sampling
@@ -19,6 +23,11 @@ MOST_TOKENS = 2**18
 
 REMEMBERED = 4096
 """Prompts whose tokens are kept."""
+
+NOT_FINITE = re.compile(rb"-?\b(?:NaN|Infinity)\b")
+"""Numbers that JSON has not, and some servers write."""
+
+logger = logging.getLogger("gainloop.server")
 
 
 class Server:
@@ -42,6 +51,7 @@ class Server:
         self.name = self._endpoint.url
         self._names = {model}
         self._encoded: dict[Prompt, list[int]] = {}
+        self._is_uncounted = False
 
     async def close(self) -> None:
         await self._endpoint.close()
@@ -56,9 +66,10 @@ class Server:
         """
         roots = await self._endpoint.patiently("its models", "models", None, wire.read_models)
         if self.model not in roots:
+            served = self._endpoint.show(", ".join(sorted(roots)))
             raise ServerError(
                 f"looking for the model {self.model!r} at {self.name}: it is not served there; served are "
-                f"{', '.join(sorted(roots)) or 'none'}. Set the model to one of them, or serve it under that name."
+                f"{served or 'none'}. Set the model to one of them, or serve it under that name."
             )
         root = roots[self.model]
         self._names |= {name for name, other in roots.items() if root and other == root}
@@ -69,8 +80,8 @@ class Server:
         """Answer one request; see the protocol. A reply's text may be empty."""
         begun = time.monotonic()
         path, body = wire.ask(self.model, request, sampling, int(request_id[:8], 16), self._logprobs)
-        said = wire.read_reply(await self._endpoint.fetch(path, body), sampling.max_tokens, self._logprobs)
-        self._require_own(said.model)
+        most_bytes = wire.most_bytes(sampling.max_tokens)
+        said = self._read(await self._endpoint.fetch(path, body, most_bytes), sampling.max_tokens)
         return Reply(
             request_id=request_id,
             prompt_id=request.prompt_id,
@@ -95,12 +106,14 @@ class Server:
             return [Score(0.0, 0.0)] * len(prompts)
         try:
             encoded = [await self._encode(prompt) for prompt in prompts]
-        except ServerError:  # it was found well: only this path is missing
-            raise CannotScore("cannot_score") from None
-        try:
-            return await self._score(encoded, token_ids, sampling)
-        except Refused:  # one that does not fit spoils them all
-            return [await self._score_alone(one, token_ids, sampling) for one in encoded]
+            try:
+                return await self._score(encoded, token_ids, sampling)
+            except Refused:  # one that does not fit spoils them all
+                return [await self._score_alone(one, token_ids, sampling) for one in encoded]
+        except Denied as error:
+            if error.is_missing:  # it was found well: only this path is not there
+                raise CannotScore("cannot_score") from None
+            raise
 
     async def _score(self, prompts: Sequence[list[int]], token_ids: tuple[int, ...], sampling: Sampling) -> list[Score]:
         is_plain = (sampling.temperature, sampling.top_p) == (1, 1)
@@ -129,32 +142,63 @@ class Server:
         """Return the prompt tokens found in the prefix cache and those looked for since the server started."""
         return wire.read_cache_counts(await self._endpoint.metrics())
 
-    def _require_own(self, named: str) -> None:
-        if named not in self._names:
+    def _read(self, answer: bytes, max_tokens: int) -> wire.Said:
+        """Return what a reply says; see ``complete``."""
+        try:
+            said = wire.read_reply(answer, max_tokens, self._logprobs)
+        except (TryAgain, Refused) as fault:
+            fault.said = self._endpoint.show(fault.said)
+            raise
+        if said.model not in self._names:
+            named = self._endpoint.show(said.model)
             raise ServerError(
                 f"asking {self.name} for {self.model!r}: the reply names the model {named!r}; it must be "
                 f"{' or '.join(sorted(self._names))}. Give the url of a server that has the model."
             )
+        if self._endpoint.holds_key(said.text):
+            raise Refused("holds_key")
+        return said
 
     async def _try_out(self) -> str:
-        """Ask for one token at temperature 1 and at 0.5, and tell what the log-probabilities are of."""
+        """Ask for one token at temperature 1 and at 0.5, and tell what the log-probabilities are of.
 
-        async def likeliest(temperature: float) -> dict[str, float]:
-            sampling = Sampling(temperature=temperature, max_tokens=1)
-            path, body = wire.ask(self.model, Request("The"), sampling, 0, self._logprobs)
-            wanted = {"logprobs": 5} if self._logprobs else {}
-            return await self._endpoint.patiently(f"a token of {self.model!r}", path, body | wanted, self._read_token)
-
-        warm, cool = await asyncio.gather(likeliest(1.0), likeliest(0.5))
-        return wire.semantics_of(warm, cool)
-
-    def _read_token(self, answer: bytes) -> dict[str, float]:
-        """Return the log-probabilities of the likeliest tokens that a reply of one token tells."""
+        Some servers only chat: then one is asked for in a chat.
+        """
         try:
-            said = wire.read_reply(answer, max_tokens=1, logprobs=self._logprobs)
-        except TryAgain:
-            if not self._logprobs:
+            return await self._try_out_with(Request("The"), {"logprobs": 5}, wire.read_likeliest)
+        except Denied as error:
+            if not error.is_missing:
                 raise
-            raise TryAgain("no_logprobs") from None  # one body may be spoilt on its way; all are not
-        self._require_own(said.model)
-        return wire.read_likeliest(answer)
+            try:
+                chat = Request(alone("Say one word."))
+                return await self._try_out_with(chat, {"logprobs": True, "top_logprobs": 5}, wire.read_ranked)
+            except ServerError:
+                raise error from None
+
+    async def _try_out_with(
+        self, request: Request, likeliest: dict[str, Any], read: Callable[[bytes], dict[str, float]]
+    ) -> str:
+        def read_token(answer: bytes) -> dict[str, float]:
+            self._read_token(answer)
+            return read(answer)
+
+        async def ask(temperature: float) -> dict[str, float]:
+            sampling = Sampling(temperature=temperature, max_tokens=1)
+            path, body = wire.ask(self.model, request, sampling, 0, self._logprobs)
+            wanted = likeliest if self._logprobs else {}
+            return await self._endpoint.patiently(f"a token of {self.model!r}", path, body | wanted, read_token)
+
+        return wire.semantics_of(*await asyncio.gather(ask(1.0), ask(0.5)))
+
+    def _read_token(self, answer: bytes) -> None:
+        """Make sure that a reply of one token tells what replies must."""
+        try:
+            said = self._read(answer, 1)
+        except TryAgain:
+            if self._logprobs:
+                wire.read_reply(NOT_FINITE.sub(b"0", answer), 1, logprobs=False)  # raises what else is wrong with it
+                raise TryAgain("no_logprobs") from None  # one body may be spoilt on its way; all are not
+            raise
+        if not said.prompt_tokens and not self._is_uncounted:
+            self._is_uncounted = True
+            logger.warning("%s does not tell how many tokens a prompt has: prompt tokens count as 0", self.name)

@@ -111,20 +111,20 @@ class _Request(ClientRequest):
         return await super().send(conn)
 
 
-async def read_whole(answer: ClientResponse) -> bytes:
+async def read_whole(answer: ClientResponse, most_bytes: int = MOST_BYTES) -> bytes:
     """Return the body of an answer.
 
     Raises:
-        TryAgain: ``endless``: it has more than ``MOST_BYTES``.
+        TryAgain: ``endless``: it has more than so many bytes, or than ``MOST_BYTES``.
         aiohttp.ClientError: The connection ended before the body did.
     """
-    length = answer.content_length
-    if length is not None and length <= MOST_BYTES and "Content-Encoding" not in answer.headers:
+    length, most_bytes = answer.content_length, min(most_bytes, MOST_BYTES)
+    if length is not None and length <= most_bytes and "Content-Encoding" not in answer.headers:
         return await answer.read()
     body = bytearray()
     async for piece in answer.content.iter_any():
         body += piece
-        if len(body) > MOST_BYTES:
+        if len(body) > most_bytes:
             answer.close()
-            raise TryAgain("endless")
+            raise TryAgain("endless", said=f"more than {most_bytes:,} bytes")
     return bytes(body)

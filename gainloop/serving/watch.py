@@ -114,6 +114,7 @@ class Watch:
         """Take note of an answer and how long it took, before its place is given to another."""
         now = time.monotonic()
         desk.answered_at, desk.away_since, desk.pauses = now, None, 0
+        desk.proven_at, desk.num_withheld = max(desk.proven_at, now - seconds), 0
         desk.limit.answered(now, desk.num_open >= desk.limit.value)
         self._seconds.append(seconds)
 
@@ -122,6 +123,7 @@ class Watch:
         if error.reason == "connection":
             self.suspect(desk)
         elif error.reason == "overloaded":
+            desk.said = error.said
             if desk.limit.refused(time.monotonic(), sent_at, desk.num_open):
                 desk.pauses += 1
             self._pause(desk, error.after_seconds or min(LONGEST_PAUSE, 0.01 * 2 ** min(desk.pauses, 10)))
@@ -215,9 +217,11 @@ class Watch:
         since = [desk.away_since for desk in desks if desk.away_since and (not desk.is_up or desk.num_open == 0)]
         if self._queue.num_waiting and len(since) == len(desks) and now - max(since) > self._bounds.outage_seconds:
             names = ", ".join(desk.generator.name for desk in desks)
+            said = next((f" ({desk.said})" for desk in desks if desk.said), "")
             error = Unreachable(
-                f"asking {names}: no request was answered for {self._bounds.outage_seconds:g} s; one server at least "
-                "must be up and have room. Start it, or mend the urls, then run the same again: what landed is kept."
+                f"asking {names}: no request was answered for {self._bounds.outage_seconds:g} s{said}; one server at "
+                "least must be up and have room. Start it, or mend the urls, then run the same again: what landed is "
+                "kept."
             )
             self._queue.fail(error)
 

@@ -15,99 +15,24 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
 
 from gainloop.serving import Refused, TryAgain
+from gainloop.serving.shapes import COMPLETION, EMBEDDINGS, MODELS, RANKED, SCORED, TOKENS, Token, Usage
 from schemas.recipe import Sampling
 from schemas.rows import FinishReason, Message, Prompt, Request
 
-Logprob = Annotated[float, Meta(gt=-9999)]
-"""vLLM sends minus infinity as -9999: no token that was drawn has it."""
+MOST_WORD_BYTES = 4096
+"""Bytes of an error's body that are read."""
+
+TOKEN_CHARS = 1024
+"""No token is longer: those of vocabularies that hold rows of spaces have some hundred characters."""
 
 Shape = TypeVar("Shape")
 
 NOTHING_LEFT_OPEN = {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, "return_token_ids": True}
-
-
-class Token(Struct, gc=False):
-    logprob: Logprob
-
-
-class Logprobs(Struct):
-    """``token_logprobs`` and ``top_logprobs`` as completions tell them, ``content`` as chat completions do."""
-
-    token_logprobs: list[Logprob] | None = None
-    top_logprobs: list[dict[str, float]] | None = None
-    content: list[Token] | None = None
-
-    def of_tokens(self) -> tuple[float, ...]:
-        return tuple(self.token_logprobs or [token.logprob for token in self.content or ()])
-
-
-class Turn(Struct):
-    content: str | None = None
-
-
-class Choice(Struct):
-    finish_reason: str | None
-    text: str | None = None
-    message: Turn | None = None
-    logprobs: Logprobs | None = None
-    token_ids: list[int] | None = None
-
-
-class Usage(Struct):
-    prompt_tokens: int
-    completion_tokens: int = 0
-
-
-class Completion(Struct):
-    model: str
-    choices: Annotated[list[Choice], Meta(min_length=1)]
-    usage: Usage
-
-
-class ScoredChoice(Struct):
-    prompt_logprobs: list[dict[int, Token] | None]
-    index: int = 0
-
-
-class Scored(Struct):
-    choices: Annotated[list[ScoredChoice], Meta(min_length=1)]
-
-
-class Model(Struct):
-    id: str
-    root: str | None = None
-
-
-class Models(Struct):
-    data: list[Model]
-
-
-class Tokens(Struct):
-    tokens: list[int]
-
-
-class Embedding(Struct):
-    index: int
-    embedding: list[float]
-
-
-class Embeddings(Struct):
-    model: str
-    data: list[Embedding]
-
-
-# msgspec reads 200 log-probabilities in 60 us and skips what is not asked for; pydantic takes 215 us, json 350.
-COMPLETION = msgspec.json.Decoder(Completion)
-SCORED = msgspec.json.Decoder(Scored)
-MODELS = msgspec.json.Decoder(Models)
-TOKENS = msgspec.json.Decoder(Tokens)
-EMBEDDINGS = msgspec.json.Decoder(Embeddings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +94,11 @@ def ask_scores(model: str, prompts: Sequence[list[int]], token_ids: Sequence[int
     return {"model": model, "prompt": texts, "prompt_logprobs": likeliest, "max_tokens": 1, "temperature": 0}
 
 
+def most_bytes(max_tokens: int) -> int:
+    """Return the longest that the answer to a request for so many tokens can be: its prompt's ids come with it."""
+    return 4 * 2**20 + 8192 * max_tokens
+
+
 def as_bytes(body: dict[str, Any]) -> bytes:
     """Return a body as it goes over the wire."""
     return msgspec.json.encode(body)
@@ -177,24 +107,35 @@ def as_bytes(body: dict[str, Any]) -> bytes:
 def read_reply(body: bytes, max_tokens: int, logprobs: bool = True) -> Said:
     """Return what a completion or chat completion says.
 
+    Thoughts that stand beside the text are put before it, between marks, where its log-probabilities have them too;
+    without log-probabilities they are left out, unless there is nothing else.
+
     Raises:
-        TryAgain: ``malformed``: no JSON, no choice, a token without a finite log-probability if they
-            were asked for; ``aborted``: the server gave up half-way.
+        TryAgain: ``malformed``: no JSON, no choice, numbers that cannot be, a token without a finite log-probability
+            if they were asked for; ``aborted``: the server gave up half-way.
         Refused: ``refusal``: withheld by a filter; ``rejected``: the model's context has no room for
             ``max_tokens`` after this prompt.
     """
     completion = _read(COMPLETION, body)
-    choice = completion.choices[0]
+    choice, turn = completion.choices[0], completion.choices[0].message
     finish_reason = _require_finished(choice.finish_reason)
+    if turn and turn.refusal:
+        raise Refused("refusal", turn.refusal)
     given = choice.logprobs.of_tokens() if choice.logprobs else ()
     ids = tuple(choice.token_ids or ())
     if logprobs and (not given or len(ids or given) != len(given)):
-        raise TryAgain("malformed")
-    length = len(given or ids) or completion.usage.completion_tokens
-    if finish_reason == "length" and length < max_tokens:
+        raise TryAgain("malformed", said=f"{len(given)} log-probabilities of {len(ids) or 'no'} tokens")
+    usage = completion.usage or Usage()
+    length = len(given or ids) or int(usage.completion_tokens or 0)
+    text = (turn.text if turn else choice.text) or ""
+    thinks = turn is not None and turn.thinks
+    if finish_reason == "length" and 0 < length < max_tokens and not thinks:
         raise Refused("rejected")
-    text = choice.message.content if choice.message else choice.text
-    return Said(completion.model, text or "", ids, given, finish_reason, completion.usage.prompt_tokens, length)
+    if len(given or ids) > max_tokens + 1 or len(text) > TOKEN_CHARS * (length or max_tokens):
+        raise TryAgain("malformed", said=f"{len(text)} characters, {length} tokens; {max_tokens} were asked for")
+    if turn and thinks and (logprobs or not text):
+        text = f"<think>\n{turn.thoughts}\n</think>\n\n{text}"
+    return Said(completion.model, text, ids, given, finish_reason, int(usage.prompt_tokens or 0), length)
 
 
 def read_models(body: bytes) -> dict[str, str]:
@@ -230,7 +171,7 @@ def read_scores(
         TryAgain: ``malformed``: a prompt or a token has none.
     """
     choices = sorted(_read(SCORED, body).choices, key=lambda choice: choice.index)
-    if len(choices) != num_prompts:
+    if [choice.index for choice in choices] != list(range(num_prompts)):
         raise TryAgain("malformed")
     return [_read_scored(choice.prompt_logprobs[-len(token_ids) :], token_ids, likeliest) for choice in choices]
 
@@ -251,7 +192,13 @@ def _read_scored(
 def read_likeliest(body: bytes) -> dict[str, float]:
     """Return the log-probabilities of the likeliest first tokens; empty if the server gives none."""
     logprobs = _read(COMPLETION, body).choices[0].logprobs
-    return dict(logprobs.top_logprobs[0]) if logprobs and logprobs.top_logprobs else {}
+    return dict(logprobs.top_logprobs[0] or {}) if logprobs and logprobs.top_logprobs else {}
+
+
+def read_ranked(body: bytes) -> dict[str, float]:
+    """Return the same of a chat completion, whose tokens carry theirs themselves."""
+    logprobs = _read(RANKED, body).choices[0].logprobs
+    return {one.token: one.logprob for one in logprobs.content[0].top_logprobs} if logprobs and logprobs.content else {}
 
 
 def read_cache_counts(metrics: str) -> tuple[float, float] | None:
@@ -262,8 +209,12 @@ def read_cache_counts(metrics: str) -> tuple[float, float] | None:
     >>> read_cache_counts("") is None
     True
     """
+    number = r"(\d{1,15}(?:\.\d{1,15})?(?:e\+?\d{1,2})?)\s*$"
     hits, queries = (
-        [float(value) for value in re.findall(rf"^vllm:prefix_cache_{name}_total(?:{{.*}})? (\S+)", metrics, re.M)]
+        [
+            float(value)
+            for value in re.findall(rf"^vllm:prefix_cache_{name}_total(?:{{.*}})? {number}", f"{metrics}\n", re.M)
+        ]
         for name in ("hits", "queries")
     )
     return (sum(hits), sum(queries)) if queries else None
@@ -289,16 +240,33 @@ def semantics_of(warm: dict[str, float], cool: dict[str, float]) -> str:
 
 
 def _require_finished(finish_reason: str | None) -> FinishReason:
-    match finish_reason:
-        case "stop":
+    match finish_reason and finish_reason.casefold():
+        case "stop" | "eos" | "eos_token" | "end_turn" | "stop_sequence":
             return "stop"
-        case "length":
+        case "length" | "max_tokens":
             return "length"
-        case None:
-            raise TryAgain("malformed")
-        case "abort":
+        case None | "":
+            raise TryAgain("malformed", said="no finish_reason")
+        case "abort" | "error":
             raise TryAgain("aborted")
-    raise Refused("refusal")
+    raise Refused("refusal", f"finish_reason {finish_reason}")
+
+
+def words_of(body: bytes) -> str:
+    """Return what an error's body says for a person: its message, or all of it without the tags of a page.
+
+    >>> words_of(b'{"error": {"message": "Budget is spent", "code": 402}}'), words_of(b"<h1>No</h1>")
+    ('Budget is spent', ' No ')
+    """
+    text = body[:MOST_WORD_BYTES].decode(errors="replace")
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return re.sub(r"<[^<>]{1,300}>", " ", text)
+    for name in ("error", "message", "detail"):
+        if isinstance(said, dict) and said.get(name):
+            said = said[name]
+    return said if isinstance(said, str) else text
 
 
 def _read(decoder: "msgspec.json.Decoder[Shape]", body: bytes) -> Shape:
@@ -309,5 +277,6 @@ def _read(decoder: "msgspec.json.Decoder[Shape]", body: bytes) -> Shape:
     """
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, ValueError):  # a body that is not UTF-8 is a ValueError
-        raise TryAgain("malformed") from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:  # a body that is not UTF-8 is a ValueError
+        says_why = b'"error"' in body[:MOST_WORD_BYTES]
+        raise TryAgain("malformed", said=words_of(body) if says_why else str(error)) from None

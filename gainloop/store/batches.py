@@ -17,6 +17,9 @@ from schemas.errors import BadInput, StoreError
 from schemas.recipe import Recipe
 from schemas.rows import Anchor
 
+_CONCLUSIONS = ("completions", "quarantine", "measurements", "decisions")
+"""Tables of what is concluded from a batch once it is complete."""
+
 WRITER_SECONDS = 10.0
 """Seconds to wait for another process that writes the batch: one that was stopped needs a moment to end."""
 
@@ -54,6 +57,39 @@ def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
         *(batch_id, span.begin, span.end),
     )
     return [Anchor(*row) for row in rows.iter_rows()]
+
+
+def settled_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
+    """Return the anchors in a span of a batch that have a record or a drop, in the batch's order."""
+    rows = store.query(
+        "select text, title, uri, licence, revision, anchor_id from batch_anchors join anchors using (anchor_id) "
+        "where batch_id = $1 and position >= $2 and position < $3 and anchor_id in (select anchor_id from records "
+        "where batch_id = $1 union all select anchor_id from drops where batch_id = $1) order by position",
+        *(batch_id, span.begin, span.end),
+    )
+    return [Anchor(*row) for row in rows.iter_rows()]
+
+
+def reopen_batch(store: Store, batch_id: str, anchor_ids: list[str]) -> None:
+    """Take back what came of some anchors of a batch, and all that was concluded from the batch.
+
+    Generation then works on these anchors as if for the first time, with the replies that are there.
+
+    Raises:
+        BadInput: A model was trained on the batch.
+    """
+    trained = "select checkpoint_id from checkpoints where list_contains(batch_ids, ?) order by all"
+    if models := store.query(trained, batch_id)["checkpoint_id"].to_list():
+        raise BadInput(
+            f"reopening batch {batch_id}: checkpoint {models[0]} was trained on it; only a batch that nothing was "
+            "trained on may change. Put a sound copy of its replies back, or generate with another seed."
+        )
+    concluded = [(f"delete from {table} where batch_id = ?", [batch_id]) for table in _CONCLUSIONS]
+    made = [
+        (f"delete from {table} where batch_id = ? and list_contains(?, anchor_id)", [batch_id, anchor_ids])
+        for table in ("records", "drops")
+    ]
+    store.take_back(*concluded, *made)
 
 
 def count_settled(store: Store, batch_id: str) -> tuple[int, int]:

@@ -101,6 +101,12 @@ class Store:
                 added[table] = _insert_new(connection, table, frame)
         return added
 
+    def take_back(self, *deletes: tuple[str, list[Any]]) -> None:
+        """Delete rows in one transaction, by statements and their parameters: those of a batch that is reopened."""
+        with self._transaction(writes=True) as connection:
+            for sql, parameters in deletes:
+                connection.execute(sql, parameters)
+
     def keep(self, url: str) -> str:
         """Return a file's url as rows hold it: from the store's folder on, so that folder and store can be moved."""
         return url.removeprefix(f"{self.folder}/")

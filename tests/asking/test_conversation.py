@@ -38,6 +38,11 @@ def reason(text: str, request: Request = ASKED, anchor: Anchor = MILL, finish_re
         "<|START_THINKING|>Rye.<|END_THINKING|> The mill grinds.",
         "<|begin_of_thought|> Rye. <|end_of_thought|>",
         "<unused94>thought\nRye.",
+        '<think effort="low">Rye.</think> The mill grinds.',
+        "<antThinking>Rye.</antThinking> The mill grinds.",
+        "<chain_of_thought>Rye.</chain_of_thought> The mill grinds.",
+        "They want rye.\n</thinking_process>\nThe mill grinds.",
+        "Thinking...\nRye.\n...done thinking.\n\nThe mill grinds.",
     ],
 )
 def test_thinking_aloud_is_a_drop_of_its_own_whatever_marks_a_family_puts_around_it(text: str) -> None:
@@ -48,6 +53,28 @@ def test_thinking_aloud_is_a_drop_of_its_own_whatever_marks_a_family_puts_around
 def test_a_document_about_the_marks_may_be_retold() -> None:
     about = Anchor("Some models write <think> before they answer and </think> after it.")
     assert reason("A model may open with <THINK> and close with </think>.", anchor=about) == ""
+
+
+def test_what_begins_with_a_thought_is_one_whatever_the_document_is_about() -> None:
+    about = Anchor("Some models write <think> before they answer and </think> after it.")
+    assert reason("<think>They ask of marks.</think>A model opens with a mark.", anchor=about) == "chain_of_thought"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The mill grinds.<|im_end|>",
+        "The mill grinds.<|im_end|>\n<|im_start|>user\nAnd oats?",
+        "The mill grinds.<end_of_turn>",
+        "The mill grinds.<|eot_id|><|start_header_id|>user",
+        "The mill grinds. [/INST] It does.",
+        "The mill grinds.<\uff5cend\u2581of\u2581sentence\uff5c>",
+        "The mill grinds.\n### Response:\nIt does.",
+    ],
+)
+def test_marks_of_turns_are_a_drop_unless_the_document_has_them(text: str) -> None:
+    assert reason(text) == "turn_marks"
+    assert reason(text, anchor=Anchor(f"What a template writes: {text}")) == ""
 
 
 @pytest.mark.parametrize("text", ["", " \n", "...", "***", "]}},{"])

@@ -45,7 +45,9 @@ class StubOptions:
     depends on its body and on how often it came before: so a retry may succeed, and order plays no part.
     ``says`` gives the reply to a prompt, in place of words drawn from a few.
     ``metrics`` is what /metrics says; a server without it has no such path. ``tls`` makes it speak https.
-    ``sends_on`` names a url that it sends everybody on to.
+    ``sends_on`` names a url that it sends everybody on to. ``denies`` is a status and a body that every request for
+    more than one token gets once so many were answered: ``denied_after``; status 200 is an error in place of an answer.
+    ``edits`` changes an answer before it is sent. ``paths`` are those that it has below /v1.
     """
 
     models: dict[str, str] = field(default_factory=lambda: {"stub": "/models/stub"})
@@ -61,6 +63,10 @@ class StubOptions:
     says: Callable[[str], str] | None = None
     tls: ssl.SSLContext | None = None
     sends_on: str = ""
+    denies: tuple[int, str] | None = None
+    denied_after: int = 0
+    edits: Callable[[dict[str, Any]], object] | None = None
+    paths: tuple[str, ...] = ("completions", "chat/completions")
 
 
 class Stub:
@@ -71,7 +77,7 @@ class Stub:
         self.options = options
         self.requests: list[dict[str, Any]] = []
         self.most_open = 0
-        self._open = 0
+        self._open = self._num_answered = 0
         self._seen: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -94,8 +100,8 @@ class Stub:
         app.router.add_get("/v1/models", self._models)
         if self.options.can_tokenize:
             app.router.add_post("/tokenize", self._tokenize)
-        app.router.add_post("/v1/completions", self._complete)
-        app.router.add_post("/v1/chat/completions", self._complete)
+        for path in self.options.paths:
+            app.router.add_post(f"/v1/{path}", self._complete)
         runner = web.AppRunner(app, shutdown_timeout=0.05)
         self._loop.run_until_complete(runner.setup())
         self._loop.run_until_complete(web.SockSite(runner, self._socket, ssl_context=self.options.tls).start())
@@ -157,6 +163,11 @@ class Stub:
         if fault == "reset":
             assert request.transport is not None
             request.transport.abort()
+        if options.denies and asked.get("max_tokens", 2) > 1:
+            self._num_answered += 1
+            if self._num_answered > options.denied_after:
+                status, said = options.denies
+                return web.Response(status=status, text=said, content_type="application/json")
         if asked["model"] not in options.models:
             return _error(404, f"The model `{asked['model']}` does not exist.")
         scored = asked["prompt"] if "prompt_logprobs" in asked else [prompt_ids(asked)]
@@ -166,6 +177,8 @@ class Stub:
             body = score(asked, options.context_tokens)
         else:
             body = answer(asked, options.reply_words, options.context_tokens, options.processed_logprobs, options.says)
+        if options.edits:
+            options.edits(body)
         text = json.dumps(spoil(body, fault))
         return web.Response(text=text[:40] if fault == "malformed" else text, content_type="application/json")
 

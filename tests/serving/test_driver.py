@@ -245,6 +245,11 @@ async def test_a_whole_anchor_does_not_wait_for_the_slowest_first_reply(tmp_path
     assert (len(firsts), len(outcomes)) == (8, 2)
 
 
+def attempts_of(model: Model) -> set[int]:
+    """Return how often requests of the work were sent, without those that only prove that it answers."""
+    return {count for name, count in model.attempts.items() if len(name) == 16}
+
+
 async def test_what_may_pass_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def third_time(_request: Request, name: str, attempt: int) -> str:
         if attempt < 3:
@@ -264,14 +269,29 @@ async def test_what_may_pass_is_tried_again(tmp_path: Path, monkeypatch: pytest.
 async def test_after_the_last_attempt_it_is_a_drop_with_the_last_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def down(_request: Request, _name: str, attempt: int) -> str:
+    def down(request: Request, _name: str, attempt: int) -> str:
+        if not request.facet:
+            return "It answers a plain request."
         raise TryAgain("malformed" if attempt == 1 else "connection")
 
     monkeypatch.setattr("random.uniform", lambda low, _high: low)
     model = Model(down)
 
     assert await drops_of(model, tmp_path, attempts=2) == {"connection": 24}
-    assert set(model.attempts.values()) == {2}
+    assert attempts_of(model) == {2}
+
+
+async def test_a_generator_that_passes_its_check_and_fails_at_all_work_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_request: Request, _name: str, _attempt: int) -> str:
+        raise TryAgain("malformed", said="no body")
+
+    monkeypatch.setattr("random.uniform", lambda low, _high: low)
+    driver = drive(STYLES, Model(fail), tmp_path, attempts=2)
+    with pytest.raises(ServerError, match=r"asking model: it does not answer a plain request \(no body\)"):
+        await run(driver)
+    assert driver.progress.drops == {}
 
 
 async def test_a_server_without_room_is_asked_again_until_it_has_some(tmp_path: Path) -> None:
@@ -318,14 +338,16 @@ async def test_a_hanging_request_ends_at_its_deadline_and_the_others_go_on(tmp_p
 
 
 async def test_the_deadline_covers_all_attempts_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stumble(_request: Request, _name: str, _attempt: int) -> str:
+    def stumble(request: Request, _name: str, _attempt: int) -> str:
+        if not request.facet:
+            return "It answers a plain request."
         raise TryAgain("malformed")
 
     monkeypatch.setattr("random.uniform", lambda low, _high: low)
     model = Model(stumble)
     model.seconds = 0.05
     assert await drops_of(model, tmp_path, deadline_seconds=0.12, attempts=1000) == {"deadline": 24}
-    assert set(model.attempts.values()) == {3}
+    assert attempts_of(model) == {3}
 
 
 async def test_time_without_room_does_not_count_towards_the_deadline(tmp_path: Path) -> None:

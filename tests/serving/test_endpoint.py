@@ -121,8 +121,16 @@ async def test_a_body_without_an_end_is_cut_and_is_a_fault(kind: str, monkeypatc
         with pytest.raises(TryAgain, match="endless"):
             await post(endpoint)
         server.replies = iter([ENDLESS[kind]] * 3)
-        with pytest.raises(ServerError, match=r"its answer is longer than 256 MiB; an answer must have an end"):
+        with pytest.raises(ServerError, match=r"longer than 256 MiB \(more than 50,000 bytes\); an answer must"):
             await endpoint.patiently("its models", "models", None, bytes)
+
+
+async def test_a_reply_is_no_longer_than_what_was_asked_for_can_be() -> None:
+    async with asking(OddServer([HELLO, CHUNKED, HELLO])) as endpoint:
+        for _ in range(2):
+            with pytest.raises(TryAgain, match="endless"):
+                await endpoint.fetch("completions", {}, most_bytes=4)
+        assert await endpoint.fetch("completions", {}, most_bytes=5) == b"hello"
 
 
 async def test_what_is_as_long_as_an_answer_may_be_is_read_whole(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from gainloop.serving import Refused, TryAgain
-from gainloop.serving.wire import ask, read_reply, read_scores, semantics_of
+from gainloop.serving.wire import ask, read_cache_counts, read_reply, read_scores, semantics_of
 from schemas.recipe import Sampling
 from schemas.rows import Message, Request
 
@@ -55,12 +55,79 @@ def test_a_server_that_keeps_token_ids_to_itself_gives_none() -> None:
         {"logprobs": {"token_logprobs": [-1.0, None]}},
         {"logprobs": {"token_logprobs": [-1.0, float("nan")]}},
         {"logprobs": {"token_logprobs": [-1.0, -9999.0]}},
+        {"logprobs": {"token_logprobs": [-1.0, 0.5]}},
+        {"token_ids": [5, -1]},
+        {"token_ids": [5, 2**31]},
         {"finish_reason": None},
+        {"text": "a" * 3000},
+        {"text": ["ab"]},
+        {"token_ids": [5] * 11, "logprobs": {"token_logprobs": [-1.0] * 11}},
     ],
 )
 def test_a_reply_without_one_finite_logprob_per_token_is_malformed(choice: dict[str, Any]) -> None:
     with pytest.raises(TryAgain, match="malformed"):
         read_reply(completion(**choice), max_tokens=9)
+
+
+@pytest.mark.parametrize(
+    "usage", [{"prompt_tokens": -1}, {"prompt_tokens": 10**30}, {"prompt_tokens": "7"}, {"completion_tokens": -5}, [7]]
+)
+def test_tokens_that_nobody_can_have_counted_are_malformed(usage: Any) -> None:
+    body = json.loads(completion()) | {"usage": usage}
+    with pytest.raises(TryAgain, match="malformed"):
+        read_reply(json.dumps(body).encode(), max_tokens=9)
+
+
+def test_tokens_that_are_not_counted_are_those_that_came() -> None:
+    for usage in ({}, {"usage": None}, {"usage": {"prompt_tokens": None, "completion_tokens": 99}}):
+        body = {name: value for name, value in json.loads(completion()).items() if name != "usage"} | usage
+        said = read_reply(json.dumps(body).encode(), max_tokens=9)
+        assert (said.prompt_tokens, said.completion_tokens) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"content": "It grinds.", "reasoning_content": "Hm."},
+        {"content": "It grinds.", "reasoning": "Hm."},
+        {"content": "It grinds.", "thinking": "Hm."},
+        {"content": "It grinds.", "reasoning_details": [{"text": "Hm."}]},
+        {"content": [{"type": "thinking", "thinking": []}, {"type": "text", "text": "It grinds."}]},
+    ],
+    ids=str,
+)
+def test_thoughts_beside_a_text_are_put_before_it_where_its_logprobs_have_them(message: dict[str, Any]) -> None:
+    said = read_reply(completion(message=message), max_tokens=9)
+    assert said.text.startswith("<think>")
+    assert said.text.endswith("</think>\n\nIt grinds.")
+    assert read_reply(completion(message=message), max_tokens=9, logprobs=False).text == "It grinds."
+
+
+def test_thoughts_alone_are_no_text_even_if_they_were_cut_off() -> None:
+    alone = completion(message={"content": None, "reasoning_content": "Hm."}, finish_reason="length")
+    for logprobs in (True, False):
+        assert read_reply(alone, max_tokens=9, logprobs=logprobs).text == "<think>\nHm.\n</think>\n\n"
+
+
+def test_a_text_in_parts_is_one_text_and_a_refusal_is_none() -> None:
+    parts = [{"type": "text", "text": "It "}, {"type": "output_text", "text": "grinds."}]
+    assert read_reply(completion(message={"content": parts}), max_tokens=9).text == "It grinds."
+    with pytest.raises(Refused, match="refusal"):
+        read_reply(completion(message={"content": None, "refusal": "I cannot."}), max_tokens=9)
+
+
+@pytest.mark.parametrize("nested", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000])
+def test_a_body_that_is_nested_without_end_is_malformed(nested: bytes) -> None:
+    with pytest.raises(TryAgain, match="malformed"):
+        read_reply(completion()[:-1] + b', "x": ' + nested + b"}", max_tokens=9)
+
+
+def test_what_metrics_say_is_a_number_or_nothing() -> None:
+    told = "vllm:prefix_cache_hits_total{{}} {0}\nvllm:prefix_cache_queries_total {0}\n"
+    assert [read_cache_counts(told.format(one)) for one in ("nan", "-3", "many", "1e999", "2.5e+3")] == [
+        *[None] * 4,
+        (2500, 2500),
+    ]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model": "m", "choices": [], "usage": {"prompt_tokens": 1}}'])
