@@ -247,7 +247,7 @@ def main() -> None:
     """Run the command line of this process."""
     for variable, value in prefect_settings().items():
         os.environ.setdefault(variable, value)
-    sys.stdin = open(os.devnull)  # no library may ask a question: nobody may be there to answer
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # no library may ask a question, nor a program that one starts
     sys.excepthook = say_traceback
     stopping = Stop(say_stopped)
     atexit.register(end, stopping)  # the first is run last

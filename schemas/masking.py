@@ -1,15 +1,13 @@
 """Text that leaves the process without what must not be in it: no password, no key, no command to a terminal.
 
-Data is never changed: what holds a password is refused where it comes in (``Address``). Masked is what is said about
-it: messages of errors, log lines, artifacts and the last line of a command.
+Data is never changed: a setting that holds a password is refused where it comes in. Masked is what is said: messages of
+errors, log lines, artifacts and the last line of a command.
 """
 
 import logging
 import os
 import re
-from typing import Annotated, Any, Final
-
-from pydantic import AfterValidator, Field
+from typing import Any, Final
 
 HIDDEN: Final = "***"
 
@@ -42,6 +40,11 @@ _OF_TEXT: Final = (
 )
 
 _PATTERNS: Final = [re.compile(pattern, re.IGNORECASE) for pattern in (*_OF_URLS, *_OF_TEXT)]
+
+_WITHOUT_SECRET: Final = re.sub(
+    r"(?<!\\)[a-z]", lambda letter: f"[{letter[0]}{letter[0].upper()}]", rf"^(?!.*(?:{'|'.join(_OF_URLS)}))"
+)
+"""The same as a JSON schema can say it, which knows no flag for both cases."""
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal obeys, what turns the direction of a line, and halves of characters, which no UTF-8 holds."""
@@ -110,23 +113,30 @@ def has_secret(url: str) -> bool:
     return any(pattern.search(url) for pattern in _PATTERNS[: len(_OF_URLS) + 1])
 
 
-def _refuse_secret(url: str) -> str:
-    if has_secret(url):
+def refuse_secrets(value: Any) -> Any:
+    """Return the value of a setting; a password in it is refused, in a list or below a name too.
+
+    Raises:
+        ValueError: A url or a connection string in it has a password or a token.
+    """
+    if isinstance(value, str) and has_secret(value):
         raise ValueError(
-            f"{mask(url)} has a password or a token in it; an address without one is allowed, because it stands in the "
-            "store, in logs and on pages. The key of a server is set by api_key_variable; what fsspec needs, in an "
-            "environment variable such as FSSPEC_FTP_PASSWORD or AWS_SECRET_ACCESS_KEY"
+            f"{mask(value)} has a password or a token in it; an address without one is allowed, because it stands in "
+            "the store, in logs and on pages. The key of a server is named by api_key_variable; what fsspec needs "
+            "stands in an environment variable such as FSSPEC_FTP_PASSWORD or AWS_SECRET_ACCESS_KEY"
         )
-    return url
+    if isinstance(value, list | tuple | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            refuse_secrets(one)
+    return value
 
 
-Address = Annotated[
-    str,
-    AfterValidator(_refuse_secret),
-    # Prefect's server looks for it too, and so refuses a run before it stores the run's parameters.
-    Field(json_schema_extra={"pattern": rf"^(?!.*(?:{'|'.join(_OF_URLS)}))"}),
-]
-"""A path or a url; with a password or a token in it, it is refused."""
+def forbid_secrets(schema: dict[str, Any]) -> None:
+    """Have a JSON schema say the same: Prefect's server then refuses a run before it stores the run's parameters."""
+    for field in schema.get("properties", {}).values():
+        for one in (field, field.get("items", {}), *field.get("anyOf", ())):
+            if one.get("type") == "string" and not {"enum", "const", "pattern"} & set(one):
+                one["pattern"] = _WITHOUT_SECRET
 
 
 def _masked(record: logging.LogRecord) -> logging.LogRecord:

@@ -4,13 +4,17 @@ import io
 import logging
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
+import jsonschema
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
+from gainloop.serving.endpoint import Endpoint
 from schemas import masking
 from schemas.errors import BadInput, SourceError
-from schemas.masking import Address, has_secret, keep_secret, mask, mask_logs
+from schemas.masking import has_secret, keep_secret, mask, mask_logs
+from schemas.recipe import Parameters
 
 PASSWORDS = [
     "http://me:hunter2@host/v1",
@@ -42,6 +46,14 @@ INNOCENT = [
     "https://host/a?page=2&keyword=x",
     "/data/monkey=1.txt",
 ]
+
+
+class Source(Parameters):
+    """Settings with addresses in all places that settings have."""
+
+    paths: list[str] = Field(default_factory=list)
+    folder: str | None = None
+    more: dict[str, Any] = Field(default_factory=dict)
 
 
 @pytest.fixture(autouse=True)
@@ -76,14 +88,23 @@ def test_the_password_of_a_url_is_hidden_and_its_host_is_not(url: str) -> None:
 def test_an_address_without_a_password_stays_as_it_is(url: str) -> None:
     assert mask(url) == url
     assert not has_secret(url)
-    assert TypeAdapter(Address).validate_python(url) == url
+    assert Source(paths=[url]).paths == [url]
+    jsonschema.validate({"paths": [url]}, Source.model_json_schema())
 
 
 @pytest.mark.parametrize("url", PASSWORDS)
-def test_an_address_with_a_password_is_refused_by_a_message_without_it(url: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        TypeAdapter(Address).validate_python(url)
-    assert "hunter2" not in caught.value.errors()[0]["msg"]
+def test_a_setting_with_a_password_is_refused_by_a_message_without_it(url: str) -> None:
+    for given in ({"paths": [url]}, {"folder": url}, {"more": {"deep": [url]}}):
+        with pytest.raises(ValidationError, match="has a password or a token in it") as caught:
+            Source.model_validate(given)
+        assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", [url for url in PASSWORDS if "://" in url])
+def test_the_form_of_a_flow_refuses_a_password_before_a_run_is_made(url: str) -> None:
+    for given in ({"paths": [url]}, {"folder": url}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(given, Source.model_json_schema())
 
 
 @pytest.mark.parametrize(
@@ -109,6 +130,11 @@ def test_a_key_that_was_kept_is_hidden_wherever_a_server_puts_it() -> None:
     assert mask("bad key 'sk-KEY42', said twice: sk-KEY42.") == "bad key '***', said twice: ***."
 
 
+def test_a_servers_key_is_hidden_as_soon_as_the_server_is_known() -> None:
+    Endpoint("http://host/v1", "sk-KEY42")
+    assert mask("Incorrect API key provided: sk-KEY42") == "Incorrect API key provided: ***"
+
+
 def test_a_short_key_such_as_none_takes_no_word_away() -> None:
     keep_secret("none")
     assert mask("none of the servers is up") == "none of the servers is up"
@@ -122,7 +148,9 @@ def test_secrets_of_the_environment_are_hidden_and_switches_are_not(monkeypatch:
     assert mask("hf_abcdef admin:hunter2 false /home/token") == "*** *** false /home/token"
 
 
-@pytest.mark.parametrize("control", ["\x1b[2J", "\x1b]0;title\x07", "\r", "\x00", "\x9b31m", "\u202e", "\x7f", "\udcff"])
+@pytest.mark.parametrize(
+    "control", ["\x1b[2J", "\x1b]0;title\x07", "\r", "\x00", "\x9b31m", "\u202e", "\x7f", "\udcff"]
+)
 def test_no_control_character_is_printed_raw_and_each_is_told(control: str) -> None:
     shown = mask(f"file a{control}b")
     assert shown.isprintable()
