@@ -7,7 +7,9 @@ errors, log lines, artifacts and the last line of a command.
 import logging
 import os
 import re
+from base64 import b64encode
 from typing import Any, Final
+from urllib.parse import quote
 
 HIDDEN: Final = "***"
 
@@ -53,9 +55,9 @@ _known: set[str] = set()
 
 
 def keep_secret(value: str) -> None:
-    """Have a secret masked from now on, whatever text it is in."""
+    """Have a secret masked from now on, whatever text it is in, as it is and as urls and headers spell it."""
     if len(value) >= MIN_SECRET:
-        _known.add(value)
+        _known.update({value, quote(value, safe=""), b64encode(value.encode()).decode()})
 
 
 def mask(text: str) -> str:

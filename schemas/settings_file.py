@@ -64,7 +64,7 @@ def _require_small(content: bytes) -> None:
         if isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in open_):
                 raise ValueError(f"alias {event.anchor} stands within itself")
-            num_values += sizes.get(event.anchor, 1)
+            num_values += sizes.get(event.anchor or "", 1)
         elif isinstance(event, yaml.CollectionStartEvent):
             open_.append((event.anchor, num_values))
             num_values += 1

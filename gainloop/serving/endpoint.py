@@ -23,7 +23,6 @@ from yarl import URL
 from gainloop.serving import Refused, TryAgain, Unreachable, wire
 from gainloop.serving.session import CONNECT_SECONDS, MOST_BYTES, find_proxy, open_session, read_url, read_whole
 from schemas.errors import ServerError
-from schemas.masking import keep_secret
 
 ASK_SECONDS = 60
 """Longest wait for the answer to a question that a server can answer at once, under load too."""
@@ -67,7 +66,6 @@ class Endpoint:
 
     def __init__(self, url: str, api_key: str, setting: str = "serving") -> None:
         # User and password are left out here: the url is in messages, in the log, and beside each reply in the store.
-        keep_secret(api_key)
         self.url, self._setting = re.sub(r"(?<=//)[^/]*@", "", url).rstrip("/"), setting
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
         self._session: ClientSession | None = None

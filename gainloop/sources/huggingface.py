@@ -1,7 +1,6 @@
 """Datasets of the Hugging Face hub, streamed: nothing is downloaded as a whole."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -46,12 +45,12 @@ class HuggingFace(TabularSource):
             yield self.to_document(row, number, part.name)
 
     def _stream(self, where: str) -> Iterator[dict[str, Any]]:
-        from datasets import load_dataset_builder  # seconds of import that no other source needs
+        from datasets import load_dataset  # seconds of import that no other source needs
 
         try:
-            builder = load_dataset_builder(self.dataset, self.config or None, revision=self.revision)
-            self._require_within(builder.config.data_files or {})
-            yield from builder.as_streaming_dataset(split=self.split)
+            yield from load_dataset(
+                self.dataset, self.config or None, split=self.split, revision=self.revision, streaming=True
+            )
         except (ValueError, FileNotFoundError) as error:
             raise BadInput(
                 f"reading {where}: {error}; a dataset on the hub or a folder is allowed, and a config and split of it. "
@@ -62,25 +61,3 @@ class HuggingFace(TabularSource):
                 f"reading {where}: {error}; the hub must be within reach. "
                 "Try again later, or download the files and read them with source files."
             ) from error
-
-    def _require_within(self, files: Mapping[str, Iterable[str]]) -> None:
-        """Refuse files outside the dataset: its README may name any, those of this machine too.
-
-        Raises:
-            ValueError: There is one.
-        """
-        folder = Path(self.dataset)
-        for file in (url.rpartition("::")[2] for urls in files.values() for url in urls):
-            if folder.is_dir():
-                is_within = "://" not in file and _is_below(Path(file).resolve(), folder.resolve())
-            else:
-                is_within = file.startswith(f"hf://datasets/{self.dataset}@") and ".." not in file.split("/")
-            if not is_within:
-                raise ValueError(f"it names the file {file}, which lies outside of it")
-
-
-def _is_below(file: Path, folder: Path) -> bool:
-    """Tell whether a file lies in a folder, or in the blobs beside it that the links of a hub cache lead to."""
-    return file.is_relative_to(folder) or (
-        folder.parent.name == "snapshots" and file.is_relative_to(folder.parent.parent / "blobs")
-    )

@@ -10,10 +10,11 @@ import jsonschema
 import pytest
 from pydantic import Field, ValidationError
 
-from gainloop.serving.endpoint import Endpoint
+from gainloop.serving.opening import read_key
 from schemas import masking
 from schemas.errors import BadInput, SourceError
 from schemas.masking import has_secret, keep_secret, mask, mask_logs
+from schemas.profile import Servers
 from schemas.recipe import Parameters
 
 PASSWORDS = [
@@ -130,9 +131,10 @@ def test_a_key_that_was_kept_is_hidden_wherever_a_server_puts_it() -> None:
     assert mask("bad key 'sk-KEY42', said twice: sk-KEY42.") == "bad key '***', said twice: ***."
 
 
-def test_a_servers_key_is_hidden_as_soon_as_the_server_is_known() -> None:
-    Endpoint("http://host/v1", "sk-KEY42")
-    assert mask("Incorrect API key provided: sk-KEY42") == "Incorrect API key provided: ***"
+def test_a_servers_key_is_hidden_as_soon_as_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MINE", "sk+KEY/42")
+    read_key(Servers(urls=["http://host/v1"], api_key_variable="MINE"))
+    assert mask("Wrong key: sk+KEY/42, sk%2BKEY%2F42, c2srS0VZLzQy") == "Wrong key: ***, ***, ***"
 
 
 def test_a_short_key_such_as_none_takes_no_word_away() -> None:

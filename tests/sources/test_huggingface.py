@@ -58,29 +58,3 @@ def test_a_hub_out_of_reach_is_not_bad_input(monkeypatch: pytest.MonkeyPatch) ->
 
     with pytest.raises(SourceError, match="the hub must be within reach"):
         read(HuggingFace(dataset="someone/something", revision="v1"))
-
-
-@pytest.mark.parametrize(
-    "named", ["../secret.jsonl", "{beside}/secret.jsonl", "http://127.0.0.1:9/secret.jsonl", "link.jsonl"]
-)
-def test_a_dataset_that_names_a_file_outside_of_it_is_refused(tmp_path: Path, named: str) -> None:
-    folder = tmp_path / "set"
-    folder.mkdir()
-    (tmp_path / "secret.jsonl").write_text('{"text": "a secret of this machine"}\n')
-    (folder / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
-    listed = f"configs:\n- config_name: default\n  data_files: {named.format(beside=tmp_path)}\n"
-    (folder / "README.md").write_text(f"---\n{listed}---\n")
-
-    with pytest.raises(BadInput, match=r"outside of it|Couldn't reach|Cannot connect|127.0.0.1:9") as caught:
-        read(HuggingFace(dataset=str(folder), revision="v1"))
-    assert "a secret of" not in str(caught.value)
-
-
-def test_the_links_of_a_hub_cache_are_part_of_its_dataset(tmp_path: Path) -> None:
-    blob, folder = tmp_path / "blobs" / "0a1b", tmp_path / "snapshots" / "v1"
-    for made in (blob.parent, folder):
-        made.mkdir(parents=True)
-    blob.write_text('{"text": "Text 0"}\n')
-    (folder / "train.jsonl").symlink_to("../../blobs/0a1b")
-
-    assert [text for text, *_ in read(HuggingFace(dataset=str(folder), revision="v1"))] == ["Text 0"]
