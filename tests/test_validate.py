@@ -32,11 +32,13 @@ NOUNS = ("harbour", "bridge", "tower", "market", "chapel", "garden", "canal", "m
 VERBS = ("faces", "crosses", "shades", "replaced", "supplied", "divided", "outlived", "guards", "joined", "feeds")
 
 HOSTILE = (
-    "<script>window.ran = 1; fetch('http://127.0.0.1:9/a')</script>",
-    "<img src='http://127.0.0.1:9/b.png' onerror='window.ran = 1'>",
-    "</div></details><link rel=stylesheet href=//127.0.0.1:9/c.css><style>@import 'http://127.0.0.1:9/d';</style>",
-    "\x1b[2J\x1b]0;owned\x07 \u202e {{ 7 * 7 }} {% include 'base.html.j2' %}",
+    "<script>window.ran=1;fetch('http://127.0.0.1:9/a')</script>",
+    "<img src='http://127.0.0.1:9/b.png' onerror='window.ran=1'>",
+    "</div></details><link rel=stylesheet href=//127.0.0.1:9/c.css>",
+    "</div><style>@import'http://127.0.0.1:9/d'</style>",
+    "\x1b[2J\x1b]0;owned\x07{{7*7}}{%include'x'%}",
 )
+"""Texts that a page must show and not obey; too short to be kept."""
 
 
 def sentences(seed: str, count: int = 8) -> str:
@@ -237,9 +239,10 @@ def test_a_page_of_hostile_texts_loads_nothing_and_runs_nothing(store: Store, fo
     world.validate()
     page = Path(records_folder(store, world.batch_id)) / "index.html"
     shown = page.read_text()
-    assert not re.search(r"<(script|img|link|iframe|svg|object|base|meta http)", shown)
-    assert not re.search(r"(src|href)=[\"']?(https?:|//)|url\(|@import", shown)
+    assert shown.count("<style>") == 1
+    assert not re.search(r"<(script|img|link|iframe|svg|object|base|meta http)|url\(", shown)
     assert "\x1b" not in shown
+    assert "\\x1b[2J\\x1b]0;owned\\x07{{7*7}}" in shown
     with open_page("about:blank") as browser:
         asked: list[str] = []
         browser.on("request", lambda request: asked.append(request.url))
@@ -283,7 +286,9 @@ def test_a_collapsed_batch_stops_with_the_shares_and_where_to_read(store: Store,
     assert "repeats (repeated_share at most 0.35: 0.167 where 0.5 is required)" in message
     page = Path(records_folder(store, world.batch_id)) / "index.html"
     assert str(page) in message
-    assert "2 of 21 expectations do not hold: nothing is trained on this." in page.read_text()
+    broken = re.search(r"\d+ of \d+ expectations do not hold", message)
+    assert broken
+    assert f"{broken[0]}: nothing is trained on this." in page.read_text()
     assert not store.query("select * from completions where stage = 'validate'").height
     with pytest.raises(BadInput, match="no completed validation"):
         kept_records(store, world.batch_id)
