@@ -16,7 +16,7 @@ HIDDEN: Final = "***"
 MIN_SECRET: Final = 6
 """Characters of a secret that is looked for, at least: a shorter one, as "none", is part of ordinary words."""
 
-_SECRET_VARIABLE: Final = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|ACCESS_?KEY|AUTH_STRING", re.I)
+_SECRET_VARIABLE: Final = re.compile(r"(^|_)TOKEN$|PASSW(OR)?D$|SECRET|API_?KEY|ACCESS_?KEY|AUTH_STRING", re.I)
 """Names of environment variables whose values are secrets."""
 
 _NOT_SECRET: Final = re.compile(r"true|false|[\d.]+|(/|~|\./)\S*", re.I)
@@ -37,7 +37,7 @@ repetitions are bounded, so that any text is read in linear time."""
 
 _OF_TEXT: Final = (
     r"\b(passw(?:or)?d\s{0,3}=\s{0,3})[^\s,;)]+",
-    r"\b(authorization[\"']?\s{0,3}[:=]\W{0,3}(?:\w{1,20} )?)[\w.~+/=-]+",
+    r"\b(authorization[\"']?\s{0,3}[:=]\W{0,3}(?:\w{1,20} )?)[\w.~+/=*-]+",
     r"\b(bearer )(?=\S{0,99}\d)[\w.~+/=-]{8,}",
 )
 
@@ -97,9 +97,9 @@ def mask_logs(names: tuple[str, ...] = ("",)) -> None:
     """
     make: Any = logging.getLogRecordFactory()
 
-    def masked(name: str, *arguments: Any, **more: Any) -> logging.LogRecord:
+    def masked(name: str | None, *arguments: Any, **more: Any) -> logging.LogRecord:
         record: logging.LogRecord = make(name, *arguments, **more)
-        return _masked(record) if name.startswith(names) else record
+        return _masked(record) if (name or "").startswith(names) else record
 
     logging.setLogRecordFactory(masked)
 

@@ -146,8 +146,12 @@ def test_secrets_of_the_environment_are_hidden_and_switches_are_not(monkeypatch:
     monkeypatch.setenv("HF_TOKEN", "hf_abcdef")
     monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter2")
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    monkeypatch.setenv("HF_TOKEN_PATH", "/home/token")
-    assert mask("hf_abcdef admin:hunter2 false /home/token") == "*** *** false /home/token"
+    monkeypatch.setenv("PGPASSWORD", "hunter3")
+    monkeypatch.setenv("TOKENIZER", "bert-base")
+    monkeypatch.setenv("SECRET_FILE", "/run/secret")
+    assert (
+        mask("hf_abcdef admin:hunter2 hunter3 false bert-base /run/secret") == "*** *** *** false bert-base /run/secret"
+    )
 
 
 @pytest.mark.parametrize(
@@ -189,3 +193,12 @@ def test_log_lines_and_their_tracebacks_are_masked_whoever_writes_them(logged: i
 def test_a_log_line_without_secrets_keeps_its_parts_for_handlers_that_use_them(logged: io.StringIO) -> None:
     made = logging.getLogRecordFactory()("uvicorn.access", logging.INFO, "", 1, "%s %d", ("GET", 200), None)
     assert made.args == ("GET", 200)
+
+
+def test_a_record_that_is_made_of_its_parts_is_still_one(logged: io.StringIO) -> None:
+    assert logging.makeLogRecord({"name": "far", "msg": "said %d", "args": (3,)}).getMessage() == "said 3"
+
+
+@pytest.mark.parametrize("text", [*PASSWORDS, "Authorization: Bearer abcdefgh1", "a\x1b[2J\r"])
+def test_what_was_masked_once_stays_as_it_is(text: str) -> None:
+    assert mask(mask(text)) == mask(text)
