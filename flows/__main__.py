@@ -11,8 +11,10 @@ import logging
 import os
 import sys
 import tomllib
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from rich.console import Console
@@ -20,6 +22,7 @@ from rich_argparse import RichHelpFormatter
 
 from flows.__stopping__ import Stop, start_server
 from schemas.errors import BadInput, GainloopError
+from schemas.masking import mask
 from schemas.options import REQUIRED, Parameter, read_options
 from schemas.profile import PROFILES, load_profile
 
@@ -186,7 +189,7 @@ def run_flow(flow: "Flow[Any, Any]", given: dict[str, Any]) -> None:
             "Start it with `prefect server start`, or unset PREFECT_API_URL: then one is started for the run.",
             1,
         )
-    last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {from_here(result)}"))
+    last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {mask(from_here(result))}"))
 
 
 def from_here(result: str) -> str:
@@ -197,7 +200,7 @@ def from_here(result: str) -> str:
 
 def stop(message: str, status: int) -> NoReturn:
     """End the command with an error as its last line: 2 if the command line is wrong, 1 if the run failed."""
-    last_words.append(("red", f"error: {message}"))
+    last_words.append(("red", f"error: {mask(message)}"))
     sys.exit(status)
 
 
@@ -206,7 +209,8 @@ class _WithoutTraceback(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.exc_info and isinstance(record.exc_info[1], GainloopError):
-            record.exc_info, record.is_last_word = None, True
+            record.exc_info = record.exc_text = None
+            record.is_last_word = True
         return True
 
 
@@ -243,6 +247,8 @@ def main() -> None:
     """Run the command line of this process."""
     for variable, value in prefect_settings().items():
         os.environ.setdefault(variable, value)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # no library may ask a question, nor a program that one starts
+    sys.excepthook = say_traceback
     stopping = Stop(say_stopped)
     atexit.register(end, stopping)  # the first is run last
     try:
@@ -258,6 +264,11 @@ def end(stopping: Stop) -> None:
     say_last_words()
     if stopping.status:
         os._exit(stopping.status)
+
+
+def say_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, masked."""
+    print(mask("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
 
 
 def say_stopped() -> None:

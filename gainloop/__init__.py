@@ -15,6 +15,8 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from schemas.masking import mask_logs
+
 if TYPE_CHECKING:
     from gainloop.measures.mutual_information import conditional_entropy, mutual_information
     from gainloop.models.scoring import score_text, score_texts
@@ -33,6 +35,8 @@ __all__ = [
 # Threads that wait for each other sleep rather than spin. With another process on the same two cores a training
 # step otherwise takes five times as long (measured: 150 against 1,000 tokens/s). Read once, when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+mask_logs(("gainloop",))  # where stages run, tasks/ masks what all others log as well
 
 ORDER: Final = (
     ("studies",),

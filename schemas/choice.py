@@ -6,6 +6,7 @@ from functools import reduce
 from importlib import import_module
 from inspect import isabstract
 from operator import or_
+from reprlib import Repr
 from types import ModuleType
 from typing import Annotated, Any, get_args
 
@@ -19,6 +20,12 @@ from pydantic import (
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
+
+from schemas.masking import mask
+
+_SHORT = Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother, _SHORT.maxlong = 3, 200, 200, 60
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = 8
 
 
 def error_summary(attempt: str, error: ValidationError, known: str, under: str = "") -> str:
@@ -60,7 +67,12 @@ def _sentence(found: ErrorDetails, known: str, under: str) -> str:
             return f"{name} is not a setting; {known} lists those that are. Correct or remove it."
         case "value_error":
             return f"{reason(found)}. Change it."
-    return f"{name} is {found['input']!r}; {reason(found)}. Change it."
+    return f"{name} is {_shown(found['input'])}; {reason(found)}. Change it."
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: short, whatever it holds."""
+    return mask(_SHORT.repr(value))
 
 
 Known = dict[str, type[BaseModel]]
@@ -170,9 +182,11 @@ def _explain(what: str, known: Known, where: str, found: ErrorDetails) -> str:
     match found["type"], found["loc"]:
         case "union_tag_invalid", _:
             kind = found["ctx"]["tag"]
-            return f"{what}.kind {kind!r} not found in {where}: known are {kinds}. Set {what}.kind to one of them."
+            return (
+                f"{what}.kind {_shown(kind)} not found in {where}: known are {kinds}. Set {what}.kind to one of them."
+            )
         case _, []:
-            return f"{what} {given!r}: it has no kind; known are {kinds}. Set {what}.kind to one of them."
+            return f"{what} {_shown(given)}: it has no kind; known are {kinds}. Set {what}.kind to one of them."
         case _, [kind]:
             return f"{what} {kind!r}: {reason(found)}. Change its parameters."
         case "missing", [kind, *path]:
@@ -183,5 +197,5 @@ def _explain(what: str, known: Known, where: str, found: ErrorDetails) -> str:
             advice = f"Set one of them, or {what}.kind to {others}." if others else "Set one of them."
             return f"{what} {kind!r}: {name!r} is not a parameter; its parameters are {names}. {advice}"
         case _, [kind, *path]:
-            return f"{what} {kind!r}: {dotted(path)} is {given!r}; {reason(found)}. Change it."
+            return f"{what} {kind!r}: {dotted(path)} is {_shown(given)}; {reason(found)}. Change it."
     raise AssertionError(f"no case for {found}")

@@ -4,9 +4,14 @@ Every message follows one form, so that it can be acted on without reading code:
 ``<what was attempted, with ids>: <what was found>; <what is allowed>. <what to do next>.``
 """
 
+from schemas.masking import mask
+
 
 class GainloopError(Exception):
-    """Something outside the code is wrong; the message says what to do next."""
+    """Something outside the code is wrong; the message says what to do next, and is masked: it leaves the process."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*(mask(one) if isinstance(one, str) else one for one in arguments))
 
 
 class BadInput(GainloopError, ValueError):

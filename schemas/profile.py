@@ -3,14 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError
 
 from schemas.choice import by_kind, choice, error_summary
 from schemas.errors import BadInput, require_known
 from schemas.recipe import Parameters
+from schemas.settings_file import read_settings
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
+
+ADVICE = "Mend it, or set profile to a file like those of profiles/"
 
 
 class StoreSettings(Parameters):
@@ -218,7 +220,8 @@ def load_profile(name: str) -> Profile:
         require_known("profile", name, [found.stem for found in PROFILES.glob("*.yaml")], "profiles/")
     path = Path(name) if name.endswith(".yaml") else PROFILES / f"{name}.yaml"
     try:
-        profile = Profile.model_validate({"name": path.stem} | _read_settings(path))
+        settings = read_settings(path, f"reading profile {path}", ADVICE)
+        profile = Profile.model_validate({"name": path.stem} | settings)
     except ValidationError as error:
         raise BadInput(error_summary(f"reading profile {path}", error, "schemas/profile.py")) from error
     if isinstance(profile.runner, Ray) and profile.runner.address != "local":
@@ -238,21 +241,3 @@ def _with_paths_in(folder: Path, profile: Profile) -> Profile:
     if isinstance(profile.serving, LocalVLLM) and "/" in profile.serving.python:
         changes["serving"] = profile.serving.model_copy(update={"python": within(profile.serving.python)})
     return profile.model_copy(update=changes)
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(path.read_bytes()) or {}
-        found = f"it holds a {type(settings).__name__}"
-    except OSError as error:
-        settings, found = None, str(error.strerror)
-    except yaml.MarkedYAMLError as error:
-        settings, found = None, f"{error.problem} in line {error.problem_mark.line + 1 if error.problem_mark else 1}"
-    except yaml.YAMLError as error:
-        settings, found = None, " ".join(str(error).split())
-    if not isinstance(settings, dict):
-        raise BadInput(
-            f"reading profile {path}: {found}; a YAML file of settings and their values is allowed. "
-            "Mend it, or set profile to a file like those of profiles/."
-        )
-    return settings

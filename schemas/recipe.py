@@ -2,16 +2,28 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.choice import by_kind, choice
+from schemas.masking import forbid_secrets, refuse_secrets
 from schemas.rows import content_hash
 
 
 class Parameters(BaseModel):
-    """Parameters that a person sets: frozen, and a misspelt one is refused."""
+    """Parameters that a person sets: frozen, and a misspelt one is refused, as is one with a password in it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        hide_input_in_errors=True,
+        json_schema_extra=forbid_secrets,
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _without_secrets(cls, value: Any) -> Any:
+        return refuse_secrets(value)
 
 
 class Sampling(Parameters):

@@ -199,7 +199,7 @@ REASONS: dict[str, str] = {
     "replies have none.",
     "too_few_kept": "Where curation refuses more than 70 %, it shapes what is left: change the recipe instead.",
 }
-"""The reason for each expectation, with the numbers behind its threshold. Data Docs show it."""
+"""The reason for each expectation, with the numbers behind its threshold. The page of a validation shows it."""
 
 
 def records_suite(added: Suite = ()) -> Suite:

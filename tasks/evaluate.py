@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.evaluation.answering import Sitting, answer, find_answers, ungraded
@@ -24,6 +23,7 @@ from schemas.exam import AnyExam, Asking, Condition, Exam, WrittenExam
 from schemas.profile import Profile
 from schemas.recipe import Checkpoint
 from schemas.rows import content_hash
+from tasks.artifacts import create_markdown_artifact
 from tasks.exam import require_unguessable
 from tasks.grade import OnDone, ask_served, grade_answers
 from tasks.progress import Bar

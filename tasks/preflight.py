@@ -8,7 +8,6 @@ from math import ceil
 
 import polars as pl
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.asking.chunks import needed_tokens
@@ -26,6 +25,7 @@ from schemas.errors import BadInput, ServerError
 from schemas.profile import Profile
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, Answer, Outcome, Reply, Request
+from tasks.artifacts import create_markdown_artifact
 from tasks.runner import slot
 
 FIRST_REQUESTS = 8

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import task
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.curation.heldout import decide_documents
@@ -17,6 +16,7 @@ from gainloop.store.snapshots import CorpusCount, PartWriter, count_corpus, inse
 from schemas.errors import BadInput, SourceChanged
 from schemas.profile import Profile
 from schemas.rows import Anchor
+from tasks.artifacts import create_markdown_artifact
 from tasks.progress import Bar
 
 logger = logging.getLogger("gainloop.refresh")

@@ -6,12 +6,6 @@ from typing import Any, cast
 
 import polars as pl
 from prefect import task
-from prefect.artifacts import (
-    create_image_artifact,
-    create_link_artifact,
-    create_markdown_artifact,
-    create_table_artifact,
-)
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
 
@@ -39,6 +33,12 @@ from schemas.decision import Decision
 from schemas.errors import Held
 from schemas.profile import Gate, Profile
 from schemas.report import Report
+from tasks.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
 log = logging.getLogger("gainloop.report")
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import numpy as np
 from prefect import task
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.store.files import exists, link_to, read_file, write_file
 from schemas.profile import Profile
 from schemas.rows import content_hash
 from schemas.studies import SIMULATION_FORMAT, Simulation
+from tasks.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 from tasks.progress import Bar
 
 

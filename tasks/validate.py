@@ -1,12 +1,12 @@
 """Validation of anchors and records: rows that fail are quarantined, a table that fails stops the flow."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
 from prefect import task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.curation.corpus import CorpusMatches, compare, examples, write_matches
@@ -14,6 +14,7 @@ from gainloop.curation.probes import exam_probes, read_probes
 from gainloop.curation.suite import (
     MATCHES,
     Finding,
+    SuiteResult,
     anchor_columns,
     as_markdown,
     open_suites,
@@ -31,17 +32,18 @@ from schemas.errors import BadInput
 from schemas.profile import Profile
 from schemas.recipe import Curation
 from schemas.suites import ANCHORS, CORPUS, KEPT, records_suite
+from tasks.artifacts import create_markdown_artifact, create_table_artifact
 
 log = logging.getLogger("gainloop.validate")
 
 
 def anchors_folder(store: Store, snapshot_id: str) -> str:
-    """Return where the results and Data Docs of a snapshot's anchors lie."""
+    """Return where the results and the page of a snapshot's anchors lie."""
     return f"{store.folder}/snapshots/{snapshot_id}/validation"
 
 
 def records_folder(store: Store, batch_id: str) -> str:
-    """Return where the results and Data Docs of a batch's records lie."""
+    """Return where the results and the page of a batch's records lie."""
     return f"{batch_folder(store, batch_id)}/validation"
 
 
@@ -54,15 +56,15 @@ def validate_anchors(store: Store, snapshot_id: str) -> dict[str, Any]:
         {"anchors", "success", "expectations"}.
 
     Raises:
-        SuiteFailed: An expectation does not hold; verdict and Data Docs are there nevertheless.
+        SuiteFailed: An expectation does not hold; verdict and page are there nevertheless.
     """
     folder = anchors_folder(store, snapshot_id)
     if (reached := read_result(folder)) and reached.summary["success"]:
         return reached.summary
     rows = anchor_columns(read_anchors(store, snapshot_id))
-    with open_suites(folder, snapshot_id) as runner:
-        findings = runner.run("anchors", rows, "anchor_id", ANCHORS)
-    verdict = write_result(folder, {"anchors": rows.height}, findings)
+    findings = open_suites(folder, snapshot_id).run("anchors", rows, "anchor_id", ANCHORS)
+    page = _page_of(f"snapshot {snapshot_id}", findings, rows.select("anchor_id", "text"))
+    verdict = write_result(folder, {"anchors": rows.height}, findings, page)
     require_success(verdict, f"{rows.height} anchors of snapshot {snapshot_id}")
     return verdict.summary
 
@@ -72,8 +74,8 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
 
     First each record beside its anchor, then those that passed beside all others, as ``curation`` says; what was found
     there lies in ``matches.jsonl`` beside the result. A batch that is marked is not validated again. If the suite
-    fails, nothing goes into the store, so that no reason outlives its threshold; result and Data Docs lie in the
-    batch's folder.
+    fails, nothing goes into the store, so that no reason outlives its threshold; result and page lie in the batch's
+    folder.
 
     Returns:
         {"records", "kept", "quarantined", "reasons": {reason: records}, "corpus", "success", "expectations"}; corpus
@@ -93,19 +95,20 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
     records, anchors = read_records(store, batch_id), read_anchors(store, recipe.snapshot_id)
     rows = record_columns(records, anchors, pipeline.wishes)
     folder = records_folder(store, batch_id)
-    with open_suites(folder, batch_id) as runner:
-        findings = runner.run("records", rows, "record_id", records_suite(pipeline.method.expectations))
-        refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
-        passed = records.filter(~pl.col("record_id").is_in(refused))
-        corpus = compare(store, batch_id, passed, anchors, probes, curation)
-        if suite := tuple(one for one in CORPUS if one.reason in corpus.found):
-            findings += runner.run("corpus", corpus.columns, "record_id", suite)
-        write_matches(f"{folder}/{MATCHES}", corpus)
-        quarantine = _quarantine_rows(batch_id, findings)
-        kept = rows.select("record_id", kept=~pl.col("record_id").is_in(quarantine["record_id"].to_list()))
-        findings += runner.run("kept", kept, "record_id", KEPT)
+    runner = open_suites(folder, batch_id)
+    findings = runner.run("records", rows, "record_id", records_suite(pipeline.method.expectations))
+    refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
+    passed = records.filter(~pl.col("record_id").is_in(refused))
+    corpus = compare(store, batch_id, passed, anchors, probes, curation)
+    if suite := tuple(one for one in CORPUS if one.reason in corpus.found):
+        findings += runner.run("corpus", corpus.columns, "record_id", suite)
+    write_matches(f"{folder}/{MATCHES}", corpus)
+    quarantine = _quarantine_rows(batch_id, findings)
+    kept = rows.select("record_id", kept=~pl.col("record_id").is_in(quarantine["record_id"].to_list()))
+    findings += runner.run("kept", kept, "record_id", KEPT)
     counts = _counts(kept, quarantine) | {"corpus": _about(corpus, curation)}
-    verdict = write_result(folder, counts, findings)
+    page = _page_of(f"batch {batch_id}", findings, records.select("record_id", "text"))
+    verdict = write_result(folder, counts, findings, page)
     require_success(verdict, f"{rows.height} records of batch {batch_id}")
     complete_stage(store, batch_id, "validate", verdict.summary, quarantine=quarantine)
     log.info("Batch %s: %s", batch_id, validation_summary(verdict.summary))
@@ -190,6 +193,13 @@ def _about(corpus: CorpusMatches, curation: Curation) -> dict[str, Any]:
         "matches": len(corpus.matches),
         "examples": examples(corpus),
     }
+
+
+def _page_of(what: str, findings: Sequence[Finding], texts: pl.DataFrame) -> Callable[[SuiteResult], str]:
+    """Return what makes the page of a result; the columns of texts are id and text."""
+    from gainloop.reports.validation_page import render_validation  # matplotlib comes with it: half a second
+
+    return partial(render_validation, what=what, findings=findings, texts=dict(texts.rows()))
 
 
 def _require_generated(store: Store, batch_id: str) -> None:

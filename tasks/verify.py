@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 
 from prefect import task
-from prefect.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.reports.plots import as_png_uri
@@ -15,6 +14,7 @@ from gainloop.studies.verification_page import draw_worth, list_worth, render_ve
 from schemas.profile import Profile
 from schemas.rows import content_hash
 from schemas.studies import VERIFICATION_FORMAT, AnySubject, OwnBatches, Verification
+from tasks.artifacts import create_image_artifact, create_link_artifact, create_markdown_artifact
 from tasks.progress import Bar
 
 MOST_PROCESSES = 8

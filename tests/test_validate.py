@@ -1,6 +1,7 @@
 """Judging anchors and records, with the real store and the real Great Expectations."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field, replace
@@ -10,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from markupsafe import escape
 
 from gainloop.curation.suite import anchor_columns, as_markdown, open_suites, read_result
 from gainloop.methods import METHODS
@@ -22,11 +24,21 @@ from schemas.recipe import Curation, Recipe
 from schemas.rows import Anchor, Record
 from schemas.suites import ANCHORS, CORPUS, KEPT, REASONS, at_most, records_suite
 from tasks.validate import records_folder, validate_anchors, validate_batch
+from tests.browser import open_page
 
 REWRITES = records_suite(Rephrase.expectations)
 ADJECTIVES = ("old", "quiet", "northern", "stone", "wooden", "narrow", "crowded", "distant", "green", "windy")
 NOUNS = ("harbour", "bridge", "tower", "market", "chapel", "garden", "canal", "mill", "school", "lighthouse")
 VERBS = ("faces", "crosses", "shades", "replaced", "supplied", "divided", "outlived", "guards", "joined", "feeds")
+
+HOSTILE = (
+    "<script>window.ran=1;fetch('http://127.0.0.1:9/a')</script>",
+    "<img src='http://127.0.0.1:9/b.png' onerror='window.ran=1'>",
+    "</div></details><link rel=stylesheet href=//127.0.0.1:9/c.css>",
+    "</div><style>@import'http://127.0.0.1:9/d'</style>",
+    "\x1b[2J\x1b]0;owned\x07{{7*7}}{%include'x'%}",
+)
+"""Texts that a page must show and not obey; too short to be kept."""
 
 
 def sentences(seed: str, count: int = 8) -> str:
@@ -206,16 +218,40 @@ def test_a_record_that_says_what_its_own_batch_was_asked_leaks_its_prompt(
     assert world.reasons() == ({"told": {"prompt_leak"}} if is_refused else {})
 
 
-def test_results_and_data_docs_lie_in_the_batch_folder(judged: World) -> None:
+def test_results_and_a_page_lie_in_the_batch_folder(judged: World) -> None:
     place = Path(records_folder(judged.store, judged.batch_id))
-    (page,) = place.glob(f"validations/records/{judged.batch_id}/*/*.html")
-    assert (place / "index.html").is_file()
-    assert REASONS["too_short"] in page.read_text()
-    assert judged.records["too_short"].record_id in page.read_text()
+    page = (place / "index.html").read_text()
+    assert escape(REASONS["too_short"]) in page
+    for name in planted_texts(judged.anchors):
+        assert judged.records[name].record_id in page
+        assert f"<summary>{name}: 1</summary>" in page
+    assert str(escape(judged.records["placeholder"].text)) in page
+    assert judged.records["good 1"].record_id not in page
     results = json.loads((place / "results/records.json").read_text())
     assert results["success"]
     unasked = 1  # no probes are named
     assert len(results["results"]) == judged.validate()["expectations"] - len(KEPT) - (len(CORPUS) - unasked)
+
+
+def test_a_page_of_hostile_texts_loads_nothing_and_runs_nothing(store: Store, folder: str) -> None:
+    hostile = {f"hostile {number}": text for number, text in enumerate(HOSTILE)}
+    world = make_world(store, hostile | good_texts(), good_anchors())
+    world.validate()
+    page = Path(records_folder(store, world.batch_id)) / "index.html"
+    shown = page.read_text()
+    assert shown.count("<style>") == 1
+    assert not re.search(r"<(script|img|link|iframe|svg|object|base|meta http)|url\(", shown)
+    assert "\x1b" not in shown
+    assert "\\x1b[2J\\x1b]0;owned\\x07{{7*7}}" in shown
+    with open_page("about:blank") as browser:
+        asked: list[str] = []
+        browser.on("request", lambda request: asked.append(request.url))
+        browser.goto(page.as_uri())
+        for closed in browser.locator("details").all():
+            closed.evaluate("closed => closed.open = true")
+        assert browser.get_by_text("http://127.0.0.1:9/b.png").first.is_visible()
+        assert asked == [page.as_uri()]
+        assert browser.evaluate("window.ran") is None
 
 
 def test_a_second_run_changes_nothing_and_does_not_import_great_expectations(judged: World) -> None:
@@ -250,7 +286,9 @@ def test_a_collapsed_batch_stops_with_the_shares_and_where_to_read(store: Store,
     assert "repeats (repeated_share at most 0.35: 0.167 where 0.5 is required)" in message
     page = Path(records_folder(store, world.batch_id)) / "index.html"
     assert str(page) in message
-    assert page.is_file()
+    broken = re.search(r"\d+ of \d+ expectations do not hold", message)
+    assert broken
+    assert f"{broken[0]}: nothing is trained on this." in page.read_text()
     assert not store.query("select * from completions where stage = 'validate'").height
     with pytest.raises(BadInput, match="no completed validation"):
         kept_records(store, world.batch_id)
@@ -281,8 +319,8 @@ def test_a_batch_that_failed_is_judged_afresh_and_leaves_no_stale_reason(
     lenient = tuple(one for one in REWRITES if one.reason not in ("too_short", "not_prose"))
     monkeypatch.setattr("tasks.validate.records_suite", lambda added: lenient)
     assert world.validate()["kept"] == len(texts)
-    pages = list(Path(records_folder(store, world.batch_id)).glob("validations/records/*/*/*.html"))
-    assert len(pages) == 1
+    page = (Path(records_folder(store, world.batch_id)) / "index.html").read_text()
+    assert "too_short" not in page
 
 
 def test_an_empty_batch_fails_and_says_so(store: Store, folder: str) -> None:
@@ -317,8 +355,7 @@ def test_an_expectation_that_cannot_be_computed_has_not_held(
 @pytest.mark.parametrize("name", ["4232076158282901", "20260131", "0000000000000000"])
 def test_a_batch_whose_id_looks_like_a_number_or_a_date_is_judged_like_any_other(folder: str, name: str) -> None:
     rows = anchor_columns(pl.DataFrame([{"anchor_id": "a", "text": sentences("a")}]))
-    with open_suites(f"{folder}/{name}", name) as runner:
-        findings = runner.run("anchors", rows, "anchor_id", ANCHORS)
+    findings = open_suites(f"{folder}/{name}", name).run("anchors", rows, "anchor_id", ANCHORS)
 
     assert all(one.held for one in findings)
 

@@ -1,16 +1,12 @@
-"""Great Expectations at work on one frame after another; results and Data Docs go into one folder.
+"""Great Expectations at work on one frame after another; results go into one folder.
 
 Only this module imports Great Expectations, and only when a suite is run: that costs seconds of CPU.
 """
 
 import json
-import posixpath
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -23,7 +19,7 @@ from gainloop.measures.languages import other_language
 from gainloop.measures.ngrams import copied_words, hash_texts, repeated_words
 from gainloop.measures.talk import leaves_places
 from gainloop.measures.words import COPY_WORDS, REPEAT_WORDS
-from gainloop.store.files import disk_errors, exists, read_file, write_file
+from gainloop.store.files import exists, read_file, write_file
 from schemas.errors import SuiteFailed
 from schemas.suites import LEAKS, REASONS, SET_BY, THRESHOLDS, Expectation, Suite
 
@@ -31,8 +27,8 @@ if TYPE_CHECKING:
     from great_expectations.core import ExpectationSuite
     from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
 
-KEPT_SUFFIXES = {".html", ".css"}
-"""The rest of a Data Docs site is 4 MB of fonts and pictures, the same in each and shown by none of our pages."""
+PAGE = "index.html"
+"""Page beside the result of a table, which ``reports/validation_page.py`` makes."""
 
 RECORD_SCHEMA = pl.Schema(
     {
@@ -86,8 +82,8 @@ class SuiteRunner:
     """Great Expectations with a folder to write into.
 
     Attributes:
-        folder: Folder that results and Data Docs are written to.
-        name: Id of the batch or snapshot that is validated; Data Docs head their pages with it.
+        folder: Folder that results are written to.
+        name: Id of the batch or snapshot that is validated.
     """
 
     context: "EphemeralDataContext"
@@ -129,31 +125,19 @@ class SuiteRunner:
         return added
 
 
-@contextmanager
-def open_suites(folder: str, name: str) -> Iterator[SuiteRunner]:
-    """Yield a runner of suites that, when the block ends, builds Data Docs with ``index.html`` in the folder.
-
-    Files of an earlier run are removed first.
-    """
+def open_suites(folder: str, name: str) -> SuiteRunner:
+    """Return a runner of suites for a folder; files of an earlier run are removed from it."""
     import great_expectations as gx
     from great_expectations.data_context.types import base
 
     _remove(folder)
-    with disk_errors(f"building Data Docs in {tempfile.gettempdir()}"), tempfile.TemporaryDirectory() as site:
-        backend = {"class_name": "TupleFilesystemStoreBackend", "base_directory": site}
-        config = base.DataContextConfig(
-            store_backend_defaults=base.InMemoryStoreBackendDefaults(),
-            data_docs_sites={
-                "site": {"class_name": "SiteBuilder", "show_how_to_buttons": False, "store_backend": backend}
-            },
-            analytics_enabled=False,
-            progress_bars=base.ProgressBarsConfig(globally=False),
-        )
-        runner = SuiteRunner(gx.get_context(project_config=config, mode="ephemeral"), folder, name)
-        yield runner
-        runner.context.build_data_docs()
-        for page in sorted(path for path in Path(site).rglob("*") if path.suffix in KEPT_SUFFIXES):
-            write_file(posixpath.join(folder, page.relative_to(site).as_posix()), page.read_bytes())
+    # Without a site: its Data Docs load fonts and scripts from the network, and reports/validation_page.py does not.
+    config = base.DataContextConfig(
+        store_backend_defaults=base.InMemoryStoreBackendDefaults(),
+        analytics_enabled=False,
+        progress_bars=base.ProgressBarsConfig(globally=False),
+    )
+    return SuiteRunner(gx.get_context(project_config=config, mode="ephemeral"), folder, name)
 
 
 def _configuration(expectation: Expectation, position: int) -> dict[str, Any]:
@@ -244,7 +228,7 @@ class SuiteResult:
     """The result of a suite on one table.
 
     Attributes:
-        folder: Folder with ``verdict.json``, ``results/`` and the Data Docs' ``index.html``.
+        folder: Folder with ``verdict.json``, ``results/`` and the page, ``index.html``.
         summary: Counts of rows; ``reasons``, if rows are quarantined; ``success``; ``expectations``, how many.
         findings: One row per expectation: expectation, reason, observed, required, held.
     """
@@ -254,10 +238,13 @@ class SuiteResult:
     findings: list[dict[str, Any]]
 
 
-def write_result(folder: str, counts: dict[str, Any], findings: Sequence[Finding]) -> SuiteResult:
-    """Sum findings up and write them to ``verdict.json``, last of all files in the folder."""
+def write_result(
+    folder: str, counts: dict[str, Any], findings: Sequence[Finding], render: Callable[[SuiteResult], str]
+) -> SuiteResult:
+    """Sum findings up, write their page, and write them to ``verdict.json``, last of all files in the folder."""
     summary = {**counts, "success": all(one.held for one in findings), "expectations": len(findings)}
     result = SuiteResult(folder, summary, [one.as_row() for one in findings])
+    write_file(f"{folder}/{PAGE}", render(result).encode())
     content = {"summary": result.summary, "findings": result.findings}
     write_file(f"{folder}/verdict.json", json.dumps(content, indent=1).encode())
     return result
@@ -285,7 +272,7 @@ def require_success(result: SuiteResult, what: str) -> None:
         raise SuiteFailed(
             f"validating {what}: {len(broken)} of {len(result.findings)} expectations do not hold, "
             f"{', '.join(broken)}; all must hold before anything is trained on. "
-            f"Read {result.folder}/index.html, then change what the text is made from or, if the rows are good, "
+            f"Read {result.folder}/{PAGE}, then change what the text is made from or, if the rows are good, "
             f"{' and '.join(settings)}, and run the same again."
         )
 
@@ -297,8 +284,8 @@ def as_markdown(result: SuiteResult) -> str:
     broken = [f"- **{one['reason']}**: {_observed(one)}" for one in result.findings if not one["held"]]
     reasons = [f"| {reason} | {count:,} |" for reason, count in result.summary.get("reasons", {}).items()]
     table = ["| reason | records refused |", "|---|---:|", *reasons] if reasons else []
-    docs = f"Data Docs: `{result.folder}/index.html`"
-    return "\n".join([f"## {heading}", counts, *broken, "", *table, "", *_corpus_lines(result), docs])
+    page = f"Every expectation, with texts that do not meet it: `{result.folder}/{PAGE}`"
+    return "\n".join([f"## {heading}", counts, *broken, "", *table, "", *_corpus_lines(result), page])
 
 
 def _corpus_lines(result: SuiteResult) -> list[str]:

@@ -69,7 +69,7 @@ def embed_here(texts: Sequence[str], model: str, revision: str, embedding: Local
             f"profile to servers, or text.method.embedder to {TFIDF}."
         ) from None
     try:
-        loaded = SentenceTransformer(model, revision=revision or None, device=embedding.device)
+        loaded = SentenceTransformer(model, revision=revision or None, device=embedding.device, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError, AssertionError) as error:
         first = str(error).strip().splitlines()[0]
         raise BadInput(

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -27,8 +28,9 @@ def convert_gguf(path: Path, folder: str) -> None:
     library_logging.disable_progress_bar()
     logger.info("Reading %s into float32 weights.", path)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        read = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        named: Any = {"gguf_file": path.name, "trust_remote_code": False}  # other files beside it may name code
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, **named)
+        read = AutoModelForCausalLM.from_pretrained(path.parent, dtype=torch.float32, **named)
         # transformers refuses to save a model that says it is quantized: the weights go into one that does not.
         del read.config.quantization_config
         plain = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)

@@ -11,6 +11,7 @@ from gainloop.reports import plots
 from gainloop.reports.paragraph import list_steps, split_paragraph, write_control
 from schemas.decision import Decision
 from schemas.figure import Described, figures_of
+from schemas.masking import mask
 from schemas.report import OF_RUN, Cost, Counts, Money, Report
 from schemas.sections import Section
 
@@ -74,15 +75,21 @@ def render_page(report: Report, validation: str | None = None, decision: Decisio
 
 
 def open_template(name: str, folder: Path = FOLDER) -> Template:
-    """Return a template from a folder; its values are escaped, and it may extend a template of this folder."""
+    """Return a template from a folder; values are escaped and masked, and it may extend a template of this folder."""
     environment = Environment(
         loader=FileSystemLoader([folder, FOLDER]),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return environment.get_template(name)
+
+
+def _shown(value: Any) -> Any:
+    """Return what a page shows of a value: of a text what may be seen of it."""
+    return mask(value) if type(value) is str else value
 
 
 def list_figures(report: Report) -> dict[str, list[Described]]:

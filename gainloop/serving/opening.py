@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gainloop.serving.pool import Pool
 from gainloop.serving.server import Server
 from schemas.errors import BadInput
+from schemas.masking import keep_secret
 from schemas.profile import Embedded, EmbeddingServers, Generation, LocalVLLM, Profile, Servers
 from schemas.recipe import Recipe
 
@@ -99,6 +100,7 @@ def read_key(servers: Servers | EmbeddingServers) -> str:
             f"reading the servers' key from {servers.api_key_variable}: it has characters that no "
             "HTTP header may have; printable ASCII is allowed. Set the variable to the key alone."
         )
+    keep_secret(key)
     return key
 
 

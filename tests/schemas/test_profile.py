@@ -1,3 +1,5 @@
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -121,3 +123,75 @@ def test_a_vllm_place_says_which_interpreter_and_how_long_to_wait() -> None:
     assert isinstance(place, LocalVLLM)
     assert place.python.endswith("bin/python")
     assert place.ready_seconds >= 300
+
+
+def bomb(levels: int) -> str:
+    """Return a list of ten lists of ten lists ... by aliases."""
+    lines = ["x0: &x0 [a,a,a,a,a,a,a,a,a,a]"]
+    lines += [f"x{level}: &x{level} [{','.join([f'*x{level - 1}'] * 10)}]" for level in range(1, levels)]
+    return "\n".join([*lines, f"serving: {{kind: servers, urls: *x{levels - 1}}}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (bomb(9), "it stands for more than 10,000 values, those of aliases counted"),
+        (
+            "a0: &a0 {k: 1}\n"
+            + "".join(f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 9)),
+            "it stands for more than 10,000 values",
+        ),
+        ("folder: &a [*a]", "alias a stands within itself"),
+        ("gate: " + "[" * 30_000, "its values stand more than 20 deep within each other"),
+        ("gate: " + "{a: " * 30 + "}" * 30, "more than 20 deep"),
+        ("# " + "long " * 20_000, "it is longer than 65,536 bytes"),
+        ("folder: 2026-13-45", "month must be in 1..12"),
+        (f"generation: {{attempts: {'9' * 5000}}}", "4300 digits"),
+        ("folder: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_stands_for_more_than_settings_is_refused_at_once_and_shortly(
+    tmp_path: Path, text: str, found: str
+) -> None:
+    begun = time.process_time()
+    with pytest.raises(BadInput, match=re.escape(found)) as caught:
+        load_profile(write(tmp_path, text))
+    assert time.process_time() - begun < 2
+    assert len(str(caught.value)) < 1000
+
+
+def test_aliases_are_read_as_long_as_they_stand_for_little(tmp_path: Path) -> None:
+    path = write(
+        tmp_path, "serving: {kind: servers, urls: &mine [http://a/v1]}\nembedding: {kind: servers, urls: *mine}"
+    )
+    assert load_profile(path).embedding == EmbeddingServers(urls=["http://a/v1"])
+
+
+def test_what_a_message_shows_of_a_wrong_value_is_short(tmp_path: Path) -> None:
+    many = ", ".join(["http://a/v1"] * 3000)
+    with pytest.raises(BadInput) as caught:
+        load_profile(write(tmp_path, f"generation: {{attempts: [{many}]}}"))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "serving: {kind: servers, urls: ['http://me:hunter2@a/v1']}",
+        "serving: {kind: servers, urls: [http://a/v1, 'https://hunter2@b/v1']}",
+        "serving: {kind: servers, urls: ['http://a/v1?api_key=hunter2']}",
+        "serving: {kind: gpu, urls: ['http://me:hunter2@a/v1']}",
+        "embedding: {kind: servers, urls: ['http://me:hunter2@a/v1']}",
+        "embedding: ['http://me:hunter2@a/v1']",
+        "folder: 's3://me:hunter2@bucket/data'",
+        "folder: ['s3://me:hunter2@bucket/data']",
+        "store: {url: 'ducklake:postgres:host=db password=hunter2'}",
+        "store: {url: 'postgresql://me:hunter2@db/x'}",
+        "store: 'postgresql://me:hunter2@db/x'",
+        "runner: {kind: ray, address: 'ray://me:hunter2@head:10001'}",
+    ],
+)
+def test_a_password_in_a_profile_is_refused_and_not_repeated(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        load_profile(write(tmp_path, text))
+    assert "hunter2" not in str(caught.value)
