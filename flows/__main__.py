@@ -19,7 +19,7 @@ from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
 from flows.__stopping__ import Stop, start_server
-from schemas.errors import BadInput, GainloopError
+from schemas.errors import BadInput, GainloopError, is_failure
 from schemas.options import REQUIRED, Parameter, read_options
 from schemas.profile import PROFILES, load_profile
 
@@ -176,17 +176,34 @@ def run_flow(flow: "Flow[Any, Any]", given: dict[str, Any]) -> None:
         quieten()
         start_server()
         result = flow(**given)
-    except GainloopError as error:
-        stop(str(error), 1)
-    except RuntimeError as error:
-        if not str(error).startswith("Failed to reach API"):
-            raise
-        stop(
-            f"running {flow.name}: {error}; the Prefect server that PREFECT_API_URL names must be up. "
-            "Start it with `prefect server start`, or unset PREFECT_API_URL: then one is started for the run.",
-            1,
-        )
+    except Exception as error:
+        stop(say_what_failed(f"running {flow.name}", error), 1)
     last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {from_here(result)}"))
+
+
+def say_what_failed(attempt: str, error: BaseException) -> str:
+    """Return what is wrong as one sentence: what the project says of it, what the machine lacked, or what is known."""
+    from gainloop.store.lacks import explain  # DuckDB and Polars come with it, which help does without
+
+    said = " ".join(str(error).split())[:300].rstrip(".")
+    if isinstance(error, GainloopError):
+        return str(error)
+    if lack := explain(attempt, error):
+        return str(lack)
+    if said.startswith("Failed to reach API"):
+        return (
+            f"{attempt}: {said}; the Prefect server that PREFECT_API_URL names must be up. "
+            "Start it with `prefect server start`, or unset PREFECT_API_URL: then one is started for the run."
+        )
+    if said.startswith("Timed out while attempting to connect to ephemeral"):
+        return (
+            f"{attempt}: {said}; the Prefect server that is started for the run must be up soon. Set "
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more, or start one with `prefect server start`."
+        )
+    return (
+        f"{attempt}: {type(error).__name__} ({said}); a run ends with a result, or with what is wrong in words that "
+        "help. This one is a fault of gainloop: report it with the log above. What was complete is kept."
+    )
 
 
 def from_here(result: str) -> str:
@@ -201,11 +218,18 @@ def stop(message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
+def _is_told(error: BaseException | None) -> bool:
+    """Tell whether the last line says all that there is to do about an error."""
+    from gainloop.store.lacks import explain
+
+    return isinstance(error, GainloopError) or (error is not None and explain("", error) is not None)
+
+
 class _WithoutTraceback(logging.Filter):
     """Leaves the traceback out of the log for errors whose message says all that there is to do."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], GainloopError):
+        if record.exc_info and _is_told(record.exc_info[1]):
             record.exc_info, record.is_last_word = None, True
         return True
 
@@ -247,10 +271,13 @@ def main() -> None:
     atexit.register(end, stopping)  # the first is run last
     try:
         run(sys.argv[1:])
-    except BaseException:
-        if not stopping.status:
+    except BaseException as error:
+        if stopping.status:
+            last_words[:] = [STOPPED]
+        elif is_failure(error):
+            stop(say_what_failed("starting", error), 1)
+        else:
             raise
-        last_words[:] = [STOPPED]
 
 
 def end(stopping: Stop) -> None:
