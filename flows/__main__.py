@@ -47,6 +47,9 @@ STOPPED: Final = ("yellow", "stopped: what was done so far is kept. Run the same
 
 LAST_STATES: Final = ("Finished in state Failed", "Finished in state Held")
 
+SERVER_SIDE: Final = ("httpx", "httpcore", "prefect", "sqlalchemy", "sqlite3")
+"""Packages whose errors come of the Prefect server, or of its database."""
+
 PARTS: Final = (
     "What is not Required has a default that works. A part can be given as a whole too: by its kind, --text.method "
     "entigraph, or as JSON, "
@@ -199,6 +202,11 @@ def say_what_failed(attempt: str, error: BaseException) -> str:
         return (
             f"{attempt}: {said}; the Prefect server that is started for the run must be up soon. Set "
             "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more, or start one with `prefect server start`."
+        )
+    if type(error).__module__.partition(".")[0] in SERVER_SIDE:
+        return (
+            f"{attempt}: {type(error).__name__} ({said}); the Prefect server must answer, and its database must have "
+            "room. Look at its log, then run the same again: what was complete is kept."
         )
     return (
         f"{attempt}: {type(error).__name__} ({said}); a run ends with a result, or with what is wrong in words that "

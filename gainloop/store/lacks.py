@@ -70,7 +70,8 @@ MEMORY: Final = Lack(
     frozenset({errno.ENOMEM}),
     re.compile(
         r"[Cc]annot allocate memory|[Cc]an't allocate memory|not enough memory|bad_alloc|out of memory|Out of Memory|"
-        r"failed to (allocate|pin block)|could not allocate|failed to map segment|CUBLAS_STATUS_ALLOC_FAILED"
+        r"failed to (allocate|pin block)|could not allocate|failed to map segment|CUBLAS_STATUS_ALLOC_FAILED|"
+        r"low on memory"
     ),
     "what is worked on at once must fit the memory that a run may have",
     "Raise the limit (of the container, ulimit -v, or the machine's), or lower training.rows_per_device, "
@@ -100,7 +101,7 @@ def explain(attempt: str, error: BaseException) -> GainloopError | None:
         return None
     for one in _causes(error):
         if lack := _lack_of(one):
-            kind = OutOfMemory if lack is MEMORY else StoreError
+            kind: type[GainloopError] = OutOfMemory if lack is MEMORY else StoreError
             return kind(f"{attempt}: {_found(one, lack)}; {lack.allowed}. {lack.advice}")
     return None
 
@@ -128,7 +129,7 @@ def _lack_of(error: BaseException) -> Lack | None:
 
 
 def _found(error: BaseException, lack: Lack) -> str:
-    said = " ".join(str(error).split())[:_MOST_CHARACTERS].rstrip(".!;")
+    said = str(error).strip().partition("\n")[0][:_MOST_CHARACTERS].rstrip(" .!;")
     if lack is MEMORY:
         return f"memory ran out ({said})" if said else "memory ran out"
     if isinstance(error, OSError) and error.errno:
