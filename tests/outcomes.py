@@ -168,7 +168,7 @@ def score(place: Place) -> None:
 
 
 def before_evaluate(place: Place) -> None:
-    exams.fill(place.store, exams.documents())
+    exams.fill(place.store, exams.documents(), heldout_fraction=0.3)
     start_id, snapshot_id = pretrain(place), read_snapshot(place.store)["snapshot_id"]
     asked = exams.write_rows(place.folder / "q.jsonl", exams.rows())
     make_exam(place.store, ExamFiles(paths=[str(asked)]), "latest")

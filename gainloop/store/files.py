@@ -78,7 +78,7 @@ def whole_file(url: str, size: str = "") -> Iterator[IO[bytes]]:
     except GainloopError:
         raise
     except Exception as error:
-        if lack := explain(f"writing {url}{size}", error):
+        if lack := explain(f"writing {url}", error, size):
             raise lack from error
         if not isinstance(error, OSError):
             raise

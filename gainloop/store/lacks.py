@@ -87,8 +87,11 @@ _TORCH_WRITES: Final = re.compile(r"inline_container|PytorchStreamWriter")
 _MOST_CHARACTERS: Final = 200
 
 
-def explain(attempt: str, error: BaseException) -> GainloopError | None:
+def explain(attempt: str, error: BaseException, room: str = "") -> GainloopError | None:
     """Return the error that names what the machine lacked; None if it is one already, or the cause is another.
+
+    Args:
+        room: How much room is needed where a disk must have some, as " for 5 bytes".
 
     >>> print(explain("writing a", OSError(28, "No space left on device")))  # doctest: +ELLIPSIS
     writing a: No space left on device; the disk must have room. Free space, or move the profile's folder and ...
@@ -102,7 +105,7 @@ def explain(attempt: str, error: BaseException) -> GainloopError | None:
     for one in _causes(error):
         if lack := _lack_of(one):
             kind: type[GainloopError] = OutOfMemory if lack is MEMORY else StoreError
-            return kind(f"{attempt}: {_found(one, lack)}; {lack.allowed}. {lack.advice}")
+            return kind(f"{attempt}: {_found(one, lack)}; {lack.allowed}{room if lack is ROOM else ''}. {lack.advice}")
     return None
 
 
