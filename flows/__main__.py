@@ -9,6 +9,7 @@ import importlib.metadata
 import inspect
 import logging
 import os
+import resource
 import sys
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
 from flows.__stopping__ import Stop, start_server
-from schemas.errors import BadInput, GainloopError, is_failure
+from schemas.errors import BadInput, GainloopError, OutOfMemory, is_failure
 from schemas.options import REQUIRED, Parameter, read_options
 from schemas.profile import PROFILES, load_profile
 
@@ -47,6 +48,9 @@ STOPPED: Final = ("yellow", "stopped: what was done so far is kept. Run the same
 
 LAST_STATES: Final = ("Finished in state Failed", "Finished in state Held")
 
+LEAST_ADDRESSES: Final = 3 * 2**30
+"""Addresses that DuckDB, Polars and Arrow map when they are loaded (2.6 GiB on two cores), and some for work."""
+
 SERVER_SIDE: Final = ("httpx", "httpcore", "prefect", "sqlalchemy", "sqlite3")
 """Packages whose errors come of the Prefect server, or of its database."""
 
@@ -68,6 +72,8 @@ def run(words: Sequence[str]) -> None:
     """
     try:
         flow, given = read(words)
+    except OutOfMemory as error:
+        stop(str(error), 1)
     except GainloopError as error:
         stop(str(error), 2)
     run_flow(flow, given)
@@ -83,12 +89,28 @@ def read(words: Sequence[str]) -> tuple["Flow[Any, Any]", dict[str, Any]]:
     name, *options = words or ["--help"]
     if name not in RESULTS:
         answer(name)
+    require_addresses()
     flow: Flow[Any, Any] = getattr(importlib.import_module(f"flows.{name}"), name)
     parameters = parameters_of(flow)
     epilog = PARTS if {"source", "text"} & {one.name for one in parameters} else ""
     given = read_options(options, parameters, make_parser(f"{PROGRAM} {name}", summary_of(name), epilog))
     require_possible({one.name: one.default for one in parameters} | given)
     return flow, given
+
+
+def require_addresses() -> None:
+    """Refuse a limit on addresses under which not even the libraries can be loaded: they would end in a crash.
+
+    Raises:
+        OutOfMemory: There is such a limit.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESSES:
+        raise OutOfMemory(
+            f"starting gainloop: a limit (ulimit -v) allows {limit / 2**30:.1f} GiB of addresses; its libraries map "
+            f"{LEAST_ADDRESSES / 2**30:.0f} GiB, of which they use a tenth. Raise ulimit -v, or limit the memory that "
+            "is used, by a container or a cgroup."
+        )
 
 
 def answer(word: str) -> NoReturn:
@@ -186,11 +208,11 @@ def run_flow(flow: "Flow[Any, Any]", given: dict[str, Any]) -> None:
 
 def say_what_failed(attempt: str, error: BaseException) -> str:
     """Return what is wrong as one sentence: what the project says of it, what the machine lacked, or what is known."""
+    if isinstance(error, GainloopError):
+        return str(error)
     from gainloop.store.lacks import explain  # DuckDB and Polars come with it, which help does without
 
     said = " ".join(str(error).split())[:300].rstrip(".")
-    if isinstance(error, GainloopError):
-        return str(error)
     if lack := explain(attempt, error):
         return str(lack)
     if said.startswith("Failed to reach API"):
@@ -228,9 +250,11 @@ def stop(message: str, status: int) -> NoReturn:
 
 def _is_told(error: BaseException | None) -> bool:
     """Tell whether the last line says all that there is to do about an error."""
+    if error is None or isinstance(error, GainloopError):
+        return error is not None
     from gainloop.store.lacks import explain
 
-    return isinstance(error, GainloopError) or (error is not None and explain("", error) is not None)
+    return explain("", error) is not None
 
 
 class _WithoutTraceback(logging.Filter):

@@ -5,6 +5,7 @@ import inspect
 import io
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -524,6 +525,18 @@ def test_whatever_ends_a_run_is_one_sentence_and_no_bare_traceback(
     style, last = last_words.pop()
     assert (ended.value.code, style, last) == (1, "red", f"error: {say_what_failed('running cycle', error)}")
     assert re.match(f"error: {said}", last), last
+    assert HOUSE_FORM.fullmatch(last), last
+
+
+def test_a_limit_under_which_nothing_can_be_loaded_is_named_at_once() -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, resource.RLIM_INFINITY))
+
+    asked = [sys.executable, "-m", "flows", "refresh", "--source.kind", "files", "--source.paths", "docs"]
+    ended = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, preexec_fn=limit, check=False)
+    last = ended.stderr.splitlines()[-1]
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.match(r"error: starting gainloop: a limit \(ulimit -v\) allows 1\.4 GiB of addresses; ", last), last
     assert HOUSE_FORM.fullmatch(last), last
 
 
