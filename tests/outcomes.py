@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -266,13 +266,11 @@ def fill_disk(disk: Path, on: bool) -> None:
     if not on:
         filler.unlink()
         return
-    with filler.open("wb") as file:
+    with filler.open("wb", buffering=0) as file:
         for size in (2**20, 2**12, 1):
-            try:
-                while file.write(bytes(size)) and not file.flush():
+            with suppress(OSError):
+                while file.write(bytes(size)):
                     pass
-            except OSError:
-                continue
 
 
 def remount(disk: Path, on: bool) -> None:
