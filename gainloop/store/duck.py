@@ -114,7 +114,8 @@ class Store:
 
     def locate(self, kept: str) -> str:
         """Return the url of a file that a row names, in the folder that the store has now, wherever it was before."""
-        return f"{self.folder}/{_BEFORE_FOLDER.sub('', kept)}"
+        below = _BEFORE_FOLDER.sub("", kept)
+        return below if below.startswith("/") or "://" in below else f"{self.folder}/{below}"
 
     def batches(self) -> pl.DataFrame:
         """Return the batches, the one begun last first: batch_id, method, snapshot_id, begun, records, kept, stages."""
