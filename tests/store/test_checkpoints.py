@@ -148,7 +148,9 @@ def test_a_run_that_waits_for_another_that_makes_the_checkpoint_says_so(
     monkeypatch.setattr("gainloop.store.files.WAIT_SECONDS", 0.05)
 
     def make_slowly(folder: str) -> dict[str, float]:
-        time.sleep(0.5)
+        deadline = time.monotonic() + 60
+        while "this one waits" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.02)
         return Maker()(folder)
 
     with ThreadPoolExecutor(2) as pool:
