@@ -9,6 +9,7 @@ import importlib.metadata
 import inspect
 import logging
 import os
+import resource
 import sys
 import tomllib
 import traceback
@@ -21,7 +22,7 @@ from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
 from flows.__stopping__ import Stop, start_server
-from schemas.errors import BadInput, GainloopError
+from schemas.errors import BadInput, GainloopError, OutOfMemory, is_failure
 from schemas.masking import mask
 from schemas.options import REQUIRED, Parameter, read_options
 from schemas.profile import PROFILES, load_profile
@@ -50,6 +51,12 @@ STOPPED: Final = ("yellow", "stopped: what was done so far is kept. Run the same
 
 LAST_STATES: Final = ("Finished in state Failed", "Finished in state Held")
 
+LEAST_ADDRESSES: Final = 3 * 2**30
+"""Addresses that DuckDB, Polars and Arrow map when they are loaded (2.6 GiB on two cores), and some for work."""
+
+SERVER_SIDE: Final = ("httpx", "httpcore", "prefect", "sqlalchemy", "sqlite3")
+"""Packages whose errors come of the Prefect server, or of its database."""
+
 PARTS: Final = (
     "What is not Required has a default that works. A part can be given as a whole too: by its kind, --text.method "
     "entigraph, or as JSON, "
@@ -68,6 +75,8 @@ def run(words: Sequence[str]) -> None:
     """
     try:
         flow, given = read(words)
+    except OutOfMemory as error:
+        stop(str(error), 1)
     except GainloopError as error:
         stop(str(error), 2)
     run_flow(flow, given)
@@ -83,12 +92,28 @@ def read(words: Sequence[str]) -> tuple["Flow[Any, Any]", dict[str, Any]]:
     name, *options = words or ["--help"]
     if name not in RESULTS:
         answer(name)
+    require_addresses()
     flow: Flow[Any, Any] = getattr(importlib.import_module(f"flows.{name}"), name)
     parameters = parameters_of(flow)
     epilog = PARTS if {"source", "text"} & {one.name for one in parameters} else ""
     given = read_options(options, parameters, make_parser(f"{PROGRAM} {name}", summary_of(name), epilog))
     require_possible({one.name: one.default for one in parameters} | given)
     return flow, given
+
+
+def require_addresses() -> None:
+    """Refuse a limit on addresses under which not even the libraries can be loaded: they would end in a crash.
+
+    Raises:
+        OutOfMemory: There is such a limit.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESSES:
+        raise OutOfMemory(
+            f"starting gainloop: a limit (ulimit -v) allows {limit / 2**30:.1f} GiB of addresses; its libraries map "
+            f"{LEAST_ADDRESSES / 2**30:.0f} GiB, of which they use a tenth. Raise ulimit -v, or limit the memory that "
+            "is used, by a container or a cgroup."
+        )
 
 
 def answer(word: str) -> NoReturn:
@@ -179,17 +204,39 @@ def run_flow(flow: "Flow[Any, Any]", given: dict[str, Any]) -> None:
         quieten()
         start_server()
         result = flow(**given)
-    except GainloopError as error:
-        stop(str(error), 1)
-    except RuntimeError as error:
-        if not str(error).startswith("Failed to reach API"):
-            raise
-        stop(
-            f"running {flow.name}: {error}; the Prefect server that PREFECT_API_URL names must be up. "
-            "Start it with `prefect server start`, or unset PREFECT_API_URL: then one is started for the run.",
-            1,
-        )
+    except Exception as error:
+        stop(say_what_failed(f"running {flow.name}", error), 1)
     last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {mask(from_here(result))}"))
+
+
+def say_what_failed(attempt: str, error: BaseException) -> str:
+    """Return what is wrong as one sentence: what the project says of it, what the machine lacked, or what is known."""
+    if isinstance(error, GainloopError):
+        return str(error)
+    from gainloop.store.lacks import explain  # DuckDB and Polars come with it, which help does without
+
+    said = " ".join(str(error).split())[:300].rstrip(".")
+    if lack := explain(attempt, error):
+        return str(lack)
+    if said.startswith("Failed to reach API"):
+        return (
+            f"{attempt}: {said}; the Prefect server that PREFECT_API_URL names must be up. "
+            "Start it with `prefect server start`, or unset PREFECT_API_URL: then one is started for the run."
+        )
+    if said.startswith("Timed out while attempting to connect to ephemeral"):
+        return (
+            f"{attempt}: {said}; the Prefect server that is started for the run must be up soon. Set "
+            "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS to more, or start one with `prefect server start`."
+        )
+    if type(error).__module__.partition(".")[0] in SERVER_SIDE:
+        return (
+            f"{attempt}: {type(error).__name__} ({said}); the Prefect server must answer, and its database must have "
+            "room. Look at its log, then run the same again: what was complete is kept."
+        )
+    return (
+        f"{attempt}: {type(error).__name__} ({said}); a run ends with a result, or with what is wrong in words that "
+        "help. This one is a fault of gainloop: report it with the log above. What was complete is kept."
+    )
 
 
 def from_here(result: str) -> str:
@@ -204,11 +251,20 @@ def stop(message: str, status: int) -> NoReturn:
     sys.exit(status)
 
 
+def _is_told(error: BaseException | None) -> bool:
+    """Tell whether the last line says all that there is to do about an error."""
+    if error is None or isinstance(error, GainloopError):
+        return error is not None
+    from gainloop.store.lacks import explain
+
+    return explain("", error) is not None
+
+
 class _WithoutTraceback(logging.Filter):
     """Leaves the traceback out of the log for errors whose message says all that there is to do."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.exc_info and isinstance(record.exc_info[1], GainloopError):
+        if record.exc_info and _is_told(record.exc_info[1]):
             record.exc_info = record.exc_text = None
             record.is_last_word = True
         return True
@@ -253,10 +309,13 @@ def main() -> None:
     atexit.register(end, stopping)  # the first is run last
     try:
         run(sys.argv[1:])
-    except BaseException:
-        if not stopping.status:
+    except BaseException as error:
+        if stopping.status:
+            last_words[:] = [STOPPED]
+        elif is_failure(error):
+            stop(say_what_failed("starting", error), 1)
+        else:
             raise
-        last_words[:] = [STOPPED]
 
 
 def end(stopping: Stop) -> None:

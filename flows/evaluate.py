@@ -34,7 +34,7 @@ def evaluate(
         exam: Exam: from files, written by a model, or one that the store has.
         checkpoints: Models that are asked: checkpoint ids, folders, hub ids or .gguf files.
         served: Models of the profile's servers that are asked: written answers alone, by likelihood they are not.
-        snapshot_id: Snapshot whose documents the exam is about, or latest.
+        snapshot_id: Snapshot whose documents the exam is about: its id, a source's id, or latest.
         conditions: Text in front of a question: none (closed), its document (open), what a search finds (retrieved).
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """

@@ -34,7 +34,7 @@ def generate(
 
     Args:
         generator: Generator that writes the text: one's own, the start checkpoint, or a served model.
-        snapshot_id: Snapshot that the anchors are of, or latest for the newest.
+        snapshot_id: Snapshot that the anchors are of: its id, a source's id for that source's latest, or latest.
         start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
         dry_run: Stop after the pre-flight. A generator of one's own is made before it.
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
@@ -45,18 +45,17 @@ def generate(
     snapshot_id = str(read_snapshot(open_store(loaded), snapshot_id)["snapshot_id"])
     model, revision, folder = find_generator(loaded, snapshot_id, text, generator, start)
     recipe = text.recipe(snapshot_id, model, revision)
-    with only_writer(open_store(loaded), recipe.batch_id):
+    with only_writer(open_store(loaded), recipe.batch_id):  # another run may make it while this one waits
         if not dry_run and (reopened := find_lost(loaded, recipe, ask_again)):
             get_run_logger().warning(reopened)
-        if complete := completed_summary(loaded, recipe):
-            get_run_logger().info(complete)
-        else:
+        if not completed_summary(loaded, recipe):
             with started(loaded, recipe, folder) as reached:
                 preflight(reached, recipe, folder)
                 if dry_run:
                     return recipe.batch_id
                 made = generate_shards(reached, recipe, folder)
             count_batch(loaded, recipe, made)
+    get_run_logger().info(completed_summary(loaded, recipe))
     return recipe.batch_id
 
 

@@ -27,6 +27,6 @@ def judge(judge: Judge, batch_id: str = "latest", profile: str = "embedded") -> 
     said = completed_summary(loaded, batch_id, judging)
     if not said:
         with only_writer(open_store(loaded), batch_id), started(loaded, judging.by, found.folder) as reached:
-            said = ask_judge(reached, batch_id, judging, found.folder)
+            said = completed_summary(loaded, batch_id, judging) or ask_judge(reached, batch_id, judging, found.folder)
     get_run_logger().info(said)
     return said

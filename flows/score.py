@@ -4,7 +4,7 @@ from prefect import flow, get_run_logger
 
 from gainloop.serving.opening import started
 from gainloop.store import open_store
-from gainloop.store.batches import read_recipe, resolve_batch
+from gainloop.store.batches import only_writer, read_recipe, resolve_batch
 from gainloop.store.checkpoints import find_weights
 from schemas.profile import load_profile
 from schemas.recipe import Scoring
@@ -29,11 +29,12 @@ def score(
     store = open_store(loaded)
     batch_id = resolve_batch(store, batch_id)
     recipe = read_recipe(store, batch_id)
-    plan = plan_batch_scores(loaded, batch_id, scoring)
-    if reason := why_not_scored(store, loaded, batch_id, plan):
-        get_run_logger().info(f"nothing is scored: {reason}")
-    else:
-        folder = find_weights(store, recipe.revision)
-        with started(loaded, recipe, folder) as reached:
-            score_plan(reached, recipe, folder, plan)
+    with only_writer(store, batch_id):
+        plan = plan_batch_scores(loaded, batch_id, scoring)
+        if reason := why_not_scored(store, loaded, batch_id, plan):
+            get_run_logger().info(f"nothing is scored: {reason}")
+        else:
+            folder = find_weights(store, recipe.revision)
+            with started(loaded, recipe, folder) as reached:
+                score_plan(reached, recipe, folder, plan)
     return batch_id

@@ -3,7 +3,7 @@
 from prefect import flow
 
 from gainloop.store import open_store
-from gainloop.store.batches import read_recipe, resolve_batch
+from gainloop.store.batches import only_writer, read_recipe, resolve_batch
 from schemas.profile import load_profile
 from schemas.recipe import Curation
 from tasks.validate import validate_records, validate_snapshot, validation_summary
@@ -24,5 +24,6 @@ def validate(
     loaded = load_profile(profile)
     store = open_store(loaded)
     batch_id = resolve_batch(store, batch_id)
-    validate_snapshot(loaded, read_recipe(store, batch_id).snapshot_id)
-    return validation_summary(validate_records(loaded, batch_id, curation))
+    with only_writer(store, batch_id):
+        validate_snapshot(loaded, read_recipe(store, batch_id).snapshot_id)
+        return validation_summary(validate_records(loaded, batch_id, curation))

@@ -30,6 +30,10 @@ class StoreError(GainloopError, OSError):
     """The store cannot be opened or written now."""
 
 
+class OutOfMemory(GainloopError, MemoryError):
+    """The machine, or a limit on it, has no more memory to give."""
+
+
 class ServerError(GainloopError, ConnectionError):
     """A generation server is down, or does not do what a recipe needs."""
 
@@ -44,6 +48,11 @@ class Held(GainloopError):
 
 class LedgerError(GainloopError):
     """Counts that must add up do not: a row was lost without a reason."""
+
+
+def is_failure(error: BaseException) -> bool:
+    """Tell whether an error is a failure, not somebody's wish to end: a panic of a library in Rust is no Exception."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def require_known(kind: str, name: str, known: dict[str, object] | list[str], where: str) -> None:

@@ -157,9 +157,7 @@ class KnownExam(Parameters):
     """An exam that the store has already."""
 
     kind: Literal["known"] = "known"
-    exam_id: Annotated[
-        str, Field(min_length=1, description="Id of the exam, or latest for the one made most recently.")
-    ]
+    exam_id: Annotated[str, Field(min_length=1, description="Id of the exam, or latest for the corpus's newest.")]
 
 
 _Exams = ExamFiles | WrittenExam | KnownExam

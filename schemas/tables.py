@@ -1,4 +1,9 @@
-"""The tables of the store. A row never changes; each table's first comment says its grain."""
+"""The tables of the store. A row never changes; each table's first comment says its grain.
+
+Rows are neither changed nor removed, so their ``rowid`` is the sequence of the store: of two rows the later one was
+inserted later. All that is called first, last, latest or newest goes by it. Columns that hold a time are for people:
+clocks are set back, stand still and differ between machines.
+"""
 
 VERSION = 4
 """Raised when a table changes. A store carries the version that wrote it, and is brought up to this one when opened."""
@@ -28,7 +33,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "part_anchors": ("source_id", "part", "fingerprint", "anchor_id", "uri"),
     "snapshots": ("snapshot_id",),
     "snapshot_parts": ("snapshot_id", "part"),
-    "refreshes": ("snapshot_id", "source_id", "refreshed_at"),
+    "refreshes": (),
     "documents": ("document_id", "version"),
     "snapshot_heldout": ("snapshot_id", "anchor_id"),
     "batches": ("batch_id",),
@@ -44,6 +49,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "questions": ("exam_id", "question_id"),
     "schema_version": ("version",),
 }
+"""By table: the columns that make two rows the same one. Of a table without any, every row is another: a log."""
 
 DDL = """
 -- one version of one file, module or dataset split that was read whole; num_anchors counts exact duplicates

@@ -14,7 +14,7 @@ from gainloop.evaluation.likelihoods import MAX_SCORED, general_set, score_set
 from gainloop.evaluation.results import as_table, tabulate
 from gainloop.evaluation.retrieval import open_search, recall
 from gainloop.store import Store, open_store
-from gainloop.store.batches import complete_stage, list_summaries, read_recipe, stage_summary
+from gainloop.store.batches import complete_stage, list_summaries, only_writer, read_recipe, stage_summary
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.exams import read_answers, read_exam
 from gainloop.store.snapshots import whole_documents
@@ -237,7 +237,7 @@ def ask_model(profile: Profile, exam_id: str, model: str, conditions: Sequence[C
 @task(cache_policy=NO_CACHE, task_run_name="evaluate {training_id}")
 def evaluate_training(profile: Profile, batch_id: str, training_id: str, exam_id: str, asking: Asking) -> Urls:
     store = open_store(profile)
-    with Bar("ask the checkpoints", "questions") as bar:
+    with only_writer(store, batch_id), Bar("ask the checkpoints", "questions") as bar:
         summary = evaluate_points(store, profile, batch_id, training_id, exam_id, asking, bar)
     urls: Urls = summary["urls"]
     return urls

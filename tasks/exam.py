@@ -113,7 +113,7 @@ def prepare_exam(profile: Profile, exam: AnyExam, snapshot_id: str) -> str:
     store = open_store(profile)
     match exam:
         case KnownExam():
-            return read_exam(store, exam.exam_id).exam_id
+            return read_exam(store, exam.exam_id, read_snapshot(store, snapshot_id)["snapshot_id"]).exam_id
         case ExamFiles():
             return make_exam(store, exam, snapshot_id)
         case WrittenExam():

@@ -10,6 +10,7 @@ from gainloop.serving.opening import started
 from gainloop.serving.pool import Pool
 from gainloop.store import Store
 from gainloop.store.exams import answers_url, read_answers, write_answers
+from gainloop.store.files import only_one
 from gainloop.store.replies import ReplyLog, Span, compact_replies
 from gainloop.store.snapshots import whole_documents
 from schemas.profile import Profile
@@ -43,18 +44,19 @@ def ask_all(
     """
     whole = list({anchor.anchor_id: anchor for anchor in anchors}.values())
     folder = f"{store.folder}/exams/{name}/replies"
-    log = ReplyLog.open(folder, Span(), [anchor.anchor_id for anchor in whole])
     recipe = Recipe(method={}, snapshot_id="", model=found.model, revision=found.revision, sampling=sampling, seed=seed)
 
     def show(progress: Progress) -> None:
         on_done(progress.anchors_done, progress.anchors_total, progress.sent)
 
     async def run(pool: Pool) -> dict[str, Outcome]:
+        log = ReplyLog.open(folder, Span(), [anchor.anchor_id for anchor in whole])
         return await Driver(work, pool, sampling, seed, log, show).run(whole)
 
-    with started(profile, recipe, found.folder) as reached, engine(reached, recipe, found.folder) as lent:
-        outcomes = lent.run(run)
-    compact_replies(folder)
+    with only_one(f"{folder}/.lock", f"asks for the replies of {folder}"):
+        with started(profile, recipe, found.folder) as reached, engine(reached, recipe, found.folder) as lent:
+            outcomes = lent.run(run)
+        compact_replies(folder)
     return outcomes
 
 

@@ -27,6 +27,7 @@ from gainloop.methods.pipeline import read_pipeline
 from gainloop.store import Store, open_store
 from gainloop.store.batches import batch_folder, complete_stage, read_recipe, read_records, resolve_batch, stage_summary
 from gainloop.store.exams import snapshot_questions
+from gainloop.store.files import only_one
 from gainloop.store.snapshots import read_anchors
 from schemas.errors import BadInput
 from schemas.profile import Profile
@@ -59,6 +60,11 @@ def validate_anchors(store: Store, snapshot_id: str) -> dict[str, Any]:
         SuiteFailed: An expectation does not hold; verdict and page are there nevertheless.
     """
     folder = anchors_folder(store, snapshot_id)
+    with only_one(f"{store.folder}/snapshots/{snapshot_id}/.lock", f"validates the anchors of snapshot {snapshot_id}"):
+        return _validate_anchors(store, snapshot_id, folder)
+
+
+def _validate_anchors(store: Store, snapshot_id: str, folder: str) -> dict[str, Any]:
     if (reached := read_result(folder)) and reached.summary["success"]:
         return reached.summary
     rows = anchor_columns(read_anchors(store, snapshot_id))

@@ -5,6 +5,7 @@ import inspect
 import io
 import os
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, get_origin
 
 import duckdb
+import httpx
 import numpy as np
 import polars as pl
 import pytest
@@ -21,7 +23,17 @@ import torch
 from prefect.exceptions import ParameterTypeError
 from safetensors.numpy import save_file
 
-from flows.__main__ import RESULTS, from_here, last_words, parameters_of, prefect_settings, read, run
+from flows.__main__ import (
+    RESULTS,
+    from_here,
+    last_words,
+    parameters_of,
+    prefect_settings,
+    read,
+    run,
+    run_flow,
+    say_what_failed,
+)
 from gainloop.filters import FILTERS
 from gainloop.filters.judge import Judge as JudgeFilter
 from gainloop.filters.novelty import Novelty
@@ -487,6 +499,45 @@ def test_what_is_wrong_or_cannot_go_together_is_refused_before_anything_starts(w
     assert (caught.value.code, style) == (2, "red")
     assert re.match(f"error: {found}", said), said
     assert HOUSE_FORM.fullmatch(said), said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (KeyError("a"), r"running cycle: KeyError \('a'\); .* a fault of gainloop"),
+        (MemoryError(), "running cycle: memory ran out; "),
+        (RuntimeError("can't start new thread"), "running cycle: can't start new thread; a run needs some dozens"),
+        (httpx.ReadTimeout("no answer"), r"running cycle: ReadTimeout \(no answer\); the Prefect server must answer"),
+        (BadInput("a: b; c. D."), "a: b; c. D."),
+    ],
+)
+def test_whatever_ends_a_run_is_one_sentence_and_no_bare_traceback(
+    error: Exception, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise error
+
+    fail.name = "cycle"  # type: ignore[attr-defined]
+    for step in ("quieten", "start_server"):
+        monkeypatch.setattr(f"flows.__main__.{step}", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        run_flow(fail, {})  # type: ignore[arg-type]
+    style, last = last_words.pop()
+    assert (ended.value.code, style, last) == (1, "red", f"error: {say_what_failed('running cycle', error)}")
+    assert re.match(f"error: {said}", last), last
+    assert HOUSE_FORM.fullmatch(last), last
+
+
+def test_a_limit_under_which_nothing_can_be_loaded_is_named_at_once() -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, resource.RLIM_INFINITY))
+
+    asked = [sys.executable, "-m", "flows", "refresh", "--source.kind", "files", "--source.paths", "docs"]
+    ended = subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, preexec_fn=limit, check=False)
+    last = ended.stderr.splitlines()[-1]
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert re.match(r"error: starting gainloop: a limit \(ulimit -v\) allows 1\.4 GiB of addresses; ", last), last
+    assert HOUSE_FORM.fullmatch(last), last
 
 
 def by_hand(file: Path) -> None:

@@ -273,8 +273,67 @@ def test_a_full_disk_stops_a_run_with_one_error_and_it_goes_on_when_there_is_roo
     assert ended.status == 1
     assert "Traceback" not in ended.err
     (error,) = (line for line in ended.err.splitlines() if "No space left on device" in line)
-    assert re.match(r"error: filling .*/checkpoints/.*; the folder must be writable and have room\. Free", error)
+    assert re.match(r"error: filling .*/checkpoints/.*; the disk must have room\. Free", error)
 
     subprocess.run(["mount", "-o", "remount,size=64m", small_disk], check=True)
     assert start("cycle", given, tmp_path, api_url).wait().status == 0
     assert figures(Place(small_disk)) == figures(undisturbed)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_of_two_runs_of_one_recipe_at_once_the_second_waits_and_goes_on_with_what_the_first_made(
+    tmp_path: Path, corpus: Path, api_url: str, is_killed: bool
+) -> None:
+    place, second = Place(tmp_path), tmp_path / "second"
+    second.mkdir()
+    with stub_server(StubOptions(latency_seconds=0.5)) as stub:
+        profile = write_profile(
+            tmp_path,
+            serving={"kind": "servers", "urls": [stub.url]},
+            generation={"shard_anchors": 16, "max_in_flight": 1},
+        )
+        refresh_snapshot(place.store, Files(paths=[str(corpus)], max_chars=400), 0.05)
+        given = served(profile, 32)
+        run = start("generate", given, tmp_path, api_url)
+        run.wait_until(partial(has_files("batches/*/.lock"), place))
+        waiting = start("generate", given, second, api_url)
+        waiting.wait_until(lambda: "this one waits until that is done" in waiting.err.read_text())
+        first = run.kill() if is_killed else run.wait()
+        other = waiting.wait()
+    assert (other.status, first.status) == (0, -signal.SIGKILL if is_killed else 0), other.err
+    summary = place.summary("generate")
+    assert summary["requests"] == summary["replies"] == summary["records"]
+    if not is_killed:
+        assert first.out == other.out
+        assert len([asked for asked in stub.requests if asked["max_tokens"] > 1]) == summary["requests"]
+
+
+def test_a_folder_that_was_moved_is_gone_on_with(
+    tmp_path: Path, corpus: Path, api_url: str, undisturbed: Place
+) -> None:
+    before, moved = undisturbed.folder, Place(tmp_path / "moved")
+    shutil.copytree(before, moved.folder)
+    write_profile(moved.folder)
+    for table, rows in moved.rows().items():
+        assert str(before) not in repr(rows.to_dicts()), table
+    files, away = moved.files(), before.with_name("away")
+    before.rename(away)  # so that nothing is found where it was
+    try:
+        given = parameters(corpus, moved.folder / "small.yaml")
+        for flow in (given, {"profile": given["profile"]}):
+            name = "cycle" if "source" in flow else "report"
+            ended = start(name, flow, tmp_path, api_url).wait()
+            assert (ended.status, ended.out) == (0, f"report: {moved.batch}/report.html\n"), ended.err
+        assert moved.files() == files
+        asked = tmp_path / "q.jsonl"
+        rows = [
+            {"question": f"What is {one.stem}?", "answer": "A topic", "document": one.name}
+            for one in corpus.glob("*.md")
+        ]
+        asked.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        (first, *_) = moved.rows()["checkpoints"]["checkpoint_id"]
+        exam = {"exam": {"kind": "files", "paths": [str(asked)]}, "checkpoints": [first], "profile": given["profile"]}
+        ended = start("evaluate", exam, tmp_path, api_url).wait()
+        assert ended.status == 0, ended.err
+    finally:
+        away.rename(before)

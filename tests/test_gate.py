@@ -142,26 +142,31 @@ def test_the_markdown_is_the_headline_and_one_row_a_reason(store: Store, place: 
     assert [line.rsplit("| ", 1)[1] for line in lines[4:6]] == ["vetoes |", "rejects |"]
 
 
-def measured(store: Store, batch_id: str, days: int, recipe: dict[str, Any]) -> None:
-    """Begin a batch some days from the other one, with a report of 7 bits per byte and a later one of 5."""
+NOW = "batch of now"
+
+
+def measured(store: Store, batch_id: str, recipe: dict[str, Any]) -> None:
+    """Begin a batch with a report of 7 bits per byte and a later one of 5; the clock is set back before each."""
     report = measure_once(store, BATCH, "")
-    at = EVIDENCE.measured_at + timedelta(days=days)
+    at = EVIDENCE.measured_at - timedelta(days=1)
     begin(store, batch_id, recipe, at)
-    for later, bits in ((0, 7.0), (1, 5.0)):
+    for earlier, bits in ((0, 7.0), (1, 5.0)):
         rate = report.delta_i.bits_per_byte.model_copy(update={"value": bits})
         found = report.model_copy(update={"delta_i": report.delta_i.model_copy(update={"bits_per_byte": rate})})
         row = {"batch_id": batch_id, "measurement_id": str(bits), "report": found.model_dump_json()}
-        store.insert(measurements=[row | {"measured_at": at + timedelta(hours=later)}])
+        store.insert(measurements=[row | {"measured_at": at - timedelta(hours=earlier)}])
 
 
 def test_history_is_of_earlier_batches_of_the_same_method_and_of_the_latest_report_of_each(
     store: Store, place: Profile
 ) -> None:
-    sbp = EVIDENCE.recipe | {"method": {"kind": "sbp"}}
-    for batch_id, days, recipe in (("earlier", -1, EVIDENCE.recipe), ("later", 1, EVIDENCE.recipe), ("other", -1, sbp)):
-        measured(store, batch_id, days, recipe)
-    assert [figure.value for figure in read_history(store, BATCH)] == [5.0]
-    assert [figure.value for figure in read_history(store, "earlier")] == []
+    measured(store, "other", EVIDENCE.recipe | {"method": {"kind": "sbp"}})
+    measured(store, "earlier", EVIDENCE.recipe)
+    begin(store, NOW, EVIDENCE.recipe, EVIDENCE.measured_at - timedelta(days=9))
+    measured(store, "later", EVIDENCE.recipe)
+    first = measure_once(store, BATCH, "").delta_i.bits_per_byte.value
+    assert [figure.value for figure in read_history(store, NOW)] == [first, 5.0]
+    assert [figure.value for figure in read_history(store, BATCH)] == []
 
 
 @pytest.mark.parametrize(
@@ -177,16 +182,18 @@ def test_history_is_of_earlier_batches_of_the_same_method_and_of_the_latest_repo
 def test_batches_of_another_generator_sampling_or_source_are_no_yardstick(
     store: Store, place: Profile, change: dict[str, Any]
 ) -> None:
-    measured(store, "other", -1, EVIDENCE.recipe | change)
-    assert read_history(store, BATCH) == []
+    measure_once(store, BATCH, "")
+    begin(store, NOW, EVIDENCE.recipe | change, EVIDENCE.measured_at)
+    assert read_history(store, NOW) == []
 
 
 def test_snapshots_of_one_source_are_one_yardstick(store: Store, place: Profile) -> None:
     row = {"source_id": "s", "source": "{}", "heldout_fraction": 0.0, "created_at": EVIDENCE.measured_at}
     row |= {"num_anchors": 1, "num_heldout": 0, "num_bytes": 1}
     store.insert(snapshots=[row | {"snapshot_id": name} for name in ("grown", EVIDENCE.recipe["snapshot_id"])])
-    measured(store, "earlier", -1, EVIDENCE.recipe | {"snapshot_id": "grown"})
-    assert len(read_history(store, BATCH)) == 1
+    measure_once(store, BATCH, "")
+    begin(store, NOW, EVIDENCE.recipe | {"snapshot_id": "grown"}, EVIDENCE.measured_at)
+    assert len(read_history(store, NOW)) == 1
 
 
 @pytest.mark.parametrize(
@@ -195,12 +202,14 @@ def test_snapshots_of_one_source_are_one_yardstick(store: Store, place: Profile)
 def test_held_and_collapsed_batches_are_no_yardstick(
     store: Store, place: Profile, key: str, state: str, known: int
 ) -> None:
-    measured(store, "earlier", -1, EVIDENCE.recipe)
+    measured(store, "earlier", EVIDENCE.recipe)
     decision = decided(store, place)
+    assert decision.state == "held"
     veto = decision.vetoes[0].model_copy(update={"key": key})
     found = decision.model_copy(update={"batch": "earlier", "state": state, "reasons": [veto]})
     save_decision(store, found, place.gate)
-    assert len(read_history(store, BATCH)) == known
+    begin(store, NOW, EVIDENCE.recipe, EVIDENCE.measured_at)
+    assert len(read_history(store, NOW)) == known
 
 
 def begin(store: Store, batch_id: str, recipe: dict[str, Any], at: Any) -> None:

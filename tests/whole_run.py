@@ -103,8 +103,9 @@ class Place:
         return stage_summary(self.store, self.batch.name, stage) or {}
 
     def files(self) -> dict[str, int]:
-        """Return when each file was written, the store's apart."""
-        paths = [path for path in (self.folder / "data").rglob("*") if path.is_file() and ".duckdb" not in path.name]
+        """Return when each file was written, the store's and locks apart."""
+        found = (path for path in (self.folder / "data").rglob("*") if path.is_file())
+        paths = [path for path in found if ".duckdb" not in path.name and path.name != ".lock"]
         return {str(path.relative_to(self.folder)): path.stat().st_mtime_ns for path in paths}
 
 

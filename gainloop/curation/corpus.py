@@ -64,7 +64,7 @@ def earlier_batches(store: Store, batch_id: str) -> Iterator[KnownTexts]:
     Of two batches that are validated at the same moment neither sees the other.
     """
     validated = store.query(
-        "select batch_id from completions where stage = 'validate' and batch_id != ? order by completed_at, batch_id",
+        "select batch_id from completions where stage = 'validate' and batch_id != ? order by rowid",
         batch_id,
     )
     for other in validated["batch_id"]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from gainloop.models.checking import check_checkpoint, weight_files
 from gainloop.models.gguf import convert_gguf
-from gainloop.models.loading import load_model
+from gainloop.models.loading import end_tokens, load_model, load_tokenizer, opening, require_numbers
+from gainloop.store.lacks import explain
 from schemas.errors import BadInput
 from schemas.recipe import Checkpoint
 
@@ -56,7 +57,10 @@ class Found:
             check_checkpoint(str(self.path))
             _copy(self.path, Path(folder))
         check_checkpoint(folder)
-        load_model(folder)
+        with opening(folder):
+            model = load_model(folder)
+            require_numbers(model, folder)
+            end_tokens(model, load_tokenizer(folder))
 
 
 def find_checkpoint(wanted: Checkpoint) -> Found:
@@ -69,7 +73,8 @@ def find_checkpoint(wanted: Checkpoint) -> Found:
     if path.is_file():
         return Found(path, _hash([path], path.parent))
     if path.is_dir():
-        return Found(path, _hash(deciding_files(path), path))
+        with opening(str(path)):
+            return Found(path, _hash(deciding_files(path), path))
     if wanted.model.startswith((".", "/", "~")) or wanted.model.count("/") > 1 or wanted.model.endswith(".gguf"):
         raise BadInput(
             f"loading checkpoint {wanted.model!r}: there is no such folder or file; a folder that save_pretrained "
@@ -86,12 +91,14 @@ def deciding_files(folder: Path) -> list[Path]:
         BadInput: The folder holds no model.
     """
     if not (folder / "config.json").is_file():
+        is_adapter = (folder / "adapter_config.json").is_file()
+        found = "it is an adapter alone, to be merged into its model first" if is_adapter else "it has no config.json"
         raise BadInput(
-            f"reading checkpoint {folder}: it has no config.json; a folder that save_pretrained wrote is needed. "
+            f"reading checkpoint {folder}: {found}; a folder that save_pretrained wrote is needed. "
             "Name such a folder, a .gguf file, or a hub id."
         )
-    found = {path for pattern in DECIDING for path in folder.glob(pattern) if path.is_file()}
-    return sorted({*found, *weight_files(folder)})
+    deciding = {path for pattern in DECIDING for path in folder.glob(pattern) if path.is_file()}
+    return sorted({*deciding, *weight_files(folder)})
 
 
 def _hash(paths: list[Path], folder: Path) -> str:
@@ -118,7 +125,9 @@ def _download(wanted: Checkpoint) -> str:
     try:
         return str(snapshot_download(wanted.model, **asked))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+        if lack := explain(f"downloading checkpoint {wanted.model!r}", error):
+            raise lack from error
+        reason = " ".join(str(error).split())[:200]
         raise BadInput(
             f"loading checkpoint {wanted.model!r}: {reason}; a folder, a .gguf file, or a hub id that this machine can "
             "reach, is needed. Set model to one."

@@ -1,18 +1,24 @@
 """What is wrong with a checkpoint, found in a second: before anything that costs time rests on it."""
 
 import json
+import re
 import struct
 import zipfile
 from pathlib import Path
 
 from transformers import PretrainedConfig
 
-from gainloop.models.loading import context_of, load_tokenizer, read_config, unreadable, vocabulary_of
+from gainloop.models.loading import context_of, load_tokenizer, opening, read_config, unreadable, vocabulary_of
 from gainloop.models.prompts import encode_chat
 
 POINTER = b"version https://git-lfs"
 SINGLE = ("model.safetensors", "pytorch_model.bin")
 INDEXED = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+
+OTHER_HEADS = re.compile(
+    r"(ForMaskedLM|Classification|QuestionAnswering|ForPreTraining|ForMultipleChoice|NextSentencePrediction|ForCTC)$"
+)
+"""How the architectures of models end that do something else with a text than to go on with it."""
 
 CHAT = [{"role": "system", "content": "Answer briefly."}, {"role": "user", "content": "Who writes?"}]
 
@@ -26,14 +32,24 @@ def check_checkpoint(folder: str, chats: bool = False) -> None:
         chats: True where it will be asked in messages: then it needs a chat template.
 
     Raises:
-        BadInput: Its config names no context or quantized weights, a file of its weights is missing, a pointer or
-            torn, its tokenizer is missing, has no end token or more tokens than the model, or no chat template.
+        BadInput: It is no causal language model, its config names no context or quantized weights, a file of its
+            weights is missing, a pointer or torn, its tokenizer is missing, has no end token or more tokens than the
+            model, or no chat template.
     """
-    config = read_config(folder)
-    context_of(config, folder)
-    for path in weight_files(Path(folder)):
-        _require_whole(path)
-    _check_tokenizer(folder, config, chats)
+    with opening(folder):
+        config = read_config(folder)
+        _require_causal(folder, config)
+        context_of(config, folder)
+        for path in weight_files(Path(folder)):
+            _require_whole(path)
+        _check_tokenizer(folder, config, chats)
+
+
+def _require_causal(folder: str, config: PretrainedConfig) -> None:
+    """Refuse a model that was not made to go on with a text: transformers would load it all the same."""
+    names = config.architectures or []
+    if names and all(OTHER_HEADS.search(name) for name in names):
+        raise unreadable(folder, f"it is a {names[0]}, which does not go on with a text")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -53,8 +69,10 @@ def weight_files(folder: Path) -> list[Path]:
 def _indexed(folder: Path, index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise unreadable(folder, f"{index.name} cannot be read ({error})") from error
+    if outside := [name for name in names if Path(name).name != name]:
+        raise unreadable(folder, f"{index.name} names a file that is not right in its folder, {outside[0]!r}")
     if lacking := [name for name in names if not (folder / name).is_file()]:
         raise unreadable(folder, f"{len(lacking)} of {len(names)} files of weights are missing, {lacking[0]} first")
     return [folder / name for name in names]

@@ -9,6 +9,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
 from gainloop.methods.sbp import TFIDF
+from gainloop.store.lacks import explain
 from schemas.characters import num_unspaced, words
 from schemas.errors import BadInput
 from schemas.profile import LocalEmbedding
@@ -70,8 +71,10 @@ def embed_here(texts: Sequence[str], model: str, revision: str, embedding: Local
         ) from None
     try:
         loaded = SentenceTransformer(model, revision=revision or None, device=embedding.device, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, AssertionError) as error:
-        first = str(error).strip().splitlines()[0]
+    except Exception as error:  # libraries raise a dozen kinds
+        if lack := explain(f"loading the embedding model {model!r}", error):
+            raise lack from error
+        first = " ".join(str(error).split())[:200]
         raise BadInput(
             f"loading the embedding model {model!r} on {embedding.device}: {first}; {TFIDF}, a folder, or a hub model "
             "that this machine can reach and hold is needed. Set text.method.embedder to one, or embedding of the "

@@ -9,6 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as library_logging
 
 from gainloop.models.loading import unreadable
+from gainloop.store.lacks import explain
 
 MAGIC = b"GGUF"
 logger = logging.getLogger("gainloop.gguf")
@@ -35,9 +36,9 @@ def convert_gguf(path: Path, folder: str) -> None:
         del read.config.quantization_config
         plain = AutoModelForCausalLM.from_config(read.config, dtype=torch.float32)
         plain.load_state_dict(read.state_dict())
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:
+        if lack := explain(f"reading {path}", error):
+            raise lack from error
         raise unreadable(path, error) from error
     plain.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -16,7 +16,8 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from schemas.errors import BadInput, GainloopError
+from gainloop.store.lacks import explain
+from schemas.errors import BadInput, GainloopError, is_failure
 
 CONTEXT_NAMES: Final = (
     "max_position_embeddings",
@@ -40,7 +41,7 @@ def load_model(folder: str, device: str = "cpu") -> PreTrainedModel:
     logging.disable_progress_bar()
     require_device(device)
     read_config(folder)
-    with _opening(folder):
+    with opening(folder):
         opened: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, trust_remote_code=False, output_loading_info=True
         )
@@ -61,6 +62,8 @@ def require_device(device: str) -> None:
     try:
         torch.zeros(1, device=device)
     except (AssertionError, RuntimeError) as error:
+        if lack := explain(f"opening the device {device!r}", error):
+            raise lack from error
         first = str(error).strip().splitlines()[0]
         raise BadInput(
             f"looking for the device {device!r}: {first}; cpu, or cuda where torch finds a GPU, is allowed. "
@@ -74,7 +77,7 @@ def read_config(folder: str) -> PretrainedConfig:
     Raises:
         BadInput: The folder has none, or one of quantized weights.
     """
-    with _opening(folder):
+    with opening(folder):
         config: PretrainedConfig = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     quantized = getattr(config, "quantization_config", None)
     if quantized:
@@ -112,6 +115,19 @@ def vocabulary_of(config: PretrainedConfig) -> int:
     return int(config.get_text_config(decoder=True).vocab_size)
 
 
+def require_numbers(model: PreTrainedModel, folder: str) -> None:
+    """Refuse a model whose training went astray: one that holds a value that is no number says nothing but that.
+
+    Raises:
+        BadInput: A weight is infinite or not a number.
+    """
+    broken = [name for name, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
+    if broken:
+        raise unreadable(
+            folder, f"{len(broken)} of its weights hold values that are no numbers, {broken[0]} among them"
+        )
+
+
 def num_logits(model: PreTrainedModel) -> int:
     """Return how many logits a model has at each token: its memory while it is trained or scored."""
     return vocabulary_of(model.config)
@@ -124,7 +140,7 @@ def load_tokenizer(folder: str) -> PreTrainedTokenizerBase:
         BadInput: The folder holds no tokenizer, one that only transformers' slow code reads, or one without an end
             token.
     """
-    with _opening(folder):
+    with opening(folder):
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     is_empty = len(tokenizer) <= len(tokenizer.added_tokens_decoder)  # made for want of files, without an error
     if is_empty or not tokenizer.is_fast:
@@ -142,13 +158,15 @@ def end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> se
 
 
 @contextmanager
-def _opening(folder: str) -> Iterator[None]:
+def opening(folder: str) -> Iterator[None]:
     """Turn whatever goes wrong with a checkpoint's files into one sentence: libraries raise a dozen kinds of errors."""
     try:
         yield
-    except (GainloopError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
+    except BaseException as error:
+        if isinstance(error, GainloopError) or not is_failure(error):
+            raise
+        if lack := explain(f"opening the checkpoint {folder}", error):
+            raise lack from error
         reason = "it needs code of its own, and no checkpoint's code is run" if "custom code" in str(error) else error
         raise unreadable(folder, reason) from error
 

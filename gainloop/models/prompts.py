@@ -44,8 +44,8 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> To
                 raise
             begun = turns[1] | {"content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
             return _fill_in(tokenizer, [begun, *turns[2:]])
-    except (TemplateError, ValueError) as error:
-        found = str(error).strip().splitlines()[0] if tokenizer.chat_template else "its tokenizer has no chat template"
+    except Exception as error:  # a template is a program
+        found = " ".join(str(error).split())[:200] if tokenizer.chat_template else "its tokenizer has no chat template"
         raise BadInput(
             f"writing a chat for {tokenizer.name_or_path}: {found}; a model that was tuned to follow instructions, "
             "with its chat template, is needed. Name such a model, or use the method sbp, which needs none."

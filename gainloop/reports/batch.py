@@ -15,6 +15,7 @@ from gainloop.reports.knowledge import measure_knowledge
 from gainloop.reports.paragraph import write_paragraph
 from gainloop.reports.texts import list_caveats_of_texts, measure_texts
 from gainloop.reports.trainee import loss, measure_paper, measure_trainee
+from gainloop.store.snapshots import name_source
 from schemas.errors import LedgerError
 from schemas.figure import Figure
 from schemas.information import DeltaI, Entropy
@@ -97,19 +98,6 @@ def describe_corpus(evidence: Evidence) -> Corpus:
         held_out=row["num_heldout"],
         num_bytes=row["num_bytes"],
     )
-
-
-def name_source(source: dict[str, Any]) -> str:
-    """Return the kind of a source and the first of its parameters that is set: its paths, its dataset.
-
-    >>> name_source({"kind": "files", "paths": ["handbook", "notes"], "licence": "internal"})
-    'files handbook, notes'
-    >>> name_source({"kind": "python_docs", "root": ""})
-    'python_docs'
-    """
-    values = [source.get(name) for name in ("paths", "dataset", "root")]
-    shown = [", ".join(value) if isinstance(value, list) else value for value in values if value]
-    return " ".join([str(source.get("kind", "")), *shown[:1]]).strip()
 
 
 def count_rows(evidence: Evidence) -> Counts:

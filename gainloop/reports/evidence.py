@@ -124,6 +124,8 @@ class Begun:
 
     Attributes:
         recipe: Recipe as JSON.
+        begun: Time at which it was begun, by the clock of that machine.
+        place: Place in the order in which the store's batches were begun.
         stages: Stages that are complete: generate, validate, score, judge, train.
         report: Newest report of this format, one of a training before one of none; or None.
         is_outdated: True if its only reports are of an earlier format.
@@ -136,6 +138,7 @@ class Begun:
     batch_id: str
     recipe: dict[str, Any]
     begun: datetime
+    place: int = 0
     stages: tuple[str, ...] = ()
     report: Report | None = None
     is_outdated: bool = False

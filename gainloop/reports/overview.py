@@ -39,12 +39,12 @@ PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predict
 
 NEWEST = """
 with reports as (
-    select *, json_extract_string(report, '$.format') = ? as is_current,
+    select *, rowid as place, json_extract_string(report, '$.format') = ? as is_current,
         json_extract_string(report, '$.training') != '' as is_trained
     from measurements)
 select batch_id, report, is_current from reports
 qualify row_number() over (
-    partition by batch_id order by is_current desc, is_trained desc, measured_at desc, measurement_id) = 1
+    partition by batch_id order by is_current desc, is_trained desc, place desc) = 1
 order by batch_id
 """
 """One report of each batch: of this format if there is one, of a training if there is one, the newest of those."""
@@ -74,12 +74,13 @@ def read_batches(store: Store) -> list[Begun]:
     newest = store.query(NEWEST, str(REPORT_FORMAT)).rows_by_key("batch_id", named=True, unique=True)
     reports = {batch_id: parse_report(row["report"]) for batch_id, row in newest.items() if row["is_current"]}
     drops, quarantine = (_count_by_reason(store, table) for table in ("drops", "quarantine"))
-    begun = store.query("select batch_id, recipe, created_at from batches order by batch_id")
+    begun = store.query("select batch_id, recipe, created_at, rowid from batches order by rowid")
     return [
         Begun(
             batch_id=batch_id,
             recipe=json.loads(recipe),
             begun=created_at,
+            place=place,
             stages=tuple(sorted(stages.get(batch_id, {}))),
             report=reports.get(batch_id),
             is_outdated=batch_id in newest and reports.get(batch_id) is None,
@@ -88,7 +89,7 @@ def read_batches(store: Store) -> list[Begun]:
             drops=drops.get(batch_id, {}),
             quarantine=quarantine.get(batch_id, {}),
         )
-        for batch_id, recipe, created_at in begun.iter_rows()
+        for batch_id, recipe, created_at, place in begun.iter_rows()
     ]
 
 
@@ -99,7 +100,7 @@ def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
         batches: All batches of a store.
         gate: Thresholds between the quadrants.
     """
-    in_order = sorted(batches, key=lambda batch: (batch.begun, batch.batch_id))
+    in_order = sorted(batches, key=lambda batch: (batch.place, batch.batch_id))
     names = dict(zip([b.batch_id for b in in_order], name_recipes([batch.recipe for batch in in_order]), strict=True))
     measured = [(batch, batch.report) for batch in in_order if batch.report]
     lines = draw_lines([report for _, report in measured], gate)

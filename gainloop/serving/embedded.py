@@ -22,6 +22,7 @@ from gainloop.models.prompts import encode_prompt
 from gainloop.serving import UNFIT, Refused, Score
 from gainloop.serving.attention import Prefixes, Row, advance, attend_by_rows, independent_shapes, read
 from gainloop.serving.sampling import Draw, Grammar, log_likelihoods
+from gainloop.store.lacks import explain
 from schemas.recipe import Sampling
 from schemas.rows import Prompt, Reply, Request
 
@@ -112,9 +113,10 @@ class EmbeddedEngine:
                     if not seat.done.done():
                         seat.done.set_result(None)
         except Exception as error:
+            failure = explain(f"answering requests with {self.model} {self.revision}", error) or error
             for seat in [*self._waiting, *self._seats]:
                 if not seat.done.done():
-                    seat.done.set_exception(error)
+                    seat.done.set_exception(failure)
             raise
 
     @torch.inference_mode()

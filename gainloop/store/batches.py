@@ -1,27 +1,21 @@
 """A batch's rows from its first moment to its last: begun, filled shard by shard, complete stage by stage."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any
 
 import polars as pl
-from filelock import FileLock, Timeout
 
 from gainloop.store.duck import Store, now
-from gainloop.store.files import disk_errors
+from gainloop.store.files import only_one
 from gainloop.store.replies import Span
 from gainloop.store.snapshots import draw_anchors
-from schemas.errors import BadInput, StoreError
+from schemas.errors import BadInput
 from schemas.recipe import Recipe
 from schemas.rows import Anchor
 
 _CONCLUSIONS = ("completions", "quarantine", "measurements", "decisions")
 """Tables of what is concluded from a batch once it is complete."""
-
-WRITER_SECONDS = 10.0
-"""Seconds to wait for another process that writes the batch: one that was stopped needs a moment to end."""
 
 
 def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
@@ -126,7 +120,7 @@ def stage_summary(store: Store, batch_id: str, stage: str, key: str = "") -> dic
 def list_summaries(store: Store, batch_id: str, stage: str) -> list[tuple[str, dict[str, Any]]]:
     """Return key and summary of every time that a stage of a batch was completed, the latest first."""
     rows = store.query(
-        "select key, summary from completions where batch_id = ? and stage = ? order by completed_at desc, key",
+        "select key, summary from completions where batch_id = ? and stage = ? order by rowid desc",
         *(batch_id, stage),
     )
     return [(key, json.loads(summary)) for key, summary in rows.iter_rows()]
@@ -185,33 +179,9 @@ def replies_folder(store: Store, batch_id: str) -> str:
     return f"{batch_folder(store, batch_id)}/replies"
 
 
-@contextmanager
-def only_writer(store: Store, batch_id: str) -> Iterator[None]:
-    """Lock a batch for the block, so that no other process writes it; the system frees the lock if this one dies.
-
-    Object storage has no locks: there, two runs of one recipe ask for the same replies twice and keep them once.
-
-    Raises:
-        StoreError: Another process writes the batch.
-    """
-    if "://" in store.folder:
-        yield
-        return
-    path = Path(batch_folder(store, batch_id), ".lock")
-    with disk_errors(f"locking batch {batch_id}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=WRITER_SECONDS)
-        except Timeout:
-            raise StoreError(
-                f"writing batch {batch_id}: another process has been writing it for {WRITER_SECONDS:g} s; one at a "
-                "time may. Wait until it is done, or stop it, then run the same again: what landed is kept."
-            ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+def only_writer(store: Store, batch_id: str) -> AbstractContextManager[None]:
+    """Keep other runs from working on a batch for the block; one that holds it is waited for."""
+    return only_one(f"{batch_folder(store, batch_id)}/.lock", f"works on batch {batch_id}")
 
 
 def resolve_batch(store: Store, batch_id: str = "latest") -> str:
@@ -220,7 +190,7 @@ def resolve_batch(store: Store, batch_id: str = "latest") -> str:
     Raises:
         BadInput: No such batch, or none at all.
     """
-    known = store.query("select batch_id from batches order by created_at desc, batch_id")["batch_id"].to_list()
+    known = store.query("select batch_id from batches order by rowid desc")["batch_id"].to_list()
     if batch_id == "latest" and known:
         return str(known[0])
     if batch_id not in known:

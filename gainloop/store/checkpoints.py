@@ -1,29 +1,21 @@
 """Checkpoints: folders of weights, each named by the hash of what made it."""
 
 import json
-import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from gainloop.store.duck import Store, now
-from gainloop.store.files import disk_errors, whole_folder
-from schemas.errors import BadInput
+from gainloop.store.files import disk_errors, only_one, read_file, whole_folder
+from schemas.errors import BadInput, StoreError
 from schemas.rows import content_hash
 
 Metrics = dict[str, Any]
-logger = logging.getLogger("gainloop.checkpoints")
 
 POINTS = "points"
 """Folder, beside a training's weights, of those that it had along its way: one folder a point, numbered from 1."""
-
-WAIT_SECONDS = 2.0
-"""Another run is waited for this long before it is spoken of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,30 +59,23 @@ def make_once(store: Store, lineage: Lineage, make: Callable[[str], Metrics]) ->
     path = f"{store.folder}/checkpoints/{checkpoint_id}"
     if find_weights(store, checkpoint_id) and os.path.isdir(path):
         return checkpoint_id
-    with disk_errors(f"making {path}"):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with _only_maker(path, lineage):
-            if not os.path.isdir(path):
-                _make(path, lineage, make)
-    with open(f"{path}/lineage.json") as file:
-        made = json.load(file)
+    with disk_errors(f"making {path}"), only_one(f"{path}.lock", f"makes the {lineage.role} checkpoint {path}"):
+        if not os.path.isdir(path):
+            _make(path, lineage, make)
+    made = _read_lineage(f"{path}/lineage.json")
     store.insert(checkpoints=[made | {"checkpoint_id": checkpoint_id, "url": store.keep(path), "created_at": now()}])
     return checkpoint_id
 
 
-@contextmanager
-def _only_maker(path: str, lineage: Lineage) -> Iterator[None]:
-    """Hold a checkpoint's folder for the block; say so if another run does: it may for as long as a training takes."""
-    lock = FileLock(f"{path}.lock")
+def _read_lineage(path: str) -> dict[str, Any]:
     try:
-        lock.acquire(timeout=WAIT_SECONDS)
-    except Timeout:
-        logger.warning("Another run makes the %s checkpoint %s; this one waits for it.", lineage.role, path)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        made: dict[str, Any] = json.loads(read_file(path))
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"reading {path}: {' '.join(str(error).split())[:200]}; it must be there as the run that made the weights "
+            "wrote it. Put it back, or remove its folder and run the same again: then it is made anew."
+        ) from error
+    return made
 
 
 def _make(path: str, lineage: Lineage, make: Callable[[str], Metrics]) -> None:
@@ -109,7 +94,7 @@ def checkpoint_folder(store: Store, checkpoint_id: str) -> str:
     """
     url = find_weights(store, checkpoint_id)
     if url is None:
-        known = store.query("select checkpoint_id from checkpoints order by created_at desc limit 5")["checkpoint_id"]
+        known = store.query("select checkpoint_id from checkpoints order by rowid desc limit 5")["checkpoint_id"]
         raise BadInput(
             f"looking up checkpoint {checkpoint_id!r}: not found in the store; the latest are "
             f"{', '.join(known) or 'none'}. Use one of them, a folder or a hub id."

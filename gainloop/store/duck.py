@@ -18,7 +18,8 @@ import duckdb
 import polars as pl
 import pyarrow as pa
 
-from schemas.errors import StoreError
+from gainloop.store.lacks import explain
+from schemas.errors import GainloopError, StoreError
 from schemas.tables import DDL, KEYS, MIGRATIONS, VERSION
 
 if TYPE_CHECKING:
@@ -30,14 +31,19 @@ _REMEMBER_LIMIT = "set variable its_limit = current_setting('memory_limit')"
 _GIVE_BACK = "set memory_limit = getvariable('its_limit')"
 """When the limit is set, and be it anew, DuckDB's allocator gives back what it keeps: 50 MB after a shard's rows."""
 
-_OF_THE_DISK = (duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, duckdb.TransactionException)
-"""A commit on a full disk is the last; conflicts, its other cause, cannot be where all take turns."""
+_OF_THE_FILE = (
+    *(duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, duckdb.TransactionException),
+    *(duckdb.InternalException, duckdb.SerializationException),
+)
+"""A commit on a full disk is a TransactionException; conflicts, its other cause, cannot be where all take turns. A
+damaged file gives the last two."""
 
 _TURN = threading.Lock()
 """Threads of one process would share its hold of the file, and two of them insert the same row: they take turns."""
 
-_BEFORE_FOLDER = re.compile(r"^(?!(?:batches|checkpoints|scores)/).*?/(?=(?:batches|checkpoints|scores)/)")
-"""What a url has before the part below a store's folder: rows of version 1 begin with the folder itself."""
+_BELOW = "(?:batches|checkpoints|exams|general|scores|snapshots|verify)/"
+_BEFORE_FOLDER = re.compile(rf"^(?!{_BELOW}).*/(?={_BELOW})")
+"""What a url has before the part below a store's folder: rows of early versions begin with the folder itself."""
 
 _BATCHES = """
 select batch_id, (recipe ->> '$.method.kind') as method, snapshot_id, created_at as begun,
@@ -46,7 +52,7 @@ select batch_id, (recipe ->> '$.method.kind') as method, snapshot_id, created_at
         where completions.batch_id = batches.batch_id and stage = 'validate') as kept,
     (select coalesce(list(distinct stage order by stage), []) from completions
         where completions.batch_id = batches.batch_id) as stages
-from batches order by begun desc, batch_id
+from batches order by batches.rowid desc
 """
 
 _ROW_GROUP_ROWS = 2048
@@ -86,13 +92,14 @@ class Store:
         """Insert rows into one or more tables in one transaction, leaving out those already there.
 
         Rows are the same when the table's key columns are (``schemas.tables.KEYS``); of several in
-        one call the first stays. So inserting anything twice changes nothing.
+        one call the first stays. So inserting anything twice changes nothing, but for tables that are logs.
 
         Returns:
             The number of new rows per table.
 
         Raises:
             StoreError: As for ``query``, or the disk is full; no row of the call is kept then.
+            OutOfMemory: Memory ran out; nor is any then.
         """
         added = {}
         with self._transaction(writes=True) as connection:
@@ -112,10 +119,9 @@ class Store:
         return url.removeprefix(f"{self.folder}/")
 
     def locate(self, kept: str) -> str:
-        """Return the url of a file that a row names. Rows of earlier versions name it from the working folder on."""
-        if kept.startswith("/") or "://" in kept:
-            return kept
-        return f"{self.folder}/{_BEFORE_FOLDER.sub('', kept)}"
+        """Return the url of a file that a row names, in the folder that the store has now, wherever it was before."""
+        below = _BEFORE_FOLDER.sub("", kept)
+        return below if below.startswith("/") or "://" in below else f"{self.folder}/{below}"
 
     def batches(self) -> pl.DataFrame:
         """Return the batches, the one begun last first: batch_id, method, snapshot_id, begun, records, kept, stages."""
@@ -251,12 +257,10 @@ def _as_frame(connection: duckdb.DuckDBPyConnection, table: str, rows: list[dict
 
 def _insert_new(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.DataFrame) -> int:
     keys = KEYS[table]
-    new_rows = frame.unique(subset=list(keys), keep="first", maintain_order=True)
+    new_rows = frame.unique(subset=list(keys), keep="first", maintain_order=True) if keys else frame
     connection.register("new_rows", new_rows)
-    columns = ", ".join(keys)
-    inserted = connection.execute(
-        f"insert into {table} by name select * from new_rows anti join {table} using ({columns})"
-    )
+    unknown = f"anti join {table} using ({', '.join(keys)})" if keys else ""
+    inserted = connection.execute(f"insert into {table} by name select * from new_rows {unknown}")
     (count,) = inserted.fetchone() or (0,)
     connection.unregister("new_rows")
     return int(count)
@@ -264,16 +268,20 @@ def _insert_new(connection: duckdb.DuckDBPyConnection, table: str, frame: pl.Dat
 
 @contextmanager
 def _storage_errors(attempt: str, passing: str | None = None) -> Iterator[None]:
-    """Turn DuckDB's disk errors into the project's; let the one that is waited for pass."""
+    """Turn DuckDB's errors of disk and memory into the project's; let the one that is waited for pass."""
     try:
         yield
-    except (*_OF_THE_DISK, OSError) as error:
-        if isinstance(error, StoreError) or (passing and passing in str(error)):
+    except Exception as error:
+        if isinstance(error, GainloopError) or (passing and passing in str(error)):
+            raise
+        if lack := explain(attempt, error):
+            raise lack from error
+        if not isinstance(error, (*_OF_THE_FILE, OSError)):
             raise
         reason = str(error).strip().splitlines()[0].rstrip("!.")
         raise StoreError(
-            f"{attempt}: {reason}; it must be a DuckDB file, the disk must have room and the folder must be writable. "
-            "Free space or set store.url to another place, then run the same again: what was complete is kept."
+            f"{attempt}: {reason}; it must be a whole DuckDB file, and the folder must be writable. Put a sound "
+            "copy of it back or set store.url to another place, then run the same again: what was complete is kept."
         ) from error
 
 

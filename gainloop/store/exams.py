@@ -56,19 +56,28 @@ def _as_row(exam_id: str, one: Question) -> dict[str, Any]:
     return {"exam_id": exam_id, **{name: getattr(one, name) for name in names}, **lists}
 
 
-def read_exam(store: Store, exam_id: str = "latest") -> Exam:
+def read_exam(store: Store, exam_id: str = "latest", snapshot_id: str = "") -> Exam:
     """Return an exam; ``latest`` is the one made most recently.
+
+    Args:
+        snapshot_id: Snapshot of the corpus whose latest exam is wanted; empty for that of any corpus.
 
     Raises:
         BadInput: There is no such exam.
     """
-    known = store.query("select exam_id, snapshot_id from exams order by created_at desc")
+    known = store.query(
+        "select exam_id, snapshot_id from exams left join snapshots using (snapshot_id) where $1 = '' or $2 or "
+        "snapshot_id = $1 or source_id = (select source_id from snapshots where snapshot_id = $1) "
+        "order by exams.rowid desc",
+        *(snapshot_id, exam_id != "latest"),
+    )
     ids = known["exam_id"].to_list()
     if exam_id == "latest" and ids:
         exam_id = str(ids[0])
     if exam_id not in ids:
         raise BadInput(
-            f"finding exam {exam_id!r}: it is not in the store {store.path}; known are {', '.join(ids[:5]) or 'none'}. "
+            f"finding exam {exam_id!r}{snapshot_id and f' about snapshot {snapshot_id}'}: it is not in the store "
+            f"{store.path}; known are {', '.join(ids[:5]) or 'none'}. "
             "Set exam.exam_id to one of them or to latest, or give the files of one."
         )
     (snapshot_id, *_) = known.filter(exam_id=exam_id)["snapshot_id"]

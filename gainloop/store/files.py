@@ -1,8 +1,8 @@
 """Files in the profile's folder, local or in object storage: whole or not there at all."""
 
 import contextlib
-import errno
 import io
+import logging
 import os
 import posixpath
 import tempfile
@@ -14,19 +14,21 @@ from typing import IO
 
 import fsspec
 import polars as pl
+from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
+from gainloop.store.lacks import explain
 from schemas.errors import GainloopError, StoreError
 
-_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+logger = logging.getLogger("gainloop.files")
+
+WAIT_SECONDS = 2.0
+"""Another run is waited for this long before it is spoken of."""
 
 _SCRAP = ".partial"
 """End of the name of a file that is being written."""
 
 _IN_MEMORY_BYTES = 64 * 2**20
-
-_DISK_WORDS = ("No space left on device", "inline_container")
-"""Words of safetensors and torch.save for a disk that cannot be written: neither raises OSError."""
 
 
 def link_to(url: str) -> str:
@@ -60,6 +62,7 @@ def whole_file(url: str, size: str = "") -> Iterator[IO[bytes]]:
 
     Raises:
         StoreError: The place cannot be written, for example because the disk is full.
+        OutOfMemory: Memory ran out.
     """
     system, path = fsspec.url_to_fs(url)
     try:
@@ -74,10 +77,14 @@ def whole_file(url: str, size: str = "") -> Iterator[IO[bytes]]:
                 system.pipe_file(path, file.read())  # one object put is atomic
     except GainloopError:
         raise
-    except OSError as error:
+    except Exception as error:
+        if lack := explain(f"writing {url}", error, size):
+            raise lack from error
+        if not isinstance(error, OSError):
+            raise
         raise StoreError(
-            f"writing {url}: {error.strerror or error}; the folder must be writable and have room{size}. "
-            "Free space or change the profile's folder, then run the same again: what was complete is kept."
+            f"writing {url}: {error.strerror or error}; the folder must be there and writable. "
+            "Mend it or change the profile's folder, then run the same again: what was complete is kept."
         ) from error
 
 
@@ -90,8 +97,19 @@ def read_file(url: str) -> bytes:
 
 
 def read_frame(url: str) -> pl.DataFrame:
-    """Return the frame that a Parquet file holds."""
-    return pl.read_parquet(io.BytesIO(read_file(url)))
+    """Return the frame that a Parquet file holds.
+
+    Raises:
+        StoreError: The file is damaged.
+    """
+    content = read_file(url)
+    try:
+        return pl.read_parquet(io.BytesIO(content))
+    except pl.exceptions.PolarsError as error:
+        raise StoreError(
+            f"reading {url}: it is damaged ({' '.join(str(error).split())[:200]}); a Parquet file as a run wrote it "
+            "is needed. Put a sound copy back, or remove it and run the same again: what can be made is made anew."
+        ) from error
 
 
 def list_files(folder: str, suffix: str) -> list[str]:
@@ -136,19 +154,40 @@ def whole_folder(path: str) -> Iterator[str]:
 
 @contextmanager
 def disk_errors(attempt: str) -> Iterator[None]:
-    """Turn what libraries raise when a disk cannot be written into the project's error."""
+    """Turn what libraries raise for want of room, rights or memory into the project's error that names it."""
     try:
         yield
     except Exception as error:
-        code = error.errno if isinstance(error, OSError) else None
-        is_disk = code in _DISK_ERRORS or any(words in str(error) for words in _DISK_WORDS)
-        if isinstance(error, GainloopError) or not is_disk:
-            raise
-        reason = os.strerror(code or errno.ENOSPC)
-        raise StoreError(
-            f"{attempt}: {reason}; the folder must be writable and have room. "
-            "Free space or move that folder to another disk, then run the same again: what was complete is kept."
-        ) from error
+        if lack := explain(attempt, error):
+            raise lack from error
+        raise
+
+
+@contextmanager
+def only_one(path: str, what: str) -> Iterator[None]:
+    """Hold a lock for the block; wait for another run that has it, and say so. The lock dies with its holder.
+
+    Object storage has no locks: there, two runs of one recipe ask for the same replies twice and keep them once.
+
+    Args:
+        path: The lock's file.
+        what: What nobody else may do meanwhile, as the log says it.
+    """
+    if "://" in path:
+        yield
+        return
+    with disk_errors(f"locking {path}"):
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+        except Timeout:
+            logger.warning("Another run %s; this one waits until that is done, and goes on with what it made.", what)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _sync_files(folder: str) -> None:

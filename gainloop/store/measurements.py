@@ -115,7 +115,7 @@ def save_decision(store: Store, decision: Decision, gate: Gate) -> None:
 def read_releases(store: Store, batch_id: str) -> dict[str, str]:
     """Return the reasons why a person released a batch, by the key of each veto that was overruled."""
     rows = store.query(
-        "select decision from decisions where batch_id = ? and state = 'released' order by decided_at", batch_id
+        "select decision from decisions where batch_id = ? and state = 'released' order by rowid", batch_id
     )
     decisions = [Decision.model_validate_json(row) for row in rows["decision"]]
     return {veto.key: decision.release for decision in decisions for veto in decision.vetoes}
@@ -123,21 +123,21 @@ def read_releases(store: Store, batch_id: str) -> dict[str, str]:
 
 YARDSTICK = """
 with made as (
-    select batch_id, created_at, row(
+    select batch_id, batches.rowid as place, row(
         recipe ->> '$.method.kind', recipe ->> '$.model', recipe ->> '$.revision',
         recipe ->> '$.sampling.temperature', recipe ->> '$.sampling.top_p',
         coalesce(source_id, recipe ->> '$.snapshot_id')) as how
     from batches left join (select snapshot_id, any_value(source_id) as source_id from snapshots group by all) as known
         on known.snapshot_id = (recipe ->> '$.snapshot_id')),
 bad as (
-    select batch_id from decisions group by batch_id having arg_max(state, decided_at) = 'held'
+    select batch_id from decisions group by batch_id having arg_max(state, rowid) = 'held'
     union select batch_id from decisions, unnest(from_json(decision -> '$.reasons', '["json"]')) as listed(reason)
     where (reason ->> '$.key') = 'collapsed' and (reason ->> '$.outcome') = 'vetoes')
-select arg_max(report -> '$.delta_i.bits_per_byte', measured_at)::varchar as figure, min(created_at) as begun
+select arg_max(report -> '$.delta_i.bits_per_byte', measurements.rowid)::varchar as figure, min(place) as begun
 from measurements join made using (batch_id)
-where created_at < (select created_at from made where batch_id = $1)
+where place < (select place from made where batch_id = $1)
     and how = (select how from made where batch_id = $1) and batch_id not in (select batch_id from bad)
-group by batch_id order by begun, batch_id
+group by batch_id order by begun
 """
 """Batches of the same method, generator, sampling and source; those held or collapsed are no yardstick."""
 

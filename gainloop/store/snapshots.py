@@ -1,5 +1,7 @@
 """Snapshots in the store, their anchors, and the documents that these make again."""
 
+import json
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -24,6 +26,9 @@ _LEFT = "anchor_id in (select anchor_id from snapshot_heldout where snapshot_id 
 
 _SECONDS_PER_WRITE = 1.0
 _CHARS_PER_WRITE = 16_000_000
+
+
+logger = logging.getLogger("gainloop.snapshots")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,25 +64,61 @@ class WholeDocument:
         return "\n".join(piece.text for piece in self.pieces)
 
 
+_REFRESHED = """
+select refreshes.source_id, arg_max(snapshot_id, refreshes.rowid) as snapshot_id,
+    arg_max(source, refreshes.rowid) as source
+from refreshes join snapshots using (snapshot_id) group by refreshes.source_id order by max(refreshes.rowid) desc
+"""
+"""The latest snapshot of each source, that of the last refresh first."""
+
+
 def read_snapshot(store: Store, snapshot_id: str = LATEST) -> dict[str, Any]:
-    """Return a snapshot's row; ``latest`` is the one that the last refresh returned.
+    """Return a snapshot's row; ``latest`` is the one that the last refresh of any source returned.
+
+    Args:
+        snapshot_id: Id of a snapshot, ``latest``, or the id of a source: its latest.
 
     Raises:
         BadInput: There is no such snapshot.
     """
-    snapshots = store.query(
-        "select snapshots.* from snapshots left join refreshes using (snapshot_id) "
-        "where snapshot_id = ? or (? = ? and refreshed_at is not null) order by refreshed_at desc limit 1",
-        *(snapshot_id, snapshot_id, LATEST),
-    )
+    latest = store.query(_REFRESHED)
+    if snapshot_id == LATEST and latest.height:
+        _tell_latest(latest)
+        snapshot_id = latest["snapshot_id"][0]
+    snapshot_id = dict(latest.select("source_id", "snapshot_id").iter_rows()).get(snapshot_id, snapshot_id)
+    snapshots = store.query("from snapshots where snapshot_id = ?", snapshot_id)
     if snapshots.is_empty():
-        known = store.query("select snapshot_id from snapshots order by created_at desc limit 5")["snapshot_id"]
+        known = store.query("select snapshot_id from snapshots order by rowid desc limit 5")["snapshot_id"]
         listed = ", ".join(known) or "none"
         raise BadInput(
             f"snapshot {snapshot_id!r} not found in the store {store.path}: the newest there are {listed}. "
             "Run the flow refresh, or set snapshot_id to one of them."
         )
     return snapshots.row(0, named=True)
+
+
+def _tell_latest(latest: pl.DataFrame) -> None:
+    """Say which corpus ``latest`` is of, where a store has several."""
+    if latest.height > 1:
+        first, *others = (f"{name_source(json.loads(row['source']))} ({row['source_id']})" for row in latest.to_dicts())
+        logger.warning(
+            "The latest snapshot, %s, is of the corpus %s, which was refreshed last; the store has %s too. Set "
+            "snapshot_id to a snapshot, or to the id in brackets: then it is the latest of that corpus.",
+            *(latest["snapshot_id"][0], first, ", ".join(others)),
+        )
+
+
+def name_source(source: dict[str, Any]) -> str:
+    """Return the kind of a source and the first of its parameters that is set: its paths, its dataset.
+
+    >>> name_source({"kind": "files", "paths": ["handbook", "notes"], "licence": "internal"})
+    'files handbook, notes'
+    >>> name_source({"kind": "python_docs", "root": ""})
+    'python_docs'
+    """
+    values = [source.get(name) for name in ("paths", "dataset", "root")]
+    shown = [", ".join(value) if isinstance(value, list) else value for value in values if value]
+    return " ".join([str(source.get("kind", "")), *shown[:1]]).strip()
 
 
 def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None = None) -> pl.DataFrame:
@@ -222,11 +263,12 @@ def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str
         is_latest: False for a corpus beside the main one: it is kept, and the latest stays.
 
     Returns:
-        Whether another one was the latest; if not, nothing is written.
+        Whether another one was the latest of its source.
     """
     names = {"snapshot_id": snapshot["snapshot_id"], "source_id": snapshot["source_id"]}
-    latest = store.query("select snapshot_id from refreshes order by refreshed_at desc limit 1")
-    if latest.rows() == [(snapshot["snapshot_id"],)]:
+    latest = store.query(_REFRESHED).select("source_id", "snapshot_id").rows()
+    own = (snapshot["source_id"], snapshot["snapshot_id"])
+    if latest[:1] == [own]:
         return False
     is_known = store.query("select 1 from snapshots where snapshot_id = ?", snapshot["snapshot_id"]).height > 0
     new_parts = [] if is_known else [names | {"part": part, "fingerprint": mark} for part, mark in parts.items()]
@@ -241,7 +283,7 @@ def insert_snapshot(store: Store, snapshot: dict[str, Any], parts: dict[str, str
         snapshot_heldout=left_out,
         refreshes=[names | {"refreshed_at": now()}] if is_latest else [],
     )
-    return is_latest
+    return is_latest and own not in latest
 
 
 def read_versions(store: Store, source_id: str) -> set[tuple[str, str]]:

@@ -17,10 +17,10 @@ from schemas.rows import content_hash
 from schemas.studies import VERIFICATION_FORMAT, BatchOutcome, OwnBatches, Predictor, Verification
 
 NEWEST: Final = """
-with reports as (select *, json_extract_string(report, '$.training') as training from measurements
+with reports as (select *, rowid as place, json_extract_string(report, '$.training') as training from measurements
     where json_extract_string(report, '$.format') = ?)
 select report from reports where training != ''
-qualify row_number() over (partition by batch_id, training order by measured_at desc, measurement_id) = 1
+qualify row_number() over (partition by batch_id, training order by place desc) = 1
 order by batch_id, training
 """
 """The newest report of each training: a batch that was scored since has several of one training."""

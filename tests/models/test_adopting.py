@@ -81,6 +81,25 @@ def test_a_damaged_model_is_not_taken_over(folder: Path, store: Store, profile: 
     assert store.query("select * from checkpoints").is_empty()
 
 
+def test_weights_that_hold_no_numbers_are_not_taken_over(folder: Path, store: Store, profile: Profile) -> None:
+    model = load_model(str(folder))
+    with torch.no_grad():
+        next(model.parameters())[0, 0] = float("nan")
+    model.save_pretrained(folder)
+
+    with pytest.raises(
+        BadInput, match=r"1 of its weights hold values that are no numbers, model\.embed_tokens\.weight"
+    ):
+        make_start(store, profile.training, "", Checkpoint(model=str(folder)), lambda *_: None)  # type: ignore[arg-type]
+    assert store.query("select * from checkpoints").is_empty()
+
+
+def test_an_adapter_alone_is_told_from_a_model(tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text("{}")
+    with pytest.raises(BadInput, match="it is an adapter alone, to be merged into its model first"):
+        find_checkpoint(Checkpoint(model=str(tmp_path)))
+
+
 @pytest.mark.parametrize("name", ["./nowhere", "some/file.gguf", "a/b/c"])
 def test_a_name_of_nothing_is_an_error_that_says_what_may_be_named(name: str) -> None:
     with pytest.raises(BadInput, match=r"there is no such folder or file; .* a \.gguf file, or a hub id is needed"):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
+    AutoModelForCausalLM,
     BloomConfig,
     Gemma3Config,
     GPT2Config,
@@ -22,7 +23,7 @@ from transformers import (
 
 from gainloop.models.checking import check_checkpoint
 from gainloop.models.loading import context_of, load_model, load_tokenizer, read_context
-from schemas.errors import BadInput
+from schemas.errors import BadInput, OutOfMemory
 from tests.conftest import ROOT
 from tests.test_bad_input import HOUSE_FORM
 from tests.tiny_model import PLAN, save_tiny_model
@@ -61,6 +62,14 @@ def split(folder: Path) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def index_of(text: str) -> Harm:
+    def harm(folder: Path) -> None:
+        remove("model.safetensors")(folder)
+        write("model.safetensors.index.json", text)(folder)
+
+    return harm
+
+
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
 
 HARMS: dict[str, tuple[Harm, str]] = {
@@ -76,6 +85,21 @@ HARMS: dict[str, tuple[Harm, str]] = {
     "unknown": (change("config.json", model_type="nowhere"), "nowhere"),
     "no tokenizer": (lambda f: [remove(n)(f) for n in ("tokenizer.json", "tokenizer_config.json")], "tokenizer"),
     "no end": (change("tokenizer_config.json", eos_token=None), "its tokenizer has no end token"),
+    "masked": (
+        change("config.json", architectures=["BertForMaskedLM"]),
+        "it is a BertForMaskedLM, which does not go on",
+    ),
+    "rewarding": (
+        change("config.json", architectures=["LlamaForSequenceClassification"]),
+        "does not go on with a text",
+    ),
+    "config of another shape": (write("config.json", "[]"), ""),
+    "words for numbers": (change("config.json", vocab_size="many"), ""),
+    "torn tokenizer": (cut("tokenizer.json", 200), ""),
+    "tokenizer of another shape": (write("tokenizer.json", "[1, 2]"), ""),
+    "index of another shape": (index_of("[]"), "model.safetensors.index.json cannot be read"),
+    "index without files": (index_of('{"weight_map": [1]}'), "model.safetensors.index.json cannot be read"),
+    "index of files elsewhere": (index_of('{"weight_map": {"a": "../../a.safetensors"}}'), "not right in its folder"),
     "too few embeddings": (change("config.json", vocab_size=300), "up to number 319, its model only 300"),
 }
 
@@ -136,6 +160,27 @@ def test_a_model_without_a_chat_template_may_continue_documents_and_may_not_be_a
     check_checkpoint(str(folder))
     with pytest.raises(BadInput, match=r"writing a chat for .*: its tokenizer has no chat template; .* the method sbp"):
         check_checkpoint(str(folder), chats=True)
+
+
+@pytest.mark.parametrize("template", ["{{ 1 / 0 }}", "{{ nothing.at.all }}", "{% if %}", "{{ messages[9].content }}"])
+def test_a_chat_template_that_fails_is_one_sentence(whole: str, tmp_path: Path, template: str) -> None:
+    folder = shutil.copytree(whole, tmp_path / "harmed")
+    write("chat_template.jinja", template)(folder)
+    with pytest.raises(BadInput, match="writing a chat for ") as refused:
+        check_checkpoint(str(folder), chats=True)
+    assert HOUSE_FORM.fullmatch(str(refused.value)), refused.value
+
+
+@pytest.mark.parametrize(
+    "failure", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")]
+)
+def test_want_of_memory_is_not_called_damage(whole: str, monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    def fail(*_given: object, **_named: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(OutOfMemory, match=r"opening the checkpoint .*: memory ran out"):
+        load_model(whole)
 
 
 @pytest.mark.parametrize(

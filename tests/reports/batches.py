@@ -56,6 +56,7 @@ def make_batch(
         batch_id=f"{number:016x}",
         recipe=report.recipe | recipe,
         begun=FIRST_DAY + timedelta(days=number),
+        place=number,
         stages=STAGES,
         report=report.model_copy(update=changes),
         requests=report.counts.requests,

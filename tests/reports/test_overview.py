@@ -1,6 +1,7 @@
 """What is said over all batches, from reports whose figures are moved."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from schemas.profile import Gate
 from schemas.report import Report
 from tests.evidence import make_evidence
 from tests.examined import make_examined
-from tests.reports.batches import make_batch, make_store, moved, with_exam, without_scores
+from tests.reports.batches import FIRST_DAY, make_batch, make_store, moved, with_exam, without_scores
 
 SBP, STORY = {"method": {"kind": "sbp", "draws": 2}}, {"method": {"kind": "rephrase", "styles": ["story"]}}
 
@@ -28,12 +29,16 @@ def examined() -> Report:
     return measure_batch(make_evidence(num_anchors=40, examined=(make_examined(),)))
 
 
-def test_batches_come_in_order_of_time_however_the_store_gives_them(report: Report) -> None:
+def test_batches_come_in_the_order_in_which_they_were_begun_however_the_store_gives_them(report: Report) -> None:
     batches = make_store(report)
     overview = measure_overview(batches, Gate())
     assert [one.number for one in overview.standings] == list(range(1, 8))
     assert [one.begun for one in overview.standings] == sorted(one.begun for one in overview.standings)
     assert measure_overview(batches[::-1], Gate()) == overview
+    backwards = [replace(one, begun=FIRST_DAY - timedelta(days=one.place)) for one in batches]  # a clock set back
+    assert [one.batch for one in measure_overview(backwards, Gate()).standings] == [
+        one.batch for one in overview.standings
+    ]
 
 
 def test_a_smaller_loss_comes_before_a_larger_one_however_many_tokens_they_cost(report: Report) -> None:

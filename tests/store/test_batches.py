@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from gainloop.store import Store, batches
+from gainloop.store import Store, files
 from gainloop.store.batches import (
     begin_batch,
     complete_stage,
@@ -25,7 +26,6 @@ from gainloop.store.batches import (
 )
 from gainloop.store.replies import Span
 from gainloop.store.snapshots import PartWriter, draw_anchors
-from schemas.errors import StoreError
 from schemas.recipe import Recipe
 from schemas.rows import Anchor
 from tests.conftest import ROOT
@@ -155,22 +155,20 @@ def another_writer(folder: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_a_batch_that_another_process_writes_is_an_error_that_names_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_batch_that_another_process_works_on_is_waited_for_and_the_log_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(batches, "WRITER_SECONDS", 0.2)
-    with another_writer(tmp_path):
-        with (
-            pytest.raises(StoreError, match=r"writing batch batch: another process has been writing it for 0\.2 s;"),
-            only_writer(Store("", str(tmp_path)), "batch"),
-        ):
-            raise AssertionError("both write")
+    monkeypatch.setattr(files, "WAIT_SECONDS", 0.2)
+    with another_writer(tmp_path) as writer:
         with only_writer(Store("", str(tmp_path)), "another batch"):
-            pass
+            assert not caplog.messages
+        threading.Timer(1.0, writer.kill).start()
+        with only_writer(Store("", str(tmp_path)), "batch"):
+            assert writer.wait() < 0
+    assert "Another run works on batch batch; this one waits until that is done" in caplog.text
 
 
-def test_a_writer_that_is_killed_frees_its_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "WRITER_SECONDS", 2.0)
+def test_a_writer_that_is_killed_frees_its_batch(tmp_path: Path) -> None:
     with another_writer(tmp_path) as writer:
         writer.send_signal(signal.SIGKILL)
         with only_writer(Store("", str(tmp_path)), "batch"):

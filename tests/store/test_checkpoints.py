@@ -145,13 +145,15 @@ def test_object_storage_is_refused_before_anything_is_made(store: Store) -> None
 def test_a_run_that_waits_for_another_that_makes_the_checkpoint_says_so(
     store: Store, profile: Profile, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gainloop.store.checkpoints.WAIT_SECONDS", 0.05)
+    monkeypatch.setattr("gainloop.store.files.WAIT_SECONDS", 0.05)
 
     def make_slowly(folder: str) -> dict[str, float]:
-        time.sleep(0.5)
+        deadline = time.monotonic() + 60
+        while "this one waits" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.02)
         return Maker()(folder)
 
     with ThreadPoolExecutor(2) as pool:
         made = set(pool.map(lambda _: make_once(store, LINEAGE, make_slowly), range(2)))
     assert made == {LINEAGE.checkpoint_id}
-    assert "this one waits for it" in caplog.text
+    assert "this one waits until that is done" in caplog.text

@@ -266,3 +266,11 @@ def test_the_memory_limit_does_not_shrink_from_insert_to_insert(store: Store) ->
         store.insert(quarantine=[{"batch_id": "b", "record_id": str(number), "reason": "r"}])
         limits.add(store.query("select current_setting('memory_limit')").item())
     assert len(limits) == 1
+
+
+@pytest.mark.parametrize("before", ["", "data/", "/srv/old/data/", "/home/scores/data/", "s3://bucket/data/"])
+def test_what_a_row_names_lies_in_the_folder_that_the_store_has_now(tmp_path: Path, before: str) -> None:
+    store = Store(str(tmp_path / "x.duckdb"), str(tmp_path))
+    for named in ("checkpoints/1a", "batches/2b/contrasts/3c", "scores/1a-4d.parquet", "exams/1a-5e.parquet"):
+        assert store.locate(before + named) == f"{tmp_path}/{named}"
+        assert store.keep(f"{tmp_path}/{named}") == named
