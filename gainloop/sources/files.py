@@ -15,6 +15,7 @@ from pydantic import Field
 from gainloop.sources.formats import KINDS, TABLES, decompressed, is_readable, read_lines, read_text, split_suffix
 from gainloop.sources.source import Part, TabularSource
 from schemas.errors import BadInput, SourceError
+from schemas.recipe import BASIC
 from schemas.rows import Document
 
 logger = logging.getLogger("gainloop.sources")
@@ -139,7 +140,9 @@ class Files(TabularSource):
     """
 
     kind: Literal["files"] = "files"
-    paths: Annotated[list[str], Field(min_length=1, description="Folders, files or globs, local or any fsspec url.")]
+    paths: Annotated[
+        list[str], BASIC, Field(min_length=1, description="Folders, files or globs, local or any fsspec url.")
+    ]
     one_per_line: Annotated[bool, Field(description="Lines of .txt files as documents of their own.")] = False
 
     def parts(self) -> Iterator[Part]:
