@@ -34,6 +34,14 @@ SMALL_MODEL: Final = "data/models/smollm2-135m-instruct"
 SMALL: Final = {"method": Rephrase(unit="sentence"), "sampling": Sampling(temperature=0.6, max_tokens=96)}
 """What a model of 135 million parameters can do faithfully."""
 
+ONE: Final = {
+    "snapshots": "snapshot",
+    "batches": "batch",
+    "models": "model",
+    "trainings": "training",
+    "exams": "exam",
+}
+
 MOST_CHARS: Final = 1500
 """Characters of a text that a terminal shows, at most."""
 
@@ -224,7 +232,7 @@ def say_status(profile: str = "embedded") -> str:
     """
     store, console = existing_store(profile), Console()
     counts = {what: catalogue.list_rows(store, what).height for what in catalogue.ROWS}
-    console.print(Text(", ".join(f"{count} {what}" for what, count in counts.items())))
+    console.print(Text(", ".join(f"{count:,} {what if count != 1 else ONE[what]}" for what, count in counts.items())))
     batches = catalogue.list_rows(store, "batches")
     if batches.is_empty():
         return "no batch yet: run `gainloop cycle` or `gainloop generate`"

@@ -3,6 +3,7 @@
 import argparse
 import atexit
 import contextlib
+import glob
 import importlib
 import importlib.metadata
 import logging
@@ -13,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
@@ -72,6 +74,7 @@ def run(words: Sequence[str]) -> None:
     """
     try:
         name, given = read(words)
+        require_there(f"{PROGRAM} {name}", given)
     except GainloopError as error:
         stop(str(error), 2)
     if name in LOOKS:
@@ -96,8 +99,13 @@ def read(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     parameters = read_parameters(function)
     epilog = PARTS if {"source", "text"} & {one.name for one in parameters} else ""
     parser = make_parser(f"{PROGRAM} {name}", summary_of(function), epilog)
-    given = read_options(options, parameters, parser)
-    require_possible({one.name: one.default for one in parameters} | given)
+    others = [one.name for one in read_parameters("cycle")] if name == "preview" else []
+    given = read_options(options, parameters, parser, others)
+    whole = {one.name: one.default for one in parameters} | given
+    if name in RESULTS:
+        require_possible(whole)
+    else:
+        load_profile(whole["profile"])
     return name, given
 
 
@@ -149,6 +157,34 @@ class Help(RichHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=44)
+
+
+def require_there(command: str, given: dict[str, Any]) -> None:
+    """Refuse a path of this machine at which there is nothing; a run would say so too, when Prefect is up.
+
+    Raises:
+        BadInput: Nothing is there; it names the option.
+    """
+    for option, path in _places(given):
+        if "://" in path or "::" in path or os.path.exists(os.path.expanduser(path)):
+            continue
+        if not any(glob.iglob(os.path.expanduser(path), recursive=True)):
+            raise BadInput(
+                f"reading the options of `{command}`: nothing found at {path!r}, which --{option.replace('_', '-')} "
+                "names; a folder, a file, a glob or a url is allowed. Correct it, or put files there."
+            )
+
+
+def _places(given: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the options that name places of this machine, each with one of its values."""
+    for name, value in given.items():
+        option = f"{above}{name}"
+        if isinstance(value, BaseModel):
+            yield from _places({field: getattr(value, field) for field in type(value).model_fields}, f"{option}.")
+        elif name in ("paths", "files"):
+            yield from ((option, str(path)) for path in value)
+        elif option == "start.model" and value.startswith((".", "/", "~")):
+            yield option, value
 
 
 def require_possible(given: dict[str, Any]) -> None:

@@ -138,7 +138,10 @@ def list_options(parameters: Sequence[Parameter]) -> list[Option]:
 
 
 def read_options(
-    words: Sequence[str], parameters: Sequence[Parameter], parser: argparse.ArgumentParser
+    words: Sequence[str],
+    parameters: Sequence[Parameter],
+    parser: argparse.ArgumentParser,
+    others: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the parameters that a command line sets, validated; print help and exit where it asks for that.
 
@@ -148,6 +151,7 @@ def read_options(
         words: Command line after the command.
         parameters: Parameters of the flow.
         parser: Parser without options that does not exit on an error; messages call the command by its ``prog``.
+        others: Parameters of another command, which a recipe may have and this one passes over.
 
     Raises:
         BadInput: An option is not known or has no value, a value is not allowed, or a required one is missing.
@@ -158,7 +162,10 @@ def read_options(
     found = _parse(parser, words, options, attempt)
     given: dict[str, Any] = {one.name: {} for one in parameters if one.default is REQUIRED}
     if found.recipe:
-        given |= read_recipe_file(found.recipe, [one.name for one in parameters])
+        names = [one.name for one in parameters]
+        recipe = read_recipe_file(found.recipe, [*names, *others])
+        given |= {name: value for name, value in recipe.items() if name in names}
+        _add_kinds(given, options)
         attempt = f"{attempt} and {found.recipe}"
     said: dict[str, Any] = {}
     for option in options:

@@ -18,6 +18,7 @@ from prefect.states import Failed
 from gainloop.evaluation.likelihoods import score_yardstick
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.examined import gather_exams
+from gainloop.reports.records import save_records_page
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
@@ -69,6 +70,7 @@ def save_report(store: Store, gate: Gate, batch_id: str, training_id: str) -> st
 
     page, report = page_of(store, batch_id), measure_once(store, batch_id, training_id)
     decision = decide_on(store, gate, report)
+    save_records_page(store, batch_id)
     write_report(report, decision, page)
     log.info("Batch %s: %s", batch_id, decision.headline)
     save_overview(store, gate)
@@ -102,7 +104,10 @@ def write_report(report: Report, decision: Decision, page: str) -> None:
         return
     results = "validation/index.html"
     has_results = exists(page.replace("report.html", results))
-    write_file(page, render_page(report, results if has_results else None, decision).encode())
+    link = "records.html" if exists(page.replace("report.html", "records.html")) else None
+    folder = page.rsplit("/", 3)[0]
+    rendered = render_page(report, results if has_results else None, decision, link, folder)
+    write_file(page, rendered.encode())
     for url, content in truths.items():
         write_file(url, content)
 
@@ -196,6 +201,7 @@ def ask_gate(store: Store, gate: Gate, device: str, batch_id: str, start_id: str
     page, report = page_of(store, batch_id), measure_once(store, batch_id, "")
     decision = decide_on(store, gate, report, release)
     if decision.state == "held":
+        save_records_page(store, batch_id)
         write_report(report, decision, page)
         publish(report, decision, page)
         require_not_held(decision, page)
