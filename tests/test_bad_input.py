@@ -231,7 +231,8 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --text.seed",
-            "--text.seed: expected one argument; `python -m flows generate --help-all` says what is allowed. Correct it.",
+            "--text.seed: expected one argument; `python -m flows generate --help-all` says what is allowed. "
+            "Correct it.",
         ),
         (
             "cycle --text.critic harsh",

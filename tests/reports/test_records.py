@@ -18,7 +18,12 @@ NASTY = "</script><script>alert(1)</script> <b>bold</b> & \u2028 “quoted”"
 def fill(store: Store, num_records: int, text: str = "") -> None:
     """Write a validated batch of records on half as many anchors; the last one says ``text`` as well."""
     anchors = [
-        {"anchor_id": f"a{n:03d}", "text": f"Anchor {n} of the kelp works.", "title": f"Title {n:03d}", "uri": f"{n}.md"}
+        {
+            "anchor_id": f"a{n:03d}",
+            "text": f"Anchor {n} of the kelp works.",
+            "title": f"Title {n:03d}",
+            "uri": f"{n}.md",
+        }
         | {"licence": "", "revision": "1", "num_bytes": 9}
         for n in range(num_records // 2)
     ]
@@ -98,4 +103,5 @@ def test_a_browser_finds_records_by_words_and_facet_and_asks_no_network(store: S
         browser.fill("#words", "")
         browser.select_option("#facet", "qa")
         browser.wait_for_function("document.getElementById('state').textContent.startsWith('The first 20')")
-    assert asked and all(url.startswith(page.parent.as_uri()) for url in asked)
+    assert asked
+    assert all(url.startswith(page.parent.as_uri()) for url in asked)
