@@ -5,6 +5,7 @@ import logging
 from typing import Any, cast
 
 import polars as pl
+from markupsafe import escape
 from prefect import task
 from prefect.artifacts import (
     create_image_artifact,
@@ -96,20 +97,27 @@ def decide_on(store: Store, gate: Gate, report: Report, release: str = "") -> De
 
 def write_report(report: Report, decision: Decision, page: str) -> None:
     """Write the page and then the JSON of report and decision beside it, unless all are there and say this."""
-    from gainloop.reports.page import render_page
+    from gainloop.reports.page import find_trained, render_page
 
     beside = {"report.json": report, "decision.json": decision}
     truths = {page.replace("report.html", name): one.model_dump_json(indent=2).encode() for name, one in beside.items()}
-    if exists(page) and all(exists(url) and read_file(url) == content for url, content in truths.items()):
-        return
-    results = "validation/index.html"
-    has_results = exists(page.replace("report.html", results))
-    link = "records.html" if exists(page.replace("report.html", "records.html")) else None
+    results, records = (
+        link if exists(page.replace("report.html", link)) else None for link in ("validation/index.html", "records.html")
+    )
     folder = page.rsplit("/", 3)[0]
-    rendered = render_page(report, results if has_results else None, decision, link, folder)
-    write_file(page, rendered.encode())
+    trained = find_trained(report, folder)
+    told = [records or "", str(escape(trained.path)) if trained else ""]  # a folder that was moved is named anew
+    if _says(page, told) and all(exists(url) and read_file(url) == content for url, content in truths.items()):
+        return
+    write_file(page, render_page(report, results, decision, records, folder).encode())
     for url, content in truths.items():
         write_file(url, content)
+
+
+def _says(page: str, told: list[str]) -> bool:
+    """Return whether a page is there and has these words."""
+    content = read_file(page) if exists(page) else b""
+    return bool(content) and all(one.encode() in content for one in told)
 
 
 def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evidence:

@@ -107,17 +107,17 @@ def render_page(
         costs=list_cost(report.cost),
         readings=list_readings(report),
         records=records,
-        trained=_trained(report, folder),
+        trained=find_trained(report, folder),
         validation=validation,
         decision=decision,
     )
 
 
-def _trained(report: Report, folder: str) -> Trained | None:
-    """Return the first of the checkpoints that were trained on the batch's records, or None."""
-    found = [one for role, one in sorted(report.checkpoints.items()) if role.partition("/")[0] == "synthetic"]
-    below = f"checkpoints/{found[0]}" if found else ""
-    return Trained(found[0], f"{folder}/{below}", f"../../{below}") if found and folder else None
+def find_trained(report: Report, folder: str) -> Trained | None:
+    """Return the checkpoint that was trained on the batch's records; None if there is none, or no folder is named."""
+    found = report.checkpoints.get("synthetic", "")
+    below = f"checkpoints/{found}"
+    return Trained(found, f"{folder}/{below}", f"../../{below}") if found and folder else None
 
 
 def open_template(name: str, folder: Path = FOLDER) -> Template:

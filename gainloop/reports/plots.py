@@ -271,7 +271,7 @@ def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False, whole
     measured = [(name, figure, colour) for name, figure, colour in rows if figure.value is not None]
     if not measured:
         return None
-    canvas, axes = open_axes(0.75 + 0.46 * len(measured))
+    canvas, axes = open_axes(0.75 + 0.54 * len(measured))
     for place, (_, figure, colour) in enumerate(measured):
         shown = f"{figure.value:.0f}" if whole else figure.signed if signed else figure.number
         _draw_interval(axes, place, figure, COLOURS[colour], shown)
