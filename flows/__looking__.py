@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
@@ -24,7 +25,7 @@ from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
 from gainloop.store import Store, catalogue, open_store
 from schemas.choice import one_of
-from schemas.errors import BadInput
+from schemas.errors import BadInput, ServerError
 from schemas.profile import PROFILES, Embedded, Profile, Servers, load_profile
 from schemas.recipe import BASIC, AnyGenerator, AnyStart, Checkpoint, NewModel, Own, Recipe, Sampling, Served
 from schemas.rows import Anchor, Record
@@ -102,7 +103,7 @@ def preview(
         left = max(1.0, seconds - (time.monotonic() - begun))
         at_once = 2 if folder else records
         found = lent.run(
-            lambda pool: write_few(pool, recipe, anchors, records, at_once, left, lambda *one: show(console, *one))
+            lambda pool: write_few(pool, recipe, anchors, records, at_once, left, partial(show, console))
         )
     return say_preview(found, recipe, time.monotonic() - begun)
 
@@ -206,7 +207,8 @@ def list_all(what: What = "all", profile: str = "embedded") -> str:
         what: What is listed: all is without the runs, unless a Prefect server is set.
         profile: Profile whose store it is: a name in profiles/, or a YAML file.
     """
-    console, wanted = wide_console(), [what]
+    console = wide_console()
+    wanted: list[str] = [what]
     if what == "all":
         wanted = [*catalogue.ROWS, *(["runs"] if os.environ.get("PREFECT_API_URL") else [])]
     for one in wanted:
@@ -306,14 +308,34 @@ def as_word(value: Any) -> str:
 
 
 def read_runs() -> pl.DataFrame:
-    """Return the last runs that Prefect knows, those that another run started left out."""
+    """Return the last runs that Prefect began, those that another run started left out.
+
+    Raises:
+        ServerError: The Prefect server cannot be asked.
+    """
+    from httpx import HTTPError
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterParentTaskRunId
+    from prefect.client.schemas.filters import (
+        FlowRunFilter,
+        FlowRunFilterParentTaskRunId,
+        FlowRunFilterStartTime,
+    )
     from prefect.client.schemas.sorting import FlowRunSort
 
-    start_server()
-    own = FlowRunFilter(parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True))
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(flow_run_filter=own, sort=FlowRunSort.START_TIME_DESC, limit=catalogue.SHOWN)
+    own = FlowRunFilter(
+        parent_task_run_id=FlowRunFilterParentTaskRunId(is_null_=True),
+        start_time=FlowRunFilterStartTime(is_null_=False),
+    )
+    try:
+        start_server()
+        with get_client(sync_client=True) as client:
+            runs = client.read_flow_runs(
+                flow_run_filter=own, sort=FlowRunSort.START_TIME_DESC, limit=catalogue.SHOWN
+            )
+    except (HTTPError, RuntimeError) as error:
+        raise ServerError(
+            f"asking Prefect for its runs: {error}; the server that PREFECT_API_URL names must be up. Start it with "
+            "`prefect server start`, or unset PREFECT_API_URL: then the runs of this machine are listed."
+        ) from error
     rows = [(str(run.id), run.name, run.state_name, run.start_time, run.state and run.state.message) for run in runs]
     return pl.DataFrame(rows, ["id", "run", "state", "begun", "says"], orient="row")

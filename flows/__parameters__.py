@@ -23,7 +23,8 @@ def read_parameters(name: str) -> list[Parameter]:
     module, function = _function(name)
     said = {word: " ".join(text.split()) for word, text in _ARGUMENT.findall(ast.get_docstring(function) or "")}
     options = function.args.args
-    values = [None] * (len(options) - len(function.args.defaults)) + list(function.args.defaults)
+    defaults = function.args.defaults
+    values: list[ast.expr | None] = [*([None] * (len(options) - len(defaults))), *defaults]
     return [
         Parameter(
             option.arg,

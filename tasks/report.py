@@ -102,7 +102,8 @@ def write_report(report: Report, decision: Decision, page: str) -> None:
     beside = {"report.json": report, "decision.json": decision}
     truths = {page.replace("report.html", name): one.model_dump_json(indent=2).encode() for name, one in beside.items()}
     results, records = (
-        link if exists(page.replace("report.html", link)) else None for link in ("validation/index.html", "records.html")
+        link if exists(page.replace("report.html", link)) else None
+        for link in ("validation/index.html", "records.html")
     )
     folder = page.rsplit("/", 3)[0]
     trained = find_trained(report, folder)
