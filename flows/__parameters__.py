@@ -30,10 +30,16 @@ def read_parameters(name: str) -> list[Parameter]:
             option.arg,
             _value(option.annotation, module),
             REQUIRED if default is None else _value(default, module),
-            said.get(option.arg, ""),
+            said.get(option.arg) or _described(_value(option.annotation, module)),
         )
         for option, default in zip(options, values, strict=True)
     ]
+
+
+def _described(annotation: Any) -> str:
+    """Return what a type says of its values; empty if it says nothing."""
+    described = (getattr(one, "description", None) for one in getattr(annotation, "__metadata__", ()))
+    return next(filter(None, described), "")
 
 
 def summary_of(name: str) -> str:

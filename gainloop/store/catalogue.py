@@ -17,35 +17,35 @@ SHOWN: Final = 20
 ROWS: Final = {
     "snapshots": """
 select snapshot_id as id, source, num_anchors as anchors, num_heldout as held_out, num_bytes as bytes,
-    created_at as made from snapshots order by created_at desc, id
+    created_at as made from snapshots order by rowid desc
 """,
     "batches": """
-with verdicts as (select batch_id, arg_max(state, decided_at) as verdict from decisions group by batch_id)
+with verdicts as (select batch_id, arg_max(state, rowid) as verdict from decisions group by batch_id)
 select batch_id as id, recipe ->> '$.method.kind' as method, recipe ->> '$.model' as model, snapshot_id as snapshot,
     (select count(*) from records where records.batch_id = batches.batch_id) as records,
     (select max((summary ->> '$.kept')::bigint) from completions
         where completions.batch_id = batches.batch_id and stage = 'validate') as kept,
     coalesce(verdict, '') as verdict, created_at as made
-from batches left join verdicts using (batch_id) order by created_at desc, id
+from batches left join verdicts using (batch_id) order by batches.rowid desc
 """,
     "models": """
 select checkpoint_id as id, role, parent, array_to_string(batch_ids, ' ') as batches, url as path, created_at as made
-from checkpoints order by created_at desc, id
+from checkpoints order by rowid desc
 """,
     "trainings": """
 select key as id, batch_id as batch,
-    coalesce((select arg_max(state, decided_at) from decisions
+    coalesce((select arg_max(state, decisions.rowid) from decisions
         where decisions.batch_id = completions.batch_id and training_id = key), '') as verdict,
-    coalesce((select arg_max(decision ->> '$.headline', decided_at) from decisions
+    coalesce((select arg_max(decision ->> '$.headline', decisions.rowid) from decisions
         where decisions.batch_id = completions.batch_id and training_id = key), '') as says, completed_at as made
-from completions where stage = 'train' and key != '' order by completed_at desc, id
+from completions where stage = 'train' and key != '' order by completions.rowid desc
 """,
     "exams": """
 select exam_id as id, snapshot_id as snapshot, kind, num_questions as questions, created_at as made
-from exams order by created_at desc, id
+from exams order by rowid desc
 """,
 }
-"""By what can be listed: the newest first."""
+"""By what can be listed: the newest first, by the order in which rows came and not by the clock."""
 
 STAGES: Final = ("generate", "validate", "score", "train")
 """The stages that lead a batch to its report, in order."""
@@ -113,7 +113,7 @@ def describe(store: Store, what: str, row: dict[str, Any]) -> dict[str, Any]:
     details = {name: value for name, value in row.items() if value not in ("", None)}
     if what == "batches":
         decided = store.query(
-            "select arg_max(decision ->> '$.headline', decided_at) as says from decisions where batch_id = ?", row["id"]
+            "select arg_max(decision ->> '$.headline', rowid) as says from decisions where batch_id = ?", row["id"]
         )
         details["says"] = decided["says"].item() or "not measured yet"
         details["stages"] = ", ".join(done_stages(store, row["id"])) or "none is complete"
@@ -135,7 +135,7 @@ def load_words(path: str) -> str:
 def done_stages(store: Store, batch_id: str) -> list[str]:
     """Return the stages of a batch that are complete, in the order in which they were first."""
     rows = store.query(
-        "select stage from completions where batch_id = ? group by stage order by min(completed_at)", batch_id
+        "select stage from completions where batch_id = ? group by stage order by min(rowid)", batch_id
     )
     return list(rows["stage"])
 
