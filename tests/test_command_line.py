@@ -73,7 +73,7 @@ def test_the_parameters_that_are_read_are_those_that_prefect_has(name: str) -> N
     shown = flow.parameters.properties
     assert [one.name for one in found] == [*shown]
     assert {one.name: one.description for one in found} == {
-        word: about.get("description", "") for word, about in shown.items()
+        word: " ".join(about.get("description", "").split()) for word, about in shown.items()
     }
     required = {one.name for one in found if one.help.endswith("Required.")}
     assert required == set(flow.parameters.required or [])
