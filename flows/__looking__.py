@@ -102,9 +102,7 @@ def preview(
     with console.status(about), engine(place, recipe, folder or None) as lent:
         left = max(1.0, seconds - (time.monotonic() - begun))
         at_once = 2 if folder else records
-        found = lent.run(
-            lambda pool: write_few(pool, recipe, anchors, records, at_once, left, partial(show, console))
-        )
+        found = lent.run(lambda pool: write_few(pool, recipe, anchors, records, at_once, left, partial(show, console)))
     return say_preview(found, recipe, time.monotonic() - begun)
 
 
@@ -329,9 +327,7 @@ def read_runs() -> pl.DataFrame:
     try:
         start_server()
         with get_client(sync_client=True) as client:
-            runs = client.read_flow_runs(
-                flow_run_filter=own, sort=FlowRunSort.START_TIME_DESC, limit=catalogue.SHOWN
-            )
+            runs = client.read_flow_runs(flow_run_filter=own, sort=FlowRunSort.START_TIME_DESC, limit=catalogue.SHOWN)
     except (HTTPError, RuntimeError) as error:
         raise ServerError(
             f"asking Prefect for its runs: {error}; the server that PREFECT_API_URL names must be up. Start it with "

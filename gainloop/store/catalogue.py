@@ -134,9 +134,7 @@ def load_words(path: str) -> str:
 
 def done_stages(store: Store, batch_id: str) -> list[str]:
     """Return the stages of a batch that are complete, in the order in which they were first."""
-    rows = store.query(
-        "select stage from completions where batch_id = ? group by stage order by min(rowid)", batch_id
-    )
+    rows = store.query("select stage from completions where batch_id = ? group by stage order by min(rowid)", batch_id)
     return list(rows["stage"])
 
 
