@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.choice import error_summary
 from schemas.errors import BadInput
+from schemas.option_words import as_word, of_kinds
 from schemas.recipe import BASIC
 from schemas.recipe_file import merged, read_recipe_file
 
@@ -70,7 +71,7 @@ class Parameter:
         if self.default == "" or isinstance(self.default, BaseModel) or "Default:" in self.description:
             return ""
         values = (self.default or [None]) if isinstance(self.default, list | tuple) else [self.default]
-        return f"Default: {' '.join(_as_word(value) for value in values).rstrip('.')}."
+        return f"Default: {' '.join(as_word(value) for value in values).rstrip('.')}."
 
 
 @dataclass(frozen=True)
@@ -117,19 +118,7 @@ class Option:
         first = next(iter(self.own.values())).help
         if len(texts) == 1 and len(*texts.values()) == 1 and len(self.own) >= len(self.kinds):
             return first
-        return " ".join(_of_kinds(text, defaults) for text, defaults in texts.items())
-
-
-def _of_kinds(meaning: str, defaults: dict[str, list[str]]) -> str:
-    """Return the help of kinds that have one meaning, by their defaults.
-
-    >>> _of_kinds("Characters.", {"Default: 1000.": ["python_docs"], "Default: 2000.": ["files", "huggingface"]})
-    'Characters. Default: 1000 [python_docs], 2000 [files, huggingface].'
-    """
-    if len(defaults) > 1 and all(one.startswith("Default: ") for one in defaults):
-        values = (f"{one[len('Default: ') : -1]} [{', '.join(kinds)}]" for one, kinds in defaults.items())
-        return f"{meaning} Default: {', '.join(values)}."
-    return " ".join(f"{f'{meaning} {one}'.strip()} [{', '.join(kinds)}]" for one, kinds in defaults.items())
+        return " ".join(of_kinds(text, defaults) for text, defaults in texts.items())
 
 
 def list_options(parameters: Sequence[Parameter]) -> list[Option]:
@@ -379,17 +368,6 @@ def _alike(word: str, options: Sequence[Option]) -> str:
     alike = get_close_matches(name, names, 3, 0.8)
     few = beside if len(beside) <= FEW_NAMES else alike
     return ", ".join(same or few or alike or beside or [one for one in names if "." not in one])
-
-
-def _as_word(value: Any) -> str:
-    """Return a value as a person writes it.
-
-    >>> [_as_word(value) for value in (None, True, 1e-5, 0.5, "auto")]
-    ['none', 'true', '1e-05', '0.5', 'auto']
-    """
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _percent(text: str) -> str:
