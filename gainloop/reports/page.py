@@ -40,8 +40,8 @@ CAPTIONS: Final = {
     "heldout": "The intervals are wide because texts differ; the paired plot removes that.",
     "delta_i": "Nats of each reply given its prompt. A peak at 0 would be a collapsed generator.",
     "dependence": (
-        "What replies tell of their prompts, by how many prompts each was scored under. The truth lies between the "
-        "two lines, and neither can exceed its cap."
+        "By how many prompts each reply was scored under. The truth lies between the two lines, and neither can exceed "
+        "its cap."
     ),
     "entropy": "The anchors are the yardstick.",
     "absorbed": (
