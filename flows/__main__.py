@@ -1,12 +1,11 @@
 """The command line: ``gainloop <flow> --help``. Every flow's parameters are its options."""
 
 import argparse
-import ast
 import atexit
 import contextlib
+import glob
 import importlib
 import importlib.metadata
-import inspect
 import logging
 import os
 import resource
@@ -18,13 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
+from flows.__parameters__ import read_parameters, summary_of
 from flows.__stopping__ import Stop, start_server
 from schemas.errors import BadInput, GainloopError, OutOfMemory, is_failure
 from schemas.masking import mask
-from schemas.options import REQUIRED, Parameter, read_options
+from schemas.options import read_options
 from schemas.profile import PROFILES, load_profile
 
 if TYPE_CHECKING:  # Prefect takes two seconds, a flow one more: each is imported when it is asked for
@@ -44,6 +45,14 @@ RESULTS: Final = {
     "verify": "verification",
 }
 """Every flow, and what its last line calls its result."""
+
+LOOKS: Final = {
+    "preview": ("preview", ""),
+    "list": ("list_all", "--what"),
+    "show": ("show_one", "--name"),
+    "status": ("say_status", ""),
+}
+"""What looks at a source or a store and runs no flow: its function, and the option that a first bare word is of."""
 
 PROGRAM: Final = "gainloop" if Path(sys.argv[0]).stem == "gainloop" else "python -m flows"
 
@@ -74,31 +83,43 @@ def run(words: Sequence[str]) -> None:
         SystemExit: The command line is wrong (2), the run failed (1), or only help was asked for (0).
     """
     try:
-        flow, given = read(words)
+        name, given = read(words)
+        require_there(f"{PROGRAM} {name}", given)
     except OutOfMemory as error:
         stop(str(error), 1)
     except GainloopError as error:
         stop(str(error), 2)
-    run_flow(flow, given)
+    if name in LOOKS:
+        look(name, given)
+    else:
+        run_flow(getattr(importlib.import_module(f"flows.{name}"), name), given)
 
 
-def read(words: Sequence[str]) -> tuple["Flow[Any, Any]", dict[str, Any]]:
-    """Return the flow that a command line names, and the parameters it sets.
+def read(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return the flow or the look that a command line names, and the parameters it sets; Prefect is not imported.
 
     Raises:
         BadInput: The command line is wrong, or what it sets does not go together.
         SystemExit: Only help was asked for.
     """
     name, *options = words or ["--help"]
-    if name not in RESULTS:
+    if name not in RESULTS and name not in LOOKS:
         answer(name)
     require_addresses()
-    flow: Flow[Any, Any] = getattr(importlib.import_module(f"flows.{name}"), name)
-    parameters = parameters_of(flow)
+    function, option = LOOKS.get(name, (name, ""))
+    if option and options and not options[0].startswith("-"):
+        options.insert(0, option)
+    parameters = read_parameters(function)
     epilog = PARTS if {"source", "text"} & {one.name for one in parameters} else ""
-    given = read_options(options, parameters, make_parser(f"{PROGRAM} {name}", summary_of(name), epilog))
-    require_possible({one.name: one.default for one in parameters} | given)
-    return flow, given
+    parser = make_parser(f"{PROGRAM} {name}", summary_of(function), epilog)
+    others = [one.name for one in read_parameters("cycle")] if name == "preview" else []
+    given = read_options(options, parameters, parser, others)
+    whole = {one.name: one.default for one in parameters} | given
+    if name in RESULTS:
+        require_possible(whole)
+    else:
+        load_profile(whole["profile"])
+    return name, given
 
 
 def require_addresses() -> None:
@@ -129,22 +150,23 @@ def answer(word: str) -> NoReturn:
     version = importlib.metadata.version("gainloop")
     parser.add_argument("--version", action="version", version=version, help="Show the version, and exit.")
     flows = parser.add_subparsers(
-        title="flows", metavar="FLOW", description=f"`{PROGRAM} FLOW --help` lists the options of one."
+        title="commands", metavar="COMMAND", description=f"`{PROGRAM} COMMAND --help` lists the options of one."
     )
     for name in RESULTS:
         flows.add_parser(name, help=summary_of(name))
+    for name, (function, _) in LOOKS.items():
+        flows.add_parser(name, help=summary_of(function))
     with contextlib.suppress(argparse.ArgumentError):
         parser.parse_known_args([word])
-    raise BadInput(
-        f'reading the options of `{PROGRAM}`: unknown command "{word}"; known are {", ".join(RESULTS)}. Correct it.'
-    )
+    known = ", ".join([*RESULTS, *LOOKS])
+    raise BadInput(f'reading the options of `{PROGRAM}`: unknown command "{word}"; known are {known}. Correct it.')
 
 
 def make_parser(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """Return a parser of no options yet that raises where argparse would print and exit."""
     return argparse.ArgumentParser(
         program,
-        usage=f"{program} {'FLOW ' if program == PROGRAM else ''}[OPTIONS]",
+        usage=f"{program} {'COMMAND ' if program == PROGRAM else ''}[OPTIONS]",
         description=description,
         epilog=epilog,
         formatter_class=Help,
@@ -165,24 +187,32 @@ class Help(RichHelpFormatter):
         super().__init__(prog, max_help_position=44)
 
 
-def parameters_of(flow: "Flow[Any, Any]") -> list[Parameter]:
-    """Return the parameters of a flow, each with the sentence that the form of Prefect's UI shows of it."""
-    said = flow.parameters.properties
-    return [
-        Parameter(
-            name,
-            option.annotation,
-            REQUIRED if option.default is inspect.Parameter.empty else option.default,
-            said[name].get("description", ""),
-        )
-        for name, option in inspect.signature(flow.fn, eval_str=True).parameters.items()
-    ]
+def require_there(command: str, given: dict[str, Any]) -> None:
+    """Refuse a path of this machine at which there is nothing; a run would say so too, when Prefect is up.
+
+    Raises:
+        BadInput: Nothing is there; it names the option.
+    """
+    for option, path in _places(given):
+        if "://" in path or "::" in path or os.path.exists(os.path.expanduser(path)):
+            continue
+        if not any(glob.iglob(os.path.expanduser(path), recursive=True)):
+            raise BadInput(
+                f"reading the options of `{command}`: nothing found at {path!r}, which --{option.replace('_', '-')} "
+                "names; a folder, a file, a glob or a url is allowed. Correct it, or put files there."
+            )
 
 
-def summary_of(name: str) -> str:
-    """Return the first sentence of a flow's module, without importing it."""
-    docstring = ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text())) or ""
-    return docstring.partition("\n")[0]
+def _places(given: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the options that name places of this machine, each with one of its values."""
+    for name, value in given.items():
+        option = f"{above}{name}"
+        if isinstance(value, BaseModel):
+            yield from _places({field: getattr(value, field) for field in type(value).model_fields}, f"{option}.")
+        elif name in ("paths", "files"):
+            yield from ((option, str(path)) for path in value)
+        elif option == "start.model" and value.startswith((".", "/", "~")):
+            yield option, value
 
 
 def require_possible(given: dict[str, Any]) -> None:
@@ -196,6 +226,16 @@ def require_possible(given: dict[str, Any]) -> None:
         from gainloop.methods import require_generator  # numpy comes with it, which help does without
 
         require_generator(loaded, given["text"], given["generator"])
+
+
+def look(name: str, given: dict[str, Any]) -> None:
+    """Run a command that stores nothing; what it returns becomes the last line."""
+    try:
+        said = getattr(importlib.import_module("flows.__looking__"), LOOKS[name][0])(**given)
+    except Exception as error:
+        stop(say_what_failed(f"running {name}", error), 1)
+    if said:
+        last_words.append(("", f"{name}: {mask(from_here(said))}"))
 
 
 def run_flow(flow: "Flow[Any, Any]", given: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from schemas.choice import by_kind, choice
-from schemas.recipe import Instructed, Parameters
+from schemas.recipe import BASIC, Instructed, Parameters
 from schemas.rows import content_hash, unit_draw
 
 Part = Literal["dev", "final"]
@@ -98,6 +98,7 @@ class ExamFiles(Parameters):
     kind: Literal["files"] = "files"
     paths: Annotated[
         list[str],
+        BASIC,
         Field(min_length=1, description="Files of questions, .jsonl .json .csv or .parquet: paths, globs or urls."),
     ]
     question_field: Annotated[str, Field(description=f"Field of the question. {_NAMED}")] = ""

@@ -17,6 +17,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.choice import error_summary
 from schemas.errors import BadInput
+from schemas.option_words import as_word, of_kinds
+from schemas.recipe import BASIC
+from schemas.recipe_file import merged, read_recipe_file
 
 REQUIRED: Final[Any] = object()
 """The default of a parameter that must be set."""
@@ -24,18 +27,22 @@ REQUIRED: Final[Any] = object()
 FEW_NAMES: Final = 8
 """More options beside a wrong one are not listed where some are spelt like it."""
 
+FEW_OPTIONS: Final = 24
+"""So many options are all basic."""
+
 VALUES: Final = {int: "INTEGER", float: "NUMBER", bool: "true|false"}
 """Names of values in help, by type; any other is TEXT."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter to set: name, annotated type, default and description."""
+    """One parameter to set: name, annotated type, default and description; basic if the short help shows it."""
 
     name: str
     annotation: Any
     default: Any = REQUIRED
     description: str = ""
+    is_basic: bool = True
 
     @property
     def help(self) -> str:
@@ -64,7 +71,7 @@ class Parameter:
         if self.default == "" or isinstance(self.default, BaseModel) or "Default:" in self.description:
             return ""
         values = (self.default or [None]) if isinstance(self.default, list | tuple) else [self.default]
-        return f"Default: {' '.join(_as_word(value) for value in values).rstrip('.')}."
+        return f"Default: {' '.join(as_word(value) for value in values).rstrip('.')}."
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,10 @@ class Option:
         return "--" + ".".join(self.path).replace("_", "-")
 
     @property
+    def is_basic(self) -> bool:
+        return any(one.is_basic for one in self.own.values())
+
+    @property
     def group(self) -> str:
         """The part that help lists it under."""
         return ".".join(self.path if self.is_part else self.path[:-1])
@@ -107,19 +118,7 @@ class Option:
         first = next(iter(self.own.values())).help
         if len(texts) == 1 and len(*texts.values()) == 1 and len(self.own) >= len(self.kinds):
             return first
-        return " ".join(_of_kinds(text, defaults) for text, defaults in texts.items())
-
-
-def _of_kinds(meaning: str, defaults: dict[str, list[str]]) -> str:
-    """Return the help of kinds that have one meaning, by their defaults.
-
-    >>> _of_kinds("Characters.", {"Default: 1000.": ["python_docs"], "Default: 2000.": ["files", "huggingface"]})
-    'Characters. Default: 1000 [python_docs], 2000 [files, huggingface].'
-    """
-    if len(defaults) > 1 and all(one.startswith("Default: ") for one in defaults):
-        values = (f"{one[len('Default: ') : -1]} [{', '.join(kinds)}]" for one, kinds in defaults.items())
-        return f"{meaning} Default: {', '.join(values)}."
-    return " ".join(f"{f'{meaning} {one}'.strip()} [{', '.join(kinds)}]" for one, kinds in defaults.items())
+        return " ".join(of_kinds(text, defaults) for text, defaults in texts.items())
 
 
 def list_options(parameters: Sequence[Parameter]) -> list[Option]:
@@ -128,21 +127,71 @@ def list_options(parameters: Sequence[Parameter]) -> list[Option]:
 
 
 def read_options(
-    words: Sequence[str], parameters: Sequence[Parameter], parser: argparse.ArgumentParser
+    words: Sequence[str],
+    parameters: Sequence[Parameter],
+    parser: argparse.ArgumentParser,
+    others: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the parameters that a command line sets, validated; print help and exit where it asks for that.
+
+    What the file of ``--recipe`` sets holds where the words set nothing.
 
     Args:
         words: Command line after the command.
         parameters: Parameters of the flow.
         parser: Parser without options that does not exit on an error; messages call the command by its ``prog``.
+        others: Parameters of another command, which a recipe may have and this one passes over.
 
     Raises:
         BadInput: An option is not known or has no value, a value is not allowed, or a required one is missing.
     """
     options = list_options(parameters)
-    attempt, known = f"reading the options of `{parser.prog}`", f"`{parser.prog} --help`"
-    add_options(parser, options)
+    attempt, known = f"reading the options of `{parser.prog}`", f"`{parser.prog} --help-all`"
+    add_options(parser, options, "--help-all" in words)
+    found = _parse(parser, words, options, attempt)
+    given: dict[str, Any] = {one.name: {} for one in parameters if one.default is REQUIRED}
+    if found.recipe:
+        names = [one.name for one in parameters]
+        recipe = read_recipe_file(found.recipe, [*names, *others])
+        given |= {name: value for name, value in recipe.items() if name in names}
+        _add_kinds(given, options)
+        attempt = f"{attempt} and {found.recipe}"
+    said: dict[str, Any] = {}
+    for option in options:
+        if (value := getattr(found, option.name)) is not None:
+            _put(said, option.path, _read(option, value, attempt))
+    _add_kinds(said, options)
+    given = merged(given, said)
+    return {one.name: _validate(one, given[one.name], attempt, known) for one in parameters if one.name in given}
+
+
+def _add_kinds(said: dict[str, Any], options: Sequence[Option]) -> None:
+    """Set the kind of a part where it is not said, and is the one kind that has an option that is."""
+    choosing = {option.path[:-1] for option in options if option.path[-1] == "kind"}
+    for path in sorted(choosing, key=len):
+        part = _at(said, path)
+        if not isinstance(part, dict) or "kind" in part:
+            continue
+        named = {
+            next(iter(option.own))
+            for option in options
+            if option.path[:-1] == path and option.path[-1] in part and len(option.own) == 1 and option.kinds
+        }
+        if len(named) == 1:
+            part["kind"] = named.pop()
+
+
+def _at(given: Any, path: tuple[str, ...]) -> Any:
+    """Return what stands at a path of names; None if nothing does."""
+    for name in path:
+        given = given.get(name) if isinstance(given, dict) else None
+    return given
+
+
+def _parse(
+    parser: argparse.ArgumentParser, words: Sequence[str], options: Sequence[Option], attempt: str
+) -> argparse.Namespace:
+    known = f"`{parser.prog} --help-all`"
     try:
         found, unknown = parser.parse_known_args(words)
     except argparse.ArgumentError as error:
@@ -154,29 +203,44 @@ def read_options(
         raise BadInput(
             f"{attempt}: {unknown[0]} is not one of them; known are {_alike(unknown[0], options)}. Correct it."
         )
-    given: dict[str, Any] = {one.name: {} for one in parameters if one.default is REQUIRED}
-    for option in options:
-        if (value := getattr(found, option.name)) is not None:
-            _put(given, option.path, _read(option, value, attempt))
-    return {one.name: _validate(one, given[one.name], attempt, known) for one in parameters if one.name in given}
+    return found
 
 
-def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
-    """Give a parser options, one group a part; help lists a part as a whole only where it may be none."""
+def add_options(parser: argparse.ArgumentParser, options: Sequence[Option], shows_all: bool = False) -> None:
+    """Give a parser options, one group a part; help lists a part as a whole only where it may be none.
+
+    Args:
+        shows_all: False for help that lists the basic options alone, if there are many.
+    """
     groups: dict[str, Any] = {}
+    listed = [one for one in options if not one.is_part or _may_be_none(one.annotation)]
+    basic = [one for one in listed if one.is_basic and not one.is_part]
+    shown = listed if shows_all or len(listed) <= FEW_OPTIONS else basic
     for option in options:
         if option.group not in groups:
             about = next(iter(option.own.values())).about if option.is_part else ""
-            groups[option.group] = parser.add_argument_group(option.group or "run", _percent(about) or None)
-        is_shown = not option.is_part or _may_be_none(option.annotation)
+            is_empty = all(one.group != option.group for one in shown)
+            title = None if is_empty else option.group or "run"
+            groups[option.group] = parser.add_argument_group(title, None if is_empty else _percent(about) or None)
         groups[option.group].add_argument(
             option.name,
             dest=option.name,
-            help=_percent(option.help) if is_shown else argparse.SUPPRESS,
+            help=_percent(option.help) if option in shown else argparse.SUPPRESS,
             metavar=_value(option),
             **_number_of_values(option),
         )
-    (groups.get("") or parser).add_argument("-h", "--help", action="help", help="Show this, and exit.")
+    _add_general(parser.add_argument_group("recipe and help"), len(listed) - len(shown))
+
+
+def _add_general(group: Any, num_hidden: int) -> None:
+    group.add_argument(
+        "--recipe",
+        metavar="FILE",
+        help="YAML file of these parameters, a part within a part as here a dot; options win over it.",
+    )
+    group.add_argument("-h", "--help", action="help", help="Show the basic options, and exit.")
+    more = f"Show all, {num_hidden} more than --help, and exit." if num_hidden else "Show the same, and exit."
+    group.add_argument("--help-all", action="help", help=more)
 
 
 def _walk(path: tuple[str, ...], own: dict[str, Parameter], kinds: tuple[str, ...]) -> Iterator[Option]:
@@ -186,19 +250,23 @@ def _walk(path: tuple[str, ...], own: dict[str, Parameter], kinds: tuple[str, ..
     yield Option(path, own, kinds, bool(models))
     if len(models) > 1:
         default = getattr(first.default, "kind", REQUIRED)
-        yield Option((*path, "kind"), {"": Parameter("kind", Literal[tuple(models)], default, f"Kind of {path[-1]}.")})
+        about = f"Kind of {path[-1]}."
+        yield Option((*path, "kind"), {"": Parameter("kind", Literal[tuple(models)], default, about, first.is_basic)})
     for name in dict.fromkeys(name for model in models.values() for name in model.model_fields if name != "kind"):
-        having = {kind: _field(model, name) for kind, model in models.items() if name in model.model_fields}
+        having = {
+            kind: _field(model, name, first.is_basic) for kind, model in models.items() if name in model.model_fields
+        }
         if len(models) > 1:
             yield from _walk((*path, name), having, tuple(models))
         else:
             yield from _walk((*path, name), dict.fromkeys(own, having[""]), kinds)
 
 
-def _field(model: type[BaseModel], name: str) -> Parameter:
+def _field(model: type[BaseModel], name: str, is_basic: bool) -> Parameter:
     info = model.model_fields[name]
     default = REQUIRED if info.is_required() else info.get_default(call_default_factory=True)
-    return Parameter(name, info.annotation, default, info.description or "")
+    is_basic = is_basic and BASIC in info.metadata
+    return Parameter(name, info.annotation, default, info.description or "", is_basic)
 
 
 def _models(annotation: Any) -> dict[str, type[BaseModel]]:
@@ -300,17 +368,6 @@ def _alike(word: str, options: Sequence[Option]) -> str:
     alike = get_close_matches(name, names, 3, 0.8)
     few = beside if len(beside) <= FEW_NAMES else alike
     return ", ".join(same or few or alike or beside or [one for one in names if "." not in one])
-
-
-def _as_word(value: Any) -> str:
-    """Return a value as a person writes it.
-
-    >>> [_as_word(value) for value in (None, True, 1e-5, 0.5, "auto")]
-    ['none', 'true', '1e-05', '0.5', 'auto']
-    """
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _percent(text: str) -> str:

@@ -1,12 +1,15 @@
 """Recipes: every parameter that changes a record, a verdict or a checkpoint, and no other."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from schemas.choice import by_kind, choice
 from schemas.masking import forbid_secrets, refuse_secrets
 from schemas.rows import content_hash
+
+BASIC: Final = "basic"
+"""Mark in the annotation of a parameter that most people set: the short help of a command shows it."""
 
 
 class Parameters(BaseModel):
@@ -30,13 +33,15 @@ class Sampling(Parameters):
     """The draw of a reply. At temperature 1 and top_p 1 its log-probabilities are its entropy."""
 
     temperature: Annotated[
-        float, Field(ge=0, le=2, description="Temperature of each draw: 1 samples the model as it is, 0 is greedy.")
+        float,
+        BASIC,
+        Field(ge=0, le=2, description="Temperature of each draw: 1 samples the model as it is, 0 is greedy."),
     ] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1, description="Nucleus mass that is drawn from; 1 keeps every token.")] = (
         1.0
     )
     max_tokens: Annotated[
-        int, Field(ge=1, description="Tokens of a reply, at most; a longer one is dropped as cut_off.")
+        int, BASIC, Field(ge=1, description="Tokens of a reply, at most; a longer one is dropped as cut_off.")
     ] = 512
 
 
@@ -50,7 +55,7 @@ class Served(Parameters):
     """A model that the profile's servers have writes the text."""
 
     kind: Literal["served"] = "served"
-    model: Annotated[str, Field(min_length=1, description="Name of a model that the profile's servers have.")]
+    model: Annotated[str, BASIC, Field(min_length=1, description="Name of a model that the profile's servers have.")]
     revision: Annotated[str, Field(description="Revision of the served model. Default: what the servers report.")] = ""
 
 
@@ -63,6 +68,7 @@ AnyGenerator = Annotated[
 
 Instructed = Annotated[
     str,
+    BASIC,
     Field(
         min_length=1,
         description="Name of a model that the profile's servers have; on a profile without servers a folder, "
@@ -154,6 +160,7 @@ class Optimiser(Parameters):
 
     learning_rate: Annotated[
         float,
+        BASIC,
         Field(
             gt=0,
             description="Peak learning rate: 1e-5 suits a model of billions, 2e-4 to 5e-4 one of 100 million, 1e-3 one "
@@ -192,7 +199,7 @@ class Checkpoint(Parameters):
     """A model that exists already: a folder, a GGUF file, a hub id, or the id of a checkpoint in the store."""
 
     kind: Literal["checkpoint"] = "checkpoint"
-    model: Annotated[str, Field(description="Folder, .gguf file, hub id, or id of a checkpoint in the store.")]
+    model: Annotated[str, BASIC, Field(description="Folder, .gguf file, hub id, or id of a checkpoint in the store.")]
     revision: Annotated[str, Field(description="Hub revision, a commit or a tag; pin it. Default: the newest.")] = ""
 
 
@@ -228,12 +235,14 @@ class TrainingPlan(Parameters):
     All seeds of a plan count, and they are numbered from 0: nobody can choose the one that looks best.
     """
 
-    budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that each arm is trained on.")] = 80_000
+    budget_tokens: Annotated[int, BASIC, Field(ge=1024, description="Tokens that each arm is trained on.")] = 80_000
     mixture: Mixture = Mixture()
     arms: Annotated[
         list[Arm], Field(description="Arms that are trained; replay_control only where general text is given.")
     ] = ["synthetic", "baseline", "replay_control"]
-    seeds: Annotated[int, Field(ge=1, le=100, description="Orders of the texts that every arm is trained in.")] = 3
+    seeds: Annotated[
+        int, BASIC, Field(ge=1, le=100, description="Orders of the texts that every arm is trained in.")
+    ] = 3
     points: Annotated[
         int,
         Field(ge=1, le=20, description="Checkpoints along each run that are kept and measured, the last at its end."),
@@ -252,7 +261,7 @@ class TrainingPlan(Parameters):
     scored_texts: Annotated[
         int, Field(ge=1, description="Texts that the loss on held-out and on general text is measured on, at most.")
     ] = 400
-    optimiser: Optimiser = Optimiser()
+    optimiser: Annotated[Optimiser, BASIC] = Optimiser()
 
     def model_post_init(self, _context: Any) -> None:
         missing = {"synthetic", "baseline"} - set(self.arms)

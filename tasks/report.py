@@ -5,6 +5,7 @@ import logging
 from typing import Any, cast
 
 import polars as pl
+from markupsafe import escape
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
@@ -12,6 +13,7 @@ from prefect.states import Failed
 from gainloop.evaluation.likelihoods import score_yardstick
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.examined import gather_exams
+from gainloop.reports.records import save_records_page
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
@@ -69,6 +71,7 @@ def save_report(store: Store, gate: Gate, batch_id: str, training_id: str) -> st
 
     page, report = page_of(store, batch_id), measure_once(store, batch_id, training_id)
     decision = decide_on(store, gate, report)
+    save_records_page(store, batch_id)
     write_report(report, decision, page)
     log.info("Batch %s: %s", batch_id, decision.headline)
     save_overview(store, gate)
@@ -94,17 +97,28 @@ def decide_on(store: Store, gate: Gate, report: Report, release: str = "") -> De
 
 def write_report(report: Report, decision: Decision, page: str) -> None:
     """Write the page and then the JSON of report and decision beside it, unless all are there and say this."""
-    from gainloop.reports.page import render_page
+    from gainloop.reports.page import find_trained, render_page
 
     beside = {"report.json": report, "decision.json": decision}
     truths = {page.replace("report.html", name): one.model_dump_json(indent=2).encode() for name, one in beside.items()}
-    if exists(page) and all(exists(url) and read_file(url) == content for url, content in truths.items()):
+    results, records = (
+        link if exists(page.replace("report.html", link)) else None
+        for link in ("validation/index.html", "records.html")
+    )
+    folder = page.rsplit("/", 3)[0]
+    trained = find_trained(report, folder)
+    told = [records or "", str(escape(trained.path)) if trained else ""]  # a folder that was moved is named anew
+    if _says(page, told) and all(exists(url) and read_file(url) == content for url, content in truths.items()):
         return
-    results = "validation/index.html"
-    has_results = exists(page.replace("report.html", results))
-    write_file(page, render_page(report, results if has_results else None, decision).encode())
+    write_file(page, render_page(report, results, decision, records, folder).encode())
     for url, content in truths.items():
         write_file(url, content)
+
+
+def _says(page: str, told: list[str]) -> bool:
+    """Return whether a page is there and has these words."""
+    content = read_file(page) if exists(page) else b""
+    return bool(content) and all(one.encode() in content for one in told)
 
 
 def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evidence:
@@ -196,6 +210,7 @@ def ask_gate(store: Store, gate: Gate, device: str, batch_id: str, start_id: str
     page, report = page_of(store, batch_id), measure_once(store, batch_id, "")
     decision = decide_on(store, gate, report, release)
     if decision.state == "held":
+        save_records_page(store, batch_id)
         write_report(report, decision, page)
         publish(report, decision, page)
         require_not_held(decision, page)

@@ -23,17 +23,8 @@ import torch
 from prefect.exceptions import ParameterTypeError
 from safetensors.numpy import save_file
 
-from flows.__main__ import (
-    RESULTS,
-    from_here,
-    last_words,
-    parameters_of,
-    prefect_settings,
-    read,
-    run,
-    run_flow,
-    say_what_failed,
-)
+from flows.__main__ import RESULTS, from_here, last_words, prefect_settings, read, run, run_flow, say_what_failed
+from flows.__parameters__ import read_parameters
 from gainloop.filters import FILTERS
 from gainloop.filters.judge import Judge as JudgeFilter
 from gainloop.filters.novelty import Novelty
@@ -195,7 +186,7 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "text.method 'sbp': draws is '0'; input should be greater than or equal to 1. Change it.",
         ),
         (
-            "generate --generator.model x",
+            "generate --generator.kind own --generator.model x",
             "generator 'own': 'model' is not a parameter; its parameters are kind. "
             "Set one of them, or generator.kind to served.",
         ),
@@ -216,7 +207,7 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "report latest",
-            "'latest' stands after no option; `python -m flows report --help` lists them. Write --NAME before it.",
+            "'latest' stands after no option; `python -m flows report --help-all` lists them. Write --NAME before it.",
         ),
         (
             "generate --text.method.max-pair 2",
@@ -242,7 +233,8 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "generate --text.seed",
-            "--text.seed: expected one argument; `python -m flows generate --help` says what is allowed. Correct it.",
+            "--text.seed: expected one argument; `python -m flows generate --help-all` says what is allowed. "
+            "Correct it.",
         ),
         (
             "cycle --text.critic harsh",
@@ -395,7 +387,7 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
 ) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     with pytest.raises(SystemExit) as caught:
-        read([name, "--help"])
+        read([name, "--help-all"])
     told = capsys.readouterr().out
     assert not caught.value.code
     assert told.startswith(f"usage: python -m flows {name} [OPTIONS]")
@@ -455,8 +447,7 @@ def test_prefect_has_the_projects_settings_from_any_folder(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("name", RESULTS)
 def test_an_option_takes_as_many_values_of_one_kind_as_of_another(name: str) -> None:
-    flow = getattr(import_module(f"flows.{name}"), name)
-    for option in list_options(parameters_of(flow)):
+    for option in list_options(read_parameters(name)):
         is_list = {get_origin(one.annotation) in (list, tuple) for one in option.own.values()}
         assert len(is_list) == 1, option.name
 

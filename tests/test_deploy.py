@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def test_the_pages_of_a_cycle_show_its_headline(site: Site, finished: tuple[str,
         require_text(page, "The whole report, with examples", "cycle-report-artifact")
     with open_page((batch / "report.html").as_uri()) as page:
         require_text(page, headline, "report-page")
+
+
+def test_list_names_the_runs_and_how_they_ended(site: Site, finished: tuple[str, Path]) -> None:
+    asked = [sys.executable, "-m", "flows", "list", "runs"]
+    done = subprocess.run(asked, cwd=ROOT, env=site.settings, capture_output=True, text=True, check=True)
+    assert re.search(rf"{finished[0]} +cycle-\S+ +Completed", done.stdout)
 
 
 def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site: Site) -> None:

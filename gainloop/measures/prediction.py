@@ -177,7 +177,8 @@ def _usable(predictor: ArrayLike, target: ArrayLike) -> tuple[Floats, Floats, st
 
 
 def _too_few(number: int) -> str:
-    return "" if number >= MIN_BATCHES else f"cannot tell: {number} batches have it; at least {MIN_BATCHES} are needed"
+    have = "1 batch has it" if number == 1 else f"{number or 'no'} {'batches have' if number else 'batch has'} it"
+    return "" if number >= MIN_BATCHES else f"cannot tell: {have}; at least {MIN_BATCHES} are needed"
 
 
 def _bootstrapped(statistic: Statistic, n: int, unit: str, why_not: str) -> Estimate:

@@ -11,7 +11,7 @@ from gainloop.methods.sbp import SBP
 from schemas.choice import kinds_within, one_of
 from schemas.errors import BadInput
 from schemas.profile import Profile, Servers
-from schemas.recipe import Own, Parameters, Recipe, Sampling, Served
+from schemas.recipe import BASIC, Own, Parameters, Recipe, Sampling, Served
 
 __all__ = ["METHODS", "AnyMethod", "Making", "SmallMaking", "read_method", "require_generator"]
 
@@ -31,7 +31,7 @@ def read_method(parameters: dict[str, object]) -> Method:
 class Making(Parameters):
     """How text is made of anchors, and which of it is kept."""
 
-    method: Annotated[AnyMethod, Field(description="Method that makes text of an anchor.")] = SBP()
+    method: Annotated[AnyMethod, BASIC, Field(description="Method that makes text of an anchor.")] = SBP()
     critic: Annotated[
         Critic | None,
         # The form of the UI finds no title of its own for what may be None.
@@ -39,12 +39,13 @@ class Making(Parameters):
     ] = None
     filters: Annotated[
         tuple[AnyFilter, ...],
+        BASIC,
         Field(description="Filters that a record must pass to be kept, one after the other."),
     ] = ()
-    sampling: Annotated[Sampling, Field(description="How the generator draws a reply.")] = Sampling()
+    sampling: Annotated[Sampling, BASIC, Field(description="How the generator draws a reply.")] = Sampling()
     seed: Annotated[int, Field(description="Seed of the anchors that are chosen and of every draw.")] = 0
     max_anchors: Annotated[
-        int | None, Field(ge=1, description="Anchors that text is made of, at most, or none for all.")
+        int | None, BASIC, Field(ge=1, description="Anchors that text is made of, at most, or none for all.")
     ] = None
 
     def recipe(self, snapshot_id: str, model: str, revision: str) -> Recipe:
@@ -57,7 +58,7 @@ class SmallMaking(Making):
     """How text is made of some of the anchors, and which of it is kept."""
 
     max_anchors: Annotated[
-        int | None, Field(ge=1, description="Anchors that text is made of, at most, or none for all.")
+        int | None, BASIC, Field(ge=1, description="Anchors that text is made of, at most, or none for all.")
     ] = 400
 
 

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from gainloop.measures.prediction import MIN_BATCHES, MIN_FOR_A_FINDING
 from gainloop.reports.overview import COLUMNS
-from gainloop.reports.page import drawn, open_template
+from gainloop.reports.page import Drawing, drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
 from gainloop.reports.ranking import name_yardstick
 from schemas.figure import Figure, Words
@@ -200,7 +199,7 @@ def why_no_interval(figure: Figure) -> str:
     return f"no interval: {figure.why_no_interval or 'it is of these very rows'}"
 
 
-def _draw_trends(overview: Overview) -> list[tuple[Markup, str]]:
+def _draw_trends(overview: Overview) -> list[Drawing]:
     """Draw the trends; what an exam found is drawn for the batches of one exam, that of the first ranking."""
     found = []
     for path, colour in TRENDS.items():
@@ -210,21 +209,20 @@ def _draw_trends(overview: Overview) -> list[tuple[Markup, str]]:
             standings = [one for one in standings if first.holds(one)]
             caption = f"{caption} By {name_yardstick(first)}."
         if canvas := draw_trend(standings, path, colour):
-            found.append(drawn(canvas, caption))
+            found.append(drawn(canvas, WORDS[path].title, caption))
     return found
 
 
-def _draw_quadrants(overview: Overview) -> list[tuple[Markup, str]]:
+def _draw_quadrants(overview: Overview) -> list[Drawing]:
     canvas = draw_quadrants(overview)
-    return [drawn(canvas, QUADRANTS)] if canvas else []
+    return [drawn(canvas, "Delta I and I(p; Y) of every batch", QUADRANTS)] if canvas else []
 
 
-def _draw_foretold(overview: Overview, foretold: Sequence[Foretold]) -> list[tuple[Markup, str]]:
+def _draw_foretold(overview: Overview, foretold: Sequence[Foretold]) -> list[Drawing]:
     canvases = [
-        (draw_foretold(overview.standings, one, overview.rankings[0]), _caption(WORDS[one.predictor]))
-        for one in foretold
+        (draw_foretold(overview.standings, one, overview.rankings[0]), WORDS[one.predictor]) for one in foretold
     ]
-    return [drawn(canvas, caption) for canvas, caption in canvases if canvas]
+    return [drawn(canvas, f"{words.title} and the gain", _caption(words)) for canvas, words in canvases if canvas]
 
 
 def _caption(words: Words) -> str:

@@ -1,7 +1,7 @@
 """A report for people: as an HTML page, one file that opens anywhere, and as Markdown for the run's page in Prefect."""
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -12,8 +12,22 @@ from gainloop.reports.paragraph import list_steps, split_paragraph, write_contro
 from schemas.decision import Decision
 from schemas.figure import Described, figures_of
 from schemas.masking import mask
-from schemas.report import OF_RUN, Cost, Counts, Money, Report
+from schemas.report import OF_RUN, Cost, Counts, Money, Repetition, Report
 from schemas.sections import Section
+
+TITLES: Final = {
+    "knowledge": "What the model knows",
+    "frontier": "Known against forgotten",
+    "frontier_nats": "Surprise at the right answers against forgetting",
+    "curve": "What is known by the tokens read",
+    "gain": "Gain on held-out text",
+    "heldout": "Loss on held-out text",
+    "delta_i": "Information of each reply",
+    "dependence": "What replies tell of their prompts",
+    "entropy": "Information per byte",
+    "absorbed": "What training absorbed of the synthetic text",
+    "losses": "Dropped and quarantined, by reason",
+}
 
 CAPTIONS: Final = {
     "knowledge": "Questions answered rightly from memory; open book is with the document in front of the start model.",
@@ -23,14 +37,14 @@ CAPTIONS: Final = {
     ),
     "frontier_nats": "The same by the surprise at the right answers, which moves before choices do. Up is better.",
     "curve": "What each arm knows by the tokens that it has read. A line that still rises has not had enough.",
-    "gain": "Gain on held-out text, paired text by text. Right of 0 is better than no training.",
-    "heldout": "Loss on held-out text. The intervals are wide because texts differ; the paired plot removes that.",
+    "gain": "Paired text by text. Right of 0 is better than no training.",
+    "heldout": "The intervals are wide because texts differ; the paired plot removes that.",
     "delta_i": "Nats of each reply given its prompt. A peak at 0 would be a collapsed generator.",
     "dependence": (
-        "What replies tell of their prompts, by how many prompts each was scored under. The truth lies between the "
-        "two lines, and neither can exceed its cap."
+        "By how many prompts each reply was scored under. The truth lies between the two lines, and neither can exceed "
+        "its cap."
     ),
-    "entropy": "Information per byte. The anchors are the yardstick.",
+    "entropy": "The anchors are the yardstick.",
     "absorbed": (
         "Loss on synthetic text: just before it was learnt from, and by the final model. What lies between was "
         "absorbed. The dashed line lies as far above the final loss as records held out cost more than those trained "
@@ -38,6 +52,14 @@ CAPTIONS: Final = {
     ),
     "losses": "Why replies and records are not trained on.",
 }
+
+TEXTS: Final = {"synthetic": "records", "replay": "general text for replay", "control": "unrelated text"}
+ARM_TEXTS: Final = {
+    "synthetic": "synthetic text",
+    "baseline": "repeated documents",
+    "replay_control": "unrelated text",
+}
+"""What the page calls a part of a mixture, and what an arm is trained on."""
 
 FOLDER: Final = Path(__file__).parent
 
@@ -51,15 +73,31 @@ PARTS: Final[dict[str, tuple[tuple[Section, ...], tuple[str, ...]]]] = {
 """By part of the page: the sections of its figures, and its plots."""
 
 
-def render_page(report: Report, validation: str | None = None, decision: Decision | None = None) -> str:
+class Trained(NamedTuple):
+    """The checkpoint that was trained on a batch: its id, the folder, and a link to it from the page."""
+
+    id: str
+    path: str
+    link: str
+
+
+def render_page(
+    report: Report,
+    validation: str | None = None,
+    decision: Decision | None = None,
+    records: str | None = None,
+    folder: str = "",
+) -> str:
     """Return the page as HTML. All text from outside is escaped; nothing is loaded from anywhere.
 
     Args:
         report: Report to show.
         validation: Link to the validation results, relative to the page, or None.
         decision: Decision of the gate, or None.
+        records: Link to the page of all kept records, relative to the page, or None.
+        folder: Folder of the store, where checkpoints lie; empty if they are not to be named.
     """
-    template = open_template("batch.html.j2")
+    template, drawings = open_template("batch.html.j2"), draw(report)
     return template.render(
         report=report,
         lead=split_paragraph(report.knowledge, report.cost.completion_tokens) if report.knowledge.was_asked else (),
@@ -67,11 +105,22 @@ def render_page(report: Report, validation: str | None = None, decision: Decisio
         steps=list_steps(report, decision),
         sections=list_figures(report),
         parts=PARTS,
-        drawings=draw(report),
+        drawings=drawings,
+        chosen=lambda names: [drawings[name] for name in names if name in drawings],
         costs=list_cost(report.cost),
+        readings=list_readings(report),
+        records=records,
+        trained=find_trained(report, folder),
         validation=validation,
         decision=decision,
     )
+
+
+def find_trained(report: Report, folder: str) -> Trained | None:
+    """Return the checkpoint that was trained on the batch's records; None if there is none, or no folder is named."""
+    found = report.checkpoints.get("synthetic", "")
+    below = f"checkpoints/{found}"
+    return Trained(found, f"{folder}/{below}", f"../../{below}") if found and folder else None
 
 
 def open_template(name: str, folder: Path = FOLDER) -> Template:
@@ -128,8 +177,16 @@ def list_cost(cost: Cost) -> dict[str, list[tuple[str, str, str]]]:
     }
 
 
-def draw(report: Report) -> dict[str, tuple[Markup, str]]:
-    """Return the plots that have something to show, by name, each with its caption."""
+class Drawing(NamedTuple):
+    """A plot as a page holds it."""
+
+    title: str
+    svg: Markup
+    caption: str
+
+
+def draw(report: Report) -> dict[str, Drawing]:
+    """Return the plots that have something to show, by name."""
     canvases = {
         "knowledge": plots.draw_knowledge(report.knowledge),
         "frontier": plots.draw_frontier(report.knowledge, "right"),
@@ -143,20 +200,31 @@ def draw(report: Report) -> dict[str, tuple[Markup, str]]:
         "absorbed": plots.draw_absorbed(report.trainee),
         "losses": plots.draw_losses(report.counts),
     }
-    return {name: drawn(canvas, CAPTIONS[name]) for name, canvas in canvases.items() if canvas}
+    return {name: drawn(canvas, TITLES[name], CAPTIONS[name]) for name, canvas in canvases.items() if canvas}
 
 
-def drawn(canvas: Canvas, caption: str) -> tuple[Markup, str]:
-    """Return a plot as a page holds it, with its caption."""
-    return Markup(plots.as_svg(canvas, caption)), caption  # noqa: S704 - matplotlib escapes the text in it
+def drawn(canvas: Canvas, title: str, caption: str) -> Drawing:
+    """Return a plot as a page holds it."""
+    return Drawing(title, Markup(plots.as_svg(canvas, title)), caption)  # noqa: S704 - matplotlib escapes the text
+
+
+def list_readings(report: Report) -> list[tuple[str, Repetition]]:
+    """Return how often each training read each of its texts, by what both are called."""
+    found = []
+    for name, read in report.repetition.items():
+        arm, _, part = name.partition(", ")
+        found.append((f"{TEXTS.get(part, part)}, in the training on {ARM_TEXTS.get(arm, arm)}", read))
+    return found
 
 
 def draw_image(report: Report) -> str:
     """Return the one plot that says most, as the data URI of a PNG; empty if there is nothing to draw."""
-    canvas = (
-        plots.draw_knowledge(report.knowledge) or plots.draw_gain(report.gain) or plots.draw_delta_i(report.delta_i)
-    )
-    return plots.as_png_uri(canvas) if canvas else ""
+    canvases = {
+        "knowledge": plots.draw_knowledge(report.knowledge),
+        "gain": plots.draw_gain(report.gain),
+        "delta_i": plots.draw_delta_i(report.delta_i),
+    }
+    return next((plots.as_png_uri(canvas, TITLES[name]) for name, canvas in canvases.items() if canvas), "")
 
 
 def list_ledger(counts: Counts) -> list[dict[str, str | int]]:

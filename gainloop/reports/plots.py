@@ -277,10 +277,11 @@ def as_svg(canvas: Canvas, title: str) -> str:
     return svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
 
 
-def as_png_uri(canvas: Canvas) -> str:
-    """Return a data URI of the figure on white, for places that show no SVG."""
+def as_png_uri(canvas: Canvas, title: str) -> str:
+    """Return a data URI of the figure on white below its title, for places that show no SVG."""
     file = io.BytesIO()
     with rc_context(STYLE):
+        canvas.suptitle(title, x=0.02, ha="left", fontsize=FONT_SIZE + 1, fontweight="semibold")
         canvas.savefig(file, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
@@ -290,7 +291,7 @@ def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False, whole
     measured = [(name, figure, colour) for name, figure, colour in rows if figure.value is not None]
     if not measured:
         return None
-    canvas, axes = open_axes(0.75 + 0.46 * len(measured))
+    canvas, axes = open_axes(0.75 + 0.54 * len(measured))
     for place, (_, figure, colour) in enumerate(measured):
         shown = f"{figure.value:.0f}" if whole else figure.signed if signed else figure.number
         _draw_interval(axes, place, figure, COLOURS[colour], shown)

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from gainloop.serving import wire
+from gainloop.serving.endpoint import Endpoint
 from gainloop.serving.pool import Pool
 from gainloop.serving.server import Server
 from schemas.errors import BadInput
@@ -139,3 +141,16 @@ def _engine(folder: str, model: str, revision: str, device: str) -> "EmbeddedEng
     from gainloop.serving.embedded import EmbeddedEngine
 
     return EmbeddedEngine(folder, model, revision, device)
+
+
+async def list_served(url: str, key: str) -> list[str]:
+    """Return the names of the models that a server has, in its order.
+
+    Raises:
+        ServerError: It cannot be asked.
+    """
+    endpoint = Endpoint(url, key)
+    try:
+        return list(await endpoint.patiently("its models", "models", None, wire.read_models))
+    finally:
+        await endpoint.close()

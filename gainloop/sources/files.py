@@ -17,6 +17,7 @@ from gainloop.sources.places import File, Listing, Place, open_place
 from gainloop.sources.source import Part, TabularSource
 from gainloop.sources.texts import Growing, read_bytes, read_lines
 from schemas.errors import BadInput
+from schemas.recipe import BASIC
 from schemas.rows import Document
 
 logger = logging.getLogger("gainloop.sources")
@@ -121,7 +122,9 @@ class Files(TabularSource):
     """
 
     kind: Literal["files"] = "files"
-    paths: Annotated[list[str], Field(min_length=1, description="Folders, files or globs, local or any fsspec url.")]
+    paths: Annotated[
+        list[str], BASIC, Field(min_length=1, description="Folders, files or globs, local or any fsspec url.")
+    ]
     exclude: Annotated[
         list[str],
         Field(

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 from gainloop.sources.formats import require_fields
 from gainloop.sources.source import Part, TabularSource
 from schemas.errors import BadInput, SourceError
+from schemas.recipe import BASIC
 from schemas.rows import Document
 
 
@@ -19,11 +20,13 @@ class HuggingFace(TabularSource):
 
     kind: Literal["huggingface"] = "huggingface"
     dataset: Annotated[
-        str, Field(min_length=1, description="Dataset: a hub id, for example wikimedia/wikipedia, or a folder.")
+        str, BASIC, Field(min_length=1, description="Dataset: a hub id, for example wikimedia/wikipedia, or a folder.")
     ]
     config: Annotated[str, Field(description="Configuration of the dataset, if it has several.")] = ""
     split: Annotated[str, Field(min_length=1, description="Part of the dataset that is read.")] = "train"
-    revision: Annotated[str, Field(description="Revision on the hub, a commit or a tag; it names what was read.")]
+    revision: Annotated[
+        str, BASIC, Field(description="Revision on the hub, a commit or a tag; it names what was read.")
+    ]
 
     @field_validator("revision")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from gainloop.sources.names import printable
 from gainloop.sources.pieces import split_document
 from schemas.errors import BadInput
-from schemas.recipe import Parameters
+from schemas.recipe import BASIC, Parameters
 from schemas.rows import Document, content_hash
 
 # Raise it when the same parts would give other pieces than before, so that they are read again.
@@ -98,7 +98,7 @@ class Source(Corpus):
 class TabularSource(Source):
     """Parameters that every source of rows has."""
 
-    text_field: Annotated[str, Field(min_length=1, description="Field that holds a row's text.")] = "text"
+    text_field: Annotated[str, BASIC, Field(min_length=1, description="Field that holds a row's text.")] = "text"
     title_field: Annotated[str, Field(description="Field that holds a row's title, if any.")] = ""
     id_field: Annotated[str, Field(description="Field that names a row in its uri. Default: the row's number.")] = ""
     licence: Annotated[str, Field(description="Licence of the texts, for example CC-BY-4.0.")] = ""

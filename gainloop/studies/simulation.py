@@ -335,10 +335,8 @@ def render_simulation(simulation: Simulation, settings: Settings) -> str:
     Args:
         settings: Settings of a cell, of which the first is drawn.
     """
-    drawings = [drawn(draw_setting(settings), SETTING)]
-    drawings += [
-        drawn(draw_gaps(simulation.points, kind), f"{NAMES[kind]}. {caption}") for kind, caption in CAPTIONS.items()
-    ]
+    drawings = [drawn(draw_setting(settings), "A setting of the simulation", SETTING)]
+    drawings += [drawn(draw_gaps(simulation.points, kind), NAMES[kind], caption) for kind, caption in CAPTIONS.items()]
     return open_template("simulation.html.j2", Path(__file__).parent).render(
         simulation=simulation, drawings=drawings, letters=LETTER_MEANINGS, names=NAMES
     )

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
 from gainloop.measures.prediction import MIN_FOR_A_FINDING
-from gainloop.reports.page import drawn, open_template
+from gainloop.reports.page import Drawing, drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
 from schemas.figure import Figure
 from schemas.report import DELTA_I
@@ -33,6 +32,13 @@ CAPTIONS: Final = {
     ),
     "primary": "Every batch by the one hypothesis and its verdict: what was foretold, and what came.",
     "delta_i": "Every batch by Delta I per byte and its verdict: high Delta I can be insight, or noise.",
+}
+
+TITLES: Final = {
+    "worth": "What goes with the verdict",
+    "regret": "What is lost by each choice",
+    "primary": "The hypothesis and the verdict",
+    "delta_i": "Delta I and the verdict",
 }
 
 FINDINGS: Final = {
@@ -174,10 +180,10 @@ def render_verification(verification: Verification) -> str:
     )
 
 
-def _draw(verification: Verification) -> list[tuple[Markup, str]]:
+def _draw(verification: Verification) -> list[Drawing]:
     about = {predictor.key: predictor for predictor in verification.predictors}
     canvases = {"worth": draw_worth(verification), "regret": draw_regret(verification)}
     for name, key in (("primary", verification.primary), ("delta_i", DELTA_I)):
         if key in about:
             canvases[name] = draw_batches(verification, about[key])
-    return [drawn(canvas, CAPTIONS[name]) for name, canvas in canvases.items() if canvas]
+    return [drawn(canvas, TITLES[name], CAPTIONS[name]) for name, canvas in canvases.items() if canvas]

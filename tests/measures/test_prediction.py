@@ -97,6 +97,8 @@ def test_too_few_batches_tell_nothing_and_say_how_many_there_are() -> None:
     for found in (rank_correlation(UP[:4], UP[:4]), chance(UP[:4], UP[:4]), regret(UP[:4], UP[:4], "u")):
         assert found.value is None
         assert found.status == f"cannot tell: 4 batches have it; at least {MIN_BATCHES} are needed"
+    assert rank_correlation(UP[:1], UP[:1]).status.startswith("cannot tell: 1 batch has it; ")
+    assert rank_correlation(UP[:0], UP[:0]).status.startswith("cannot tell: no batch has it; ")
 
 
 def test_a_batch_without_the_figure_is_left_out() -> None:

@@ -10,7 +10,16 @@ import pytest
 
 from gainloop.measures.entropy import NOT_ASKED
 from gainloop.reports.batch import measure_batch
-from gainloop.reports.page import draw_image, list_cost, list_figures, list_ledger, render_page, write_markdown
+from gainloop.reports.page import (
+    draw,
+    draw_image,
+    list_cost,
+    list_figures,
+    list_ledger,
+    list_readings,
+    render_page,
+    write_markdown,
+)
 from schemas.figure import Figure, ReportPart
 from schemas.report import WORDS, Cost, Money, Report
 from tests.evidence import SCRIPT, make_evidence, without_logprobs
@@ -81,7 +90,8 @@ def test_every_question_stands_on_the_page_with_what_was_said_before_and_after(p
     for row in report.knowledge.answers:
         for shown in (row.question, row.answer, row.before, row.after):
             assert shown in page.text
-    assert page.tags.count("summary") == 1 + len({row.state for row in report.knowledge.answers})
+    missing = any(row.missing for row in report.knowledge.missing)
+    assert page.tags.count("summary") == 1 + len({row.state for row in report.knowledge.answers}) + missing
 
 
 def test_the_page_names_the_corpus() -> None:
@@ -211,6 +221,35 @@ def test_a_cost_that_was_not_told_leaves_no_line_and_no_empty_table(report: Repo
 def test_a_price_is_never_shown_as_nothing(report: Report, amount: float, shown: str) -> None:
     cost = report.cost.model_copy(update={"money": Money(amount=amount, currency="USD")})
     assert any(number.startswith(shown) for _, number, _ in list_cost(cost)["The whole batch"])
+
+
+def test_every_plot_has_a_title_and_every_image_too(report: Report) -> None:
+    for title, svg, caption in draw(report).values():
+        assert title
+        assert f'aria-label="{title}"' in svg
+        assert f"<figure><h3>{title}</h3><svg" in render_page(report)
+        assert not caption.startswith(title)
+
+
+def test_the_page_says_where_the_trained_model_lies_and_how_to_load_it(report: Report) -> None:
+    (name,) = {one for role, one in report.checkpoints.items() if role.startswith("synthetic")}
+    told = Reader(render_page(report, folder="/srv/data")).text
+    assert f'AutoModelForCausalLM.from_pretrained("/srv/data/checkpoints/{name}")' in told
+    assert f"--start.model {name}" in told
+    assert f"../../checkpoints/{name}" in Reader(render_page(report, folder="/srv/data")).links
+    assert "from_pretrained" not in render_page(report)
+    assert "records.html" in Reader(render_page(report, records="records.html")).links
+
+
+def test_the_page_has_no_empty_table_and_names_texts_in_words(report: Report) -> None:
+    counts = report.counts.model_copy(update={"quarantined_by_reason": {}})
+    html = render_page(report.model_copy(update={"counts": counts}))
+    assert "Quarantined by reason" not in html
+    assert not re.search(r"<caption>[^<]*</caption>\s*</table>", html)
+    for name, _ in list_readings(report):
+        assert name in html
+        assert not re.search(r"synthetic, |baseline, |replay_control", name)
+    assert {name for name, _ in list_readings(report)} or not report.repetition
 
 
 def test_the_ledger_adds_up_line_by_line(report: Report) -> None:

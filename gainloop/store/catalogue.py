@@ -1,0 +1,150 @@
+"""What a store holds, for people: snapshots, batches, models, trainings and exams with ids, verdicts and paths."""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from filelock import FileLock, Timeout
+
+from gainloop.store.duck import Store
+from gainloop.store.files import exists
+from schemas.errors import BadInput
+
+SHOWN: Final = 20
+"""Rows of a list, the newest; ``show`` finds any."""
+
+ROWS: Final = {
+    "snapshots": """
+select snapshot_id as id, source, num_anchors as anchors, num_heldout as held_out, num_bytes as bytes,
+    created_at as made from snapshots order by rowid desc
+""",
+    "batches": """
+with verdicts as (select batch_id, arg_max(state, rowid) as verdict from decisions group by batch_id)
+select batch_id as id, recipe ->> '$.method.kind' as method, recipe ->> '$.model' as model, snapshot_id as snapshot,
+    (select count(*) from records where records.batch_id = batches.batch_id) as records,
+    (select max((summary ->> '$.kept')::bigint) from completions
+        where completions.batch_id = batches.batch_id and stage = 'validate') as kept,
+    coalesce(verdict, '') as verdict, created_at as made
+from batches left join verdicts using (batch_id) order by batches.rowid desc
+""",
+    "models": """
+select checkpoint_id as id, role, parent, array_to_string(batch_ids, ' ') as batches, url as path, created_at as made
+from checkpoints order by rowid desc
+""",
+    "trainings": """
+select key as id, batch_id as batch,
+    coalesce((select arg_max(state, decisions.rowid) from decisions
+        where decisions.batch_id = completions.batch_id and training_id = key), '') as verdict,
+    coalesce((select arg_max(decision ->> '$.headline', decisions.rowid) from decisions
+        where decisions.batch_id = completions.batch_id and training_id = key), '') as says, completed_at as made
+from completions where stage = 'train' and key != '' order by completions.rowid desc
+""",
+    "exams": """
+select exam_id as id, snapshot_id as snapshot, kind, num_questions as questions, created_at as made
+from exams order by rowid desc
+""",
+}
+"""By what can be listed: the newest first, by the order in which rows came and not by the clock."""
+
+STAGES: Final = ("generate", "validate", "score", "train")
+"""The stages that lead a batch to its report, in order."""
+
+
+def list_rows(store: Store, what: str) -> pl.DataFrame:
+    """Return what a store has of one kind, the newest first."""
+    found = store.query(ROWS[what])
+    if what == "models":
+        found = found.with_columns(pl.col("path").map_elements(store.locate, return_dtype=pl.String))
+    if what == "snapshots":
+        found = found.with_columns(pl.col("source").map_elements(name_source, return_dtype=pl.String))
+    if what == "batches":
+        pages = [page_of(store, batch_id) for batch_id in found["id"]]
+        found = found.with_columns(pl.Series("page", pages, dtype=pl.String))
+    return found
+
+
+def name_source(source: str) -> str:
+    """Return what a source reads, from its parameters as JSON.
+
+    >>> name_source('{"kind": "files", "paths": ["a.md", "b"], "max_chars": 2000}')
+    'files a.md b'
+    """
+    about = json.loads(source)
+    places = about.get("paths") or [about.get("dataset", "")]
+    return " ".join([about["kind"], *places]).strip()
+
+
+def page_of(store: Store, batch_id: str) -> str:
+    """Return where a batch's page lies; empty if it has none yet."""
+    page = f"{store.folder}/batches/{batch_id}/report.html"
+    return page if exists(page) else ""
+
+
+def find_row(store: Store, name: str) -> tuple[str, dict[str, Any]]:
+    """Return what has an id, or the beginning of one, and its row; ``latest`` is the newest batch.
+
+    Raises:
+        BadInput: Nothing has it, or several do.
+    """
+    if name == "latest":
+        rows = list_rows(store, "batches").head(1)
+        found = [("batches", row) for row in rows.iter_rows(named=True)]
+    else:
+        listed = {what: list_rows(store, what) for what in ROWS}
+        found = [
+            (what, row)
+            for what, rows in listed.items()
+            for row in rows.filter(pl.col("id").str.starts_with(name)).iter_rows(named=True)
+        ]
+    if len(found) != 1:
+        several = ", ".join(f"{row['id']} ({what})" for what, row in found[:5])
+        said = f"several ids begin so: {several}" if found else "nothing has that id"
+        raise BadInput(
+            f"looking up {name!r} in {store.path}: {said}; "
+            "an id of a snapshot, batch, model, training or exam, the beginning of one, or latest is allowed. "
+            "`gainloop list` names them."
+        )
+    return found[0]
+
+
+def describe(store: Store, what: str, row: dict[str, Any]) -> dict[str, Any]:
+    """Return all that is worth knowing of one row, by name."""
+    details = {name: value for name, value in row.items() if value not in ("", None)}
+    if what == "batches":
+        decided = store.query(
+            "select arg_max(decision ->> '$.headline', rowid) as says from decisions where batch_id = ?", row["id"]
+        )
+        details["says"] = decided["says"].item() or "not measured yet"
+        details["stages"] = ", ".join(done_stages(store, row["id"])) or "none is complete"
+        details["folder"] = f"{store.folder}/batches/{row['id']}"
+        details["load"] = f"gainloop.open_store({store.path!r}).kept({row['id']!r})"
+    if what == "models":
+        details["load"] = load_words(row["path"])
+    if what == "snapshots":
+        batches = store.query("select batch_id from batches where snapshot_id = ? order by 1", row["id"])["batch_id"]
+        details["batches"] = ", ".join(batches) or "none"
+    return details
+
+
+def load_words(path: str) -> str:
+    """Return the line of Python that loads a model."""
+    return f"transformers.AutoModelForCausalLM.from_pretrained({path!r})"
+
+
+def done_stages(store: Store, batch_id: str) -> list[str]:
+    """Return the stages of a batch that are complete, in the order in which they were first."""
+    rows = store.query("select stage from completions where batch_id = ? group by stage order by min(rowid)", batch_id)
+    return list(rows["stage"])
+
+
+def is_being_written(store: Store, batch_id: str) -> bool:
+    """Return whether a process of this machine writes a batch now."""
+    path = Path(store.folder, "batches", batch_id, ".lock")
+    if not path.is_file():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except Timeout:
+        return True

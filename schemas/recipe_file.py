@@ -1,0 +1,63 @@
+"""A recipe as a YAML file: the parameters of a command, each part of them below its name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from schemas.errors import BadInput
+
+
+def read_recipe_file(path: str, names: Sequence[str]) -> dict[str, Any]:
+    """Return the parameters that a file sets; they are validated with those of the command line.
+
+    Args:
+        path: Path of the file.
+        names: Parameters that the command has.
+
+    Raises:
+        BadInput: The file cannot be read, or sets something that is no parameter of the command.
+    """
+    attempt = f"reading recipe {path}"
+    try:
+        found = yaml.safe_load(Path(path).expanduser().read_bytes()) or {}
+    except OSError as error:
+        raise _bad(attempt, str(error.strerror)) from error
+    except yaml.YAMLError as error:
+        raise _bad(attempt, " ".join(str(error).split())) from error
+    if not isinstance(found, dict):
+        raise _bad(attempt, f"it holds a {type(found).__name__}")
+    # As on the command line: heldout-fraction is heldout_fraction too.
+    found = {str(name).replace("-", "_"): value for name, value in found.items()}
+    if unknown := [name for name in found if name not in names]:
+        raise BadInput(
+            f"{attempt}: {unknown[0]} is not a parameter of the command; known are {', '.join(names)}. "
+            "Correct or remove it."
+        )
+    return found
+
+
+def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters of which those above win; a part of another kind begins anew.
+
+    >>> merged({"exam": {"kind": "files", "paths": ["q"]}, "seed": 1}, {"exam": {"distractors": 2}})
+    {'exam': {'kind': 'files', 'paths': ['q'], 'distractors': 2}, 'seed': 1}
+    >>> merged({"exam": {"kind": "files", "paths": ["q"]}}, {"exam": {"kind": "written", "model": "m"}})
+    {'exam': {'kind': 'written', 'model': 'm'}}
+    """
+    found = dict(below)
+    for name, value in above.items():
+        before = found.get(name)
+        is_alike = isinstance(before, dict) and isinstance(value, dict)
+        if is_alike and value.get("kind", before.get("kind")) == before.get("kind"):
+            found[name] = merged(before, value)
+        else:
+            found[name] = value
+    return found
+
+
+def _bad(attempt: str, found: str) -> BadInput:
+    return BadInput(
+        f"{attempt}: {found}; a YAML file of parameters and their values is allowed. Mend it, or correct --recipe."
+    )
