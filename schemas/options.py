@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.choice import error_summary
 from schemas.errors import BadInput
+from schemas.form import default_of
 
 REQUIRED: Final[Any] = object()
 """The default of a parameter that must be set."""
@@ -36,6 +37,9 @@ class Parameter:
     annotation: Any
     default: Any = REQUIRED
     description: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "default", default_of(self.annotation, self.default))
 
     @property
     def help(self) -> str:

@@ -1,10 +1,13 @@
 """Recipes: every parameter that changes a record, a verdict or a checkpoint, and no other."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from schemas.choice import by_kind, choice
+from schemas.form import Fold, Folded, shut_parts, without_shut
 from schemas.rows import content_hash
 
 
@@ -12,6 +15,18 @@ class Parameters(BaseModel):
     """Parameters that a person sets: frozen, and a misspelt one is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open_parts(cls, given: Any) -> Any:
+        """Leave out the folded parts that are None, so that they have the default of their field."""
+        return without_shut(given, cls.model_fields) if isinstance(given, dict) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        shown = handler(core)
+        shut_parts(handler.resolve_ref_schema(shown))
+        return shown
 
 
 class Sampling(Parameters):
@@ -172,7 +187,7 @@ class NewModel(Parameters):
     ] = 64
     context_tokens: Annotated[int, Field(ge=64, description="Tokens of the longest prompt and reply together.")] = 1024
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens of anchors it is pretrained on.")] = 320_000
-    optimiser: FirstOptimiser = FirstOptimiser()
+    optimiser: Folded[FirstOptimiser] = FirstOptimiser()
     seed: Annotated[int, Field(description="Seed of the first weights.")] = 0
 
 
@@ -217,7 +232,7 @@ class TrainingPlan(Parameters):
     """
 
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that each arm is trained on.")] = 80_000
-    mixture: Mixture = Mixture()
+    mixture: Folded[Mixture] = Mixture()
     arms: Annotated[
         list[Arm], Field(description="Arms that are trained; replay_control only where general text is given.")
     ] = ["synthetic", "baseline", "replay_control"]
@@ -237,13 +252,18 @@ class TrainingPlan(Parameters):
     scored_texts: Annotated[
         int, Field(ge=1, description="Texts that the loss on held-out and on general text is measured on, at most.")
     ] = 400
-    optimiser: Optimiser = Optimiser()
+    optimiser: Folded[Optimiser] = Optimiser()
 
     def model_post_init(self, _context: Any) -> None:
         missing = {"synthetic", "baseline"} - set(self.arms)
         if missing or len(set(self.arms)) < len(self.arms):
             raise ValueError(f"arms are {', '.join(self.arms)}; synthetic and baseline are needed, and each only once")
 
+
+SMALL_PLAN: Final = {"seeds": 1, "optimiser": {"learning_rate": 1e-3}}
+"""For a model of a few million weights: a high rate, and one seed where three would take three times as long."""
+
+AnyPlan = Annotated[TrainingPlan, Fold(presets={"small": SMALL_PLAN})]
 
 Compared = Literal["batch", "earlier_batches", "anchors"]
 
@@ -292,7 +312,7 @@ class Curation(Parameters):
         "earlier_batches",
         "anchors",
     ]
-    probes: Probes = Probes()
+    probes: Folded[Probes] = Probes()
 
     def model_post_init(self, _context: Any) -> None:
         if 0 < self.near_duplicates < 0.5:
