@@ -41,6 +41,17 @@ RESULTS: Final = {
 }
 """Every flow, and what its last line calls its result."""
 
+BESIDE: Final = {
+    "serve": "Show the pages of the profile's folder over HTTP, where links on Prefect's pages lead.",
+    "automate": "Make the automations of automations.yaml and automations-off.yaml on the Prefect server.",
+}
+"""Commands that run no flow."""
+
+SERVE: Final = (
+    Parameter("profile", str, "embedded", "Profile whose folder is shown, at the address in its pages."),
+    Parameter("host", str, "127.0.0.1", "Address that is listened at; 0.0.0.0 shows it to all who reach this machine."),
+)
+
 PROGRAM: Final = "gainloop" if Path(sys.argv[0]).stem == "gainloop" else "python -m flows"
 
 STOPPED: Final = ("yellow", "stopped: what was done so far is kept. Run the same again to go on.")
@@ -64,10 +75,34 @@ def run(words: Sequence[str]) -> None:
         SystemExit: The command line is wrong (2), the run failed (1), or only help was asked for (0).
     """
     try:
+        if words and words[0] in BESIDE:
+            run_beside(words[0], words[1:])
+            return
         flow, given = read(words)
     except GainloopError as error:
         stop(str(error), 2)
     run_flow(flow, given)
+
+
+def run_beside(name: str, words: Sequence[str]) -> None:
+    """Run a command that runs no flow.
+
+    Raises:
+        BadInput: Its options are wrong, or what they name cannot be.
+    """
+    parser = make_parser(f"{PROGRAM} {name}", BESIDE[name])
+    if name == "automate":
+        read_options(words, [], parser)
+        from tasks.automations import make_automations
+
+        last_words.append(("", "\n".join(make_automations(PROFILES.parent))))
+        return
+    from flows.__serving__ import serve
+
+    given = {"profile": "embedded", "host": "127.0.0.1"} | read_options(words, SERVE, parser)
+    loaded = load_profile(given["profile"])
+    print(f"pages of {loaded.folder} at {loaded.pages}", flush=True)
+    serve(loaded, given["host"])
 
 
 def read(words: Sequence[str]) -> tuple["Flow[Any, Any]", dict[str, Any]]:
@@ -105,11 +140,12 @@ def answer(word: str) -> NoReturn:
     )
     for name in RESULTS:
         flows.add_parser(name, help=summary_of(name))
+    for name, about in BESIDE.items():
+        flows.add_parser(name, help=about)
     with contextlib.suppress(argparse.ArgumentError):
         parser.parse_known_args([word])
-    raise BadInput(
-        f'reading the options of `{PROGRAM}`: unknown command "{word}"; known are {", ".join(RESULTS)}. Correct it.'
-    )
+    known = ", ".join([*RESULTS, *BESIDE])
+    raise BadInput(f'reading the options of `{PROGRAM}`: unknown command "{word}"; known are {known}. Correct it.')
 
 
 def make_parser(program: str, description: str, epilog: str = "") -> argparse.ArgumentParser:

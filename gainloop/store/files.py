@@ -11,12 +11,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import fsspec
 import polars as pl
 from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import GainloopError, StoreError
+from schemas.profile import Profile
 
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
@@ -29,9 +31,10 @@ _DISK_WORDS = ("No space left on device", "inline_container")
 """Words of safetensors and torch.save for a disk that cannot be written: neither raises OSError."""
 
 
-def link_to(url: str) -> str:
-    """Return what a browser opens a file by."""
-    return url if "://" in url else Path(url).resolve().as_uri()
+def link_from(profile: Profile, url: str) -> str:
+    """Return the address of a file in the profile's folder: what `gainloop serve` gives it, of a url the url."""
+    below = url.removeprefix(f"{profile.folder}/")
+    return url if "://" in url or below == url else f"{profile.pages.rstrip('/')}/{quote(below)}"
 
 
 def write_file(url: str, content: bytes) -> None:
