@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from httpx import TransportError
 from prefect.blocks.webhook import Webhook
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
+from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from schemas.errors import BadInput
@@ -29,11 +31,19 @@ def make_automations(folder: Path) -> list[str]:
     Whether one is switched on is left as it is. Alerts are left out if there is no url to post them to.
 
     Raises:
-        BadInput: The url is none, or a deployment that is to be started is not deployed.
+        BadInput: There is no server, the url is none, or a deployment that is to be started is not deployed.
     """
-    with get_client(sync_client=True) as client:
-        block = save_url(os.environ.get(URL_VARIABLE, ""))
-        return [make_one(client, block, one) for one in read_automations(folder)]
+    try:
+        if not PREFECT_API_URL.value():
+            raise ConnectionError("no server is named")
+        with get_client(sync_client=True) as client:
+            block = save_url(os.environ.get(URL_VARIABLE, ""))
+            return [make_one(client, block, one) for one in read_automations(folder)]
+    except (ConnectionError, TransportError) as error:
+        raise BadInput(
+            f"making automations: {error}; the Prefect server that PREFECT_API_URL names must be up. Start it with "
+            "`prefect server start`, and run `prefect config set PREFECT_API_URL=http://127.0.0.1:4200/api`."
+        ) from error
 
 
 def read_automations(folder: Path) -> Iterator[dict[str, Any]]:
