@@ -242,6 +242,9 @@ class TrainingPlan(Parameters):
         Field(ge=1, le=20, description="Checkpoints along each run that are kept and measured, the last at its end."),
     ] = 1
     context_tokens: Annotated[int, Field(ge=64, description="Tokens of a packed row.")] = 512
+    titled: Annotated[
+        bool, Field(description="True to train on anchors and records under the titles of their documents.")
+    ] = False
     trained_layers: Annotated[
         int | None,
         Field(ge=1, description="Last layers that are trained, all else frozen, or none for all layers."),
@@ -258,6 +261,10 @@ class TrainingPlan(Parameters):
         missing = {"synthetic", "baseline"} - set(self.arms)
         if missing or len(set(self.arms)) < len(self.arms):
             raise ValueError(f"arms are {', '.join(self.arms)}; synthetic and baseline are needed, and each only once")
+
+    def identity(self) -> dict[str, Any]:
+        """Return what names a training, without what it does not have: it keeps its id when plans learn more."""
+        return self.model_dump(mode="json", exclude=set() if self.titled else {"titled"})
 
 
 SMALL_PLAN: Final = {"seeds": 1, "optimiser": {"learning_rate": 1e-3}}

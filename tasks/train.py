@@ -88,7 +88,7 @@ def train_arm(store: Store, training: Training, of: Comparison, seed: int, arm: 
 
         parts, orders = arm_parts(store, training.device, of, arm), orders_by(*arm_orders(of, seed, arm))
         start = checkpoint_folder(store, of.start_id)
-        return continue_pretraining(parts, start, of.plan, training, folder, orders, bar)
+        return continue_pretraining(parts, start, of.plan, training, folder, orders, bar, notes_losses=seed == 0)
 
     last = make_once(store, arm_lineage(store, of, seed, arm), make)
     along = [

@@ -1,7 +1,7 @@
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gainloop.evaluation.arms import Comparison, arm_anchors, shares_of, split_records
+from gainloop.evaluation.arms import Comparison, arm_anchors, arm_parts, shares_of, split_records
 from gainloop.evaluation.general import deal, general_texts
 from gainloop.evaluation.likelihoods import Run as ArmRun
 from gainloop.evaluation.likelihoods import score_training
@@ -120,6 +120,20 @@ def test_held_out_anchors_records_held_out_and_quarantined_ones_are_never_traine
     assert set(start["anchors"]) == set(TEXTS) - set(heldout)
     assert set(synthetic["synthetic"]) == set(trained["text"])
     assert baseline == {"anchors": synthetic["anchors"]}
+
+
+def test_a_plan_may_put_anchors_and_records_under_their_documents_titles(run: Run) -> None:
+    titles = dict(arm_anchors(run.store, run.batch_id).select("anchor_id", "title").iter_rows())
+    titled = replace(run.of, plan=PLAN.model_copy(update={"titled": True}))
+    assert all(titles.values())
+
+    for plain, under in zip(arm_parts(run.store, "cpu", run.of, "synthetic"),
+                            arm_parts(run.store, "cpu", titled, "synthetic"), strict=True):  # fmt: skip
+        assert plain.as_read == plain.texts == under.texts
+        assert all(read.endswith(f"\n\n{text}") for read, text in zip(under.as_read, under.texts, strict=True))
+        assert {read.partition("\n\n")[0] for read in under.as_read} <= set(titles.values())
+    assert titled.training_id != run.of.training_id
+    assert "titled" not in PLAN.identity(), "a plan without it has the id that it had before plans knew of titles"
 
 
 def test_the_baseline_reads_the_documents_that_the_batch_was_made_from_and_no_others(run: Run) -> None:

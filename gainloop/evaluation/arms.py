@@ -37,8 +37,7 @@ class Comparison:
     @property
     def training_id(self) -> str:
         """Id of the training: all its arms and seeds are one, so that none can be chosen."""
-        plan = self.plan.model_dump(mode="json")
-        return content_hash("training", self.batch_id, self.start_id, plan, self.general_id)
+        return content_hash("training", self.batch_id, self.start_id, self.plan.identity(), self.general_id)
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -74,7 +73,8 @@ def arm_lineage(store: Store, of: Comparison, seed: int, arm: Arm, fraction: flo
 
     Batches of the same documents share baseline and replay control.
     """
-    plan: dict[str, Any] = of.plan.model_dump(mode="json", exclude={"arms", "seeds", "scored_texts", "mixture"})
+    shared = {"arms", "seeds", "scored_texts", "mixture"}
+    plan: dict[str, Any] = {name: value for name, value in of.plan.identity().items() if name not in shared}
     plan |= {"mixture": shares_of(of.plan, arm), "seed": seed, "general": of.general_id}
     if arm != "synthetic":
         anchors = arm_anchors(store, of.batch_id)["anchor_id"].to_list()
@@ -91,15 +91,18 @@ def arm_parts(store: Store, device: str, of: Comparison, arm: Arm) -> "list[Mixt
     snapshot_id = read_recipe(store, of.batch_id).snapshot_id
     uses: dict[str, Use] = {"replay": "replayed", "control": "control"}
 
-    def texts_of(name: str) -> list[str]:
+    def part_of(name: str, share: float) -> MixturePart:
+        if name in uses:
+            texts = general_texts(store, device, of.general_id, uses[name], of.start_id, snapshot_id)
+            return MixturePart(name, texts["text"].to_list(), share)
+        anchors = texts = arm_anchors(store, of.batch_id)
         if name == "synthetic":
-            return split_records(kept_records(store, of.batch_id), of.plan.heldout_records)[0]["text"].to_list()
-        if name == "anchors":
-            return arm_anchors(store, of.batch_id)["text"].to_list()
-        return general_texts(store, device, of.general_id, uses[name], of.start_id, snapshot_id)["text"].to_list()
+            texts = split_records(kept_records(store, of.batch_id), of.plan.heldout_records)[0]
+        titles = dict(anchors.select("anchor_id", "title").iter_rows())
+        above = [titles.get(one, "") for one in texts["anchor_id"]] if of.plan.titled else []
+        return MixturePart(name, texts["text"].to_list(), share, titles=above)
 
-    shares = shares_of(of.plan, arm)
-    return [MixturePart(name, texts_of(name), share) for name, share in shares.items() if share]
+    return [part_of(name, share) for name, share in shares_of(of.plan, arm).items() if share]
 
 
 def arm_orders(of: Comparison, seed: int, arm: Arm) -> tuple[str, str]:

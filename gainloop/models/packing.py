@@ -46,13 +46,29 @@ def orders_by(shared: str, own: str) -> Orders:
 class MixturePart:
     """One part of a mixture: its texts and its share of the token budget.
 
-    ``times_read`` says how often the model has read each text before; default: never.
+    ``times_read`` says how often the model has read each text before; default: never. ``titles`` has what stands above
+    each text when it is read; default: nothing.
     """
 
     name: str
     texts: Sequence[str]
     share: float
     times_read: Sequence[float] = ()
+    titles: Sequence[str] = ()
+
+    @property
+    def as_read(self) -> list[str]:
+        """The texts under their titles."""
+        return [under_title(*one) for one in zip(self.titles or [""] * len(self.texts), self.texts, strict=True)]
+
+
+def under_title(title: str, text: str) -> str:
+    r"""Return a text under its document's title, if there is one and the text does not begin with it already.
+
+    >>> under_title("The mill", "It grinds rye."), under_title("The mill", "# The mill\nIt grinds rye.")
+    ('The mill\n\nIt grinds rye.', '# The mill\nIt grinds rye.')
+    """
+    return text if not title or text.lstrip("#*= \n").startswith(title) else f"{title}\n\n{text}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +113,7 @@ def pack(
     """
     packed = Packed([], {}, {}, {}, {}, [], [])
     for part, num_rows in _share_out(parts, budget, context):
-        _fill(packed, part, encode(tokenizer, part.texts), num_rows, context, orders(part.name))
+        _fill(packed, part, encode(tokenizer, part.as_read), num_rows, context, orders(part.name))
     order = orders(ROWS).permutation(len(packed.rows))
     return replace(
         packed,

@@ -108,14 +108,16 @@ def continue_pretraining(
     folder: str,
     orders: Orders,
     on_step: OnStep,
+    notes_losses: bool = True,
 ) -> Metrics:
     """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget.
 
-    Beside the weights lie the losses of each row that was read for the first time (``LEARNED``), all texts that the
-    model has read by now (``READ``), and the weights along the way, if the plan has points.
+    Beside the weights lie all texts that the model has read by now (``READ``), the losses of each row that was read for
+    the first time (``LEARNED``), and the weights along the way, if the plan has points.
 
     Args:
         orders: Orders of the texts and the rows.
+        notes_losses: False to leave ``LEARNED`` out, which takes a forward pass more over all those rows.
     """
     model, tokenizer, before = load_model(start), load_tokenizer(start), texts_read(start)
     if plan.trained_layers:
@@ -123,10 +125,11 @@ def continue_pretraining(
     context = min(plan.context_tokens, context_of(model.config))
     known = [replace(part, times_read=[before.get(name_text(text), 0.0) for text in part.texts]) for part in parts]
     packed = pack(known, tokenizer, plan.budget_tokens, context, orders)
-    online = Online(packed.is_first)
+    online = Online(packed.is_first) if notes_losses else None
     seed = int(orders("trainer").integers(2**31))
     metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, seed, on_step, online, plan.points)
-    learned_rows(model, tokenizer, packed, online).write_parquet(f"{folder}/{LEARNED}")
+    if online:
+        learned_rows(model, tokenizer, packed, online, training).write_parquet(f"{folder}/{LEARNED}")
     write_read(folder, parts, packed, before)
     counts = {"tokens": packed.tokens, "repetitions": packed.repetitions, "read_before": packed.read_before}
     return metrics | counts

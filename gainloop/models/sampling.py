@@ -3,6 +3,7 @@
 import torch
 
 from gainloop.models.loading import context_of, load_model, load_tokenizer
+from gainloop.models.tokens import before_text
 from schemas.errors import BadInput
 
 AT_ONCE = 16
@@ -12,7 +13,8 @@ ROUNDS = 8
 
 @torch.inference_mode()
 def sample_texts(folder: str, number: int, max_tokens: int, seed: int, device: str = "cpu") -> list[str]:
-    """Return texts that a checkpoint draws at temperature 1 after nothing but its first token; none is empty.
+    """Return texts that a checkpoint draws at temperature 1 after what begins a text, and nothing else; none is
+    empty.
 
     Args:
         number: Number of texts.
@@ -23,15 +25,14 @@ def sample_texts(folder: str, number: int, max_tokens: int, seed: int, device: s
         BadInput: The model draws hardly anything but empty texts.
     """
     model, tokenizer = load_model(folder, device).eval(), load_tokenizer(folder)
-    first = int(tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id)
-    room = min(max_tokens, context_of(model.config) - 1)
+    begun = torch.tensor([before_text(tokenizer)] * AT_ONCE, device=model.device)
+    room = min(max_tokens, context_of(model.config) - begun.shape[1])
     found: list[str] = []
     with torch.random.fork_rng(devices=[] if device == "cpu" else None):
         torch.manual_seed(seed)
         for _ in range(ROUNDS * -(-number // AT_ONCE)):
             if len(found) >= number:
                 break
-            begun = torch.full((AT_ONCE, 1), first, device=model.device)
             drawn = model.generate(
                 input_ids=begun,
                 attention_mask=torch.ones_like(begun),
@@ -42,7 +43,7 @@ def sample_texts(folder: str, number: int, max_tokens: int, seed: int, device: s
                 max_new_tokens=room,
                 pad_token_id=int(tokenizer.eos_token_id),
             )
-            texts = tokenizer.batch_decode(drawn[:, 1:], skip_special_tokens=True)
+            texts = tokenizer.batch_decode(drawn[:, begun.shape[1] :], skip_special_tokens=True)
             found += [text.strip() for text in texts if text.strip()]
     if len(found) < number:
         raise BadInput(

@@ -94,14 +94,16 @@ def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
-    """Return the loss of each row under a model, in nats; all rows have one length."""
+def losses_of(model: PreTrainedModel, rows: Sequence[Row], training: Training) -> list[float]:
+    """Return the loss of each row under a model, in nats, as training itself computes it; all rows have one length."""
     model.eval()
     losses: list[float] = []
     at_once = min(4, rows_in_memory(model, rows))
     for at in range(0, len(rows), at_once):
         ids = torch.tensor([row["input_ids"] for row in rows[at : at + at_once]], device=model.device)
-        losses += torch.stack([row_loss(*one) for one in zip(model(input_ids=ids).logits, ids, strict=True)]).tolist()
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(training)):
+            logits = model(input_ids=ids).logits
+        losses += torch.stack([row_loss(*one) for one in zip(logits, ids, strict=True)]).tolist()
     return losses
 
 
@@ -132,7 +134,7 @@ def freeze_but_last(model: PreTrainedModel, num_layers: int) -> None:
 
 
 def learned_rows(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, packed: Packed, online: Online
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, packed: Packed, online: Online, training: Training
 ) -> pl.DataFrame:
     """Return the losses of rows that were read for the first time: just before they were learnt, and after training.
 
@@ -151,7 +153,7 @@ def learned_rows(
             "num_bytes": pl.Series([len(str(text).encode()) for text in texts], dtype=pl.Int64),
             "num_ends": pl.Series([row["input_ids"].count(tokenizer.eos_token_id) for row in rows], dtype=pl.Int64),
             "online_nats": pl.Series(online.nats[first], dtype=pl.Float64),
-            "final_nats": pl.Series(losses_of(model, rows), dtype=pl.Float64),
+            "final_nats": pl.Series(losses_of(model, rows, training), dtype=pl.Float64),
         }
     )
 

@@ -21,6 +21,7 @@ CAPTIONS: Final = {
         "better; a gain along one line is bought with forgetting. Thin: seeds. Dotted: the batch's other trainings."
     ),
     "frontier_nats": "The same by the surprise at the right answers, which moves before choices do. Up is better.",
+    "curve": "What each arm knows by the tokens that it has read. A line that still rises has not had enough.",
     "gain": "Gain on held-out text, paired text by text. Right of 0 is better than no training.",
     "heldout": "Loss on held-out text. The intervals are wide because texts differ; the paired plot removes that.",
     "delta_i": "Nats of each reply given its prompt. A peak at 0 would be a collapsed generator.",
@@ -135,6 +136,7 @@ def draw(report: Report) -> dict[str, tuple[Markup, str]]:
         "knowledge": plots.draw_knowledge(report.knowledge),
         "frontier": plots.draw_frontier(report.knowledge, "right"),
         "frontier_nats": plots.draw_frontier(report.knowledge, "nats"),
+        "curve": plots.draw_curve(report.knowledge, "nats"),
         "gain": plots.draw_gain(report.gain),
         "heldout": plots.draw_heldout(report.trainee),
         "delta_i": plots.draw_delta_i(report.delta_i),

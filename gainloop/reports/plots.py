@@ -54,6 +54,7 @@ STYLE: Final[dict[Any, Any]] = {
     "ytick.major.size": 0,
 }
 Row = tuple[str, Figure, str]
+Along = Literal["forgetting", "tokens"]
 
 
 ARMS: Final = {
@@ -90,20 +91,30 @@ def draw_knowledge(knowledge: Knowledge) -> Canvas | None:
 
 def draw_frontier(knowledge: Knowledge, of: Literal["right", "nats"]) -> Canvas | None:
     """Draw what each arm knows against what it forgets, moment by moment: seeds thin, their mean thick."""
-    points = [
-        one for one in knowledge.frontier if one.forgetting.value is not None and getattr(one, of).value is not None
-    ]
-    starts = [one for one in points if one.arm == "start" and not one.training]
-    if not starts or len({one.arm for one in points}) < 2:
+    return _draw_moments(knowledge, of, "forgetting", "forgotten: bits/byte of general text")
+
+
+def draw_curve(knowledge: Knowledge, of: Literal["right", "nats"]) -> Canvas | None:
+    """Draw what each arm knows against the tokens that it has read, where there are moments on the way."""
+    if len({one.fraction for one in knowledge.frontier if one.arm != "start"}) < 2:
+        return None
+    return _draw_moments(knowledge, of, "tokens", "thousand tokens read")
+
+
+def _draw_moments(knowledge: Knowledge, of: str, along: Along, label: str) -> Canvas | None:
+    """Draw knowledge along something that grows with training: a thick line for each arm, a thin one for each seed."""
+    whole = [one for one in knowledge.frontier if _place(one, of, along)]
+    starts = [one for one in whole if one.arm == "start" and not one.training]
+    if not starts or len({one.arm for one in whole}) < 2:
         return None
     canvas, axes = open_axes(3.2)
-    for arm, (label, colour) in ARMS.items():
-        for training in sorted({one.training for one in points if one.arm == arm}):
-            own = [one for one in points if one.arm == arm and one.training == training]
-            _draw_paths(axes, [*starts, *own], of, COLOURS[colour], label if not training else "", bool(training))
-    x, y = _place(starts[0], of)
+    for arm, (name, colour) in ARMS.items():
+        for training in sorted({one.training for one in whole if one.arm == arm}):
+            points = [*starts, *(one for one in whole if one.arm == arm and one.training == training)]
+            _draw_paths(axes, points, of, along, COLOURS[colour], "" if training else name)
+    x, y = _place(starts[0], of, along) or (0, 0)
     axes.plot([x], [y], "D", color=COLOURS["ink"], markersize=6, label="start", zorder=4)
-    axes.set(xlabel="forgotten: bits/byte of general text", ylabel="% right" if of == "right" else "nats a token")
+    axes.set(xlabel=label, ylabel="% right" if of == "right" else "nats a token")
     if of == "nats":
         axes.invert_yaxis()
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -113,19 +124,28 @@ def draw_frontier(knowledge: Knowledge, of: Literal["right", "nats"]) -> Canvas 
     return canvas
 
 
-def _draw_paths(axes: Axes, points: Sequence[FrontierPoint], of: str, colour: str, label: str, is_other: bool) -> None:
-    seeds = sorted({one.seed for one in points if one.arm != "start"})
-    style = ":" if is_other else "-"
-    for seed in seeds:
-        own = sorted((one for one in points if one.arm == "start" or one.seed == seed), key=lambda one: one.fraction)
-        axes.plot(*zip(*(_place(one, of) for one in own), strict=True), style, color=colour, linewidth=0.8, alpha=0.45)
+def _draw_paths(axes: Axes, points: Sequence[FrontierPoint], of: str, along: Along, colour: str, label: str) -> None:
+    """Draw one training of an arm from the start on; one without a label is the batch's other one, and dotted."""
+    style = "-" if label else ":"
+    points = sorted(points, key=lambda one: one.fraction)
+    for seed in sorted({one.seed for one in points if one.arm != "start"}):
+        own = _places([one for one in points if one.arm == "start" or one.seed == seed], of, along)
+        axes.plot(*zip(*own, strict=True), style, color=colour, linewidth=0.8, alpha=0.45)
     moments = sorted({one.fraction for one in points})
-    means = [np.mean([_place(one, of) for one in points if one.fraction == at], axis=0) for at in moments]
+    means = [np.mean(_places([one for one in points if one.fraction == at], of, along), axis=0) for at in moments]
     axes.plot(*zip(*means, strict=True), f"o{style}", color=colour, markersize=5, linewidth=2, label=label or None)
 
 
-def _place(point: FrontierPoint, of: str) -> tuple[float, float]:
-    return point.forgetting.value or 0.0, getattr(point, of).value or 0.0
+def _places(points: Sequence[FrontierPoint], of: str, along: Along) -> list[tuple[float, float]]:
+    return [place for one in points if (place := _place(one, of, along))]
+
+
+def _place(point: FrontierPoint, of: str, along: Along) -> tuple[float, float] | None:
+    """Return where a moment stands, or None if it was not measured there."""
+    tokens = 0 if point.arm == "start" else point.tokens
+    x = point.forgetting.value if along == "forgetting" else None if tokens is None else tokens / 1000
+    y = getattr(point, of).value
+    return None if x is None or y is None else (x, y)
 
 
 def draw_gain(gain: Gain) -> Canvas | None:

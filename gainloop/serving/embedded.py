@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -66,6 +67,8 @@ class EmbeddedEngine:
         self._stepping: asyncio.Task[None] | None = None
         self._scoring = threading.Semaphore(SCORED_AT_ONCE)
         self._token_bytes = attend_by_rows(self.network)
+        self._num_threads = torch.get_num_threads() if self.network.device.type == "cpu" else 1
+        self._threads = ThreadPoolExecutor(self._num_threads, "pass")
 
     async def check(self) -> None:
         """The model is loaded: nothing is left to find out."""
@@ -121,8 +124,7 @@ class EmbeddedEngine:
         while seat := self._next():
             self._seats.append(seat)
             read(self.network, seat.row, seat.prompt[:-1], self._prefixes)
-        for first in range(0, len(self._seats), self._shapes[-1]):
-            self._advance(self._seats[first : first + self._shapes[-1]])
+        list(self._threads.map(self._advance, self._parts()))
         finished = [seat for seat in self._seats if seat.finish_reason]
         self._seats = [seat for seat in self._seats if not seat.finish_reason]
         return finished
@@ -139,6 +141,16 @@ class EmbeddedEngine:
                 return seat
         return None
 
+    def _parts(self) -> Iterator[list["_Seat"]]:
+        """Yield the seated requests in parts of one forward pass each: as many as threads, none of few rows.
+
+        A pass of few rows keeps one core busy, whatever torch's threads: passes side by side keep them all.
+        """
+        even = -(-len(self._seats) // self._num_threads)
+        size = next((shape for shape in self._shapes if shape >= even), self._shapes[-1])
+        yield from (self._seats[first : first + size] for first in range(0, len(self._seats), size))
+
+    @torch.inference_mode()
     def _advance(self, seats: list["_Seat"]) -> None:
         """Give every one of these requests one more token."""
         num_places = next(shape for shape in self._shapes if shape >= len(seats))

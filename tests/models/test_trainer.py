@@ -147,7 +147,7 @@ def test_training_that_multiplies_in_bfloat16_keeps_its_weights_at_float32(undis
     assert not are_same(kept, exact), "its products are rounded"
     assert any(not torch.equal(value, value.bfloat16().float()) for value in kept.values()), "its weights are not"
     rows = ROWS[:8]
-    losses = [losses_of(load_model(str(folder)), rows) for folder in (tmp_path, undisturbed)]
+    losses = [losses_of(load_model(str(folder)), rows, EXACT) for folder in (tmp_path, undisturbed)]
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 

@@ -166,7 +166,8 @@ def test_text_from_outside_is_shown_and_never_run() -> None:
 def test_the_plots_follow_the_colours_of_the_page(report: Report) -> None:
     html = render_page(report)
     plots = re.findall(r"<svg.*?</svg>", html, flags=re.DOTALL)
-    assert len(plots) == 10
+    assert len(plots) == 11
+    assert sum("thousand tokens read" in plot for plot in plots) == 1, "what each arm knows, along its run"
     assert all("var(--muted)" in plot and "aria-label=" in plot for plot in plots)
     assert not re.findall(r"(?:fill|stroke): #(?!ffffff)[0-9a-f]{6}", "".join(plots))
 
