@@ -60,11 +60,13 @@ def save_url(url: str) -> str:
         )
     if url:
         hook = Webhook(method="POST", url=SecretStr(url), headers={"Content-Type": "application/json"})
-        return str(hook.save(BLOCK, overwrite=True, _sync=True))
+        return str(hook.save(BLOCK, overwrite=True))
     try:
-        return str(Webhook.load(BLOCK, _sync=True)._block_document_id)
+        kept = Webhook.load(BLOCK)
     except ValueError:
         return ""
+    assert isinstance(kept, Webhook)  # outside an event loop Prefect answers at once
+    return str(kept._block_document_id)
 
 
 def make_one(client: SyncPrefectClient, block: str, told: dict[str, Any]) -> str:

@@ -216,10 +216,10 @@ def why_held(profile: Profile, batch_id: str, start_id: str, release: str) -> He
 
 
 def headline_of(profile: Profile, batch_id: str, training_id: str) -> str:
-    """Return the headline of a batch's report with a link to its page."""
+    """Return the headline of a batch's report and the address of its page."""
     store = open_store(profile)
     url = link_from(profile, page_of(store, batch_id))
-    return f"{load_report(store, batch_id, training_id).headline} [The whole report]({url})"
+    return f"{load_report(store, batch_id, training_id).headline} {url}"
 
 
 def as_finished(profile: Profile, batch_id: str, training_id: str, page: str) -> str:

@@ -50,7 +50,7 @@ def test_the_pages_of_a_cycle_show_its_headline(site: Site, finished: tuple[str,
     assert stages["data"] == 100
     assert stages["description"].startswith("7 of 7 stages in ")
     link = f"http://127.0.0.1:4280/batches/{batch.name}/report.html"
-    assert stages["description"].endswith(f"{report.headline} [The whole report]({link})")
+    assert stages["description"].endswith(f"{report.headline} {link}")
     with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
         require_text(page, headline, "cycle-artifacts")
         page.get_by_text(f"report-{report.batch}", exact=True).first.click()
