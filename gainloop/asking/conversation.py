@@ -191,7 +191,7 @@ def own_draw(anchor: Anchor, number: int) -> int:
 
 def _echoes(request: Request, text: str) -> bool:
     """Tell whether a reply says again what it was asked: all of a raw prompt, the wish or the system message of a chat,
-    a mark around its texts; or is one of the replies that the prompt shows."""
+    a mark around its texts; or is one of the replies that the prompt shows, or a verdict that its texts dictate."""
     if isinstance(request.prompt, str):
         return request.prompt in text
     said = _one_line(text)
@@ -202,7 +202,8 @@ def _echoes(request: Request, text: str) -> bool:
         return True
     if "<" in text and any(mark in text for mark in OURS.findall(request.prompt[-1].content)):
         return True
-    if request.json_schema and _copies(read_object(text), _order(orders[0])):
+    value = read_object(text) if request.json_schema else None
+    if value and (_copies(value, _order(orders[0])) or _is_dictated(value, request.prompt[-1].content)):
         return True
     return said in map(_order, shown) or bool(
         request.json_schema and said.replace(" ", "") in "".join(orders[0].split())
@@ -215,6 +216,12 @@ def _copies(value: object, wish: str) -> bool:
         return any(_copies(one, wish) for one in (value.values() if isinstance(value, dict) else value))
     said = _one_line(value) if isinstance(value, str) else ""
     return len(said.split()) >= COPIED_WORDS and said.casefold().rstrip(".") in wish.casefold()
+
+
+def _is_dictated(value: dict[str, object], content: str) -> bool:
+    """Tell whether the reason of a verdict stands between quotes in what is judged: a text that forges its verdict."""
+    reason = value.get("reason")
+    return isinstance(reason, str) and is_text(reason) and f'"{reason.strip()}"' in content
 
 
 @lru_cache(256)  # many requests give the same orders
