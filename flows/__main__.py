@@ -51,8 +51,10 @@ LOOKS: Final = {
     "list": ("list_all", "--what"),
     "show": ("show_one", "--name"),
     "status": ("say_status", ""),
+    "serve": ("serve_pages", ""),
+    "automate": ("automate", ""),
 }
-"""What looks at a source or a store and runs no flow: its function, and the option that a first bare word is of."""
+"""What runs no flow: its function, and the option that a first bare word is of."""
 
 PROGRAM: Final = "gainloop" if Path(sys.argv[0]).stem == "gainloop" else "python -m flows"
 
@@ -117,7 +119,7 @@ def read(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     whole = {one.name: one.default for one in parameters} | given
     if name in RESULTS:
         require_possible(whole)
-    else:
+    elif "profile" in whole:
         load_profile(whole["profile"])
     return name, given
 

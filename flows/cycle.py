@@ -12,40 +12,31 @@ from gainloop.curation.probes import read_probes
 from gainloop.evaluation.arms import Comparison
 from gainloop.methods import SmallMaking, require_generator
 from gainloop.sources import AnySource
-from gainloop.sources.python_docs import PythonDocs
 from schemas.exam import AnyExam, Asking
+from schemas.form import SHUT, Folded
 from schemas.profile import load_profile
-from schemas.recipe import (
-    AnyGenerator,
-    AnyStart,
-    Checkpoint,
-    Curation,
-    Judge,
-    NewModel,
-    Own,
-    Scoring,
-    TrainingPlan,
-)
+from schemas.recipe import AnyGenerator, AnyPlan, AnyStart, Checkpoint, Curation, Judge, Own, Scoring
 from tasks.evaluate import evaluate_training, guess, show_answers
 from tasks.exam import prepare_exam
 from tasks.judge import find_judge
+from tasks.progress import Stages, ended
 from tasks.refresh import find_general
-from tasks.report import as_held, make_report, show_report, why_held
+from tasks.report import as_finished, as_held, headline_of, make_report, show_report, why_held
 from tasks.train import adopt_start, find_start, require_trainable
 
 
 @flow(name="cycle", flow_run_name="cycle-{text.method.kind}-on-{source.kind}")
 def cycle(
-    source: AnySource = PythonDocs(),
-    text: SmallMaking = SmallMaking(),
-    generator: AnyGenerator = Own(),
-    start: AnyStart = NewModel(),
-    curation: Curation = Curation(),
-    scoring: Scoring = Scoring(),
+    source: Folded[AnySource] = SHUT,
+    text: Folded[SmallMaking] = SHUT,
+    generator: Folded[AnyGenerator] = SHUT,
+    start: Folded[AnyStart] = SHUT,
+    curation: Folded[Curation] = SHUT,
+    scoring: Folded[Scoring] = SHUT,
     judge: Judge | None = None,
     exam: AnyExam | None = None,
-    asking: Asking = Asking(),
-    plan: TrainingPlan = TrainingPlan(),
+    asking: Folded[Asking] = SHUT,
+    plan: AnyPlan = SHUT,
     general: AnySource | None = None,
     heldout_fraction: HeldoutFraction = 0.05,
     dry_run: bool = False,
@@ -75,27 +66,56 @@ def cycle(
         find_judge(loaded, judge)  # before anything costs time
     if isinstance(start, Checkpoint):
         start = adopt_start(loaded, start, isinstance(generator, Own) and not text.method.tunes_generator)
-    snapshot_id = refresh(source, profile, heldout_fraction)
-    general_id = find_general(loaded, general)
-    exam_id = prepare_exam(loaded, exam, snapshot_id) if exam and not dry_run else ""  # before anything is paid for
-    if isinstance(generator, Own):
-        start = Checkpoint(model=find_start(loaded, snapshot_id, start))
-    if exam and exam_id:
-        guess(loaded, exam, exam_id, asking)
-    batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)
+    with Stages(list_stages(judge, exam, dry_run)) as stage:
+        stage("refresh")
+        snapshot_id = refresh(source, profile, heldout_fraction)
+        general_id = find_general(loaded, general)
+        exam_id = ""
+        if exam and not dry_run:
+            stage("exam")  # before anything is paid for
+            exam_id = prepare_exam(loaded, exam, snapshot_id)
+        stage("generate")
+        if isinstance(generator, Own):
+            start = Checkpoint(model=find_start(loaded, snapshot_id, start))
+        if exam and exam_id:
+            guess(loaded, exam, exam_id, asking)
+        batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)
+        if dry_run:
+            return ended(f"Batch {batch_id} can be generated: its pre-flight is passed.", batch_id)
+        stage("validate")
+        validate(batch_id, curation, profile)
+        stage("score")
+        score(batch_id, scoring, profile)
+        if judge:
+            stage("judge")
+            ask(judge, batch_id, profile)
+        stage("gate")
+        start_id = find_start(loaded, snapshot_id, start)
+        if held := why_held(loaded, batch_id, start_id, release):
+            stage.end("held")
+            return as_held(held)
+        stage("train")
+        training_id = train_arms(loaded, Comparison(batch_id, start_id, plan, general_id))
+        if exam_id:
+            stage("evaluate")
+            urls = evaluate_training(loaded, batch_id, training_id, exam_id, asking)
+            get_run_logger().info(show_answers(loaded, exam_id, urls, asking))
+        stage("report")
+        page = make_report(loaded, batch_id, training_id)
+        get_run_logger().info(show_report(loaded, batch_id, training_id))
+        stage.end(headline_of(loaded, batch_id, training_id))
+    return as_finished(loaded, batch_id, training_id, page)
+
+
+def list_stages(judge: Judge | None, exam: AnyExam | None, dry_run: bool) -> list[str]:
+    """Return the stages that a cycle has, in order; a batch that is held has no more after the gate.
+
+    >>> list_stages(None, None, dry_run=True)
+    ['refresh', 'generate']
+    """
+    asked = ["exam"] if exam and not dry_run else []
+    made = ["refresh", *asked, "generate"]
     if dry_run:
-        return batch_id
-    validate(batch_id, curation, profile)
-    score(batch_id, scoring, profile)
-    if judge:
-        ask(judge, batch_id, profile)
-    start_id = find_start(loaded, snapshot_id, start)
-    if held := why_held(loaded, batch_id, start_id, release):
-        return as_held(held)
-    training_id = train_arms(loaded, Comparison(batch_id, start_id, plan, general_id))
-    if exam_id:
-        urls = evaluate_training(loaded, batch_id, training_id, exam_id, asking)
-        get_run_logger().info(show_answers(loaded, exam_id, urls, asking))
-    page = make_report(loaded, batch_id, training_id)
-    get_run_logger().info(show_report(loaded, batch_id, training_id))
-    return page
+        return made
+    judged, examined = (["judge"] if judge else []), (["evaluate"] if exam else [])
+    return [*made, "validate", "score", *judged, "gate", "train", *examined, "report"]

@@ -3,6 +3,7 @@
 from prefect import flow, get_run_logger
 
 from schemas.exam import AnyExam, Asking, Condition
+from schemas.form import SHUT, Folded
 from schemas.profile import load_profile
 from tasks.evaluate import (
     ask_checkpoint,
@@ -23,7 +24,7 @@ def evaluate(
     served: tuple[str, ...] = (),
     snapshot_id: str = "latest",
     conditions: tuple[Condition, ...] = ("closed", "open"),
-    asking: Asking = Asking(),
+    asking: Folded[Asking] = SHUT,
     profile: str = "embedded",
 ) -> str:
     """Return the id of an exam that models have answered, and say what their answers amount to.

@@ -13,8 +13,9 @@ from gainloop.store import open_store
 from gainloop.store.batches import only_writer
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.snapshots import read_snapshot
+from schemas.form import SHUT, Folded
 from schemas.profile import Profile, load_profile
-from schemas.recipe import AnyGenerator, AnyStart, NewModel, Own, Served
+from schemas.recipe import AnyGenerator, AnyStart, Own, Served
 from tasks.generate import completed_summary, count_batch, find_lost, find_revision, generate_shards
 from tasks.preflight import preflight
 from tasks.train import find_start, prepare_synthesizer, require_chat
@@ -22,10 +23,10 @@ from tasks.train import find_start, prepare_synthesizer, require_chat
 
 @flow(name="generate", flow_run_name="generate-{text.method.kind}")
 def generate(
-    text: Making = Making(),
-    generator: AnyGenerator = Own(),
+    text: Folded[Making] = SHUT,
+    generator: Folded[AnyGenerator] = SHUT,
     snapshot_id: str = "latest",
-    start: AnyStart = NewModel(),
+    start: Folded[AnyStart] = SHUT,
     dry_run: bool = False,
     profile: str = "embedded",
     ask_again: bool = False,

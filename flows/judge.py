@@ -8,6 +8,7 @@ from gainloop.store.batches import only_writer, resolve_batch
 from schemas.profile import load_profile
 from schemas.recipe import Judge
 from tasks.judge import ask_judge, completed_summary, find_judge, plan_judging
+from tasks.progress import ended
 
 
 @flow(name="judge", flow_run_name="judge-{batch_id}")
@@ -29,4 +30,4 @@ def judge(judge: Judge, batch_id: str = "latest", profile: str = "embedded") -> 
         with only_writer(open_store(loaded), batch_id), started(loaded, judging.by, found.folder) as reached:
             said = completed_summary(loaded, batch_id, judging) or ask_judge(reached, batch_id, judging, found.folder)
     get_run_logger().info(said)
-    return said
+    return ended(said, said)

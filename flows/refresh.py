@@ -6,7 +6,7 @@ from prefect import flow
 from pydantic import Field
 
 from gainloop.sources import AnySource
-from gainloop.sources.python_docs import PythonDocs
+from schemas.form import SHUT, Folded
 from schemas.profile import load_profile
 from tasks.refresh import read_source
 
@@ -15,7 +15,7 @@ HeldoutFraction = Annotated[float, Field(ge=0, lt=1)]
 
 @flow(name="refresh", flow_run_name="refresh-{source.kind}")
 def refresh(
-    source: AnySource = PythonDocs(),
+    source: Folded[AnySource] = SHUT,
     profile: str = "embedded",
     heldout_fraction: HeldoutFraction = 0.05,
 ) -> str:

@@ -6,7 +6,7 @@ from gainloop.store import open_store
 from gainloop.store.batches import resolve_batch
 from gainloop.store.measurements import resolve_training
 from schemas.profile import load_profile
-from tasks.report import make_report, show_report
+from tasks.report import as_finished, make_report, show_report
 
 
 @flow(name="report", flow_run_name="report-{batch_id}")
@@ -28,4 +28,4 @@ def report(
     training_id = resolve_training(store, batch_id, training_id)
     page = make_report(loaded, batch_id, training_id)
     get_run_logger().info(show_report(loaded, batch_id, training_id))
-    return page
+    return as_finished(loaded, batch_id, training_id, page)

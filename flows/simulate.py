@@ -6,6 +6,7 @@ from prefect import flow, get_run_logger
 from pydantic import Field
 
 from schemas.profile import load_profile
+from tasks.progress import ended
 from tasks.simulate import simulate_gaps
 
 
@@ -28,4 +29,4 @@ def simulate(
     """
     headline, page = simulate_gaps(load_profile(profile), seed, settings, largest, repeats)
     get_run_logger().info(headline)
-    return page
+    return ended(headline, page)

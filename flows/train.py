@@ -9,8 +9,9 @@ from gainloop.evaluation.likelihoods import Run
 from gainloop.sources import AnySource
 from gainloop.store import open_store
 from gainloop.store.batches import read_recipe, resolve_batch
+from schemas.form import SHUT, Folded
 from schemas.profile import Profile, load_profile
-from schemas.recipe import AnyStart, NewModel, TrainingPlan
+from schemas.recipe import AnyPlan, AnyStart
 from tasks.refresh import find_general
 from tasks.report import as_held, why_held
 from tasks.train import find_start, is_trained, score_checkpoints, train_checkpoint
@@ -19,8 +20,8 @@ from tasks.train import find_start, is_trained, score_checkpoints, train_checkpo
 @flow(name="train", flow_run_name="train-on-{batch_id}")
 def train(
     batch_id: str = "latest",
-    start: AnyStart = NewModel(),
-    plan: TrainingPlan = TrainingPlan(),
+    start: Folded[AnyStart] = SHUT,
+    plan: AnyPlan = SHUT,
     general: AnySource | None = None,
     release: str = "",
     profile: str = "embedded",

@@ -6,6 +6,7 @@ from gainloop.store import open_store
 from gainloop.store.batches import only_writer, read_recipe, resolve_batch
 from schemas.profile import load_profile
 from schemas.recipe import Curation
+from tasks.progress import ended
 from tasks.validate import validate_records, validate_snapshot, validation_summary
 
 
@@ -26,4 +27,5 @@ def validate(
     batch_id = resolve_batch(store, batch_id)
     with only_writer(store, batch_id):
         validate_snapshot(loaded, read_recipe(store, batch_id).snapshot_id)
-        return validation_summary(validate_records(loaded, batch_id, curation))
+        said = validation_summary(validate_records(loaded, batch_id, curation))
+    return ended(said, said)

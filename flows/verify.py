@@ -4,6 +4,7 @@ from prefect import flow, get_run_logger
 
 from schemas.profile import load_profile
 from schemas.studies import AnySubject, InventedWorld
+from tasks.progress import ended
 from tasks.verify import verify_predictors
 
 
@@ -17,4 +18,4 @@ def verify(subject: AnySubject = InventedWorld(), profile: str = "embedded") -> 
     """
     headline, page = verify_predictors(load_profile(profile), subject)
     get_run_logger().info(headline)
-    return page
+    return ended(headline, page)

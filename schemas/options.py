@@ -17,6 +17,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from schemas.choice import error_summary
 from schemas.errors import BadInput
+from schemas.form import default_of
 from schemas.option_words import as_word, of_kinds
 from schemas.recipe import BASIC
 from schemas.recipe_file import merged, read_recipe_file
@@ -43,6 +44,9 @@ class Parameter:
     default: Any = REQUIRED
     description: str = ""
     is_basic: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "default", default_of(self.annotation, self.default))
 
     @property
     def help(self) -> str:

@@ -197,6 +197,13 @@ class Profile(Parameters):
 
     name: str
     folder: Annotated[str, Field(description="Replies, checkpoints and reports: a path, or an fsspec url.")] = "data"
+    pages: Annotated[
+        str,
+        Field(
+            pattern=r"^https?://[^/?#@\s]+(/[^?#@\s]*)?$",
+            description="Address that links to reports begin with: where `gainloop serve` shows the folder's pages.",
+        ),
+    ] = "http://127.0.0.1:4280"
     store: StoreSettings = StoreSettings()
     serving: AnyServing = Embedded()
     generation: Generation = Generation()

@@ -2,9 +2,12 @@
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, field_validator, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from schemas.choice import by_kind, choice
+from schemas.form import Fold, Folded, shut_parts, without_shut
 from schemas.masking import forbid_secrets, refuse_secrets
 from schemas.rows import content_hash
 
@@ -27,6 +30,18 @@ class Parameters(BaseModel):
     @classmethod
     def _without_secrets(cls, value: Any) -> Any:
         return refuse_secrets(value)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open_parts(cls, given: Any) -> Any:
+        """Leave out the folded parts that are None, so that they have the default of their field."""
+        return without_shut(given, cls.model_fields) if isinstance(given, dict) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        shown = handler(core)
+        shut_parts(handler.resolve_ref_schema(shown))
+        return shown
 
 
 class Sampling(Parameters):
@@ -191,7 +206,7 @@ class NewModel(Parameters):
     ] = 64
     context_tokens: Annotated[int, Field(ge=64, description="Tokens of the longest prompt and reply together.")] = 1024
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens of anchors it is pretrained on.")] = 320_000
-    optimiser: FirstOptimiser = FirstOptimiser()
+    optimiser: Folded[FirstOptimiser] = FirstOptimiser()
     seed: Annotated[int, Field(description="Seed of the first weights.")] = 0
 
 
@@ -236,7 +251,7 @@ class TrainingPlan(Parameters):
     """
 
     budget_tokens: Annotated[int, BASIC, Field(ge=1024, description="Tokens that each arm is trained on.")] = 80_000
-    mixture: Mixture = Mixture()
+    mixture: Folded[Mixture] = Mixture()
     arms: Annotated[
         list[Arm], Field(description="Arms that are trained; replay_control only where general text is given.")
     ] = ["synthetic", "baseline", "replay_control"]
@@ -261,7 +276,7 @@ class TrainingPlan(Parameters):
     scored_texts: Annotated[
         int, Field(ge=1, description="Texts that the loss on held-out and on general text is measured on, at most.")
     ] = 400
-    optimiser: Annotated[Optimiser, BASIC] = Optimiser()
+    optimiser: Annotated[Folded[Optimiser], BASIC] = Optimiser()
 
     def model_post_init(self, _context: Any) -> None:
         missing = {"synthetic", "baseline"} - set(self.arms)
@@ -272,6 +287,11 @@ class TrainingPlan(Parameters):
         """Return what names a training, without what it does not have: it keeps its id when plans learn more."""
         return self.model_dump(mode="json", exclude=set() if self.titled else {"titled"})
 
+
+SMALL_PLAN: Final = {"seeds": 1, "optimiser": {"learning_rate": 1e-3}}
+"""For a model of a few million weights: a high rate, and one seed where three would take three times as long."""
+
+AnyPlan = Annotated[TrainingPlan, Fold(presets={"small": SMALL_PLAN})]
 
 Compared = Literal["batch", "earlier_batches", "anchors"]
 
@@ -320,7 +340,7 @@ class Curation(Parameters):
         "earlier_batches",
         "anchors",
     ]
-    probes: Probes = Probes()
+    probes: Folded[Probes] = Probes()
 
     def model_post_init(self, _context: Any) -> None:
         if 0 < self.near_duplicates < 0.5:

@@ -4,11 +4,13 @@ import contextvars
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import cast
 from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.states import Completed
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
@@ -19,6 +21,56 @@ BAR_COLUMNS = 16
 
 Shown = tuple[int, int, str]
 """How much is done, of how much, and a note."""
+
+
+class Stages:
+    """Shows on a run's own page which of its stages it is at, how far that is, and at last what came of it all.
+
+    Bars of the stages, in subflows or tasks of this process, show there too while it is open.
+
+    Args:
+        names: Stages of the run, in order.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self._names, self._at, self._begun = names, 0, time.monotonic()
+        self._lock = threading.Lock()  # bars of several shards tell it at once
+        self._artifact: UUID | None = None
+
+    def __enter__(self) -> "Stages":
+        self._token = _under_way.set(self)
+        return self
+
+    def __exit__(self, *_failure: object) -> None:
+        _under_way.reset(self._token)
+
+    def __call__(self, name: str) -> None:
+        """Begin a stage."""
+        self._at = self._names.index(name)
+        self.show(0, "")
+
+    def show(self, percent: float, line: str) -> None:
+        """Show how far the stage under way is."""
+        stage = f"stage {self._at + 1} of {len(self._names)}, {self._names[self._at]}"
+        self._tell((self._at + percent / 100) / len(self._names) * 100, f"{stage}: {line}" if line else stage)
+
+    def end(self, said: str) -> None:
+        """Show what came of the run; it may be before its last stage."""
+        self._tell(100, f"{self._at + 1} of {len(self._names)} stages in {_duration(self.seconds)}: {said}")
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._begun
+
+    def _tell(self, percent: float, line: str) -> None:
+        with self._lock:
+            if self._artifact:
+                update_progress_artifact(self._artifact, percent, line)
+            else:
+                self._artifact = _create_bar(percent, line, "stages")
+
+
+_under_way: contextvars.ContextVar[Stages | None] = contextvars.ContextVar("stages", default=None)
 
 
 class Bar:
@@ -72,11 +124,11 @@ class Bar:
             return
         self._shown = (percent, self.note)
         if self._artifact is None:
-            made = create_progress_artifact(percent, description=self.line)
-            assert isinstance(made, UUID)  # outside an event loop Prefect answers at once
-            self._artifact = made
+            self._artifact = _create_bar(percent, self.line)
         else:
             update_progress_artifact(self._artifact, percent, self.line)
+        if stages := _under_way.get():
+            stages.show(percent, self.line)
         if is_last or (time.monotonic() - self._logged >= LOG_SECONDS and self._done < self._total):
             self._logged = time.monotonic()
             get_run_logger().info(self.line)
@@ -104,6 +156,17 @@ class Bar:
             return "just begun"
         rate = (self._done - done_before) / max(time.monotonic() - began, 1e-3)
         return f"{rate:,.3g}/s, {_duration((self._total - self._done) / rate)} left"
+
+
+def ended(message: str, result: str) -> str:
+    """Return the state for a flow to end in that says what came of it; to whoever calls the flow, it is the result."""
+    return cast(str, Completed(message=message, data=result))
+
+
+def _create_bar(percent: float, line: str, key: str | None = None) -> UUID:
+    made = create_progress_artifact(percent, key, line)
+    assert isinstance(made, UUID)  # outside an event loop Prefect answers at once
+    return made
 
 
 class Terminal:

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.events import emit_event
 
 from gainloop.curation.heldout import decide_documents
 from gainloop.sources.source import Corpus, Part
@@ -105,7 +106,19 @@ def read_source(profile: Profile, source: Corpus, heldout_fraction: float) -> st
             lambda read, all_, found: bar(read, all_, f"{found:,} anchors"),
         )
     create_markdown_artifact(key=f"snapshot-{refreshed.snapshot_id}", markdown=as_markdown(refreshed))
+    if refreshed.changed:
+        announce(refreshed)
     return refreshed.snapshot_id
+
+
+def announce(refreshed: Refreshed) -> None:
+    """Tell Prefect's automations that the corpus is another one, so that they can start what is to follow."""
+    corpus = refreshed.corpus
+    emit_event(
+        "gainloop.snapshot",
+        {"prefect.resource.id": f"gainloop.snapshot.{refreshed.snapshot_id}", "prefect.resource.name": "snapshot"},
+        payload={"anchors": corpus.num_anchors, "new": refreshed.num_new_anchors, "documents": corpus.num_documents},
+    )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="read general text of {source.kind}")

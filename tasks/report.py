@@ -27,7 +27,7 @@ from gainloop.store.batches import (
 )
 from gainloop.store.documents import documents_of
 from gainloop.store.duck import now
-from gainloop.store.files import exists, link_to, read_file, write_file
+from gainloop.store.files import exists, link_from, read_file, write_file
 from gainloop.store.measurements import find_report, load_report, name_measurement, save_measurement
 from gainloop.store.replies import read_replies
 from gainloop.store.scores import find_scores, read_contrasts, read_verdicts
@@ -41,6 +41,7 @@ from tasks.artifacts import (
     create_markdown_artifact,
     create_table_artifact,
 )
+from tasks.progress import ended
 
 log = logging.getLogger("gainloop.report")
 
@@ -54,7 +55,8 @@ def make_report(profile: Profile, batch_id: str, training_id: str) -> str:
 def show_report(profile: Profile, batch_id: str, training_id: str) -> str:
     store = open_store(profile)
     report = load_report(store, batch_id, training_id)
-    return publish(report, decide_on(store, profile.gate, report), page_of(store, batch_id))
+    decision = decide_on(store, profile.gate, report)
+    return publish(report, decision, link_from(profile, page_of(store, batch_id)))
 
 
 def save_report(store: Store, gate: Gate, batch_id: str, training_id: str) -> str:
@@ -165,7 +167,7 @@ def _snapshot_row(store: Store, snapshot_id: str) -> dict[str, Any]:
     return {} if rows.is_empty() else rows.row(0, named=True)
 
 
-def publish(report: Report, decision: Decision, page: str) -> str:
+def publish(report: Report, decision: Decision, url: str) -> str:
     """Show a report, and what the gate says of it, on the run's page in Prefect; returns the same for a terminal.
 
     The Markdown says it all; table, image and link are for those who collect them over many batches.
@@ -173,9 +175,9 @@ def publish(report: Report, decision: Decision, page: str) -> str:
     from gainloop.reports.page import draw_image, list_ledger, write_markdown
     from gainloop.reports.paragraph import write_screen
 
-    url, key = link_to(page), f"report-{report.batch}"
-    # As text too: a browser follows no link from a site to a file.
-    shown = f"{write_markdown(report, decision)}\n\nThe whole report, with examples: `{url}`"
+    key = f"report-{report.batch}"
+    whole = f"[The whole report, with examples]({url}), where `gainloop serve` runs."
+    shown = f"**{decision.headline}**\n\n{whole}\n\n{write_markdown(report, decision)}"
     create_markdown_artifact(shown, key=key, description=report.headline)
     create_table_artifact(list_ledger(report.counts), key=f"{key}-ledger", description="Where every row went")
     if plot := draw_image(report):
@@ -195,24 +197,24 @@ def page_of(store: Store, batch_id: str) -> str:
     return f"{batch_folder(store, batch_id)}/report.html"
 
 
-def ask_gate(store: Store, gate: Gate, device: str, batch_id: str, start_id: str, release: str = "") -> None:
+def ask_gate(profile: Profile, batch_id: str, start_id: str, release: str = "") -> None:
     """Measure a batch before anything is trained on it, and let it pass or not; the run's page shows why.
 
     Args:
-        device: Where the start scores the batch's anchors, as torch calls it.
         start_id: The model that would be trained: the batch's anchors under it are the yardstick for noise.
         release: Why a person overrules the vetoes; nothing is released if it is empty.
 
     Raises:
         Held: A veto holds the batch, and nobody released it; its report is written and shown.
     """
-    score_yardstick(store, device, batch_id, start_id)
+    store = open_store(profile)
+    score_yardstick(store, profile.training.device, batch_id, start_id)
     page, report = page_of(store, batch_id), measure_once(store, batch_id, "")
-    decision = decide_on(store, gate, report, release)
+    decision = decide_on(store, profile.gate, report, release)
     if decision.state == "held":
         save_records_page(store, batch_id)
         write_report(report, decision, page)
-        publish(report, decision, page)
+        publish(report, decision, link_from(profile, page))
         require_not_held(decision, page)
     log.info("Batch %s: %s", batch_id, decision.headline)
     show_decision(decision)
@@ -222,10 +224,24 @@ def ask_gate(store: Store, gate: Gate, device: str, batch_id: str, start_id: str
 def why_held(profile: Profile, batch_id: str, start_id: str, release: str) -> Held | None:
     """Return the error that says why a batch is held; None if it may be trained on."""
     try:
-        ask_gate(open_store(profile), profile.gate, profile.training.device, batch_id, start_id, release)
+        ask_gate(profile, batch_id, start_id, release)
     except Held as held:
         return held
     return None
+
+
+def headline_of(profile: Profile, batch_id: str, training_id: str) -> str:
+    """Return the headline of a batch's report and the address of its page."""
+    store = open_store(profile)
+    url = link_from(profile, page_of(store, batch_id))
+    return f"{load_report(store, batch_id, training_id).headline} {url}"
+
+
+def as_finished(profile: Profile, batch_id: str, training_id: str, page: str) -> str:
+    """Return the state for a flow to end in whose message is the verdict on a batch; to a caller it is the page."""
+    store = open_store(profile)
+    decision = decide_on(store, profile.gate, load_report(store, batch_id, training_id))
+    return ended(f"Batch {batch_id} is {decision.headline}", page)
 
 
 def as_held(held: Held) -> str:

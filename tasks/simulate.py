@@ -6,7 +6,7 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.store.files import exists, link_to, read_file, write_file
+from gainloop.store.files import exists, link_from, read_file, write_file
 from schemas.profile import Profile
 from schemas.rows import content_hash
 from schemas.studies import SIMULATION_FORMAT, Simulation
@@ -42,23 +42,25 @@ def run_simulation(
 def simulate_gaps(profile: Profile, seed: int, settings: int, largest: int, repeats: int) -> tuple[str, str]:
     with Bar("simulate", "cells") as bar:
         simulation, page = run_simulation(profile.folder, seed, settings, largest, repeats, bar)
-    publish(simulation, page)
+    publish(simulation, link_from(profile, page))
     return simulation.headline, page
 
 
-def publish(simulation: Simulation, page: str) -> None:
+def publish(simulation: Simulation, url: str) -> None:
     """Show a simulation on the run's page in Prefect."""
     from gainloop.reports.plots import as_png_uri
     from gainloop.studies.simulation import NAMES, draw_gaps
 
-    url, key = link_to(page), f"simulation-{simulation.simulation}"
+    key = f"simulation-{simulation.simulation}"
     rows = [
         f"| {NAMES[trend.kind]} | {trend.letter.upper()} | {trend.correlation.number} | {trend.correlation.interval} "
         f"| {trend.correlation.n:,} | {trend.direction} | {trend.published_direction} |"
         for trend in simulation.trends
     ]
     head = "| KL Gap | over | rank correlation | 95 % interval | n | it | printed |\n|---|---|---:|---|---:|---|---|"
-    markdown = "\n".join([f"**{simulation.headline}**", "", head, *rows, "", f"The whole page: `{url}`"])
+    markdown = "\n".join(
+        [f"**{simulation.headline}**", "", head, *rows, "", f"[The whole page]({url}), where `gainloop serve` runs."]
+    )
     create_markdown_artifact(markdown, key=key, description=simulation.headline)
     plot = as_png_uri(draw_gaps(simulation.points, "forward"))
     create_image_artifact(plot, key=f"{key}-plot", description="The KL Gap by KL(G || pi), nats")

@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from gainloop.reports.plots import as_png_uri
 from gainloop.store import Store, open_store
-from gainloop.store.files import link_to, write_file
+from gainloop.store.files import link_from, write_file
 from gainloop.studies.own_batches import describe_own_batches
 from gainloop.studies.verification_page import draw_worth, list_worth, render_verification
 from schemas.profile import Profile
@@ -53,13 +53,13 @@ def verify_predictors(profile: Profile, subject: AnySubject) -> tuple[str, str]:
     what, unit = ("score trainings", "trainings") if isinstance(subject, OwnBatches) else ("verify", "trainings")
     with Bar(what, unit) as bar:
         verification, page = run_verification(open_store(profile), profile.training.device, subject, processes, bar)
-    publish(verification, page)
+    publish(verification, link_from(profile, page))
     return verification.headline, page
 
 
-def publish(verification: Verification, page: str) -> None:
+def publish(verification: Verification, url: str) -> None:
     """Show a verification on the run's page in Prefect."""
-    url, key = link_to(page), f"verification-{verification.verification}"
+    key = f"verification-{verification.verification}"
     head = "| Predictor | rank correlation | 95 % interval | n | p | within methods | lost by following it | it |"
     rows = [head, "|---|---:|---|---:|---:|---:|---:|---|"]
     for line in list_worth(verification):
@@ -70,7 +70,17 @@ def publish(verification: Verification, page: str) -> None:
             f"| {worth.regret.number} {worth.regret.interval} | {worth.finding} |"
         )
     about = f"The verdict is the {verification.verdict}."
-    markdown = "\n".join([f"**{verification.headline}**", "", about, "", *rows, "", f"The whole page: `{url}`"])
+    markdown = "\n".join(
+        [
+            f"**{verification.headline}**",
+            "",
+            about,
+            "",
+            *rows,
+            "",
+            f"[The whole page]({url}), where `gainloop serve` runs.",
+        ]
+    )
     create_markdown_artifact(markdown, key=key, description=verification.headline)
     if plot := draw_worth(verification):
         create_image_artifact(as_png_uri(plot), key=f"{key}-plot", description="Rank correlations with the verdict")

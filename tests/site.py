@@ -68,6 +68,14 @@ class Site:
         answer = httpx.post(f"{self.url}/api/{path}", json=content, timeout=PATIENCE_SECONDS)
         return answer.raise_for_status().json()
 
+    def tell(self, path: str, content: Any) -> None:
+        """Post JSON to the API, which answers nothing."""
+        httpx.post(f"{self.url}/api/{path}", json=content, timeout=PATIENCE_SECONDS).raise_for_status()
+
+    def change(self, path: str, content: Any) -> None:
+        """Put JSON to the API."""
+        httpx.put(f"{self.url}/api/{path}", json=content, timeout=PATIENCE_SECONDS).raise_for_status()
+
     def worker(self) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """Keep a worker of the project's pool running for the block."""
         return _running(self, "worker", "start", "--pool", "gainloop")

@@ -1,5 +1,6 @@
 """The project as people use it: a Prefect server, deployments, a worker, runs, and their pages in a browser."""
 
+import json
 import re
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from tests.small_run import PLAN, ROOT, START, command, parameters, served, writ
 
 pytestmark = pytest.mark.server
 
+SCREEN = 1024
+"""Pixels that a screen of 1280 has in height."""
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
@@ -30,7 +34,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def finished(site: Site) -> tuple[str, Path]:
     """A small cycle that was run from its deployment: the flow run's id, and the folder of its batch."""
     given = parameters(write_corpus(site.folder / "corpus"), write_profile(site.folder))
-    status, flow_run_id = site.run("cycle/embedded", **given)
+    status, flow_run_id = site.run("cycle/cycle-embedded", **given)
     assert status == 0, site.read(f"flow_runs/{flow_run_id}")["state"]["message"]
     (batch,) = (site.folder / "data" / "batches").glob("*/")
     return flow_run_id, batch
@@ -41,6 +45,13 @@ def test_the_pages_of_a_cycle_show_its_headline(site: Site, finished: tuple[str,
     report = Report.model_validate_json((batch / "report.json").read_text())
     headline = f"Delta I = {report.delta_i.nats_per_record.number} nats/record"
     assert report.headline.startswith(headline)
+    verdict = json.loads((batch / "decision.json").read_text())["headline"]
+    assert site.read(f"flow_runs/{flow_run_id}")["state"]["message"] == f"Batch {batch.name} is {verdict}"
+    (stages,) = (one for one in _artifacts(site, flow_run_id) if one["key"] == "stages")
+    assert stages["data"] == 100
+    assert stages["description"].startswith("7 of 7 stages in ")
+    link = f"http://127.0.0.1:4280/batches/{batch.name}/report.html"
+    assert stages["description"].endswith(f"{report.headline} {link}")
     with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
         require_text(page, headline, "cycle-artifacts")
         page.get_by_text(f"report-{report.batch}", exact=True).first.click()
@@ -57,9 +68,10 @@ def test_list_names_the_runs_and_how_they_ended(site: Site, finished: tuple[str,
 
 
 def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site: Site) -> None:
-    deployment = site.read("deployments/name/cycle/embedded")
+    deployment = site.read("deployments/name/cycle/cycle-embedded")
     with open_page(f"{site.url}/v2/deployments/deployment/{deployment['id']}/run") as page:
         page.route("**/create_flow_run", lambda route: route.abort())
+        page.get_by_role("tab", name="Custom").first.click()
         page.get_by_text("Rephrase", exact=True).click()
         require_text(page, "Styles of documents and chunks, with one record each at most.", "cycle-form")
         with page.expect_request("**/create_flow_run") as sent:
@@ -69,8 +81,17 @@ def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site
         assert (text.keys(), text["max_anchors"]) == (set(SmallMaking.model_fields), 400)
 
 
+def test_the_form_of_a_cycle_fits_two_screens(site: Site) -> None:
+    deployment = site.read("deployments/name/cycle/cycle-embedded")
+    with open_page(f"{site.url}/v2/deployments/deployment/{deployment['id']}/run") as page:
+        require_text(page, "Profile that says where to run", "cycle-form-shut")
+        end = page.locator("label", has_text="Enforce Parameter Schema").bounding_box()
+    assert end is not None  # what comes after it is Prefect's own
+    assert end["y"] < 2 * SCREEN
+
+
 def test_a_run_with_an_unknown_profile_fails_and_its_page_says_which_there_are(site: Site) -> None:
-    status, flow_run_id = site.run("report/embedded", profile="nowhere")
+    status, flow_run_id = site.run("report/step-7-report", profile="nowhere")
     assert status == 1
     state = site.read(f"flow_runs/{flow_run_id}")["state"]
     assert state["type"] == "FAILED"
@@ -85,13 +106,13 @@ def test_a_held_batch_ends_its_run_as_held_and_the_page_says_why_until_it_is_rel
     _, batch = finished
     profile = write_profile(site.folder, gate={"accept_rate": 2})  # no share is as large
     given = {"batch_id": batch.name, "start": START, "plan": PLAN, "profile": str(profile)}
-    status, flow_run_id = site.run("train/embedded", **given)
+    status, flow_run_id = site.run("train/step-5-train", **given)
     state = site.read(f"flow_runs/{flow_run_id}")["state"]
     assert (status, state["type"], state["name"]) == (1, "FAILED", "Held")
     assert state["message"].startswith(f"training on batch {batch.name}: the gate holds it, most of it is thrown away")
     with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
         require_text(page, "held: most of it is thrown away", "held-artifacts")
-    assert site.run("train/embedded", **given, release="to see")[0] == 0
+    assert site.run("train/step-5-train", **given, release="to see")[0] == 0
 
 
 def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished: tuple[str, Path]) -> None:
@@ -107,6 +128,10 @@ def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished
         assert _generate(site, given).returncode == 0
         sent = [request for request in stub.requests if request["max_tokens"] > 1]
         assert len(sent) == 2 * len(Rephrase().styles)
+
+
+def _artifacts(site: Site, flow_run_id: str) -> list[dict[str, Any]]:
+    return list(site.send("artifacts/filter", {"flow_runs": {"id": {"any_": [flow_run_id]}}, "limit": 200}))
 
 
 def _generate(site: Site, given: dict[str, Any]) -> subprocess.CompletedProcess[str]:

@@ -1,15 +1,18 @@
-"""What a person sees in a terminal while a batch is made."""
+"""What a person sees in a terminal, and on the run's page, while a batch is made."""
 
 import io
 import logging
+import threading
+from uuid import UUID, uuid4
 
 import pytest
 from prefect.logging.handlers import PrefectConsoleHandler
 
 from gainloop.serving.driver import Progress
 from gainloop.store.replies import Span
+from tasks import progress
 from tasks.generate import RunTotals
-from tasks.progress import Terminal
+from tasks.progress import Bar, Stages, Terminal
 
 
 class Screen(io.StringIO):
@@ -58,3 +61,51 @@ def test_a_batch_is_told_as_the_sum_of_its_shards_and_its_servers_only_while_it_
         "6 records, 3 drops (2 cut_off, 1 empty), 9 requests sent, 2 retries, 1 of 2 servers up, 7 open",
     )
     assert made.shown(settled=16, num_anchors=20)[2].endswith("9 requests sent, 2 retries")
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> dict[UUID, list[tuple[float, str]]]:
+    """What Prefect is told of each bar: per cent and line."""
+    told: dict[UUID, list[tuple[float, str]]] = {}
+
+    def create(percent: float, key: str | None = None, description: str = "") -> UUID:
+        made = uuid4()
+        told[made] = [(percent, description)]
+        return made
+
+    monkeypatch.setattr(progress, "create_progress_artifact", create)
+    monkeypatch.setattr(progress, "update_progress_artifact", lambda made, *shown: told[made].append(shown))
+    monkeypatch.setattr(progress, "get_run_logger", lambda: logging.getLogger("run"))
+    monkeypatch.setattr(progress, "SHOW_SECONDS", 0.01)
+    return told
+
+
+def test_the_bar_of_all_stages_goes_on_with_the_bar_of_the_one_under_way(
+    told: dict[UUID, list[tuple[float, str]]],
+) -> None:
+    shown = threading.Event()
+    with Stages(["refresh", "generate", "validate", "report"]) as stage:
+        stage("refresh")
+        stage("generate")
+        with Bar("generate abc", "anchors", lambda: (shown.set(), (1, 2, "3 records"))[1]):
+            assert shown.wait(10)
+        stage("report")
+        stage.end("Delta I = 3 nats/record.")
+    all_stages, of_generate = told.values()
+    assert all_stages[:2] == [(0, "stage 1 of 4, refresh"), (25, "stage 2 of 4, generate")]
+    assert (37.5, f"stage 2 of 4, generate: {of_generate[-1][1]}") in all_stages
+    assert of_generate[-1][0] == 50
+    assert all_stages[-2] == (75, "stage 4 of 4, report")
+    percent, line = all_stages[-1]
+    assert percent == 100
+    assert line.startswith("4 of 4 stages in ")
+    assert line.endswith(": Delta I = 3 nats/record.")
+
+
+def test_a_bar_outside_a_run_of_stages_shows_itself_alone(told: dict[UUID, list[tuple[float, str]]]) -> None:
+    with Stages(["train"]):
+        pass
+    with Bar("train", "steps", lambda: (1, 4, "")):
+        pass
+    (shown,) = told.values()
+    assert shown[-1][0] == 25

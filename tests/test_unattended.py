@@ -92,7 +92,7 @@ def unattended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]
 
 
 def test_a_deployed_schedule_makes_runs_without_being_asked(unattended: Unattended) -> None:
-    deployment = unattended.site.read("deployments/name/refresh/embedded")
+    deployment = unattended.site.read("deployments/name/refresh/nightly")
     runs = _runs(unattended.site, {"deployments": {"id": {"any_": [deployment["id"]]}}})
     nightly = [run for run in runs if run["state"]["type"] == "SCHEDULED" and "T03:00:00" in run["expected_start_time"]]
     assert len(nightly) >= 3
@@ -106,6 +106,16 @@ def test_a_scheduled_refresh_starts_when_it_is_due_and_completes(unattended: Una
     assert started > due - timedelta(seconds=1)  # two clocks: the worker's process and the server's
     assert (run["run_count"], unattended.states("scheduled")[-1]) == (1, "Completed")
     assert (unattended.site.folder / "data" / "gainloop.duckdb").exists()
+
+
+def test_a_refresh_that_found_documents_sends_an_event_that_names_its_snapshot_and_its_deployment(
+    unattended: Unattended,
+) -> None:
+    (event,) = unattended.site.send("events/filter", {"filter": {"event": {"name": ["gainloop.snapshot"]}}})["events"]
+    assert event["resource"]["prefect.resource.id"].startswith("gainloop.snapshot.")
+    related = {one["prefect.resource.role"]: one.get("prefect.resource.name") for one in event["related"]}
+    assert related["deployment"] == "nightly"
+    assert event["payload"]["new"] == event["payload"]["anchors"] > 0
 
 
 def test_a_healthy_run_of_four_minutes_is_left_alone(unattended: Unattended) -> None:
@@ -185,7 +195,7 @@ def _start(site: Site, name: str, state: str = "SCHEDULED") -> str:
 
 def _schedule_refresh(site: Site) -> str:
     """Give the refresh a second schedule that is due soon; returns the run that the server made of it."""
-    deployment = site.read("deployments/name/refresh/embedded")["id"]
+    deployment = site.read("deployments/name/refresh/nightly")["id"]
     source = {"kind": "files", "paths": [str(write_corpus(site.folder / "corpus"))], "licence": "PSF-2.0"}
     due = datetime.now(UTC) + timedelta(seconds=DUE_SECONDS)
     schedule = {

@@ -10,6 +10,7 @@ from gainloop.methods.method import Method
 from gainloop.methods.sbp import SBP
 from schemas.choice import kinds_within, one_of
 from schemas.errors import BadInput
+from schemas.form import Fold, Folded
 from schemas.profile import Profile, Servers
 from schemas.recipe import BASIC, Own, Parameters, Recipe, Sampling, Served
 
@@ -31,7 +32,7 @@ def read_method(parameters: dict[str, object]) -> Method:
 class Making(Parameters):
     """How text is made of anchors, and which of it is kept."""
 
-    method: Annotated[AnyMethod, BASIC, Field(description="Method that makes text of an anchor.")] = SBP()
+    method: Annotated[AnyMethod, Fold(), BASIC, Field(description="Method that makes text of an anchor.")] = SBP()
     critic: Annotated[
         Critic | None,
         # The form of the UI finds no title of its own for what may be None.
@@ -42,7 +43,7 @@ class Making(Parameters):
         BASIC,
         Field(description="Filters that a record must pass to be kept, one after the other."),
     ] = ()
-    sampling: Annotated[Sampling, BASIC, Field(description="How the generator draws a reply.")] = Sampling()
+    sampling: Annotated[Folded[Sampling], BASIC, Field(description="How the generator draws a reply.")] = Sampling()
     seed: Annotated[int, Field(description="Seed of the anchors that are chosen and of every draw.")] = 0
     max_anchors: Annotated[
         int | None, BASIC, Field(ge=1, description="Anchors that text is made of, at most, or none for all.")

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from gainloop.methods.method import Method, keep_finished
+from schemas.form import Folded
 from schemas.recipe import Optimiser
 from schemas.rows import Anchor, Request, Rounds
 from schemas.suites import Suite, at_most
@@ -63,7 +64,7 @@ class SBP(Method):
         ),
     ] = ""
     budget_tokens: Annotated[int, Field(ge=1024, description="Tokens that the synthesizer is tuned on.")] = 100_000
-    optimiser: Optimiser = Optimiser(learning_rate=1e-3)
+    optimiser: Folded[Optimiser] = Optimiser(learning_rate=1e-3)
 
     @property
     def max_requests(self) -> int:

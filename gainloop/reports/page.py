@@ -148,13 +148,22 @@ def list_figures(report: Report) -> dict[str, list[Described]]:
 
 
 def write_markdown(report: Report, decision: Decision | None = None) -> str:
-    """Return the headline, the plot, what to do next, every figure, the ledger and the caveats as Markdown."""
+    """Return the headline, the plot, what to do next, every figure, the ledger and the caveats as Markdown.
+
+    Prefect shows it 600 pixels wide: three columns, and what was not measured is named once a reason.
+    """
     plot = draw_image(report)
     lines = [f"**{report.headline}**", ""] + ([f"![the headline, drawn]({plot})", ""] if plot else [])
     lines += ["What to do next:", "", *(f"- {step}" for step in list_steps(report, decision)), ""]
-    lines += ["| Figure | value | 95 % interval | unit | n |", "|---|---:|---|---|---:|"]
+    lines += ["| Figure | value, 95 % interval | n |", "|---|---|---:|"]
+    missing: dict[str, list[str]] = {}
     for section, figures in list_figures(report).items():
-        lines += [f"| **{section}** | | | | |", *map(_as_row, figures)]
+        measured = [line for line in figures if line.figure.value is not None]
+        lines += [f"| **{section}** | | |", *map(_as_row, measured)] if measured else []
+        for line in figures:
+            if line.figure.value is None:
+                missing.setdefault(line.figure.status, []).append(line.words.title)
+    lines += ["", *(f"- {status}: {'; '.join(titles)}" for status, titles in missing.items())]
     lines += ["", "| Where every row went | |", "|---|---:|"]
     lines += [f"| {row['line']} | {row['count']:,} |" for row in list_ledger(report.counts)]
     return "\n".join([*lines, "", *(f"- {caveat}" for caveat in report.caveats)])
@@ -245,8 +254,8 @@ def list_ledger(counts: Counts) -> list[dict[str, str | int]]:
 
 def _as_row(line: Described) -> str:
     figure = line.figure
-    shown = figure.number if figure.value is not None else figure.status
-    return f"| {line.words.title} | {shown} | {figure.interval} | {figure.unit} | {figure.n} |"
+    value = " ".join(part for part in (figure.number, figure.interval, figure.unit) if part)
+    return f"| {line.words.title} | {value} | {figure.n} |"
 
 
 def _as_number(value: int | float | Money, unit: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import fsspec
 import polars as pl
@@ -19,6 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from gainloop.store.lacks import explain
 from schemas.errors import GainloopError, StoreError
+from schemas.profile import Profile
 
 logger = logging.getLogger("gainloop.files")
 
@@ -31,9 +33,10 @@ _SCRAP = ".partial"
 _IN_MEMORY_BYTES = 64 * 2**20
 
 
-def link_to(url: str) -> str:
-    """Return what a browser opens a file by."""
-    return url if "://" in url else Path(url).resolve().as_uri()
+def link_from(profile: Profile, url: str) -> str:
+    """Return the address of a file in the profile's folder: what `gainloop serve` gives it, of a url the url."""
+    below = url.removeprefix(f"{profile.folder}/")
+    return url if "://" in url or below == url else f"{profile.pages.rstrip('/')}/{quote(below)}"
 
 
 def write_file(url: str, content: bytes) -> None:
