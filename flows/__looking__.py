@@ -1,4 +1,4 @@
-"""Commands that run no flow and store nothing: what a method would write, and what a store holds."""
+"""Commands that run no flow: what a method would write, what a store holds, its pages, the server's automations."""
 
 import asyncio
 import os
@@ -26,6 +26,7 @@ from gainloop.sources.python_docs import PythonDocs
 from gainloop.store import Store, catalogue, open_store
 from schemas.choice import one_of
 from schemas.errors import BadInput, ServerError
+from schemas.masking import mask
 from schemas.profile import PROFILES, Embedded, Profile, Servers, load_profile
 from schemas.recipe import BASIC, AnyGenerator, AnyStart, Checkpoint, NewModel, Own, Recipe, Sampling, Served
 from schemas.rows import Anchor, Record
@@ -166,7 +167,7 @@ def show(console: Console, anchor: Anchor, record: Record) -> None:
     """Print a record beside its anchor, or below it where the terminal is narrow."""
     about = [one for one in (anchor.title or anchor.uri, record.facet) if one]
     texts = [_panel("anchor", anchor.text), _panel("record", record.text)]
-    console.rule(Text(clean(", ".join(about))), style="dim", align="left")
+    console.rule(Text(mask(", ".join(about))), style="dim", align="left")
     if console.width < SIDE_BY_SIDE:
         console.print(*texts, sep="\n")
     else:
@@ -175,16 +176,7 @@ def show(console: Console, anchor: Anchor, record: Record) -> None:
 
 def _panel(title: str, text: str) -> Panel:
     shown = text if len(text) <= MOST_CHARS else text[:MOST_CHARS] + " ..."
-    return Panel(Text(clean(shown)), title=title, title_align="left", border_style="dim")
-
-
-def clean(text: str) -> str:
-    r"""Return a text without what a terminal would obey.
-
-    >>> clean("a\x1b[2J\tb\n")
-    'a\ufffd[2J\tb\n'
-    """
-    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+    return Panel(Text(mask(shown)), title=title, title_align="left", border_style="dim")
 
 
 def say_preview(found: Preview, recipe: Recipe, seconds: float) -> str:
@@ -256,6 +248,29 @@ def say_status(profile: str = "embedded") -> str:
     return newest["page"] or f"{store.folder}/batches/{newest['id']}"
 
 
+def serve_pages(profile: str = "embedded", host: str = "127.0.0.1") -> str:
+    """Show the pages of the profile's folder over HTTP, where links on Prefect's pages lead.
+
+    Args:
+        profile: Profile whose folder is shown, at the address in its pages.
+        host: Address that is listened at; 0.0.0.0 shows it to all who reach this machine.
+    """
+    from flows.__serving__ import serve
+
+    loaded = load_profile(profile)
+    print(mask(f"pages of {loaded.folder} at {loaded.pages}"), flush=True)
+    serve(loaded, host)
+    return ""
+
+
+def automate() -> str:
+    """Make the automations of automations.yaml and automations-off.yaml on the Prefect server."""
+    from tasks.automations import make_automations
+
+    print(mask("\n".join(make_automations(PROFILES.parent))))
+    return ""
+
+
 def existing_store(profile: str) -> Store:
     """Return the store of a profile, which must be there: looking makes none.
 
@@ -302,7 +317,7 @@ def as_word(value: Any) -> str:
     """
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return "" if value is None else f"{value:,}" if isinstance(value, int) else clean(str(value))
+    return "" if value is None else f"{value:,}" if isinstance(value, int) else mask(str(value))
 
 
 def read_runs() -> pl.DataFrame:

@@ -16,8 +16,8 @@ from starlette.types import Scope
 from schemas.errors import BadInput
 from schemas.profile import Profile
 
-PAGES = (".html", ".json", ".png", ".svg", ".css")
-"""Ends of the names of what is shown: of reports, not of the store, replies or weights."""
+PAGES = (".html", ".js", ".json", ".jsonl", ".png", ".svg", ".css")
+"""Ends of the names of what is shown: reports with records and matches, not the store, replies or weights."""
 
 CONTENT = "default-src 'self' 'unsafe-inline' data:"
 """A page of a report asks nobody else for anything."""

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from schemas.errors import BadInput
+from schemas.settings_file import read_settings
 
 
 def read_recipe_file(path: str, names: Sequence[str]) -> dict[str, Any]:
@@ -20,14 +19,7 @@ def read_recipe_file(path: str, names: Sequence[str]) -> dict[str, Any]:
         BadInput: The file cannot be read, or sets something that is no parameter of the command.
     """
     attempt = f"reading recipe {path}"
-    try:
-        found = yaml.safe_load(Path(path).expanduser().read_bytes()) or {}
-    except OSError as error:
-        raise _bad(attempt, str(error.strerror)) from error
-    except yaml.YAMLError as error:
-        raise _bad(attempt, " ".join(str(error).split())) from error
-    if not isinstance(found, dict):
-        raise _bad(attempt, f"it holds a {type(found).__name__}")
+    found = read_settings(Path(path).expanduser(), attempt, "Mend it, or correct --recipe")
     # As on the command line: heldout-fraction is heldout_fraction too.
     found = {str(name).replace("-", "_"): value for name, value in found.items()}
     if unknown := [name for name in found if name not in names]:
@@ -55,9 +47,3 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
         else:
             found[name] = value
     return found
-
-
-def _bad(attempt: str, found: str) -> BadInput:
-    return BadInput(
-        f"{attempt}: {found}; a YAML file of parameters and their values is allowed. Mend it, or correct --recipe."
-    )

@@ -1,8 +1,9 @@
 """The tables of the store. A row never changes; each table's first comment says its grain.
 
-Rows are neither changed nor removed, so their ``rowid`` is the sequence of the store: of two rows the later one was
-inserted later. All that is called first, last, latest or newest goes by it. Columns that hold a time are for people:
-clocks are set back, stand still and differ between machines.
+Rows are not changed, and removed only where a batch is opened again, which leaves the others in their order. So their
+``rowid`` is the sequence of the store: of two rows the later one was inserted later. All that is called first, last,
+latest or newest goes by it. Columns that hold a time are for people: clocks are set back, stand still and differ
+between machines.
 """
 
 VERSION = 4

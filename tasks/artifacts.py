@@ -2,6 +2,7 @@
 
 import re
 from typing import Any, Final
+from uuid import UUID
 
 from prefect import artifacts
 
@@ -27,6 +28,17 @@ def create_image_artifact(picture: str, key: str, description: str = "") -> None
 
 def create_link_artifact(link: str, key: str, link_text: str, description: str = "") -> None:
     artifacts.create_link_artifact(mask(link), link_text, key, mask(description) or None)
+
+
+def create_progress_artifact(percent: float, line: str, key: str | None = None) -> UUID:
+    """Begin a bar on the run's page, and return its id."""
+    made = artifacts.create_progress_artifact(percent, key, mask(line))
+    assert isinstance(made, UUID)  # outside an event loop Prefect answers at once
+    return made
+
+
+def update_progress_artifact(artifact: UUID, percent: float, line: str) -> None:
+    artifacts.update_progress_artifact(artifact, percent, mask(line))
 
 
 def loading_nothing(markdown: str) -> str:

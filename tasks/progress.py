@@ -9,11 +9,12 @@ from typing import cast
 from uuid import UUID
 
 from prefect import get_run_logger
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.states import Completed
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
+
+from tasks.artifacts import create_progress_artifact, update_progress_artifact
 
 SHOW_SECONDS = 2.0
 LOG_SECONDS = 10.0
@@ -67,7 +68,7 @@ class Stages:
             if self._artifact:
                 update_progress_artifact(self._artifact, percent, line)
             else:
-                self._artifact = _create_bar(percent, line, "stages")
+                self._artifact = create_progress_artifact(percent, line, "stages")
 
 
 _under_way: contextvars.ContextVar[Stages | None] = contextvars.ContextVar("stages", default=None)
@@ -124,7 +125,7 @@ class Bar:
             return
         self._shown = (percent, self.note)
         if self._artifact is None:
-            self._artifact = _create_bar(percent, self.line)
+            self._artifact = create_progress_artifact(percent, self.line)
         else:
             update_progress_artifact(self._artifact, percent, self.line)
         if stages := _under_way.get():
@@ -161,12 +162,6 @@ class Bar:
 def ended(message: str, result: str) -> str:
     """Return the state for a flow to end in that says what came of it; to whoever calls the flow, it is the result."""
     return cast(str, Completed(message=message, data=result))
-
-
-def _create_bar(percent: float, line: str, key: str | None = None) -> UUID:
-    made = create_progress_artifact(percent, key, line)
-    assert isinstance(made, UUID)  # outside an event loop Prefect answers at once
-    return made
 
 
 class Terminal:

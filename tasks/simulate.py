@@ -62,6 +62,6 @@ def publish(simulation: Simulation, url: str) -> None:
         [f"**{simulation.headline}**", "", head, *rows, "", f"[The whole page]({url}), where `gainloop serve` runs."]
     )
     create_markdown_artifact(markdown, key=key, description=simulation.headline)
-    plot = as_png_uri(draw_gaps(simulation.points, "forward"))
+    plot = as_png_uri(draw_gaps(simulation.points, "forward"), NAMES["forward"])
     create_image_artifact(plot, key=f"{key}-plot", description="The KL Gap by KL(G || pi), nats")
     create_link_artifact(url, key=f"{key}-page", link_text="The whole page", description=simulation.headline)

@@ -10,7 +10,7 @@ from gainloop.reports.plots import as_png_uri
 from gainloop.store import Store, open_store
 from gainloop.store.files import link_from, write_file
 from gainloop.studies.own_batches import describe_own_batches
-from gainloop.studies.verification_page import draw_worth, list_worth, render_verification
+from gainloop.studies.verification_page import TITLES, draw_worth, list_worth, render_verification
 from schemas.profile import Profile
 from schemas.rows import content_hash
 from schemas.studies import VERIFICATION_FORMAT, AnySubject, OwnBatches, Verification
@@ -83,5 +83,5 @@ def publish(verification: Verification, url: str) -> None:
     )
     create_markdown_artifact(markdown, key=key, description=verification.headline)
     if plot := draw_worth(verification):
-        create_image_artifact(as_png_uri(plot), key=f"{key}-plot", description="Rank correlations with the verdict")
+        create_image_artifact(as_png_uri(plot, TITLES["worth"]), f"{key}-plot", "Rank correlations with the verdict")
     create_link_artifact(url, key=f"{key}-page", link_text="The whole page", description=verification.headline)

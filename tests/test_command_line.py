@@ -322,12 +322,12 @@ def test_looking_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[st
         look("show", {"name": "latest", "profile": str(path)})
 
 
-def test_a_text_obeys_no_terminal() -> None:
-    panel = import_module("flows.__looking__").clean("a\x1b[2J\x07\u202eb\r")
-    assert panel == "a\ufffd[2J\ufffd\ufffdb\ufffd"
+def test_a_text_obeys_no_terminal_and_hides_what_is_secret() -> None:
+    shown = import_module("flows.__looking__").as_word("a\x1b[2J\x07\u202eb\r ftp://me:pass@host/a")
+    assert shown == "a\\x1b[2J\\x07\\u202eb\\x0d ftp://***@host/a"
 
 
 def test_a_source_is_named_by_what_it_reads(place: list[str]) -> None:
     store = open_store(place[1])
-    assert name_source('{"kind": "huggingface", "dataset": "a/b"}') == "huggingface a/b"
+    assert name_source({"kind": "huggingface", "dataset": "a/b"}) == "huggingface a/b"
     assert find_row(store, "latest")[1]["id"] == list_rows(store, "batches")["id"][0] == "b200"

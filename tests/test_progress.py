@@ -73,8 +73,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[UUID, list[tuple[float, str]]]
         told[made] = [(percent, description)]
         return made
 
-    monkeypatch.setattr(progress, "create_progress_artifact", create)
-    monkeypatch.setattr(progress, "update_progress_artifact", lambda made, *shown: told[made].append(shown))
+    monkeypatch.setattr("prefect.artifacts.create_progress_artifact", create)
+    monkeypatch.setattr("prefect.artifacts.update_progress_artifact", lambda made, *shown: told[made].append(shown))
     monkeypatch.setattr(progress, "get_run_logger", lambda: logging.getLogger("run"))
     monkeypatch.setattr(progress, "SHOW_SECONDS", 0.01)
     return told

@@ -14,6 +14,7 @@ from gainloop.reports.page import open_template
 from gainloop.store import Store
 from gainloop.store.batches import batch_folder, kept_records, used_anchors
 from gainloop.store.files import exists, read_file, write_file
+from schemas.rows import content_hash
 
 PART_CHARS: Final = 2_000_000
 """Characters of a part, about: it is read in a tenth of a second."""
@@ -31,7 +32,9 @@ def save_records_page(store: Store, batch_id: str) -> str:
     parts = list(split_groups(groups))
     counts = [sum(len(group["records"]) for group in part) for part in parts]
     template = open_template("records.html.j2")
-    content = template.render(batch_id=batch_id, counts=counts, num_records=kept.height, facets=facets).encode()
+    mark = content_hash("records", *sorted(kept["record_id"]))  # a batch that was opened again has others
+    about = {"batch_id": batch_id, "counts": counts, "num_records": kept.height, "facets": facets, "mark": mark}
+    content = template.render(**about).encode()
     if exists(page) and read_file(page) == content:
         return page
     for number, part in enumerate(parts):

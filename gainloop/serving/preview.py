@@ -10,8 +10,7 @@ from typing import Final
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving.driver import Driver
 from gainloop.serving.pool import Pool
-from gainloop.sources.pieces import split_document
-from gainloop.sources.source import Part, Source
+from gainloop.sources.source import Corpus, Part
 from gainloop.store.replies import ReplyLog
 from schemas.errors import BadInput
 from schemas.recipe import Recipe
@@ -55,7 +54,7 @@ class Unkept(ReplyLog):
         """Let a reply pass."""
 
 
-def first_anchors(source: Source, most: int = MOST_ANCHORS) -> list[Anchor]:
+def first_anchors(source: Corpus, most: int = MOST_ANCHORS) -> list[Anchor]:
     """Return the first piece of some documents, from all over a source.
 
     Raises:
@@ -67,17 +66,25 @@ def first_anchors(source: Source, most: int = MOST_ANCHORS) -> list[Anchor]:
     anchors = list(islice(_firsts(source, spread, -(-most // max(1, len(spread)))), most))
     if not anchors:
         raise BadInput(
-            f"previewing source {source.kind!r}: none of the documents that were read has {source.min_chars} "
-            "characters; one at least must. Point the source at more text, or lower min_chars."
+            f"previewing source {source.kind!r}: none of the documents that were read has "
+            f"{getattr(source, 'min_chars', 'enough')} characters; one at least must. "
+            "Point the source at more text, or lower min_chars."
         )
     return anchors
 
 
-def _firsts(source: Source, parts: list[Part], a_part: int) -> Iterator[Anchor]:
+def _firsts(source: Corpus, parts: list[Part], a_part: int) -> Iterator[Anchor]:
+    """Yield the first pieces of parts; one that cannot be read is passed over, as a refresh does, unless all are."""
+    faults = list[BadInput]()
     for part in parts:
-        found = (split_document(document, source.max_chars, source.min_chars) for document in source.read(part))
-        for piece, *_ in islice(filter(None, found), a_part):
-            yield Anchor(piece.text, piece.title, piece.uri, piece.licence, part.fingerprint)
+        try:
+            found = (source.cut(part, document) for document in source.read(part))
+            for piece, *_ in islice(filter(None, found), a_part):
+                yield Anchor(piece.text, piece.title, piece.uri, piece.licence, part.fingerprint)
+        except BadInput as error:
+            faults.append(error)
+    if faults and len(faults) == len(parts):
+        raise faults[0]
 
 
 async def write_few(

@@ -1,11 +1,14 @@
 """Datasets of the Hugging Face hub, streamed: nothing is downloaded as a whole."""
 
+import os
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from gainloop.sources.formats import require_fields
+from gainloop.sources.names import readable
+from gainloop.sources.places import belongs
 from gainloop.sources.source import Part, TabularSource
 from schemas.errors import BadInput, SourceError
 from schemas.recipe import BASIC
@@ -48,12 +51,14 @@ class HuggingFace(TabularSource):
             yield self.to_document(row, number, part.name, self.text_field)
 
     def _stream(self, where: str) -> Iterator[dict[str, Any]]:
-        from datasets import load_dataset  # seconds of import that no other source needs
+        from datasets import load_dataset_builder  # seconds of import that no other source needs
 
         try:
-            yield from load_dataset(
-                self.dataset, self.config or None, split=self.split, revision=self.revision, streaming=True
-            )
+            builder = load_dataset_builder(self.dataset, self.config or None, revision=self.revision)
+            self._require_own_files(builder.config.data_files or {}, where)
+            yield from builder.as_streaming_dataset(split=self.split)
+        except BadInput:
+            raise
         except (ValueError, FileNotFoundError) as error:
             raise BadInput(
                 f"reading {where}: {error}; a dataset on the hub or a folder is allowed, and a config and split of it. "
@@ -64,3 +69,14 @@ class HuggingFace(TabularSource):
                 f"reading {where}: {error}; the hub must be within reach. "
                 "Try again later, or download the files and read them with source files."
             ) from error
+
+    def _require_own_files(self, files: dict[str, list[str]], where: str) -> None:
+        """Refuse a dataset whose own description names files outside of it: of this machine, or of another place."""
+        for url in (url for urls in files.values() for url in urls):
+            *_, path = url.split("::")
+            is_here = "://" not in path and os.path.isdir(self.dataset) and belongs(path, self.dataset)
+            if not is_here and not path.startswith(f"hf://datasets/{self.dataset}@"):
+                raise BadInput(
+                    f"reading {where}: it names {readable(url)!r}, which is not its own; a dataset's own files are "
+                    "allowed. Read those with source files, if they are what they should be."
+                )

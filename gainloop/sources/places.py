@@ -211,6 +211,12 @@ class _Links:
         return ""
 
 
+def belongs(path: str, folder: str) -> bool:
+    """Tell whether a file is a folder's own: it lies in it, or where its contents are stored."""
+    target = os.path.realpath(path)
+    return _is_within(target, os.path.realpath(folder)) or _is_stored_for(target, os.path.abspath(path))
+
+
 def _is_within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 

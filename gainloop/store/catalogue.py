@@ -9,6 +9,7 @@ from filelock import FileLock, Timeout
 
 from gainloop.store.duck import Store
 from gainloop.store.files import exists
+from gainloop.store.snapshots import name_source
 from schemas.errors import BadInput
 
 SHOWN: Final = 20
@@ -57,22 +58,12 @@ def list_rows(store: Store, what: str) -> pl.DataFrame:
     if what == "models":
         found = found.with_columns(pl.col("path").map_elements(store.locate, return_dtype=pl.String))
     if what == "snapshots":
-        found = found.with_columns(pl.col("source").map_elements(name_source, return_dtype=pl.String))
+        named = [name_source(json.loads(source)) for source in found["source"]]
+        found = found.with_columns(source=pl.Series(named, dtype=pl.String))
     if what == "batches":
         pages = [page_of(store, batch_id) for batch_id in found["id"]]
         found = found.with_columns(pl.Series("page", pages, dtype=pl.String))
     return found
-
-
-def name_source(source: str) -> str:
-    """Return what a source reads, from its parameters as JSON.
-
-    >>> name_source('{"kind": "files", "paths": ["a.md", "b"], "max_chars": 2000}')
-    'files a.md b'
-    """
-    about = json.loads(source)
-    places = about.get("paths") or [about.get("dataset", "")]
-    return " ".join([about["kind"], *places]).strip()
 
 
 def page_of(store: Store, batch_id: str) -> str:

@@ -13,6 +13,7 @@ import polars as pl
 from gainloop.store.documents import CURRENT, PLACED
 from gainloop.store.duck import Store, now
 from schemas.errors import BadInput
+from schemas.masking import mask
 from schemas.rows import Anchor, content_hash, document_of
 
 LATEST = "latest"
@@ -109,16 +110,20 @@ def _tell_latest(latest: pl.DataFrame) -> None:
 
 
 def name_source(source: dict[str, Any]) -> str:
-    """Return the kind of a source and the first of its parameters that is set: its paths, its dataset.
+    """Return the kind of a source and the first of its parameters that is set: its paths, its dataset, its sources.
 
     >>> name_source({"kind": "files", "paths": ["handbook", "notes"], "licence": "internal"})
     'files handbook, notes'
     >>> name_source({"kind": "python_docs", "root": ""})
     'python_docs'
+    >>> name_source({"kind": "several", "sources": [{"kind": "files", "paths": ["notes"]}, {"kind": "python_docs"}]})
+    'several: files notes; python_docs'
     """
+    if several := source.get("sources"):
+        return f"{source['kind']}: {'; '.join(map(name_source, several))}"
     values = [source.get(name) for name in ("paths", "dataset", "root")]
     shown = [", ".join(value) if isinstance(value, list) else value for value in values if value]
-    return " ".join([str(source.get("kind", "")), *shown[:1]]).strip()
+    return mask(" ".join([str(source.get("kind", "")), *shown[:1]]).strip())
 
 
 def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None = None) -> pl.DataFrame:

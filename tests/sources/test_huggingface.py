@@ -53,6 +53,38 @@ def test_what_is_not_there_is_named(dataset: str) -> None:
         read(HuggingFace(dataset=f"{dataset}/nowhere", revision="v1"))
 
 
+@pytest.mark.parametrize("named", ["../private.jsonl", "{outside}/private.jsonl", "link.jsonl"])
+def test_a_folder_gives_no_file_outside_of_it(
+    dataset: str, tmp_path_factory: pytest.TempPathFactory, named: str
+) -> None:
+    outside = Path(dataset).parent if named.startswith("..") else tmp_path_factory.mktemp("outside")
+    (outside / "private.jsonl").write_text(json.dumps({"text": "private"}))
+    (Path(dataset) / "link.jsonl").symlink_to(outside / "private.jsonl")
+    files = named.format(outside=outside)
+    (Path(dataset) / "README.md").write_text(f"---\nconfigs:\n- config_name: default\n  data_files: {files}\n---\n")
+
+    with pytest.raises(BadInput, match=r"it names '.*private\.jsonl', which is not its own|it names '.*link\.jsonl'"):
+        read(HuggingFace(dataset=dataset, revision="v1"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/etc/hostname",
+        "hf://datasets/other/corpus@0a1b/train.jsonl",
+        "https://elsewhere.example/train.jsonl",
+        "zip://a.jsonl::https://elsewhere.example/a.zip",
+        "hf://datasets/some/corpus-of-another@0a1b/train.jsonl",
+    ],
+)
+def test_a_dataset_of_the_hub_gives_its_own_files_alone(url: str) -> None:
+    source = HuggingFace(dataset="some/corpus", revision="v1")
+    source._require_own_files({"train": ["hf://datasets/some/corpus@0a1b/train.jsonl"]}, "dataset")
+
+    with pytest.raises(BadInput, match="which is not its own"):
+        source._require_own_files({"train": ["hf://datasets/some/corpus@0a1b/train.jsonl", url]}, "dataset")
+
+
 def test_a_hub_out_of_reach_is_not_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
 
