@@ -135,7 +135,8 @@ class Found:
         (batch_id,) = batches.to_list()
         trained = {key.partition("-")[0] for key, _ in list_summaries(store, batch_id, "evaluate")}
         exams = gather_exams(store, read_recipe(store, batch_id).snapshot_id, batch_id, min(trained))
-        self.sheets = {exam.arms[0]["learning_rate"]: AnswerSheets(exam) for exam in exams}
+        whole_last = sorted(exams, key=lambda exam: len(exam.answers))
+        self.sheets = {exam.arms[0]["learning_rate"]: AnswerSheets(exam) for exam in whole_last}
         self.any = next(iter(self.sheets.values()))
 
     def paths(self, arm: str, rate: float) -> list[list[Moment]]:
@@ -157,14 +158,14 @@ class Found:
         for rate in sorted(self.sheets):
             own = self.paths(SYNTHETIC, rate)
             for other, words in OTHERS.items():
-                rivals = self.paths(other, rate)
-                yield self._line(words, f"{rate:g}, equal tokens", [p[-1] for p in own], [p[-1] for p in rivals])
+                if rivals := self.paths(other, rate):
+                    yield self._line(words, f"{rate:g}, equal tokens", [p[-1] for p in own], [p[-1] for p in rivals])
                 yield self._at_equal_forgetting(words, rate, [path[-1] for path in own], other)
 
     def _at_equal_forgetting(self, words: str, rate: float, ends: list[Moment], other: str) -> Line:
         level = float(np.mean([end.forgotten or 0 for end in ends]))
         found = []
-        for at in sorted(self.sheets):
+        for at in (one for one in sorted(self.sheets) if self.paths(other, one)):
             rivals = [reached(path, level) for path in self.paths(other, at)]
             found.append(self._line(words, f"{rate:g}, equal forgetting ({level:+.3f}), other at {at:g}", ends, rivals))
         return min(found, key=lambda line: line.nats.value or 0.0)
