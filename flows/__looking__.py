@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, ValidationError
 from rich.columns import Columns
 from rich.console import Console
 from rich.panel import Panel
@@ -24,7 +24,7 @@ from gainloop.serving.preview import Preview, first_anchors, write_few
 from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
 from gainloop.store import Store, catalogue, open_store
-from schemas.choice import one_of
+from schemas.choice import error_summary, one_of
 from schemas.errors import BadInput, ServerError
 from schemas.masking import mask
 from schemas.profile import PROFILES, Embedded, Profile, Servers, load_profile
@@ -114,12 +114,24 @@ def find_writer(place: Profile, url: str, generator: Own | Served, start: Any) -
         BadInput: No model is named, or there is none.
         ServerError: The server cannot be asked for its models.
     """
-    serving = Servers(urls=[url], logprobs=False) if url else place.serving
+    serving = servers_at(url) if url else place.serving
     if isinstance(serving, Servers):
         model = generator.model if isinstance(generator, Served) else only_served(serving)
         return place.model_copy(update={"serving": serving.model_copy(update={"logprobs": False})}), model, ""
     folder = find_folder(place, start)
     return place.model_copy(update={"serving": Embedded()}), Path(folder).name, folder
+
+
+def servers_at(url: str) -> Servers:
+    """Return the server at a url.
+
+    Raises:
+        BadInput: The url has a password in it.
+    """
+    try:
+        return Servers(urls=[url], logprobs=False)
+    except ValidationError as error:
+        raise BadInput(error_summary("previewing with a server", error, "schemas/profile.py", "--url")) from None
 
 
 def only_served(serving: Servers) -> str:

@@ -15,6 +15,7 @@ from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
 from schemas.errors import BadInput
+from schemas.masking import keep_secret
 
 URL_VARIABLE: Final = "GAINLOOP_ALERT_URL"
 """Environment variable that holds the url alerts are posted to; whoever knows such a url can often post there."""
@@ -59,6 +60,7 @@ def save_url(url: str) -> str:
             f"making alerts: {URL_VARIABLE} holds no url of a webhook; http:// and https:// are allowed. Set it anew."
         )
     if url:
+        keep_secret(url)
         hook = Webhook(method="POST", url=SecretStr(url), headers={"Content-Type": "application/json"})
         return str(hook.save(BLOCK, overwrite=True))
     try:

@@ -322,6 +322,13 @@ def test_looking_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[st
         look("show", {"name": "latest", "profile": str(path)})
 
 
+def test_the_url_of_a_preview_has_no_password(place: list[str]) -> None:
+    name, given = read(["preview", *place, "--url", "http://me:pass@host/v1"])
+    with pytest.raises(BadInput, match=r"previewing with a server: http://\*\*\*@host/v1 has a password") as refused:
+        import_module("flows.__looking__").preview(**given)
+    assert "pass@" not in str(refused.value)
+
+
 def test_a_text_obeys_no_terminal_and_hides_what_is_secret() -> None:
     shown = import_module("flows.__looking__").as_word("a\x1b[2J\x07\u202eb\r ftp://me:pass@host/a")
     assert shown == "a\\x1b[2J\\x07\\u202eb\\x0d ftp://***@host/a"
