@@ -16,6 +16,7 @@ from flows.__main__ import LOOKS, RESULTS, look, read, require_there
 from flows.__parameters__ import read_parameters
 from gainloop.methods.rephrase import Rephrase
 from gainloop.serving.preview import RECORDS_OF_ONE, first_anchors
+from gainloop.sources import Several
 from gainloop.sources.files import Files
 from gainloop.store import Store, open_store
 from gainloop.store.catalogue import find_row, list_rows, name_source
@@ -225,6 +226,18 @@ def test_a_preview_is_of_documents_from_all_over_a_source(tmp_path: Path) -> Non
     assert RECORDS_OF_ONE == 2
 
 
+def test_a_preview_passes_over_what_cannot_be_read_and_takes_several_sources(tmp_path: Path) -> None:
+    for name in ("handbook", "wiki"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{name}.md").write_text(f"The {name} is long. " * 20)
+    (tmp_path / "wiki" / "damaged.pdf").write_bytes(b"%PDF-1.7 no more")
+    handbook, wiki = ({"kind": "files", "paths": [str(tmp_path / name)]} for name in ("handbook", "wiki"))
+    found = first_anchors(Several.model_validate({"sources": [handbook, wiki]}))
+    assert sorted(anchor.uri for anchor in found) == ["handbook.md", "wiki.md"]
+    with pytest.raises(BadInput, match=r"damaged\.pdf"):
+        first_anchors(Files(paths=[str(tmp_path / "wiki" / "damaged.pdf")]))
+
+
 # --- list, show, status
 
 
@@ -323,7 +336,7 @@ def test_looking_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 def test_the_url_of_a_preview_has_no_password(place: list[str]) -> None:
-    name, given = read(["preview", *place, "--url", "http://me:pass@host/v1"])
+    _, given = read(["preview", *place, "--url", "http://me:pass@host/v1"])
     with pytest.raises(BadInput, match=r"previewing with a server: http://\*\*\*@host/v1 has a password") as refused:
         import_module("flows.__looking__").preview(**given)
     assert "pass@" not in str(refused.value)

@@ -17,7 +17,7 @@ PAGE = "<h1>What the batch added</h1>"
 @pytest.fixture
 def profile(tmp_path: Path) -> Profile:
     folder = tmp_path / "data"
-    for name in ("batches/a b/report.html", "batches/index.html"):
+    for name in ("batches/a b/report.html", "batches/a b/records/00000.js", "batches/index.html"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(PAGE)
     for name in ("gainloop.duckdb", "batches/a b/replies.parquet", ".hidden.html"):
@@ -38,6 +38,12 @@ def test_the_link_of_a_report_shows_it_and_lets_it_ask_nobody_else(profile: Prof
     answer = site.get(link)
     assert (answer.status_code, answer.text) == (200, PAGE)
     assert answer.headers["Content-Security-Policy"] == "default-src 'self' 'unsafe-inline' data:"
+
+
+def test_the_scripts_of_the_page_of_all_records_are_shown(site: TestClient) -> None:
+    answer = site.get("/gains/batches/a%20b/records/00000.js")
+    assert (answer.status_code, answer.text) == (200, PAGE)
+    assert "javascript" in answer.headers["Content-Type"]
 
 
 def test_the_beginning_is_the_page_over_all_batches(site: TestClient) -> None:

@@ -67,6 +67,16 @@ def test_every_kept_record_is_beside_its_anchor_and_no_other(store: Store) -> No
     assert {path: path.stat().st_mtime_ns for path in page.parent.rglob("*")} == before
 
 
+def test_a_batch_that_was_opened_again_has_a_page_of_its_new_records(store: Store) -> None:
+    Path(store.path).parent.mkdir()
+    fill(store, 40)
+    page = Path(save_records_page(store, "b"))
+    store.take_back(("update records set record_id = 'new', text = 'Another.' where record_id = 'r039'", []))
+
+    save_records_page(store, "b")
+    assert ("new", "Another.") in landed(page.parent)
+
+
 def test_parts_have_about_the_same_size_and_all_groups(store: Store) -> None:
     kept = pl.DataFrame(
         {"record_id": [f"r{n}" for n in range(9)], "anchor_id": [f"a{n % 3}" for n in range(9)], "facet": [""] * 9}
