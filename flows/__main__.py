@@ -231,7 +231,7 @@ def require_possible(given: dict[str, Any]) -> None:
 
 
 def look(name: str, given: dict[str, Any]) -> None:
-    """Run a command that stores nothing; what it returns becomes the last line."""
+    """Run a command that runs no flow; what it returns becomes the last line."""
     try:
         said = getattr(importlib.import_module("flows.__looking__"), LOOKS[name][0])(**given)
     except Exception as error:

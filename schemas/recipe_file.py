@@ -41,9 +41,13 @@ def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     found = dict(below)
     for name, value in above.items():
         before = found.get(name)
-        is_alike = isinstance(before, dict) and isinstance(value, dict)
-        if is_alike and value.get("kind", before.get("kind")) == before.get("kind"):
+        if isinstance(before, dict) and isinstance(value, dict) and _is_of_kind(value, before):
             found[name] = merged(before, value)
         else:
             found[name] = value
     return found
+
+
+def _is_of_kind(part: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Tell whether a part is of another's kind; one that says none is."""
+    return bool(part.get("kind", other.get("kind")) == other.get("kind"))

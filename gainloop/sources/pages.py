@@ -113,8 +113,7 @@ def _as_markdown(soup: Any) -> str:
     from markdownify import MarkdownConverter
 
     converter = MarkdownConverter(
-        **{"heading_style": "ATX", "bullets": "-", "strip": ["a", "img"]},
-        **dict.fromkeys(("escape_asterisks", "escape_underscores"), False),
+        heading_style="ATX", bullets="-", strip=["a", "img"], escape_asterisks=False, escape_underscores=False
     )
     return str(converter.convert_soup(soup)).strip()
 
