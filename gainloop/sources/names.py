@@ -21,10 +21,15 @@ def printable(name: str) -> str:
 
     A disk may hold names that are not UTF-8: their bytes are escaped, as in a url.
 
-    >>> printable("std::vector [x] ?.md"), printable("caf\udce9\n#1.md"), printable("\ud800")
-    ('std::vector [x] ?.md', 'caf%E9%0A%231.md', '%ED%A0%80')
+    >>> printable("std::vector [x] ?.md"), printable("caf\udce9\n#1.md"), printable("\ud800\u200b")
+    ('std::vector [x] ?.md', 'caf%E9%0A%231.md', '%ED%A0%80%E2%80%8B')
     """
-    return _ESCAPED.sub(lambda found: quote(_bytes_of(found[0]), safe=""), name)
+    escaped = _ESCAPED.sub(lambda found: _escape(found[0]), name)
+    return escaped if escaped.isprintable() else "".join(one if one.isprintable() else _escape(one) for one in escaped)
+
+
+def _escape(sign: str) -> str:
+    return quote(_bytes_of(sign), safe="")
 
 
 def _bytes_of(sign: str) -> bytes:

@@ -64,7 +64,8 @@ def split_document(document: Document, max_chars: int, min_chars: int) -> list[D
     text = normalise(document.text)
     if len(text) < min_chars:
         return []
-    title, uri = one_line(document.title), one_line(document.uri)
+    # A uri is a name, which is another one in another form of its characters: that of a source stays as it is.
+    title, uri = one_line(document.title), document.uri if document.uri.isprintable() else one_line(document.uri)
     pieces = [piece for piece in _cut(text, max_chars, min_chars) if piece.strip()]
     uris = [f"{uri};piece={n}" for n in range(1, len(pieces) + 1)] if len(pieces) > 1 else [uri]
     return [Document(piece, title, of, document.licence) for piece, of in zip(pieces, uris, strict=True)]

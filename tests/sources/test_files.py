@@ -244,6 +244,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, suffix: str) -> None
 ODD_NAMES = (
     *("std::vector.md", "zip::a.md", "[x].md", "a#1.md", "what?.md", "100%.md", "a b.md", "a  b.md", "tab\t.md"),
     *("cafe\u0301.md", "caf\u00e9.md", "x.jsonl#1.txt", "red\x1b[31m.md", os.fsdecode(b"caf\xe9.md"), "a;piece=2.md"),
+    *("a\u200bb.md", "ab.md", "a\ufe0fb.md", "a\u202eb.md", "\u212b.md", "\u00c5.md"),
     *(os.fsdecode(name.encode("shift_jis")) for name in ("\u6771\u4eac.txt", "\u5927\u962a.txt")),
 )
 

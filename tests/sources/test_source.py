@@ -28,7 +28,7 @@ def test_every_kind_is_known_under_its_name() -> None:
         ({"kind": "files", "paths": []}, "source 'files': paths is []; list should have at least 1 item"),
         (
             {"kind": "python_docs", "path": "x"},
-            "'path' is not a parameter; its parameters are kind, max_chars, min_chars",
+            "'path' is not a parameter; its parameters are kind, max_bad_share, max_chars, min_chars",
         ),
         (
             {"kind": "python_docs", "max_chars": 100},

@@ -268,7 +268,7 @@ def test_the_memory_limit_does_not_shrink_from_insert_to_insert(store: Store) ->
     assert len(limits) == 1
 
 
-@pytest.mark.parametrize("before", ["", "data/", "/srv/old/data/", "/home/scores/data/", "s3://bucket/data/"])
+@pytest.mark.parametrize("before", ["", "data/", "/srv/old/data/", "/opt/scores/data/", "s3://bucket/data/"])
 def test_what_a_row_names_lies_in_the_folder_that_the_store_has_now(tmp_path: Path, before: str) -> None:
     store = Store(str(tmp_path / "x.duckdb"), str(tmp_path))
     for named in ("checkpoints/1a", "batches/2b/contrasts/3c", "scores/1a-4d.parquet", "exams/1a-5e.parquet"):
