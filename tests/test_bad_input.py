@@ -77,7 +77,7 @@ def reading(files: dict[str, bytes]) -> Callable[[Profile, Path], None]:
         for name, content in files.items():
             folder.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
-        refresh_snapshot(open_store(profile), Files(paths=[str(folder)]), 0.05)
+        refresh_snapshot(open_store(profile), Files(paths=[str(folder)], max_bad_share=0), 0.05)
 
     return refresh
 
@@ -112,13 +112,13 @@ def opening_a_text_file(profile: Profile, folder: Path) -> None:
     ("attempt", "found"),
     [
         (reading({}), "nothing found at .*corpus"),
-        (reading({"a.md": GOOD, "b.md": b"caf\xe9"}), "corpus/b.md: byte 3 is not UTF-8"),
+        (reading({"a.md": GOOD, "b.md": "cafés là".encode() + b"\xe9"}), "corpus/b.md: byte 10 is not UTF-8"),
         (reading({"a.md": GOOD, "b.jsonl": b'{"text": ""}\n!'}), "b.jsonl, line 2: Expecting value at column 1"),
         (reading({"a.md": GOOD, "b.csv": b"text\n1,2\n"}), "b.csv, line 2: 2 cells under 1 names"),
         (reading({"a.md": GOOD, "b.parquet": b"PAR1"}), "b.parquet: "),
         (reading({"a.md": GOOD, "b.txt.gz": b"no gzip"}), "b.txt.gz: "),
         (reading({"a.md": GOOD, "b.parquet": table(body="a")}), "field 'text' not found; fields there are body"),
-        (reading({"a.pdf": b"%PDF"}), "1 found at .*corpus', none of a kind that is read"),
+        (reading({"a.doc": b"%DOC"}), r"1 found at .*corpus', none that is read: not \.txt"),
         (reading({"a.md": b""}), "none of 1 documents has 100 characters"),
         (asking_nobody, "asking http://127.0.0.1:9/v1 for its models: no connection"),
         (asking("another"), "'another' at .* is not served there; served are stub"),
@@ -370,7 +370,8 @@ def test_a_deployments_form_takes_the_same_filters_and_critic_and_refuses_the_sa
     text = flow.validate_parameters(defaults | {"text": form})["text"]
 
     assert (text.filters, text.critic) == ((JudgeFilter(least=4), Novelty()), Critic(max_turns=3))
-    assert text.max_anchors == defaults["text"].max_anchors  # what a form leaves out stays as it is
+    # What a form leaves out stays as it is.
+    assert text.max_anchors == flow.validate_parameters(defaults)["text"].max_anchors
     fields = flow.parameters.definitions[type(text).__name__]["properties"]
     assert set(fields["filters"]["items"]["discriminator"]["mapping"]) == FILTERS.keys()
     for wrong, found in (
@@ -499,7 +500,7 @@ def test_what_is_wrong_or_cannot_go_together_is_refused_before_anything_starts(w
         (MemoryError(), "running cycle: memory ran out; "),
         (RuntimeError("can't start new thread"), "running cycle: can't start new thread; a run needs some dozens"),
         (httpx.ReadTimeout("no answer"), r"running cycle: ReadTimeout \(no answer\); the Prefect server must answer"),
-        (BadInput("a: b; c. D."), "a: b; c. D."),
+        (BadInput("a: b; c. Do it."), "a: b; c. Do it."),
     ],
 )
 def test_whatever_ends_a_run_is_one_sentence_and_no_bare_traceback(

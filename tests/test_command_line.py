@@ -344,7 +344,7 @@ def test_the_url_of_a_preview_has_no_password(place: list[str]) -> None:
 
 def test_a_text_obeys_no_terminal_and_hides_what_is_secret() -> None:
     shown = import_module("flows.__looking__").as_word("a\x1b[2J\x07\u202eb\r ftp://me:pass@host/a")
-    assert shown == "a\\x1b[2J\\x07\\u202eb\\x0d ftp://***@host/a"
+    assert shown == "a\\x1b[2J\\x07\\u202eb\\r ftp://***@host/a"
 
 
 def test_a_source_is_named_by_what_it_reads(place: list[str]) -> None:

@@ -38,7 +38,7 @@ HOSTILE = (
     "</div><style>@import'http://127.0.0.1:9/d'</style>",
     "\x1b[2J\x1b]0;owned\x07{{7*7}}{%include'x'%}",
 )
-"""Texts that a page must show and not obey; too short to be kept."""
+"""Texts that a page must show and not obey; with a mark of a broken encoding they are refused."""
 
 
 def sentences(seed: str, count: int = 8) -> str:
@@ -234,7 +234,7 @@ def test_results_and_a_page_lie_in_the_batch_folder(judged: World) -> None:
 
 
 def test_a_page_of_hostile_texts_loads_nothing_and_runs_nothing(store: Store, folder: str) -> None:
-    hostile = {f"hostile {number}": text for number, text in enumerate(HOSTILE)}
+    hostile = {f"hostile {number}": f"{text}\ufffd" for number, text in enumerate(HOSTILE)}
     world = make_world(store, hostile | good_texts(), good_anchors())
     world.validate()
     page = Path(records_folder(store, world.batch_id)) / "index.html"

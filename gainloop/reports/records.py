@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from gainloop.reports.page import open_template
 from gainloop.store import Store
 from gainloop.store.batches import batch_folder, kept_records, used_anchors
 from gainloop.store.files import exists, read_file, write_file
@@ -25,6 +24,8 @@ Group = dict[str, Any]
 
 def save_records_page(store: Store, batch_id: str) -> str:
     """Write the page of a validated batch's kept records, last, unless it is there; return its path."""
+    from gainloop.reports.page import open_template  # matplotlib comes with it: half a second
+
     folder = batch_folder(store, batch_id)
     page, kept = f"{folder}/records.html", kept_records(store, batch_id)
     facets = sorted(set(kept["facet"]) - {""})
