@@ -288,7 +288,7 @@ def test_probes_of_every_kind_of_file_and_depth_are_read(tmp_path: Path) -> None
         ("empty.json", b"[]", "no row is there"),
         ("broken.jsonl", b'{"question": "Who?"}\n{"question": ', "line 2: Expecting value at column 13"),
         ("broken.parquet", b"PAR1", "a whole Parquet file is allowed"),
-        ("bytes.jsonl", b'{"question": "\xff"}', "byte 14 is not UTF-8"),
+        ("bytes.jsonl", '{"question": "éà'.encode() + b'\xff"}', "byte 18 is not UTF-8"),
         ("list.json", b'["Who?"]', "it holds other things than objects"),
         ("other.jsonl", b'{"prompt": "Who?", "answer": "He"}', "no text in field 'question'; fields there are prompt"),
         ("null.jsonl", b'{"question": null}', "no text in field 'question'; fields there are question"),
