@@ -86,7 +86,7 @@ def main() -> None:
 def ask(work: Path, folders: list[str]) -> None:
     """Run the flow ``evaluate`` over all models."""
     profile = Profile(name="handbook", folder=str(work), store=StoreSettings(url=f"{work}/handbook.duckdb"))
-    file = work / "handbook.json"
+    file = work / "handbook.yaml"
     file.write_text(profile.model_dump_json(exclude={"name"}, exclude_none=True))
     source = ["--source.kind", "files", "--source.paths", f"{HANDBOOK}/*.md", "--source.licence", "Apache-2.0"]
     flow = [sys.executable, "-m", "flows"]
