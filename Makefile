@@ -15,10 +15,10 @@ demo: .venv/installed $(MODEL)/config.json  ## the main job: a private handbook,
 		--source.kind files --source.paths 'examples/handbook/*.md' --source.licence Apache-2.0 --heldout-fraction 0 \
 		--start.kind checkpoint --start.model $(MODEL) --general.kind python_docs \
 		--exam.kind files --exam.paths examples/handbook/questions.jsonl \
-		--text.method.kind rephrase --text.method.unit sentence --text.method.sentence-styles shorter reworded \
+		--text.method.kind rephrase --text.method.unit sentence \
 		--text.sampling.temperature 0.6 --text.sampling.max-tokens 96 --scoring.least-tokens 8000 \
 		--plan.budget-tokens 16384 --plan.context-tokens 256 --plan.trained-layers 10 --plan.seeds 1 --plan.points 2 \
-		--plan.optimiser.learning-rate 1e-3 --plan.optimiser.batch-tokens 512 --plan.scored-texts 10 --plan.titled true \
+		--plan.optimiser.learning-rate 1e-3 --plan.optimiser.batch-tokens 512 --plan.scored-texts 8 --plan.titled true \
 		--release "the demo trains on what the gate holds, to show what comes of it"
 
 demo-python: .venv/installed  ## another: Python's documentation, a model made from it, held-out text; five to twelve minutes
