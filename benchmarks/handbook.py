@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gainloop.evaluation.wording import plain
 from gainloop.models.packing import MixturePart, orders_of
-from gainloop.models.pretraining import continue_pretraining
+from gainloop.models.pretraining import LEARNED, continue_pretraining
 from gainloop.sources.python_docs import PythonDocs
 from schemas.exam import Question
 from schemas.profile import Profile, StoreSettings, Training
@@ -73,7 +73,7 @@ def main() -> None:
     for name, texts in texts_to_learn().items():
         folder = asked.work / name
         folders.append(str(folder))
-        if not (folder / "learned.parquet").is_file():
+        if not (folder / LEARNED).is_file():
             folder.mkdir(exist_ok=True)
             part = MixturePart("anchors", texts, 1.0)
             made = continue_pretraining(
@@ -86,7 +86,7 @@ def main() -> None:
 def ask(work: Path, folders: list[str]) -> None:
     """Run the flow ``evaluate`` over all models."""
     profile = Profile(name="handbook", folder=str(work), store=StoreSettings(url=f"{work}/handbook.duckdb"))
-    file = work / "handbook.json"
+    file = work / "handbook.yaml"
     file.write_text(profile.model_dump_json(exclude={"name"}, exclude_none=True))
     source = ["--source.kind", "files", "--source.paths", f"{HANDBOOK}/*.md", "--source.licence", "Apache-2.0"]
     flow = [sys.executable, "-m", "flows"]

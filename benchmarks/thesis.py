@@ -160,15 +160,16 @@ class Found:
             for other, words in OTHERS.items():
                 if rivals := self.paths(other, rate):
                     yield self._line(words, f"{rate:g}, equal tokens", [p[-1] for p in own], [p[-1] for p in rivals])
-                yield self._at_equal_forgetting(words, rate, [path[-1] for path in own], other)
+                yield from self._at_equal_forgetting(words, rate, [path[-1] for path in own], other)
 
-    def _at_equal_forgetting(self, words: str, rate: float, ends: list[Moment], other: str) -> Line:
+    def _at_equal_forgetting(self, words: str, rate: float, ends: list[Moment], other: str) -> list[Line]:
+        """Return the comparison with the rate at which the other arm knows most; none where it was not trained."""
         level = float(np.mean([end.forgotten or 0 for end in ends]))
         found = []
         for at in (one for one in sorted(self.sheets) if self.paths(other, one)):
             rivals = [reached(path, level) for path in self.paths(other, at)]
             found.append(self._line(words, f"{rate:g}, equal forgetting ({level:+.3f}), other at {at:g}", ends, rivals))
-        return min(found, key=lambda line: line.nats.value or 0.0)
+        return sorted(found, key=lambda line: line.nats.value or 0.0)[:1]
 
     def _line(self, words: str, where: str, own: Sequence[Moment], rivals: Sequence[Moment]) -> Line:
         nats, right = (np.array([getattr(one, of) for one in own]) - np.array([getattr(one, of) for one in rivals])

@@ -274,7 +274,11 @@ class TrainingPlan(Parameters):
         float, Field(ge=0, lt=1, description="Part of the records that is not trained on, to tell what is memorised.")
     ] = 0.05
     scored_texts: Annotated[
-        int, Field(ge=1, description="Texts that the loss on held-out and on general text is measured on, at most.")
+        int,
+        Field(
+            ge=1,
+            description="Texts of each kind that losses are measured on, at most: held out, general, anchors, records.",
+        ),
     ] = 400
     optimiser: Annotated[Folded[Optimiser], BASIC] = Optimiser()
 

@@ -125,12 +125,15 @@ def _seen_by_all(store: Store, device: str, of: Comparison, runs: list[Run]) -> 
 
 def _seen_by_first(store: Store, of: Comparison) -> Iterator[tuple[str, str, TextSet]]:
     """Yield key, role and texts of the sets that say what was learnt of anchors and records."""
-    kept, used = kept_records(store, of.batch_id), used_anchors(store, of.batch_id)
-    records = TextSet(_as_texts(kept, "record_id"))
+    kept, used, most = kept_records(store, of.batch_id), used_anchors(store, of.batch_id), of.plan.scored_texts
+    records = TextSet(_as_texts(kept, "record_id"), most=most)
     # One record an anchor, the first by its id: what the generator said of it.
     before = kept.unique("anchor_id", keep="first", maintain_order=True).select("anchor_id", before="text")
     opened = (
-        used.join(before, on="anchor_id").sort("anchor_id").head(MAX_READ).select("text", "before", text_id="anchor_id")
+        used.join(before, on="anchor_id")
+        .sort("anchor_id")
+        .head(min(most, MAX_READ))
+        .select("text", "before", text_id="anchor_id")
     )
     closed = opened.drop("before")
     yield "start/anchors", "start", TextSet(_as_texts(used, "anchor_id"))
