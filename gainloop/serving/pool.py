@@ -294,16 +294,14 @@ class Pool:
         """Return the fault of the last try; None if it answered. Want of room is no try."""
         fault: TryAgain | Refused = TryAgain("deadline")
         tries = 0
-        self._num_proofs += 1
         with suppress(TimeoutError):
             async with asyncio.timeout(max(PROVING_SECONDS, self.bounds.deadline_seconds)):
                 while tries < PROVING_ATTEMPTS:
+                    self._num_proofs += 1  # what one draw did not pass, another may
                     try:
                         await generator.complete(f"{self._num_proofs:08x}", request, sampling)
                         return None
-                    except Refused as error:  # a filter may pass another draw
-                        fault, self._num_proofs = error, self._num_proofs + 1
-                    except TryAgain as error:
+                    except (Refused, TryAgain) as error:
                         fault = error
                     tries += fault.reason != "overloaded"
                     await asyncio.sleep(getattr(fault, "after_seconds", 0) or 0.25 * 2**tries)
