@@ -28,7 +28,18 @@ from schemas.choice import error_summary, one_of
 from schemas.errors import BadInput, ServerError
 from schemas.masking import mask
 from schemas.profile import PROFILES, Embedded, Profile, Servers, load_profile
-from schemas.recipe import BASIC, AnyGenerator, AnyStart, Checkpoint, NewModel, Own, Recipe, Sampling, Served
+from schemas.recipe import (
+    BASIC,
+    Accepted,
+    AnyGenerator,
+    AnyStart,
+    Checkpoint,
+    NewModel,
+    Own,
+    Recipe,
+    Sampling,
+    Served,
+)
 from schemas.rows import Anchor, Record
 
 SMALL_MODEL: Final = "data/models/smollm2-135m-instruct"
@@ -162,6 +173,8 @@ def find_folder(place: Profile, start: AnyStart) -> str:
     from gainloop.store.checkpoints import find_weights
 
     small = PROFILES.parent / SMALL_MODEL
+    if isinstance(start, Accepted):
+        start = start.first_checkpoint
     if not isinstance(start, Checkpoint) and not small.is_dir():
         raise BadInput(
             f"previewing without a model: there is none at {small}; a server's url, a start of kind checkpoint or that "

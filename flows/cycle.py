@@ -2,7 +2,7 @@
 
 from prefect import flow, get_run_logger
 
-from flows.generate import generate
+from flows.generate import find_since, generate
 from flows.judge import judge as ask
 from flows.refresh import HeldoutFraction, refresh
 from flows.score import score
@@ -12,16 +12,18 @@ from gainloop.curation.probes import read_probes
 from gainloop.evaluation.arms import Comparison
 from gainloop.methods import SmallMaking, require_generator
 from gainloop.sources import AnySource
+from gainloop.store import open_store
+from schemas.errors import NothingNew
 from schemas.exam import AnyExam, Asking
 from schemas.form import SHUT, Folded
 from schemas.profile import load_profile
-from schemas.recipe import AnyGenerator, AnyPlan, AnyStart, Checkpoint, Curation, Judge, Own, Scoring
+from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Curation, Judge, Own, Scoring
 from tasks.evaluate import evaluate_training, guess, show_answers
 from tasks.exam import prepare_exam
 from tasks.judge import find_judge
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
-from tasks.report import as_finished, as_held, headline_of, make_report, show_report, why_held
+from tasks.report import as_finished, as_held, headline_of, make_report, page_of, show_report, why_held
 from tasks.train import adopt_start, find_start, require_trainable
 
 
@@ -48,7 +50,8 @@ def cycle(
     Args:
         source: Source of the documents.
         generator: Generator that writes the text: one's own, the start checkpoint, or a served model.
-        start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
+        start: Model that everything starts from: a new one made from the anchors, a checkpoint, or the one that the
+            corpus's latest accepted batch made.
         exam: Exam that every checkpoint takes, or none: from files, written by a model, or one that the store has.
         general: Source of text that has nothing to do with the corpus: to measure forgetting on, to replay, and for the
             replay control. Default: text that the start itself writes.
@@ -64,11 +67,21 @@ def cycle(
         require_trainable(loaded)
     if judge:
         find_judge(loaded, judge)  # before anything costs time
+    chats = isinstance(generator, Own) and not text.method.tunes_generator
     if isinstance(start, Checkpoint):
-        start = adopt_start(loaded, start, isinstance(generator, Own) and not text.method.tunes_generator)
+        start = adopt_start(loaded, start, chats)
+    elif isinstance(start, Accepted):
+        adopt_start(loaded, start.first_checkpoint, chats)
     with Stages(list_stages(judge, exam, dry_run)) as stage:
         stage("refresh")
         snapshot_id = refresh(source, profile, heldout_fraction)
+        try:
+            find_since(open_store(loaded), snapshot_id, text)
+        except NothingNew as nothing:
+            stage.end("nothing new")
+            return ended(str(nothing), page_of(open_store(loaded), nothing.batch_id))
+        if isinstance(start, Accepted):
+            start = Checkpoint(model=find_start(loaded, snapshot_id, start))
         general_id = find_general(loaded, general)
         exam_id = ""
         if exam and not dry_run:

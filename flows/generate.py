@@ -9,10 +9,12 @@ from prefect import flow, get_run_logger
 from gainloop.methods import Making, require_generator
 from gainloop.methods.sbp import SBP
 from gainloop.serving.opening import started
-from gainloop.store import open_store
+from gainloop.store import Store, open_store
 from gainloop.store.batches import only_writer
 from gainloop.store.checkpoints import checkpoint_folder
-from gainloop.store.snapshots import read_snapshot
+from gainloop.store.measurements import latest_accepted
+from gainloop.store.snapshots import draw_anchors, read_snapshot
+from schemas.errors import NothingNew
 from schemas.form import SHUT, Folded
 from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyGenerator, AnyStart, Own, Served
@@ -36,17 +38,20 @@ def generate(
     Args:
         generator: Generator that writes the text: one's own, the start checkpoint, or a served model.
         snapshot_id: Snapshot that the anchors are of: its id, a source's id for that source's latest, or latest.
-        start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
+        start: Model that everything starts from: a new one made from the anchors, a checkpoint, or the one that the
+            corpus's latest accepted batch made.
         dry_run: Stop after the pre-flight. A generator of one's own is made before it.
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
         ask_again: Ask again for what got no reply in a batch that is complete, as long as nothing was trained on it.
     """
     loaded = load_profile(profile)
     require_generator(loaded, text, generator)
-    snapshot_id = str(read_snapshot(open_store(loaded), snapshot_id)["snapshot_id"])
+    store = open_store(loaded)
+    snapshot_id = str(read_snapshot(store, snapshot_id)["snapshot_id"])
+    since = find_since(store, snapshot_id, text)
     model, revision, folder = find_generator(loaded, snapshot_id, text, generator, start)
-    recipe = text.recipe(snapshot_id, model, revision)
-    with only_writer(open_store(loaded), recipe.batch_id):  # another run may make it while this one waits
+    recipe = text.recipe(snapshot_id, model, revision, since)
+    with only_writer(store, recipe.batch_id):  # another run may make it while this one waits
         if not dry_run and (reopened := find_lost(loaded, recipe, ask_again)):
             get_run_logger().warning(reopened)
         if not completed_summary(loaded, recipe):
@@ -58,6 +63,24 @@ def generate(
             count_batch(loaded, recipe, made)
     get_run_logger().info(completed_summary(loaded, recipe))
     return recipe.batch_id
+
+
+def find_since(store: Store, snapshot_id: str, text: Making) -> str:
+    """Return the snapshot whose anchors are left out: that of the latest batch of the corpus that the gate accepts.
+
+    Raises:
+        NothingNew: Nothing else is there.
+    """
+    accepted = latest_accepted(store, read_snapshot(store, snapshot_id)["source_id"]) if text.only_new else None
+    if accepted is None:
+        return ""
+    if draw_anchors(store, snapshot_id, text.seed, 1, accepted["snapshot_id"]).is_empty():
+        raise NothingNew(
+            f"making text of what is new in snapshot {snapshot_id}: nothing is new or changed since batch "
+            f"{accepted['batch_id']}, which is accepted. Set text.only_new to false to make more of all documents.",
+            accepted["batch_id"],
+        )
+    return accepted["snapshot_id"]
 
 
 def find_generator(

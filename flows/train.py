@@ -30,7 +30,8 @@ def train(
 
     Args:
         batch_id: Batch that is trained on, or latest for the one begun most recently.
-        start: Model that everything starts from: a new one made from the anchors, or a checkpoint.
+        start: Model that everything starts from: a new one made from the anchors, a checkpoint, or the one that the
+            corpus's latest accepted batch made.
         general: Source of text that has nothing to do with the corpus: to measure forgetting on, to replay, and for the
             replay control. Default: text that the start itself writes.
         release: Reason to train on a batch that the gate holds; it is recorded, and holds for that batch.

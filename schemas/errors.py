@@ -18,6 +18,14 @@ class BadInput(GainloopError, ValueError):
     """A parameter, a file or a row is not what it must be."""
 
 
+class NothingNew(BadInput):
+    """A corpus has nothing that its accepted batch ``batch_id`` was not made with."""
+
+    def __init__(self, message: str, batch_id: str) -> None:
+        super().__init__(message)
+        self.batch_id = batch_id
+
+
 class SourceError(GainloopError, OSError):
     """A source cannot be reached now, or a file of it is damaged."""
 

@@ -122,11 +122,12 @@ class Recipe(Parameters):
     sampling: Sampling = Sampling()
     seed: int = 0
     max_anchors: Annotated[int | None, Field(ge=1, description="Anchors that are used, or None for all.")] = None
+    since: Annotated[str, Field(description="Snapshot whose anchors are left out, or empty.")] = ""
 
     @property
     def batch_id(self) -> str:
         # Without what it does not have: a recipe keeps its id when recipes learn to say more.
-        lacks = {name for name in ("critic", "filters") if not getattr(self, name)}
+        lacks = {name for name in ("critic", "filters", "since") if not getattr(self, name)}
         return content_hash("batch", self.model_dump(mode="json", exclude=lacks))
 
 
@@ -218,7 +219,23 @@ class Checkpoint(Parameters):
     revision: Annotated[str, Field(description="Hub revision, a commit or a tag; pin it. Default: the newest.")] = ""
 
 
-_Starts = NewModel | Checkpoint
+class Accepted(Parameters):
+    """The model of the corpus's latest batch that the gate accepted, so that what was learnt adds up."""
+
+    kind: Literal["accepted"] = "accepted"
+    first: Annotated[
+        str,
+        BASIC,
+        Field(description="Folder, .gguf file, hub id, or id of a checkpoint: the model while no batch is accepted."),
+    ]
+    revision: Annotated[str, Field(description="Hub revision of the first; pin it. Default: the newest.")] = ""
+
+    @property
+    def first_checkpoint(self) -> Checkpoint:
+        return Checkpoint(model=self.first, revision=self.revision)
+
+
+_Starts = NewModel | Checkpoint | Accepted
 
 AnyStart = Annotated[
     _Starts, Field(discriminator="kind"), choice("start", by_kind(_Starts), "schemas/recipe.py", "new")

@@ -190,7 +190,7 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
     Raises:
         ServerError: Servers are down, lack the model or its log-probabilities, or no first reply can be used.
     """
-    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors)
+    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors, recipe.since)
     anchors = read_texts(store, drawn["anchor_id"].head(FIRST_REQUESTS).to_list())
     if not anchors:
         raise BadInput(

@@ -23,13 +23,14 @@ from gainloop.store.checkpoints import (
     point_folder,
     remove_points,
 )
-from gainloop.store.snapshots import read_anchors
+from gainloop.store.measurements import latest_accepted
+from gainloop.store.snapshots import read_anchors, read_snapshot
 from schemas.profile import Profile, Training
-from schemas.recipe import AnyStart, Arm, Checkpoint
+from schemas.recipe import Accepted, AnyStart, Arm, Checkpoint, NewModel
 from tasks.progress import Bar
 
 
-def make_start(store: Store, training: Training, snapshot_id: str, start: AnyStart, bar: Bar) -> str:
+def make_start(store: Store, training: Training, snapshot_id: str, start: NewModel | Checkpoint, bar: Bar) -> str:
     """Return the checkpoint a run starts from: the one named, or a small model made from the training anchors."""
     if isinstance(start, Checkpoint):
         return _adopt(store, start)
@@ -171,9 +172,22 @@ def find_start(profile: Profile, snapshot_id: str, start: AnyStart) -> str:
     Raises:
         BadInput: It is no model that can be continued.
     """
+    start = resolve_start(open_store(profile), snapshot_id, start)
     if isinstance(start, Checkpoint) and find_weights(open_store(profile), start.model):
         return _adopt(open_store(profile), start)
     return prepare_start(profile, snapshot_id, start)
+
+
+def resolve_start(store: Store, snapshot_id: str, start: AnyStart) -> NewModel | Checkpoint:
+    """Return a start as it is; of kind accepted, the checkpoint that stands for it now.
+
+    That is the first seed's model of the latest batch of the snapshot's source that the gate accepts.
+    """
+    if not isinstance(start, Accepted):
+        return start
+    found = latest_accepted(store, read_snapshot(store, snapshot_id)["source_id"])
+    trained = stage_summary(store, found["batch_id"], "train", found["training_id"]) if found else None
+    return Checkpoint(model=trained["checkpoints"]["synthetic"]) if trained else start.first_checkpoint
 
 
 def adopt_start(profile: Profile, start: Checkpoint, chats: bool) -> Checkpoint:
@@ -203,7 +217,7 @@ def require_chat(store: Store, checkpoint_id: str) -> None:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="make start checkpoint")
-def prepare_start(profile: Profile, snapshot_id: str, start: AnyStart) -> str:
+def prepare_start(profile: Profile, snapshot_id: str, start: NewModel | Checkpoint) -> str:
     made = f"take over the model {start.model}" if isinstance(start, Checkpoint) else "pretrain the start checkpoint"
     with Bar(made, "steps") as bar:
         return make_start(open_store(profile), profile.training, snapshot_id, start, bar)

@@ -339,7 +339,10 @@ def test_replies_that_are_gone_are_asked_for_again_and_the_same_batch_comes_of_i
     before = finish(place, recipe, progress) if is_complete else {}
     whole = {table: made(store, table, recipe) for table in ("records", "drops")}
     replies = read_replies(replies_folder(store, recipe.batch_id))
-    parts, lost = list_files(replies_folder(store, recipe.batch_id), ".parquet"), set(whole["records"]["request_ids"][0])
+    parts, lost = (
+        list_files(replies_folder(store, recipe.batch_id), ".parquet"),
+        set(whole["records"]["request_ids"][0]),
+    )
     part = next(Path(one) for one in parts if lost & set(pl.read_parquet(one)["request_id"]))
     part.write_bytes(part.read_bytes()[:-100])
 

@@ -48,11 +48,24 @@ class Making(Parameters):
     max_anchors: Annotated[
         int | None, BASIC, Field(ge=1, description="Anchors that text is made of, at most, or none for all.")
     ] = None
+    only_new: Annotated[
+        bool,
+        BASIC,
+        Field(
+            description="True to make text only of what is new or changed since the corpus's latest batch that the "
+            "gate accepted."
+        ),
+    ] = False
 
-    def recipe(self, snapshot_id: str, model: str, revision: str) -> Recipe:
-        """Return the recipe of a batch: this, made by a generator from a snapshot."""
-        made = self.model_dump(mode="json")
-        return Recipe.model_validate(made | {"snapshot_id": snapshot_id, "model": model, "revision": revision})
+    def recipe(self, snapshot_id: str, model: str, revision: str, since: str = "") -> Recipe:
+        """Return the recipe of a batch: this, made by a generator from a snapshot.
+
+        Args:
+            since: Snapshot whose anchors are left out, or empty.
+        """
+        made = self.model_dump(mode="json", exclude={"only_new"})
+        named = {"snapshot_id": snapshot_id, "model": model, "revision": revision, "since": since}
+        return Recipe.model_validate(made | named)
 
 
 class SmallMaking(Making):

@@ -33,7 +33,7 @@ def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
 
 def plan_batch(store: Store, recipe: Recipe) -> int:
     """Insert the anchors that a batch is made from, in their order; return their number."""
-    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors)
+    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors, recipe.since)
     rows = drawn.select(pl.lit(recipe.batch_id).alias("batch_id"), "position", "anchor_id")
     store.insert(batch_anchors=rows)
     return drawn.height

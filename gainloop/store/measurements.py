@@ -112,6 +112,21 @@ def save_decision(store: Store, decision: Decision, gate: Gate) -> None:
     store.insert(decisions=[row])
 
 
+def latest_accepted(store: Store, source_id: str) -> dict[str, str] | None:
+    """Return the latest batch of a source that the gate accepts by its latest decision; None if there is none.
+
+    Returns:
+        Its ``batch_id``, the ``training_id`` by which it is accepted, and its ``snapshot_id``.
+    """
+    rows = store.query(
+        "select batch_id, training_id, batches.snapshot_id from decisions join batches using (batch_id) "
+        "where training_id != '' and batches.snapshot_id in (select snapshot_id from snapshots where source_id = ?) "
+        "group by all having arg_max(state, decisions.rowid) = 'accepted' order by max(decisions.rowid) desc limit 1",
+        source_id,
+    )
+    return None if rows.is_empty() else rows.row(0, named=True)
+
+
 def read_releases(store: Store, batch_id: str) -> dict[str, str]:
     """Return the reasons why a person released a batch, by the key of each veto that was overruled."""
     rows = store.query(

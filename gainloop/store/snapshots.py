@@ -195,10 +195,13 @@ def _whole(document_id: str, rows: list[dict[str, Any]]) -> WholeDocument:
     return WholeDocument(document_id, rows[0]["title"], pieces, all(row["heldout"] for row in rows))
 
 
-def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | None) -> pl.DataFrame:
+def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | None, since: str = "") -> pl.DataFrame:
     """Return the training anchors that a seed chooses, in an order that the seed alone decides.
 
     A larger ``max_anchors`` only adds anchors at the end.
+
+    Args:
+        since: Snapshot whose anchors are left out, or empty.
 
     Returns:
         Columns position, from 0, anchor_id and num_bytes.
@@ -210,8 +213,9 @@ def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | N
     return store.query(
         # The hash is content_hash(seed, anchor_id) of schemas/rows.py before it is cut short.
         "select row_number() over (order by sha256('[' || ? || ',\"' || anchor_id || '\"]')) - 1 as position, "
-        f"anchor_id, num_bytes from anchors where {_IN_SNAPSHOT} and not {_LEFT} order by position limit ?",
-        *(str(seed), name, name, max_anchors),
+        f"anchor_id, num_bytes from anchors where {_IN_SNAPSHOT} and not {_LEFT} and not ({_IN_SNAPSHOT}) "
+        "order by position limit ?",
+        *(str(seed), name, name, since, max_anchors),
     )
 
 
