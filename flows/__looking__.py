@@ -288,6 +288,13 @@ def serve_pages(profile: str = "embedded", host: str = "127.0.0.1") -> str:
     return ""
 
 
+def start_up() -> str:
+    """Keep a Prefect server up, so that no run starts one of its own; one that is up is used."""
+    from flows.__keeping__ import keep_server
+
+    return keep_server()
+
+
 def automate() -> str:
     """Make the automations of automations.yaml and automations-off.yaml on the Prefect server."""
     from tasks.automations import make_automations

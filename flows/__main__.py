@@ -51,6 +51,7 @@ LOOKS: Final = {
     "list": ("list_all", "--what"),
     "show": ("show_one", "--name"),
     "status": ("say_status", ""),
+    "up": ("start_up", ""),
     "serve": ("serve_pages", ""),
     "automate": ("automate", ""),
 }
@@ -263,7 +264,7 @@ def say_what_failed(attempt: str, error: BaseException) -> str:
     if said.startswith("Failed to reach API"):
         return (
             f"{attempt}: {said}; the Prefect server that PREFECT_API_URL names must be up. "
-            "Start it with `prefect server start`, or unset PREFECT_API_URL: then one is started for the run."
+            "Start it with `gainloop up` or `prefect server start`, or unset PREFECT_API_URL: then the run starts one."
         )
     if said.startswith("Timed out while attempting to connect to ephemeral"):
         return (
