@@ -21,7 +21,7 @@ FROM_MEMORY = "Answer this question: {question}\nAnswer as JSON, as shortly as c
 
 # "Q:", "**Question 1:**", "A1.", "Answer 2)"
 _LABEL = re.compile(
-    r"[\W\d_]*(question|answer|q|a)(?:[*_ \d]*:|(?:(?<=\w\w) )?\d+[.)](?=[*_\s]|$))[*_\s]*(.*)", re.IGNORECASE
+    r"\A[\W\d_]*(question|answer|q|a)(?:[*_ \d]*:|(?:(?<=\w\w) )?\d+[.)](?=[*_\s]|$))[*_\s]*(.*)", re.IGNORECASE
 )
 _MINUS = "\u2212"
 _AROUND = "*_`\"'!?:; \n\t"

@@ -31,7 +31,7 @@ _USER = (
     "(?:for|me|us|that|about|to|how|what)\\b| (?:wants|wanted|needs|gave) (?:me|us|it|this|an?|the)\\b)"
 )
 _OPENING = re.compile(
-    rf"[^a-z\"'\u201c\u2018]*(?:{_GLAD}!|{_GLAD}[,.:]? (?:here|i |i'|let|below|so i |the user|we need)"
+    rf"\A[^a-z\"'\u201c\u2018]*(?:{_GLAD}!|{_GLAD}[,.:]? (?:here|i |i'|let|below|so i |the user|we need)"
     rf"|(?:below|here)(?:'s| is| are) (?:the|an?|your|my|some|one|two|three|\d+) (?:[\w'-]+ ){{0,5}}{_WORK}\b"
     r"[^.]{0,90}:"
     rf"|(?:(?:i'll|i will|let me|i can|i'd be happy to|i would be happy to|i need to|i have to|i should|we need to|"

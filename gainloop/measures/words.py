@@ -25,7 +25,7 @@ _WRITE = (
     "(?:assist|help|provide|fulfil|comply|complete|answer|generate|create|write|rewrite|retell|do (?:that|this|so))"
 )
 _MODEL = r"as an? (?:ai|(?:ai |large )?language model|ai (?:assistant|model)),? (?:i|we)\b"
-_REFUSAL = re.compile(rf"\W*(?:{_SORRY})?(?:{_CANNOT} (?:\w+ ){{0,2}}{_WRITE}|{_MODEL})")
+_REFUSAL = re.compile(rf"\A\W*(?:{_SORRY})?(?:{_CANNOT} (?:\w+ ){{0,2}}{_WRITE}|{_MODEL})")
 
 _CALLED = "(?:(?:given |above |following )?(?:passage|excerpt|paragraph)|(?:given |above )text|text above)"
 _SAYS = (

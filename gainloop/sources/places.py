@@ -18,7 +18,7 @@ from gainloop.sources.names import compiled, readable, split_pattern
 from schemas.errors import BadInput, SourceChanged, SourceError
 
 _BUFFER_BYTES = 2**17
-_PROTOCOL = re.compile(r"[a-z][a-z0-9+.-]*(?:::[a-z][a-z0-9+.-]*)*://")
+_PROTOCOL = re.compile(r"\A[a-z][a-z0-9+.-]*(?:::[a-z][a-z0-9+.-]*)*://")
 
 
 class File(NamedTuple):
