@@ -13,6 +13,7 @@ from gainloop.evaluation.arms import Comparison
 from gainloop.methods import SmallMaking, require_generator
 from gainloop.sources import AnySource
 from gainloop.store import open_store
+from gainloop.store.batches import page_of
 from schemas.errors import NothingNew
 from schemas.exam import AnyExam, Asking
 from schemas.form import SHUT, Folded
@@ -23,7 +24,7 @@ from tasks.exam import prepare_exam
 from tasks.judge import find_judge
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
-from tasks.report import as_finished, as_held, headline_of, make_report, page_of, show_report, why_held
+from tasks.report import as_finished, as_held, headline_of, make_report, show_report, why_held
 from tasks.train import adopt_start, find_start, require_trainable
 
 

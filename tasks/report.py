@@ -17,9 +17,9 @@ from gainloop.reports.records import save_records_page
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
-    batch_folder,
     kept_records,
     latest_summary,
+    page_of,
     read_records,
     read_summaries,
     replies_folder,
@@ -190,11 +190,6 @@ def publish(report: Report, decision: Decision, url: str) -> str:
 def show_decision(decision: Decision) -> None:
     """Show what the gate says of a batch on the run's page in Prefect."""
     create_markdown_artifact(as_markdown(decision), key=f"decision-{decision.batch}", description=decision.headline)
-
-
-def page_of(store: Store, batch_id: str) -> str:
-    """Return the path of a batch's page."""
-    return f"{batch_folder(store, batch_id)}/report.html"
 
 
 def ask_gate(profile: Profile, batch_id: str, start_id: str, release: str = "") -> None:

@@ -9,14 +9,14 @@ import pytest
 
 from gainloop.steering.gate import as_markdown, require_not_held
 from gainloop.store import Store
-from gainloop.store.batches import complete_stage
+from gainloop.store.batches import complete_stage, page_of
 from gainloop.store.files import read_file
 from gainloop.store.measurements import read_history, save_decision
 from schemas.decision import Decision
 from schemas.errors import Held
 from schemas.profile import Gate, Profile, load_profile
 from schemas.report import Report
-from tasks.report import decide_on, measure_once, page_of, save_report
+from tasks.report import decide_on, measure_once, save_report
 from tests.evidence import make_evidence, save_evidence
 from tests.examined import make_examined, save_examined
 from tests.reports.test_page import Reader

@@ -15,7 +15,7 @@ from gainloop.evaluation.judge import UNREADABLE, VERDICTS, Inquiry, Judged, ask
 from gainloop.measures.estimate import share_of
 from gainloop.reports.texts import NO_ANCHOR_JUDGED, NOT_JUDGED, judged_rate
 from gainloop.store import Store, group_commit
-from gainloop.store.batches import complete_stage, latest_judging
+from gainloop.store.batches import complete_stage, latest_judging, page_of
 from gainloop.store.files import read_file
 from gainloop.store.replies import read_replies
 from gainloop.store.scores import as_frame, judgements_folder, read_verdicts
@@ -26,7 +26,7 @@ from schemas.report import Report
 from schemas.rows import Verdict, unit_draw
 from tasks.judge import FoundJudge, completed_summary, judge_texts, judging_summary, plan_judging, resolve_judge
 from tasks.progress import Bar
-from tasks.report import decide_on, gather_evidence, measure_once, page_of, save_report
+from tasks.report import decide_on, gather_evidence, measure_once, save_report
 from tests.evidence import make_evidence, save_evidence
 from tests.methods import malformed
 from tests.methods.playing import ANCHOR, make_reply, say

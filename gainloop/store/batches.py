@@ -44,22 +44,20 @@ def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
 
     An outcome is written once: made again after a crash, a passing drop could stand beside a record.
     """
-    rows = store.query(
-        "select text, title, uri, licence, revision, anchor_id from batch_anchors join anchors using (anchor_id) "
-        "where batch_id = $1 and position >= $2 and position < $3 and anchor_id not in (select anchor_id from records "
-        "where batch_id = $1 union all select anchor_id from drops where batch_id = $1) order by position",
-        *(batch_id, span.begin, span.end),
-    )
-    return [Anchor(*row) for row in rows.iter_rows()]
+    return _anchors(store, batch_id, span, is_settled=False)
 
 
 def settled_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
     """Return the anchors in a span of a batch that have a record or a drop, in the batch's order."""
+    return _anchors(store, batch_id, span, is_settled=True)
+
+
+def _anchors(store: Store, batch_id: str, span: Span, is_settled: bool) -> list[Anchor]:
     rows = store.query(
         "select text, title, uri, licence, revision, anchor_id from batch_anchors join anchors using (anchor_id) "
-        "where batch_id = $1 and position >= $2 and position < $3 and anchor_id in (select anchor_id from records "
-        "where batch_id = $1 union all select anchor_id from drops where batch_id = $1) order by position",
-        *(batch_id, span.begin, span.end),
+        "where batch_id = $1 and position >= $2 and position < $3 and $4 = (anchor_id in (select anchor_id from "
+        "records where batch_id = $1 union all select anchor_id from drops where batch_id = $1)) order by position",
+        *(batch_id, span.begin, span.end, is_settled),
     )
     return [Anchor(*row) for row in rows.iter_rows()]
 
@@ -172,6 +170,11 @@ def used_anchors(store: Store, batch_id: str) -> pl.DataFrame:
 def batch_folder(store: Store, batch_id: str) -> str:
     """Return the folder of a batch's files."""
     return f"{store.folder}/batches/{batch_id}"
+
+
+def page_of(store: Store, batch_id: str) -> str:
+    """Return the path of a batch's page."""
+    return f"{batch_folder(store, batch_id)}/report.html"
 
 
 def replies_folder(store: Store, batch_id: str) -> str:

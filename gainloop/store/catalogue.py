@@ -7,6 +7,7 @@ from typing import Any, Final
 import polars as pl
 from filelock import FileLock, Timeout
 
+from gainloop.store.batches import page_of
 from gainloop.store.duck import Store
 from gainloop.store.files import exists
 from gainloop.store.snapshots import name_source
@@ -61,14 +62,14 @@ def list_rows(store: Store, what: str) -> pl.DataFrame:
         named = [name_source(json.loads(source)) for source in found["source"]]
         found = found.with_columns(source=pl.Series(named, dtype=pl.String))
     if what == "batches":
-        pages = [page_of(store, batch_id) for batch_id in found["id"]]
+        pages = [find_page(store, batch_id) for batch_id in found["id"]]
         found = found.with_columns(pl.Series("page", pages, dtype=pl.String))
     return found
 
 
-def page_of(store: Store, batch_id: str) -> str:
+def find_page(store: Store, batch_id: str) -> str:
     """Return where a batch's page lies; empty if it has none yet."""
-    page = f"{store.folder}/batches/{batch_id}/report.html"
+    page = page_of(store, batch_id)
     return page if exists(page) else ""
 
 
