@@ -1,15 +1,20 @@
 """A site as people run it: a Prefect server that has the project's deployments, and workers for them."""
 
 import json
+import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -39,6 +44,12 @@ class Site:
     url: str
     settings: dict[str, str] = field(repr=False)
 
+    @property
+    def auth(self) -> tuple[str, str] | None:
+        """The user and the password that the API asks for, if it asks for any."""
+        user, _, password = self.settings.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        return (user, password) if user else None
+
     def prefect(self, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Run Prefect's command line to its end."""
         asked = [sys.executable, "-m", "prefect", "--no-prompt", *arguments]
@@ -60,21 +71,29 @@ class Site:
         return done.returncode, found[1]
 
     def read(self, path: str) -> dict[str, Any]:
-        answer: dict[str, Any] = httpx.get(f"{self.url}/api/{path}", timeout=PATIENCE_SECONDS).raise_for_status().json()
+        answer: dict[str, Any] = self._ask("GET", path).json()
         return answer
 
     def send(self, path: str, content: Any) -> Any:
         """Post JSON to the API; returns what it answers."""
-        answer = httpx.post(f"{self.url}/api/{path}", json=content, timeout=PATIENCE_SECONDS)
-        return answer.raise_for_status().json()
+        return self._ask("POST", path, content).json()
 
     def tell(self, path: str, content: Any) -> None:
         """Post JSON to the API, which answers nothing."""
-        httpx.post(f"{self.url}/api/{path}", json=content, timeout=PATIENCE_SECONDS).raise_for_status()
+        self._ask("POST", path, content)
 
     def change(self, path: str, content: Any) -> None:
         """Put JSON to the API."""
-        httpx.put(f"{self.url}/api/{path}", json=content, timeout=PATIENCE_SECONDS).raise_for_status()
+        self._ask("PUT", path, content)
+
+    def patch(self, path: str, content: Any) -> None:
+        """Change a part of what the API has."""
+        self._ask("PATCH", path, content)
+
+    def _ask(self, method: str, path: str, content: Any = None) -> httpx.Response:
+        asked = {} if content is None else {"json": content}
+        answer = httpx.request(method, f"{self.url}/api/{path}", **asked, auth=self.auth, timeout=PATIENCE_SECONDS)
+        return answer.raise_for_status()
 
     def worker(self) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """Keep a worker of the project's pool running for the block."""
@@ -82,12 +101,51 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path) -> Iterator[Site]:
-    """Keep a server with the project's deployments running for the block."""
+def postgres() -> Iterator[dict[str, str]]:
+    """Keep a Postgres running for the block; gives the settings of a Prefect server that uses it and has a password.
+
+    Where there is no Postgres, the server has its own database.
+    """
+    shared = {"PREFECT_SERVER_API_AUTH_STRING": "team:of-two", "PREFECT_API_AUTH_STRING": "team:of-two"}
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+    control = shutil.which("pg_ctl") or (str(programs[-1]) if programs else "")
+    if not control:
+        warnings.warn("no Postgres here: the Prefect server has its own database", stacklevel=2)
+        yield shared
+        return
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    data = Path(tempfile.mkdtemp(prefix="postgres-"))  # its user must reach it, root's folders it cannot
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if as_user:
+        shutil.chown(data, "postgres", "postgres")
+
+    def ask(*words: str) -> None:
+        done = subprocess.run([*as_user, *words], cwd=data, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
+    ask(control, "init", "-D", f"{data}/db", "-o", "-A trust -U prefect -E UTF8")
+    ask(control, "-D", f"{data}/db", "-l", f"{data}/log", "-o", options, "-w", "start")
+    try:
+        url = f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
+        yield shared | {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url}
+    finally:
+        ask(control, "-D", f"{data}/db", "-m", "immediate", "stop")
+        shutil.rmtree(data)
+
+
+@contextmanager
+def running_site(folder: Path, shared: Mapping[str, str] = MappingProxyType({})) -> Iterator[Site]:
+    """Keep a server with the project's deployments running for the block.
+
+    Args:
+        shared: Settings for more than one person, of ``postgres``.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
-    site = Site(folder, url, environment(folder, f"{url}/api") | SETTINGS)
+    site = Site(folder, url, environment(folder, f"{url}/api") | SETTINGS | shared)
     with _running(site, "server", "start", "--port", str(port)) as server:
         _wait_until_ready(site, server)
         site.require("work-pool", "create", "gainloop", "--type", "process")

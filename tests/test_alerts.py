@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 import yaml
 
-from tests.site import Site, running_site, wait_until
+from tests.site import Site, postgres, running_site, wait_until
 from tests.small_run import ROOT
 
 pytestmark = pytest.mark.server
@@ -46,7 +47,8 @@ def heard() -> Iterator[tuple[str, list[str]]]:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("alerts")) as site:
+    folder = tmp_path_factory.mktemp("alerts")
+    with postgres() as shared, running_site(folder, shared) as site:
         yield site
 
 
@@ -70,6 +72,13 @@ def test_all_are_made_once_off_where_the_file_says_so_and_the_url_is_kept_as_a_s
     assert {one["name"] for one in found if not one["enabled"]} == off
     shown = json.dumps(found) + "".join(made) + json.dumps(site.send("block_documents/filter", {}))
     assert "secret-path" not in shown
+
+
+def test_the_site_has_the_database_and_the_password_that_it_was_given(site: Site) -> None:
+    assert httpx.get(f"{site.url}/api/admin/version").status_code == 401
+    assert site.auth == ("team", "of-two")
+    is_shared = "PREFECT_SERVER_DATABASE_CONNECTION_URL" in site.settings
+    assert is_shared != bool(list(site.folder.rglob("prefect.db")))
 
 
 def test_what_is_switched_on_tells_of_what_is_held_failed_and_late(

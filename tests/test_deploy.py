@@ -12,10 +12,16 @@ import pytest
 
 from gainloop.methods import SmallMaking
 from gainloop.methods.rephrase import Rephrase
+from gainloop.sources.files import Files
+from gainloop.store import open_store
+from gainloop.store.batches import replies_folder, resolve_batch
+from gainloop.store.replies import read_replies
+from schemas.profile import load_profile
 from schemas.report import Report
+from tasks.refresh import refresh_snapshot
 from tests.browser import open_page, require_text
-from tests.serving.stub_server import stub_server
-from tests.site import Site, running_site
+from tests.serving.stub_server import StubOptions, stub_server
+from tests.site import PATIENCE_SECONDS, RUN_SECONDS, Site, running_site, wait_until
 from tests.small_run import PLAN, ROOT, START, command, parameters, served, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
@@ -128,6 +134,53 @@ def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished
         assert _generate(site, given).returncode == 0
         sent = [request for request in stub.requests if request["max_tokens"] > 1]
         assert len(sent) == 2 * len(Rephrase().styles)
+
+
+def test_a_second_press_of_run_waits_for_the_first_and_both_complete(site: Site, tmp_path: Path) -> None:
+    given = parameters(write_corpus(tmp_path / "corpus", num_topics=3), write_profile(tmp_path))
+    nightly = site.read("deployments/name/refresh/nightly")
+    site.patch(f"deployments/{nightly['id']}", {"parameters": {name: given[name] for name in ("source", "profile")}})
+    with open_page(f"{site.url}/v2/deployments/deployment/{nightly['id']}") as page:
+        for _ in range(2):
+            page.get_by_role("button", name="Run", exact=True).first.click()
+            page.get_by_role("menuitem", name="Quick run").click()
+            require_text(page, "Flow run created", "two-presses")
+
+    def pressed() -> list[dict[str, Any]]:
+        asked = {"deployments": {"id": {"any_": [nightly["id"]]}}, "sort": "START_TIME_ASC"}
+        return [run for run in site.send("flow_runs/filter", asked) if not run["auto_scheduled"]]
+
+    wait_until(lambda: [run["state"]["type"] for run in pressed()] == ["COMPLETED"] * 2, RUN_SECONDS)
+    first, second = pressed()
+    assert first["end_time"] <= second["start_time"]
+
+
+def test_a_run_is_cancelled_from_its_page_keeps_what_landed_and_goes_on_when_it_is_run_again(
+    site: Site, tmp_path: Path
+) -> None:
+    with stub_server(StubOptions(latency_seconds=1)) as stub:
+        serving = {"kind": "servers", "urls": [stub.url]}
+        profile = write_profile(tmp_path, serving=serving, generation={"shard_anchors": 4, "max_in_flight": 2})
+        store, corpus = open_store(load_profile(str(profile))), write_corpus(tmp_path / "corpus")
+        refresh_snapshot(store, Files(paths=[str(corpus)], max_chars=400), 0.05)
+        deployment = site.read("deployments/name/generate/step-1-generate")
+        given = served(profile, 20)
+        asked = {"parameters": given, "state": {"type": "SCHEDULED"}}
+        run = site.send(f"deployments/{deployment['id']}/create_flow_run", asked)["id"]
+        wait_until(lambda: store.query("from records limit 1").height > 0, RUN_SECONDS)
+        with open_page(f"{site.url}/v2/runs/flow-run/{run}") as page:
+            require_text(page, "Running", "cancel-before")
+            page.locator("button[aria-haspopup=menu]").last.click()
+            page.get_by_role("menuitem", name="Cancel").click()
+            page.get_by_role("alertdialog").get_by_role("button", name="Cancel Flow Run").click()
+            wait_until(lambda: site.read(f"flow_runs/{run}")["state"]["type"] == "CANCELLED", PATIENCE_SECONDS)
+        landed = read_replies(replies_folder(store, resolve_batch(store))).height
+        before = len(stub.requests)
+        assert 0 < landed < 20 * len(Rephrase().styles)
+        assert site.run("generate/step-1-generate", **given)[0] == 0
+        sent = [request for request in stub.requests[before:] if request["max_tokens"] > 1]
+    assert store.query("from records").height == 20 * len(Rephrase().styles)
+    assert len(sent) <= 20 * len(Rephrase().styles) - landed + 8  # the pre-flight's first ones
 
 
 def _artifacts(site: Site, flow_run_id: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A site that nobody looks at: the nightly refresh, and runs that die with nobody left to say so.
+"""A site, with Postgres and a password, that nobody looks at: the nightly refresh, and runs that die unnoticed.
 
 All of it goes on at once, and takes as long as the longest: a healthy run of four minutes.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.site import Site, kill_family, running_site, wait_until
+from tests.site import Site, kill_family, postgres, running_site, wait_until
 from tests.small_run import ROOT, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
@@ -73,7 +73,8 @@ class Unattended:
 
 @pytest.fixture(scope="module")
 def unattended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]:
-    with running_site(tmp_path_factory.mktemp("unattended")) as site:
+    folder = tmp_path_factory.mktemp("unattended")
+    with postgres() as shared, running_site(folder, shared) as site:
         site.require("automation", "create", "--from-file", "automations.yaml")
         _deploy_patience(site)
         runs = {name: _start(site, name, state="RUNNING") for name in ("mute", "stranger")}
