@@ -140,16 +140,17 @@ def test_a_second_press_of_run_waits_for_the_first_and_both_complete(site: Site,
     given = parameters(write_corpus(tmp_path / "corpus", num_topics=3), write_profile(tmp_path))
     nightly = site.read("deployments/name/refresh/nightly")
     site.patch(f"deployments/{nightly['id']}", {"parameters": {name: given[name] for name in ("source", "profile")}})
-    with open_page(f"{site.url}/v2/deployments/deployment/{nightly['id']}") as page:
-        for _ in range(2):
-            page.get_by_role("button", name="Run", exact=True).first.click()
-            page.get_by_role("menuitem", name="Quick run").click()
-            require_text(page, "Flow run created", "two-presses")
 
     def pressed() -> list[dict[str, Any]]:
         asked = {"deployments": {"id": {"any_": [nightly["id"]]}}, "sort": "START_TIME_ASC"}
         return [run for run in site.send("flow_runs/filter", asked) if not run["auto_scheduled"]]
 
+    with open_page(f"{site.url}/v2/deployments/deployment/{nightly['id']}") as page:
+        for count in (1, 2):
+            page.get_by_role("button", name="Run", exact=True).first.click()
+            page.get_by_role("menuitem", name="Quick run").click()
+            wait_until(lambda count=count: len(pressed()) == count, PATIENCE_SECONDS)  # type: ignore[misc]
+        require_text(page, "Flow run created", "two-presses")
     wait_until(lambda: [run["state"]["type"] for run in pressed()] == ["COMPLETED"] * 2, RUN_SECONDS)
     first, second = pressed()
     assert first["end_time"] <= second["start_time"]
