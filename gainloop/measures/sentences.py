@@ -5,7 +5,7 @@ thirds were faithful to a reader: the rules kept 155.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 from gainloop.measures.grounding import ungrounded
@@ -22,13 +22,14 @@ _TALKS: Final = re.compile(
 )
 
 
-def sentence_fault(sentence: str, source: str, document: str, title: str) -> str:
+def sentence_fault(sentence: str, source: str, document: str, title: str, shown: Set[str] = frozenset()) -> str:
     """Return the reason why a sentence is no good rewrite of its source, or an empty string.
 
     Args:
         source: Sentence that it was written from.
         document: Document whose numbers and names it may hold.
         title: Title of the document, which may hold more of them.
+        shown: Words of the prompt's examples: what the document does not speak of, the writer has from there.
 
     >>> source = "The mill was built in 1874."
     >>> sentence_fault("In 1874 people built this mill.", source, source, "")
@@ -50,6 +51,8 @@ def sentence_fault(sentence: str, source: str, document: str, title: str) -> str
     own = _telling(meant) - _telling(words(title))
     if len(_telling(said) & own) < min(LEAST_SHARED, len(own)):
         return "off_subject"
+    if shown & set(said) and shown & set(said) - set(words(document)) - set(words(title)):
+        return "copies_example"
     return "ungrounded" if ungrounded(sentence, document, title) else ""
 
 

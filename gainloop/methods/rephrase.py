@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -82,6 +82,12 @@ SHOWN: dict[SentenceStyle, tuple[tuple[str, str], ...]] = {
 }
 
 
+SHOWN_WORDS: Final = frozenset(
+    {"mill", "mills", "ottery", "anne", "dyer", "harbour", "bell", "bells", "fog", "foggy", "winter", "rung", "1874"}
+)
+"""What the examples speak of: a small model puts it into sentences about other things."""
+
+
 class Rephrase(Method):
     """Each text in four styles: for a child, as an encyclopedia would, for a scholar, as questions and answers.
 
@@ -95,8 +101,9 @@ class Rephrase(Method):
     the sentence alone, and replies as long as the sentences.
     Counts: by sentence, a record is the title and one style's kept sentences in the document's order, made of as many
     replies. The others are drops: ``too_short``, ``not_closed``, ``copies_source``, ``too_long``, ``talks``,
-    ``off_subject``, and ``ungrounded`` for a number or a name that neither document nor title has. A heading or another
-    piece of under 5 words is not asked about, and counts as ``fragment``.
+    ``off_subject``, ``copies_example`` for what the prompt's examples speak of and the document does not, and
+    ``ungrounded`` for a number or a name that neither document nor title has. A heading or another piece of under 5
+    words is not asked about, and counts as ``fragment``.
     Source: WRAP, Maini et al. 2024, arXiv:2401.16380, chunks of at most 300 tokens.
     Differs: prompts are our own, and tokens of a chunk are estimated, rather too many than too few: 300 are about 960
     characters of English. By sentence is ours.
@@ -219,7 +226,9 @@ def put_together(anchor: Anchor, style: str, rewritten: Sequence[tuple[Rewrite, 
         space = "\n\n" if one.opens_paragraph else space
         sentence = "" if isinstance(answer, Drop) else untitled(answer.text, anchor.title)
         reason = (
-            "repeat" if sentence in said else sentence_fault(sentence, one.sentence.text, anchor.text, anchor.title)
+            "repeat"
+            if sentence in said
+            else sentence_fault(sentence, one.sentence.text, anchor.text, anchor.title, SHOWN_WORDS)
         )
         if drop or reason:
             name = "" if isinstance(answer, Drop) else answer.request_id

@@ -134,6 +134,7 @@ def test_a_record_is_the_title_and_one_styles_kept_sentences_in_the_documents_or
     [
         ("It grinds rye in 1875 and oats in spring.", "ungrounded"),
         ("In winter it grinds rye for the people of Devon, and oats in spring.", "ungrounded"),
+        ("It grinds rye in winter and oats in spring, when the bell is rung.", "copies_example"),
         ("It grinds rye.", "too_short"),
         ("It grinds rye in winter and oats in", "not_closed"),
         ("It grinds rye in winter and oats in spring.", "copies_source"),
