@@ -146,6 +146,19 @@ async def test_a_key_that_comes_back_is_masked_and_nothing_steers_the_terminal(
     assert not any(mark in said for mark in "\x1b\x07\u202e")
 
 
+@pytest.mark.parametrize("before", [" " * 4080, "<i a=b>" * 582 + " "], ids=["blanks", "tags"])
+async def test_no_part_of_a_key_is_told_that_stands_where_a_long_body_is_cut(
+    before: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with stub_server(StubOptions(denies=(400, f"no: {before}{KEY} is bad"))) as stub:
+        async with pool_of(stub.url, key=KEY) as pool:
+            with pytest.raises(ServerError) as caught:
+                await ask(pool, 1)
+    assert "(400: no:)" in caplog.text
+    assert "sk-a" not in f"{caught.value} {caplog.text}"
+
+
 async def test_a_reply_that_holds_the_key_is_a_drop() -> None:
     with stub_server(StubOptions(says=lambda _prompt: f"Bearer {KEY}")) as stub:
         async with pool_of(stub.url, key=KEY) as pool:
