@@ -159,6 +159,18 @@ async def test_no_part_of_a_key_is_told_that_stands_where_a_long_body_is_cut(
     assert "sk-a" not in f"{caught.value} {caplog.text}"
 
 
+@pytest.mark.parametrize(
+    ("root", "revision"),
+    [("/models/a b.", "/models/a b."), (".", "."), (f"/{KEY}", ""), ("/\x1b[2J", ""), ("/a\x00", ""), ("/" * 301, "")],
+    ids=ascii,
+)
+async def test_a_root_with_the_key_or_what_cannot_be_seen_is_no_revision(root: str, revision: str) -> None:
+    with stub_server(StubOptions(models={"stub": root})) as stub:
+        async with pool_of(stub.url, key=KEY) as pool:
+            assert pool.revision == revision
+            assert len(await ask(pool, 1)) == 1
+
+
 async def test_a_reply_that_holds_the_key_is_a_drop() -> None:
     with stub_server(StubOptions(says=lambda _prompt: f"Bearer {KEY}")) as stub:
         async with pool_of(stub.url, key=KEY) as pool:
