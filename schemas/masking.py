@@ -51,6 +51,11 @@ _WITHOUT_SECRET: Final = re.sub(
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal obeys, what turns the direction of a line, and halves of characters, which no UTF-8 holds."""
 
+_UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
+
+MOST_SHOWN: Final = 200
+"""Characters of a value that a message shows."""
+
 _known: set[str] = set()
 
 
@@ -130,6 +135,27 @@ def refuse_secrets(value: Any) -> Any:
     if isinstance(value, list | tuple | dict):
         for one in value.values() if isinstance(value, dict) else value:
             refuse_secrets(one)
+    return value
+
+
+def refuse_unwritable(value: Any) -> Any:
+    r"""Return the value of a setting; one with a character that can stand in no name and no JSON is refused.
+
+    >>> refuse_unwritable({"a": ["\ud800"]})
+    Traceback (most recent call last):
+    ValueError: '\ud800' holds \ud800, which can stand in no name; any other character is allowed
+
+    Raises:
+        ValueError: A text in it holds a null, or half of a character: a byte that is not UTF-8 is read as one.
+    """
+    if isinstance(value, str) and (found := _UNWRITABLE.search(value)):
+        raise ValueError(
+            f"'{mask(value)[:MOST_SHOWN]}' holds {write_out(found[0])}, which can stand in no name; any other "
+            "character is allowed"
+        )
+    if isinstance(value, list | tuple | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            refuse_unwritable(one)
     return value
 
 

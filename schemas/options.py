@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from schemas.choice import error_summary
 from schemas.errors import BadInput
 from schemas.form import default_of
+from schemas.masking import refuse_unwritable
 from schemas.option_words import as_word, of_kinds
 from schemas.recipe import BASIC
 from schemas.recipe_file import merged, read_recipe_file
@@ -151,6 +152,7 @@ def read_options(
     """
     options = list_options(parameters)
     attempt, known = f"reading the options of `{parser.prog}`", f"`{parser.prog} --help-all`"
+    _require_writable(words, attempt)
     add_options(parser, options, "--help-all" in words)
     found = _parse(parser, words, options, attempt)
     given: dict[str, Any] = {one.name: {} for one in parameters if one.default is REQUIRED}
@@ -167,6 +169,13 @@ def read_options(
     _add_kinds(said, options)
     given = merged(given, said)
     return {one.name: _validate(one, given[one.name], attempt, known) for one in parameters if one.name in given}
+
+
+def _require_writable(words: Sequence[str], attempt: str) -> None:
+    try:
+        refuse_unwritable(list(words))
+    except ValueError as error:
+        raise BadInput(f"{attempt}: {error}. Change it, or rename the file.") from error
 
 
 def _add_kinds(said: dict[str, Any], options: Sequence[Option]) -> None:
@@ -340,7 +349,7 @@ def _read_part(option: Option, word: str, attempt: str) -> Any:
         return {"kind": word}
     try:
         return json.loads(word)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # too long a number, too deep a list
         allowed = "the name of a kind, or JSON of its parameters," if has_kinds else "JSON of its parameters"
         raise BadInput(
             f"{attempt}: {option.name} is {word!r}, which is not JSON: {error}; {allowed} is allowed. Correct it."

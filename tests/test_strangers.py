@@ -10,6 +10,8 @@ from prefect.utilities.schema_tools import ValidationError, validate
 from flows.__main__ import read, say_traceback
 from flows.refresh import refresh
 from schemas.errors import BadInput
+from schemas.masking import mask
+from schemas.profile import load_profile
 from tasks import artifacts
 from tests.conftest import ROOT
 
@@ -20,6 +22,12 @@ def test_a_password_on_the_command_line_is_refused_by_a_message_without_it() -> 
     with pytest.raises(BadInput, match=r"has a password or a token in it; .* FSSPEC_FTP_PASSWORD") as caught:
         read(["refresh", "--source.kind", "files", "--source.paths", "docs", SECRET])
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_password_in_the_name_of_a_profile_is_masked() -> None:
+    with pytest.raises(BadInput) as caught:
+        load_profile(f"{SECRET}.yaml")
+    assert mask(str(caught.value)).startswith("reading profile ftp://***@host/a.txt.yaml: No such file or directory;")
 
 
 @pytest.mark.parametrize("paths", [[SECRET], ["docs", "https://host/a?token=hunter2"]])
