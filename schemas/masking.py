@@ -16,6 +16,9 @@ HIDDEN: Final = "***"
 MIN_SECRET: Final = 6
 """Characters of a secret that is looked for, at least: a shorter one, as "none", is part of ordinary words."""
 
+LONG_SECRET: Final = 12
+"""Characters of a secret from which on a setting cannot hold it by chance."""
+
 _SECRET_VARIABLE: Final = re.compile(r"(^|_)TOKEN$|PASSW(OR)?D$|SECRET|API_?KEY|ACCESS_?KEY|AUTH_STRING", re.I)
 """Names of environment variables whose values are secrets."""
 
@@ -110,14 +113,15 @@ def mask_logs(names: tuple[str, ...] = ("",)) -> None:
 
 
 def has_secret(url: str) -> bool:
-    """Tell whether a url has a password, or a parameter that is a secret.
+    """Tell whether a url has a password, or a parameter that is a secret, or any text a key of the environment.
 
     >>> [has_secret(url) for url in ("sftp://me@host/a", "github://org:repo@main/a", "http://host:80/a@b", "a:b@c")]
     [False, False, False, False]
     >>> [has_secret(url) for url in ("zip://a::ftp://me:pass@host/b.zip", "https://token@host/a", "az://c/a?sig=x")]
     [True, True, True]
     """
-    return any(pattern.search(url) for pattern in _PATTERNS[: len(_OF_URLS) + 1])
+    is_known = any(secret in url for secret in _known | _of_environment() if len(secret) >= LONG_SECRET)
+    return is_known or any(pattern.search(url) for pattern in _PATTERNS[: len(_OF_URLS) + 1])
 
 
 def refuse_secrets(value: Any) -> Any:

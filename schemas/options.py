@@ -18,7 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from schemas.choice import error_summary
 from schemas.errors import BadInput
 from schemas.form import default_of
-from schemas.masking import refuse_unwritable
+from schemas.masking import refuse_secrets, refuse_unwritable
 from schemas.option_words import as_word, of_kinds
 from schemas.recipe import BASIC
 from schemas.recipe_file import merged, read_recipe_file
@@ -152,7 +152,6 @@ def read_options(
     """
     options = list_options(parameters)
     attempt, known = f"reading the options of `{parser.prog}`", f"`{parser.prog} --help-all`"
-    _require_writable(words, attempt)
     add_options(parser, options, "--help-all" in words)
     found = _parse(parser, words, options, attempt)
     given: dict[str, Any] = {one.name: {} for one in parameters if one.default is REQUIRED}
@@ -169,13 +168,6 @@ def read_options(
     _add_kinds(said, options)
     given = merged(given, said)
     return {one.name: _validate(one, given[one.name], attempt, known) for one in parameters if one.name in given}
-
-
-def _require_writable(words: Sequence[str], attempt: str) -> None:
-    try:
-        refuse_unwritable(list(words))
-    except ValueError as error:
-        raise BadInput(f"{attempt}: {error}. Change it, or rename the file.") from error
 
 
 def _add_kinds(said: dict[str, Any], options: Sequence[Option]) -> None:
@@ -367,10 +359,15 @@ def _put(given: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _validate(one: Parameter, value: Any, attempt: str, known: str) -> Any:
+    name = f"--{one.name.replace('_', '-')}"
     try:
+        if isinstance(value, str):  # what is no text is a part, which does the same for its fields
+            refuse_secrets(refuse_unwritable(value))
         return TypeAdapter(one.annotation).validate_python(value)
     except ValidationError as error:
-        raise BadInput(error_summary(attempt, error, known, f"--{one.name.replace('_', '-')}")) from error
+        raise BadInput(error_summary(attempt, error, known, name)) from error
+    except ValueError as error:
+        raise BadInput(f"{attempt}: {name}: {error}. Change it.") from error
 
 
 def _alike(word: str, options: Sequence[Option]) -> str:

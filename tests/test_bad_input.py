@@ -245,8 +245,8 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         (
             "report --batch-id caf\udce9",
-            "'caf\\udce9' holds \\udce9, which can stand in no name; any other character is allowed. "
-            "Change it, or rename the file.",
+            "--batch-id: 'caf\\udce9' holds \\udce9, which can stand in no name; any other character is allowed. "
+            "Change it.",
         ),
     ],
 )

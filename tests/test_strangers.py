@@ -24,6 +24,25 @@ def test_a_password_on_the_command_line_is_refused_by_a_message_without_it() -> 
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "report --batch-id {}",
+        "cycle --release {}",
+        "refresh --source.kind files --source.paths docs --source.licence {}",
+    ],
+)
+def test_a_key_of_the_environment_in_a_parameter_is_refused_before_prefect_stores_it(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-long-KEY42")
+    monkeypatch.setenv("DB_PASSWORD", "licence")
+    with pytest.raises(BadInput, match=r"has a password or a token in it; ") as caught:
+        read(words.format("a-sk-long-KEY42").split())
+    assert "KEY42" not in str(caught.value)
+    read(words.format("licence").split())
+
+
 def test_a_password_in_the_name_of_a_profile_is_masked() -> None:
     with pytest.raises(BadInput) as caught:
         load_profile(f"{SECRET}.yaml")
