@@ -76,12 +76,13 @@ def test_artifacts_show_no_password_and_load_nothing(monkeypatch: pytest.MonkeyP
     sent: list[Any] = []
     for name in ("create_markdown_artifact", "create_table_artifact", "create_link_artifact"):
         monkeypatch.setattr(f"prefect.artifacts.{name}", lambda *given: sent.append(given))
-    artifacts.create_markdown_artifact(f"{SECRET} ![a](http://host/a.png) <img src=//host>\x00", "k", SECRET)
-    artifacts.create_table_artifact([{"a": SECRET, "n": 1}], "k", "d")
+    loads, hidden = "![a](http://host/a.png) <img src=//host>", "ftp://***@host/a.txt"
+    loads_not = "\\![a](http://host/a.png) &lt;img src=//host>"
+    artifacts.create_markdown_artifact(f"{SECRET} {loads}\x00", "k", SECRET)
+    artifacts.create_table_artifact([{"a": SECRET, "n": 1}], "k", loads)
     artifacts.create_link_artifact(SECRET, "k", "t")
-    hidden = "ftp://***@host/a.txt"
     assert sent == [
-        (f"{hidden} \\![a](http://host/a.png) &lt;img src=//host>\\x00", "k", hidden),
-        ([{"a": hidden, "n": 1}], "k", "d"),
+        (f"{hidden} {loads_not}\\x00", "k", hidden),
+        ([{"a": hidden, "n": 1}], "k", loads_not),
         (hidden, "t", "k", None),
     ]
