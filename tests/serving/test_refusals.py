@@ -159,6 +159,16 @@ async def test_no_part_of_a_key_is_told_that_stands_where_a_long_body_is_cut(
     assert "sk-a" not in f"{caught.value} {caplog.text}"
 
 
+async def test_a_server_that_sends_on_to_where_nothing_is_says_where_that_is() -> None:
+    with stub_server(StubOptions(sends_on="http://127.0.0.1:9/v1")) as stub:
+        sends_on, down = Server(stub.url, "stub"), Server("http://127.0.0.1:9/v1", "stub")
+        with pytest.raises(Unreachable, match=r"asking .* for its models: .*\(it sends on to 127.0.0.1:9\)"):
+            await sends_on.check()
+    with pytest.raises(Unreachable, match=r"asking http://127.0.0.1:9/v1 for its models: no connection; "):
+        await down.check()
+    await asyncio.gather(sends_on.close(), down.close())
+
+
 @pytest.mark.parametrize(
     ("root", "revision"),
     [("/models/a b.", "/models/a b."), (".", "."), (f"/{KEY}", ""), ("/\x1b[2J", ""), ("/a\x00", ""), ("/" * 301, "")],
