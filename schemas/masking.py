@@ -16,6 +16,9 @@ HIDDEN: Final = "***"
 MIN_SECRET: Final = 6
 """Characters of a secret that is looked for, at least: a shorter one, as "none", is part of ordinary words."""
 
+LONG_SECRET: Final = 12
+"""Characters of a secret from which on a setting cannot hold it by chance."""
+
 _SECRET_VARIABLE: Final = re.compile(r"(^|_)TOKEN$|PASSW(OR)?D$|SECRET|API_?KEY|ACCESS_?KEY|AUTH_STRING", re.I)
 """Names of environment variables whose values are secrets."""
 
@@ -50,6 +53,11 @@ _WITHOUT_SECRET: Final = re.sub(
 
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What a terminal obeys, what turns the direction of a line, and halves of characters, which no UTF-8 holds."""
+
+_UNWRITABLE: Final = re.compile(r"[\x00\ud800-\udfff]")
+
+MOST_SHOWN: Final = 200
+"""Characters of a value that a message shows."""
 
 _known: set[str] = set()
 
@@ -105,14 +113,15 @@ def mask_logs(names: tuple[str, ...] = ("",)) -> None:
 
 
 def has_secret(url: str) -> bool:
-    """Tell whether a url has a password, or a parameter that is a secret.
+    """Tell whether a url has a password, or a parameter that is a secret, or any text a key of the environment.
 
     >>> [has_secret(url) for url in ("sftp://me@host/a", "github://org:repo@main/a", "http://host:80/a@b", "a:b@c")]
     [False, False, False, False]
     >>> [has_secret(url) for url in ("zip://a::ftp://me:pass@host/b.zip", "https://token@host/a", "az://c/a?sig=x")]
     [True, True, True]
     """
-    return any(pattern.search(url) for pattern in _PATTERNS[: len(_OF_URLS) + 1])
+    is_known = any(secret in url for secret in _known | _of_environment() if len(secret) >= LONG_SECRET)
+    return is_known or any(pattern.search(url) for pattern in _PATTERNS[: len(_OF_URLS) + 1])
 
 
 def refuse_secrets(value: Any) -> Any:
@@ -130,6 +139,27 @@ def refuse_secrets(value: Any) -> Any:
     if isinstance(value, list | tuple | dict):
         for one in value.values() if isinstance(value, dict) else value:
             refuse_secrets(one)
+    return value
+
+
+def refuse_unwritable(value: Any) -> Any:
+    r"""Return the value of a setting; one with a character that can stand in no name and no JSON is refused.
+
+    >>> refuse_unwritable({"a": ["\ud800"]})
+    Traceback (most recent call last):
+    ValueError: '\ud800' holds \ud800, which can stand in no name; any other character is allowed
+
+    Raises:
+        ValueError: A text in it holds a null, or half of a character: a byte that is not UTF-8 is read as one.
+    """
+    if isinstance(value, str) and (found := _UNWRITABLE.search(value)):
+        raise ValueError(
+            f"'{mask(value)[:MOST_SHOWN]}' holds {write_out(found[0])}, which can stand in no name; any other "
+            "character is allowed"
+        )
+    if isinstance(value, list | tuple | dict):
+        for one in value.values() if isinstance(value, dict) else value:
+            refuse_unwritable(one)
     return value
 
 

@@ -18,6 +18,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from schemas.choice import error_summary
 from schemas.errors import BadInput
 from schemas.form import default_of
+from schemas.masking import refuse_secrets, refuse_unwritable
 from schemas.option_words import as_word, of_kinds
 from schemas.recipe import BASIC
 from schemas.recipe_file import merged, read_recipe_file
@@ -340,7 +341,7 @@ def _read_part(option: Option, word: str, attempt: str) -> Any:
         return {"kind": word}
     try:
         return json.loads(word)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # too long a number, too deep a list
         allowed = "the name of a kind, or JSON of its parameters," if has_kinds else "JSON of its parameters"
         raise BadInput(
             f"{attempt}: {option.name} is {word!r}, which is not JSON: {error}; {allowed} is allowed. Correct it."
@@ -358,10 +359,15 @@ def _put(given: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 
 def _validate(one: Parameter, value: Any, attempt: str, known: str) -> Any:
+    name = f"--{one.name.replace('_', '-')}"
     try:
+        if isinstance(value, str):  # what is no text is a part, which does the same for its fields
+            refuse_secrets(refuse_unwritable(value))
         return TypeAdapter(one.annotation).validate_python(value)
     except ValidationError as error:
-        raise BadInput(error_summary(attempt, error, known, f"--{one.name.replace('_', '-')}")) from error
+        raise BadInput(error_summary(attempt, error, known, name)) from error
+    except ValueError as error:
+        raise BadInput(f"{attempt}: {name}: {error}. Change it.") from error
 
 
 def _alike(word: str, options: Sequence[Option]) -> str:

@@ -226,11 +226,13 @@ def load_profile(name: str) -> Profile:
     if not name.endswith(".yaml"):
         require_known("profile", name, [found.stem for found in PROFILES.glob("*.yaml")], "profiles/")
     path = Path(name) if name.endswith(".yaml") else PROFILES / f"{name}.yaml"
+    # By its name, since a path has one slash where a url has two: a password in it would not be known as one.
+    attempt = f"reading profile {name if name.endswith('.yaml') else path}"
     try:
-        settings = read_settings(path, f"reading profile {path}", ADVICE)
+        settings = read_settings(path, attempt, ADVICE)
         profile = Profile.model_validate({"name": path.stem} | settings)
     except ValidationError as error:
-        raise BadInput(error_summary(f"reading profile {path}", error, "schemas/profile.py")) from error
+        raise BadInput(error_summary(attempt, error, "schemas/profile.py")) from error
     if isinstance(profile.runner, Ray) and profile.runner.address != "local":
         return profile  # of several machines: its paths must say themselves where all of them find it
     beside = path.resolve().parent

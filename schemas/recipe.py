@@ -8,7 +8,7 @@ from pydantic_core import CoreSchema
 
 from schemas.choice import by_kind, choice
 from schemas.form import Fold, Folded, shut_parts, without_shut
-from schemas.masking import forbid_secrets, refuse_secrets
+from schemas.masking import forbid_secrets, refuse_secrets, refuse_unwritable
 from schemas.rows import content_hash
 
 BASIC: Final = "basic"
@@ -16,7 +16,7 @@ BASIC: Final = "basic"
 
 
 class Parameters(BaseModel):
-    """Parameters that a person sets: frozen, and a misspelt one is refused, as is one with a password in it."""
+    """Parameters that a person sets: frozen; a misspelt one is refused, and a text with a password or a null in it."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -29,7 +29,7 @@ class Parameters(BaseModel):
     @field_validator("*")
     @classmethod
     def _without_secrets(cls, value: Any) -> Any:
-        return refuse_secrets(value)
+        return refuse_secrets(refuse_unwritable(value))
 
     @model_validator(mode="before")
     @classmethod

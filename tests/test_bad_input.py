@@ -151,6 +151,8 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
         ("serving: {kind: servers}", "serving 'servers': urls is not set"),
         ("folder: [x", r"expected ',' or '\]', but got '<stream end>' in line 1"),
         ("hello", "it holds a str"),
+        ('folder: "a\\0b"', r"'a\\x00b' holds \\x00, which can stand in no name"),
+        ('serving: {kind: servers, urls: ["\\uD800"]}', r".*; '\\ud800' holds \\ud800, which can stand in no name"),
     ],
 )
 def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str | None, found: str) -> None:
@@ -241,6 +243,11 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "--text.critic is 'harsh', which is not JSON: Expecting value: line 1 column 1 (char 0); "
             "JSON of its parameters is allowed. Correct it.",
         ),
+        (
+            "report --batch-id caf\udce9",
+            "--batch-id: 'caf\\udce9' holds \\udce9, which can stand in no name; any other character is allowed. "
+            "Change it.",
+        ),
     ],
 )
 def test_a_command_line_that_cannot_be_read_is_one_sentence(words: str, expected: str) -> None:
@@ -248,6 +255,14 @@ def test_a_command_line_that_cannot_be_read_is_one_sentence(words: str, expected
         read(words.split())
     attempt = f"reading the options of `python -m flows {words.split()[0]}`"
     assert str(caught.value) == f"{attempt}: {expected}"
+
+
+@pytest.mark.parametrize("value", ["[" * 100_000, f"[{'9' * 5000}]"], ids=["deep", "long"])
+def test_json_that_cannot_be_followed_is_one_sentence(value: str) -> None:
+    with pytest.raises(
+        BadInput, match=r"which is not JSON: .*; the name of a kind, or JSON of its parameters, is allowed"
+    ):
+        read(["generate", "--text.filters", value])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ from prefect.utilities.schema_tools import ValidationError, validate
 from flows.__main__ import read, say_traceback
 from flows.refresh import refresh
 from schemas.errors import BadInput
+from schemas.masking import mask
+from schemas.profile import load_profile
 from tasks import artifacts
 from tests.conftest import ROOT
 
@@ -20,6 +22,31 @@ def test_a_password_on_the_command_line_is_refused_by_a_message_without_it() -> 
     with pytest.raises(BadInput, match=r"has a password or a token in it; .* FSSPEC_FTP_PASSWORD") as caught:
         read(["refresh", "--source.kind", "files", "--source.paths", "docs", SECRET])
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "report --batch-id {}",
+        "cycle --release {}",
+        "refresh --source.kind files --source.paths docs --source.licence {}",
+    ],
+)
+def test_a_key_of_the_environment_in_a_parameter_is_refused_before_prefect_stores_it(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-long-KEY42")
+    monkeypatch.setenv("DB_PASSWORD", "licence")
+    with pytest.raises(BadInput, match=r"has a password or a token in it; ") as caught:
+        read(words.format("a-sk-long-KEY42").split())
+    assert "KEY42" not in str(caught.value)
+    read(words.format("licence").split())
+
+
+def test_a_password_in_the_name_of_a_profile_is_masked() -> None:
+    with pytest.raises(BadInput) as caught:
+        load_profile(f"{SECRET}.yaml")
+    assert mask(str(caught.value)).startswith("reading profile ftp://***@host/a.txt.yaml: No such file or directory;")
 
 
 @pytest.mark.parametrize("paths", [[SECRET], ["docs", "https://host/a?token=hunter2"]])
@@ -49,12 +76,13 @@ def test_artifacts_show_no_password_and_load_nothing(monkeypatch: pytest.MonkeyP
     sent: list[Any] = []
     for name in ("create_markdown_artifact", "create_table_artifact", "create_link_artifact"):
         monkeypatch.setattr(f"prefect.artifacts.{name}", lambda *given: sent.append(given))
-    artifacts.create_markdown_artifact(f"{SECRET} ![a](http://host/a.png) <img src=//host>\x00", "k", SECRET)
-    artifacts.create_table_artifact([{"a": SECRET, "n": 1}], "k", "d")
+    loads, hidden = "![a](http://host/a.png) <img src=//host>", "ftp://***@host/a.txt"
+    loads_not = "\\![a](http://host/a.png) &lt;img src=//host>"
+    artifacts.create_markdown_artifact(f"{SECRET} {loads}\x00", "k", SECRET)
+    artifacts.create_table_artifact([{"a": SECRET, "n": 1}], "k", loads)
     artifacts.create_link_artifact(SECRET, "k", "t")
-    hidden = "ftp://***@host/a.txt"
     assert sent == [
-        (f"{hidden} \\![a](http://host/a.png) &lt;img src=//host>\\x00", "k", hidden),
-        ([{"a": hidden, "n": 1}], "k", "d"),
+        (f"{hidden} {loads_not}\\x00", "k", hidden),
+        ([{"a": hidden, "n": 1}], "k", loads_not),
         (hidden, "t", "k", None),
     ]

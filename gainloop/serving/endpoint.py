@@ -12,6 +12,7 @@ from urllib.parse import quote
 import msgspec
 from aiohttp import (
     ClientConnectorCertificateError,
+    ClientConnectorError,
     ClientError,
     ClientHttpProxyError,
     ClientResponse,
@@ -176,7 +177,13 @@ class Endpoint:
                 return self._fault_of_proxy(error.status)
             case ClientResponseError():
                 return TryAgain("malformed", said="it is no HTTP")
+            case ClientConnectorError() if self._way == self.url and not self._is_at(error.host, error.port):
+                return TryAgain("connection", said=self.show(f"it sends on to {error.host}:{error.port}"))
         return TryAgain("connection")
+
+    def _is_at(self, host: str, port: int | None) -> bool:
+        base = URL(self._base)
+        return (host, port) == (base.host, base.port)
 
     def _fault_of_proxy(self, status: int) -> Exception:
         if status >= 500:

@@ -62,7 +62,8 @@ class Server:
     async def check(self) -> None:
         """Find out whether it has the model and gives one log-probability per token; see the protocol.
 
-        An empty revision becomes the root that the server names for the model: where its weights lie.
+        An empty revision becomes the root that the server names for the model: where its weights lie. A root that may
+        not be told, because it has the key or what cannot be seen in it, is none.
         """
         roots = await self._endpoint.patiently("its models", "models", None, wire.read_models)
         if self.model not in roots:
@@ -72,6 +73,11 @@ class Server:
                 f"{served or 'none'}. Set the model to one of them, or serve it under that name."
             )
         root = roots[self.model]
+        if self._endpoint.show(root) != root.rstrip(" ."):
+            logger.warning(
+                "%s names a root of %r that may not be told: its revision is left empty", self.name, self.model
+            )
+            root = ""
         self._names |= {name for name, other in roots.items() if root and other == root}
         self.revision = self.revision or root
         self.logprob_semantics = await self._try_out()

@@ -255,10 +255,14 @@ def _require_finished(finish_reason: str | None) -> FinishReason:
 def words_of(body: bytes) -> str:
     """Return what an error's body says for a person: its message, or all of it without the tags of a page.
 
+    Of one that is too long the last word that is read is left out: the beginning of a key would not be known as one.
+
     >>> words_of(b'{"error": {"message": "Budget is spent", "code": 402}}'), words_of(b"<h1>No</h1>")
     ('Budget is spent', ' No ')
     """
     text = body[:MOST_WORD_BYTES].decode(errors="replace")
+    if len(body) > MOST_WORD_BYTES:
+        text = " ".join(text.split()[:-1])
     try:
         said = json.loads(text)
     except (ValueError, RecursionError):

@@ -178,12 +178,19 @@ class LocalPlace(Place):
     def _entries(self, listing: Listing, folder: str) -> list[tuple[str, str, bool]]:
         try:
             with os.scandir(os.path.join(listing.root, folder)) as entries:
-                return sorted((os.path.join(folder, one.name), one.path, one.is_dir()) for one in entries)
+                return sorted((os.path.join(folder, one.name), one.path, _is_folder(one)) for one in entries)
         except OSError as error:
             if not folder:
                 raise
             listing.skipped[folder] = f"cannot be opened: {error.strerror}"
             return []
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
 
 
 @dataclass(slots=True)

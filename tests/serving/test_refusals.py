@@ -146,6 +146,41 @@ async def test_a_key_that_comes_back_is_masked_and_nothing_steers_the_terminal(
     assert not any(mark in said for mark in "\x1b\x07\u202e")
 
 
+@pytest.mark.parametrize("before", [" " * 4080, "<i a=b>" * 582 + " "], ids=["blanks", "tags"])
+async def test_no_part_of_a_key_is_told_that_stands_where_a_long_body_is_cut(
+    before: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with stub_server(StubOptions(denies=(400, f"no: {before}{KEY} is bad"))) as stub:
+        async with pool_of(stub.url, key=KEY) as pool:
+            with pytest.raises(ServerError) as caught:
+                await ask(pool, 1)
+    assert "(400: no:)" in caplog.text
+    assert "sk-a" not in f"{caught.value} {caplog.text}"
+
+
+async def test_a_server_that_sends_on_to_where_nothing_is_says_where_that_is() -> None:
+    with stub_server(StubOptions(sends_on="http://127.0.0.1:9/v1")) as stub:
+        sends_on, down = Server(stub.url, "stub"), Server("http://127.0.0.1:9/v1", "stub")
+        with pytest.raises(Unreachable, match=r"asking .* for its models: .*\(it sends on to 127.0.0.1:9\)"):
+            await sends_on.check()
+    with pytest.raises(Unreachable, match=r"asking http://127.0.0.1:9/v1 for its models: no connection; "):
+        await down.check()
+    await asyncio.gather(sends_on.close(), down.close())
+
+
+@pytest.mark.parametrize(
+    ("root", "revision"),
+    [("/models/a b.", "/models/a b."), (".", "."), (f"/{KEY}", ""), ("/\x1b[2J", ""), ("/a\x00", ""), ("/" * 301, "")],
+    ids=ascii,
+)
+async def test_a_root_with_the_key_or_what_cannot_be_seen_is_no_revision(root: str, revision: str) -> None:
+    with stub_server(StubOptions(models={"stub": root})) as stub:
+        async with pool_of(stub.url, key=KEY) as pool:
+            assert pool.revision == revision
+            assert len(await ask(pool, 1)) == 1
+
+
 async def test_a_reply_that_holds_the_key_is_a_drop() -> None:
     with stub_server(StubOptions(says=lambda _prompt: f"Bearer {KEY}")) as stub:
         async with pool_of(stub.url, key=KEY) as pool:

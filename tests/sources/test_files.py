@@ -313,14 +313,16 @@ def test_links_that_are_not_read_are_counted_and_named(tmp_path: Path, caplog: p
     write(tmp_path / "c" / "own.md", "own")
     for name, target in {"out.md": "../private/secret.md", "far": "../private", "gone.md": "x", "loop": "."}.items():
         (tmp_path / "c" / name).symlink_to(target)
+    (tmp_path / "c" / "circle.md").symlink_to("circle.md")
     os.mkfifo(tmp_path / "c" / "pipe.txt")
     source = Files(paths=[str(tmp_path / "c")])
 
     with caplog.at_level(logging.INFO, "gainloop.sources"):
         assert [document.text for document in documents(source)] == ["own"]
-    assert "Skipped 5 of 6 files" in caplog.text
+    assert "Skipped 6 of 7 files" in caplog.text
     for said in ("out.md: a link that leads out", "far: a link that leads out", "gone.md: a link that leads nowhere"):
         assert said in caplog.text
+    assert "circle.md: a link that leads nowhere" in caplog.text
     assert "pipe.txt: no regular file" in caplog.text
     followed = source.model_copy(update={"follow_links": True})
     assert [part.name for part in followed.parts()] == ["far/secret.md", "out.md", "own.md"]
