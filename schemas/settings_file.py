@@ -39,6 +39,8 @@ def read_settings(path: Path, attempt: str, advice: str) -> dict[str, Any]:
 
 
 def _load(path: Path) -> Any:
+    if path.exists() and not path.is_file():  # a pipe is waited for without end
+        raise ValueError("it is no file")
     with path.open("rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:

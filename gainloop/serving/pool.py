@@ -51,7 +51,6 @@ class Pool:
         self._queue = Queue(self.desks)
         self._watch = Watch(self._queue, bounds, self._admit)
         self._checking = asyncio.Lock()
-        self._answered: dict[bool, Work] = {}  # the last, by whether its prompt is raw
         self._num_proofs = 0
 
     async def __aenter__(self) -> Self:
@@ -107,7 +106,6 @@ class Pool:
         reply, attempt = await self._answer(
             lambda generator: generator.complete(request_id, request, sampling), near, tally or Tally(), work
         )
-        self._answered[isinstance(request.prompt, str)] = work
         return reply if attempt == 1 else replace(reply, attempt=attempt)
 
     async def score(
@@ -136,6 +134,8 @@ class Pool:
             one = Attempt(ask, desk, sent_at, sent_at + left, tally)
             try:
                 answer = await self._ask(one)
+                if work and one.answer is None:
+                    desk.answered[isinstance(work[0].prompt, str)] = work
                 return answer, max(attempt, 1 if one.answer is None else 2)
             except TryAgain as error:
                 reason = error.reason
@@ -274,7 +274,7 @@ class Pool:
             ServerError: It does not.
         """
         begun = time.monotonic()
-        answered = self._answered.get(isinstance(work[0].prompt, str)) if work else None
+        answered = desk.answered.get(isinstance(work[0].prompt, str)) if work else None
         known = answered or (work and (_plain(work[0]), work[1]))
         if known is None:
             await desk.generator.check()

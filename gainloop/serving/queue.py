@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from gainloop.serving import Generator
 from schemas.errors import ServerError
+from schemas.recipe import Sampling
+from schemas.rows import Request
 
 START = 128
 """Requests that a limit begins with. vLLM takes 256 at once unless set otherwise: one step from here."""
@@ -126,6 +128,7 @@ class Desk:
         proven_at: Time at which the last of the requests that it answered was sent.
         said: Its own words to the last request that it had no room for.
         num_withheld: Replies that a filter withheld since its last.
+        answered: The last request that it answered and its sampling, by whether the prompt was raw.
         doubting: Held while it is found out whether it refuses all work.
         away_since: Time since which it takes no request; None while it works.
     """
@@ -142,6 +145,7 @@ class Desk:
     proven_at: float = 0.0
     said: str = ""
     num_withheld: int = 0
+    answered: dict[bool, tuple[Request, Sampling]] = field(default_factory=dict)
     doubting: asyncio.Lock = field(default_factory=asyncio.Lock)
     away_since: float | None = None
     waiting: "deque[Ticket]" = field(default_factory=deque)

@@ -1,3 +1,4 @@
+import os
 import re
 import time
 from pathlib import Path
@@ -195,3 +196,9 @@ def test_a_password_in_a_profile_is_refused_and_not_repeated(tmp_path: Path, tex
     with pytest.raises(BadInput) as caught:
         load_profile(write(tmp_path, text))
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_pipe_is_no_profile_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe.yaml")
+    with pytest.raises(BadInput, match="it is no file; "):
+        load_profile(str(pipe))

@@ -77,6 +77,35 @@ class Model:
             self.open -= 1
 
 
+class Particular(Model):
+    """A generator that refuses every other text, for a reason of its own."""
+
+    def __init__(self, refused: int) -> None:
+        super().__init__()
+        self.refused = refused
+
+    async def complete(self, request_id: str, request: Request, sampling: Sampling) -> Reply:
+        last = str(request.prompt).rstrip("',)")[-1]
+        if last.isdigit() and int(last) % 2 == self.refused:
+            raise Refused("rejected", "not such a text")
+        return await super().complete(request_id, request, sampling)
+
+
+async def test_a_generator_is_asked_again_for_what_it_answered_itself_and_not_for_what_another_did() -> None:
+    async with Pool([Particular(0), Particular(1)], Generation(max_in_flight=2)) as pool:
+
+        async def one(number: int) -> str:
+            request = Request((Message("user", f"Text {number}"),))
+            try:
+                return (await pool.complete(f"{number:016x}", request, Sampling(max_tokens=64))).text
+            except Refused as error:
+                return error.reason
+
+        found = Counter([(await one(number)) == "rejected" for number in range(40)])
+    assert found[True] + found[False] == 40
+    assert found[False] >= 10
+
+
 def make_reply(request_id: str, request: Request, text: str) -> Reply:
     reason = "length" if text.endswith("...") else "stop"
     return Reply(request_id, request.prompt_id, text, (1, 0), (-1.0, -0.5), reason, 9, 2, 0.1, "model")  # type: ignore[arg-type]
