@@ -594,12 +594,17 @@ def require_one_error(ended: Ended, status: int, found: str) -> None:
         ),
         ("report", {"profile": "nowhere"}, 2, "profile 'nowhere' not found in profiles/: known are cluster, embedded"),
         ("validate", {}, 1, "finding batch 'latest': it is not in the store .*; known are none"),
-        ("refresh", {"source": {"kind": "files", "paths": "/nowhere"}}, 1, "reading source files: nothing found"),
-        (  # the start is looked at before the source is read
+        (
+            "refresh",
+            {"source": {"kind": "files", "paths": "/nowhere"}},
+            2,
+            "reading the options of .*: nothing found at '/nowhere', which --source.paths names",
+        ),
+        (
             "cycle",
-            {"source": {"kind": "files", "paths": "/nowhere"}, "start": {"kind": "checkpoint", "model": "./nowhere"}},
-            1,
-            "loading checkpoint './nowhere': there is no such folder or file",
+            {"start": {"kind": "checkpoint", "model": "./nowhere"}},
+            2,
+            "reading the options of .*nothing found at './nowhere', which --start.model names",
         ),
     ],
 )
