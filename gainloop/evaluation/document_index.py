@@ -3,6 +3,8 @@
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
 from typing import Final
 
 from gainloop.store.snapshots import WholeDocument
@@ -10,6 +12,9 @@ from schemas.characters import folded
 
 BEGINNING: Final = 160
 """Characters by which a text is known where it is not the document's to the last one."""
+
+NAMED_ROWS: Final = 2
+"""Rows of a file that are named where only the file is, at most."""
 
 
 class DocumentIndex:
@@ -44,6 +49,14 @@ class DocumentIndex:
                     case [_, *_]:
                         reason = "ambiguous_document"
         return None, reason
+
+    def near(self, name: str) -> str:
+        """Return what may be meant by a name that no document has: rows of that file, or names like it; or nothing."""
+        rows = (one for one in self._by_name if posixpath.basename(one).startswith(f"{posixpath.basename(name)}#"))
+        if found := list(islice(rows, NAMED_ROWS)):
+            return f"documents of that file are {', '.join(found)}"
+        alike = get_close_matches(name, list(self._by_name), 1, cutoff=0.8)
+        return f"near it is {alike[0]}" if alike else ""
 
 
 def names_of(uri: str) -> list[str]:
