@@ -52,8 +52,9 @@ class DocumentIndex:
 
     def near(self, name: str) -> str:
         """Return what may be meant by a name that no document has: rows of that file, or names like it; or nothing."""
-        rows = (one for one in self._by_name if posixpath.basename(one).startswith(f"{posixpath.basename(name)}#"))
-        if found := list(islice(rows, NAMED_ROWS)):
+        file = f"{posixpath.basename(name)}#"
+        ids = dict.fromkeys(source.document_id for sources in self._by_name.values() for source in sources)
+        if found := list(islice((one for one in ids if posixpath.basename(one).startswith(file)), NAMED_ROWS)):
             return f"documents of that file are {', '.join(found)}"
         alike = get_close_matches(name, list(self._by_name), 1, cutoff=0.8)
         return f"near it is {alike[0]}" if alike else ""
@@ -67,7 +68,7 @@ def names_of(uri: str) -> list[str]:
     """
     path, _, row = uri.partition("#")
     if row:
-        return list(dict.fromkeys([uri, row]))
+        return list(dict.fromkeys([uri, f"{posixpath.basename(path)}#{row}", row]))
     stems = [posixpath.splitext(one)[0] for one in (path, posixpath.basename(path))]
     return list(dict.fromkeys([path, posixpath.basename(path), *stems]))
 
