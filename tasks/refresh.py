@@ -13,7 +13,14 @@ from prefect.events import emit_event
 from gainloop.curation.heldout import decide_documents
 from gainloop.sources.source import Corpus, Part
 from gainloop.store import Store, open_store
-from gainloop.store.snapshots import CorpusCount, PartWriter, count_corpus, insert_snapshot, read_versions
+from gainloop.store.snapshots import (
+    CorpusCount,
+    PartWriter,
+    count_corpus,
+    heldout_documents,
+    insert_snapshot,
+    read_versions,
+)
 from schemas.errors import BadInput, SourceChanged
 from schemas.profile import Profile
 from schemas.rows import Anchor
@@ -93,6 +100,9 @@ def refresh_snapshot(
             "Raise heldout_fraction for so few documents.",
             *(corpus.snapshot_id, heldout_fraction),
         )
+    elif heldout_fraction:
+        held_out = _listed(heldout_documents(store, corpus.snapshot_id))
+        logger.info("Held out at heldout_fraction %g, to be measured on alone: %s", heldout_fraction, held_out)
     return refreshed
 
 

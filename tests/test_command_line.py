@@ -146,6 +146,7 @@ def test_the_recipes_of_the_examples_are_those_of_a_cycle_and_of_a_preview(path:
     _, few = read(["preview", "--recipe", str(path), "--source.paths", "a"])
     assert few["text"].method == given["text"].method
     assert {"plan", "general"} <= given.keys()
+    assert given.get("heldout_fraction") == (None if "served" in path.stem else 0)
     assert not {"plan", "general"} & few.keys()
 
 

@@ -217,6 +217,14 @@ t.refresh_snapshot(t.Store(sys.argv[1], ''), t.Slow(), 0.2)
 """
 
 
+def test_documents_that_are_held_out_are_named(store: Store, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "gainloop.refresh"):
+        refreshed = refresh(store, folder)
+    rows = read_anchors(store, refreshed.snapshot_id, heldout=True)["uri"].to_list()
+    assert rows
+    assert f"Held out at heldout_fraction 0.2, to be measured on alone: {', '.join(sorted(rows))}" in caplog.text
+
+
 def test_a_killed_refresh_is_taken_up_where_it_was(store: Store, tmp_path: Path) -> None:
     process = python(REFRESHING, store.path)
     while process.poll() is None and store.query("from parts").is_empty():

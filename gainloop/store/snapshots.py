@@ -167,6 +167,16 @@ def untrained_documents(store: Store, snapshot_id: str) -> dict[str, str]:
     }
 
 
+def heldout_documents(store: Store, snapshot_id: str) -> list[str]:
+    """Return the documents that are held out of training, in the order of their names."""
+    rows = store.query(
+        "select distinct uri from anchors semi join (select anchor_id from snapshot_heldout "
+        "where snapshot_id = ? and place = 'held_out') using (anchor_id)",
+        snapshot_id,
+    )
+    return sorted({document_of(uri) for uri in rows["uri"]})
+
+
 def read_siblings(store: Store, snapshot_id: str, anchor_ids: list[str]) -> pl.DataFrame:
     """Return the anchors of some anchors' documents that are trained on, in the order of their ids.
 
