@@ -25,7 +25,7 @@ from tasks.judge import find_judge
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
 from tasks.report import as_finished, as_held, headline_of, make_report, show_report, why_held
-from tasks.train import adopt_start, find_start, require_trainable
+from tasks.train import adopt_start, find_start, require_trainable, warn_of_little_text
 
 
 @flow(name="cycle", flow_run_name="cycle-{text.method.kind}-on-{source.kind}")
@@ -76,6 +76,7 @@ def cycle(
     with Stages(list_stages(judge, exam, dry_run)) as stage:
         stage("refresh")
         snapshot_id = refresh(source, profile, heldout_fraction)
+        warn_of_little_text(open_store(loaded), snapshot_id, start)
         try:
             find_since(open_store(loaded), snapshot_id, text)
         except NothingNew as nothing:
