@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from flows.__main__ import LOOKS, RESULTS, look, read, require_there
+from flows.__main__ import LOOKS, RESULTS, look, read
 from flows.__parameters__ import read_parameters
+from flows.__places__ import require_there
 from gainloop.methods.rephrase import Rephrase
 from gainloop.serving.preview import RECORDS_OF_ONE, first_anchors
 from gainloop.sources import Several
@@ -22,7 +23,7 @@ from gainloop.store import Store, open_store
 from gainloop.store.catalogue import find_row, list_rows, name_source
 from schemas.errors import BadInput, GainloopError, ServerError
 from schemas.exam import ExamFiles, WrittenExam
-from schemas.recipe import Checkpoint, Served
+from schemas.recipe import Checkpoint, Judge, Served
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import ROOT, write_corpus, write_profile
 
@@ -170,6 +171,32 @@ def test_places_of_other_machines_and_globs_are_left_to_the_run(tmp_path: Path) 
         require_there("gainloop refresh", {"source": Files(paths=paths)})
     with pytest.raises(BadInput, match=r"--source\.paths names"):
         require_there("gainloop refresh", {"source": Files(paths=[f"{tmp_path}/*.txt"])})
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["--start.model", "data/models/nope"], "start.model"),
+        (["--start", '{"kind": "accepted", "first": "nope.gguf"}'], "start.first"),
+        (["--judge.model", "./nope"], "judge.model"),
+        (["--exam.kind", "written", "--exam.model", "./nope"], "exam.model"),
+        (["--exam.kind", "written", "--exam.model", "a/b", "--exam.guesser", "./nope"], "exam.guesser"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_with_its_option_and_how_to_make_one(words: list[str], option: str) -> None:
+    _, given = read(["cycle", *words])
+    with pytest.raises(BadInput, match=rf"nope(\.gguf)?', which --{option} names; .* Correct it, or run `make model` "):
+        require_there("gainloop cycle", given)
+
+
+def test_every_model_of_an_evaluation_must_be_there() -> None:
+    _, given = read(["evaluate", "--exam.exam-id", "latest", "--checkpoints", "latest", "./nope"])
+    with pytest.raises(BadInput, match=r"nothing found at '\./nope', which --checkpoints names"):
+        require_there("gainloop evaluate", given)
+
+
+def test_a_model_of_servers_may_have_the_name_of_a_path() -> None:
+    require_there("gainloop judge", {"judge": Judge(model="/models/nope"), "profile": "vllm"})
 
 
 # --- preview
