@@ -128,7 +128,9 @@ def _download(wanted: Checkpoint) -> str:
         if lack := explain(f"downloading checkpoint {wanted.model!r}", error):
             raise lack from error
         reason = " ".join(str(error).split())[:200]
+        if isinstance(error, LocalEntryNotFoundError):  # its words are of caches
+            reason = "no model of the store has that id, and the hub cannot be reached"
         raise BadInput(
-            f"loading checkpoint {wanted.model!r}: {reason}; a folder, a .gguf file, or a hub id that this machine can "
-            "reach, is needed. Set model to one."
+            f"loading checkpoint {wanted.model!r}: {reason}; a folder, a .gguf file, an id of the store, or a hub id "
+            "that this machine can reach, is needed. Name one: `gainloop list models` has those of the store."
         ) from error
