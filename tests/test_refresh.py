@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -223,6 +224,22 @@ def test_documents_that_are_held_out_are_named(store: Store, folder: Path, caplo
     rows = read_anchors(store, refreshed.snapshot_id, heldout=True)["uri"].to_list()
     assert rows
     assert f"Held out at heldout_fraction 0.2, to be measured on alone: {', '.join(sorted(rows))}" in caplog.text
+
+
+def test_two_corpora_of_one_name_are_told_apart_by_the_parameter_that_differs(
+    store: Store, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(licence: str) -> None:
+        refresh_snapshot(store, Files(paths=[str(folder)], max_chars=60, min_chars=8, licence=licence), 0.2)
+        read_snapshot(store)
+
+    read("internal")
+    read("")
+    assert "is of the corpus" not in caplog.text  # they are one snapshot
+    write(folder / "d.jsonl", ["another document"])
+    read("")
+    assert re.search(rf"is of the corpus files {folder} \(\w+, licence ''\), which was ref", caplog.text)
+    assert re.search(rf"has files {folder} \(\w+, licence 'internal'\) too\. Set --snapshot-id to", caplog.text)
 
 
 def test_a_killed_refresh_is_taken_up_where_it_was(store: Store, tmp_path: Path) -> None:
