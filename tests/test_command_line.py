@@ -244,6 +244,24 @@ def test_a_preview_that_cannot_be_says_why(tmp_path: Path) -> None:
         preview(["--url", stub.url, "--source.paths", corpus, "--generator.model", "other"])
 
 
+def test_a_preview_of_an_empty_folder_loads_no_model(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code = (
+        "import sys, flows.__main__ as m\nname, given = m.read(sys.argv[1:])\n"
+        "from flows.__looking__ import preview\ntry: preview(**given)\n"
+        "except m.BadInput as error: print(error)\nprint('torch' in sys.modules)"
+    )
+    words = ["preview", "--source.paths", str(tmp_path / "empty")]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    said, loaded = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"reading source files: no file is in the folder '.*/empty'; allowed are \.txt \.md \.html \.pdf .*"
+        r"Put files there, or correct paths\.",
+        said,
+    )
+    assert loaded == "False"
+
+
 def test_a_preview_is_of_documents_from_all_over_a_source(tmp_path: Path) -> None:
     for number in range(40):
         (tmp_path / f"{number:02d}.md").write_text(f"Document {number} says a few things. " * 8)
