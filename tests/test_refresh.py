@@ -137,10 +137,15 @@ def test_more_files_that_cannot_be_read_than_allowed_make_no_snapshot(store: Sto
     with pytest.raises(BadInput, match=r"b\.jsonl, line 1"):
         refresh_snapshot(store, Files(paths=[str(folder)], min_chars=8, max_bad_share=0), 0.2)
     (folder / "c.jsonl").write_text("no json either")
-    with pytest.raises(BadInput, match=r"2 of 3 parts cannot be read, b\.jsonl, c\.jsonl; 1 may be"):
+    with pytest.raises(BadInput, match=r"2 of 3 files cannot be read, b\.jsonl, c\.jsonl; 1 may be") as refused:
         refresh(store, folder)
 
     assert store.query("from snapshots").is_empty()
+    advice = r"To go on without them, set --source\.exclude (.+) or --source\.max-bad-share (.+)\."
+    (excluded, share), corpus = re.findall(advice, str(refused.value))[0], [str(folder)]
+    for way in ({"exclude": excluded.split()}, {"max_bad_share": float(share)}):
+        files = Files.model_validate({"paths": corpus, "min_chars": 8, **way})
+        assert refresh_snapshot(store, files, 0.2).corpus.num_documents == 10
 
 
 class Edited(Files):
