@@ -126,7 +126,10 @@ def test_what_a_recipe_says_holds_where_the_options_say_nothing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("plna: {seeds: 1}", r"plna is not a parameter of the command; known are source, "),
+        ("plna: {seeds: 1}", r"plna is not a parameter of the command; known are source, .* Correct it to plan, or re"),
+        ("txt: {seed: 1}", r"txt is not a parameter of the command; .* Correct it to text, or remove it\."),
+        ("plan:\n  seeds: 1\n   points: 2", r"in line 3; .* Look at how that line and the one before are indented\."),
+        ("plan:\n\tseeds: 1", r"in line 2; .* Look at how that line and the one before are indented\. Mend it"),
         ("plan: {seeds: x}", r"--plan\.seeds is 'x'; input should be a valid integer"),
         ("plan: [", r"expected the node content"),
         ("- plan", r"it holds a list"),
@@ -138,6 +141,13 @@ def test_a_recipe_that_cannot_be_used_is_one_sentence_that_names_it(tmp_path: Pa
     with pytest.raises(BadInput, match=found) as caught:
         read(["cycle", "--recipe", str(path)])
     assert str(path) in str(caught.value)
+
+
+def test_a_recipe_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(BadInput) as caught:
+        read(["cycle", "--recipe", "smal-model.yaml"])
+    there = "examples/served-model.yaml, examples/small-model.yaml"
+    assert str(caught.value).endswith(f"settings and their values is allowed. Correct --recipe: there are {there}.")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
