@@ -12,7 +12,7 @@ help:  ## list what can be made
 
 demo: .venv/installed $(MODEL)/config.json  ## the main job: a private handbook, a real model, text made, trained on, examined
 	@$(RUN) -m flows cycle --profile embedded --recipe examples/small-model.yaml --start.model $(MODEL) \
-		--source.paths 'examples/handbook/*.md' --source.licence Apache-2.0 --heldout-fraction 0 \
+		--source.paths 'examples/handbook/*.md' --source.licence Apache-2.0 \
 		--exam.paths examples/handbook/questions.jsonl \
 		--release "the demo trains on what the gate holds, to show what comes of it"
 

@@ -103,11 +103,12 @@ def preview(
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
     begun, console = time.monotonic(), Console()
+    anchors = first_anchors(source)  # what cannot be read is told before a model is loaded
     place, model, folder = find_writer(load_profile(profile), url, generator, start)
     if folder and text == PreviewMaking():
         text = text.model_copy(update=SMALL)
     require_generator(place, text, Served(model=model))
-    anchors, recipe = first_anchors(source), text.recipe("", model, "preview")
+    recipe = text.recipe("", model, "preview")
     from gainloop.serving.engine import engine
 
     about = f"{text.method.kind} by {folder or model}, on {len(anchors)} documents"

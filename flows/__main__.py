@@ -3,7 +3,6 @@
 import argparse
 import atexit
 import contextlib
-import glob
 import importlib
 import importlib.metadata
 import logging
@@ -17,11 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
-from pydantic import BaseModel
 from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
 from flows.__parameters__ import read_parameters, summary_of
+from flows.__places__ import require_there
 from flows.__stopping__ import Stop, start_server
 from schemas.errors import BadInput, GainloopError, OutOfMemory, is_failure
 from schemas.masking import mask
@@ -188,34 +187,6 @@ class Help(RichHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=44)
-
-
-def require_there(command: str, given: dict[str, Any]) -> None:
-    """Refuse a path of this machine at which there is nothing; a run would say so too, when Prefect is up.
-
-    Raises:
-        BadInput: Nothing is there; it names the option.
-    """
-    for option, path in _places(given):
-        if "://" in path or "::" in path or os.path.exists(os.path.expanduser(path)):
-            continue
-        if not any(glob.iglob(os.path.expanduser(path), recursive=True)):
-            raise BadInput(
-                f"reading the options of `{command}`: nothing found at {path!r}, which --{option.replace('_', '-')} "
-                "names; a folder, a file, a glob or a url is allowed. Correct it, or put files there."
-            )
-
-
-def _places(given: dict[str, Any], above: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the options that name places of this machine, each with one of its values."""
-    for name, value in given.items():
-        option = f"{above}{name}"
-        if isinstance(value, BaseModel):
-            yield from _places({field: getattr(value, field) for field in type(value).model_fields}, f"{option}.")
-        elif name in ("paths", "files"):
-            yield from ((option, str(path)) for path in value)
-        elif option == "start.model" and value.startswith((".", "/", "~")):
-            yield option, value
 
 
 def require_possible(given: dict[str, Any]) -> None:

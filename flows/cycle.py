@@ -15,7 +15,7 @@ from gainloop.sources import AnySource
 from gainloop.store import open_store
 from gainloop.store.batches import page_of
 from schemas.errors import NothingNew
-from schemas.exam import AnyExam, Asking
+from schemas.exam import AnyExam, Asking, WrittenExam
 from schemas.form import SHUT, Folded
 from schemas.profile import load_profile
 from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Curation, Judge, Own, Scoring
@@ -25,7 +25,7 @@ from tasks.judge import find_judge
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
 from tasks.report import as_finished, as_held, headline_of, make_report, show_report, why_held
-from tasks.train import adopt_start, find_start, require_trainable
+from tasks.train import adopt_start, find_start, require_trainable, warn_of_little_text
 
 
 @flow(name="cycle", flow_run_name="cycle-{text.method.kind}-on-{source.kind}")
@@ -57,7 +57,7 @@ def cycle(
         general: Source of text that has nothing to do with the corpus: to measure forgetting on, to replay, and for the
             replay control. Default: text that the start itself writes.
         heldout_fraction: Part of the documents that is neither generated from nor trained on.
-        dry_run: Stop after the pre-flight of generate. A generator of one's own is made before it.
+        dry_run: Stop after the pre-flight of generate. A generator of one's own is made before it, and an exam read.
         release: Reason to train on a batch that the gate holds; it is recorded, and holds for that batch.
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
@@ -76,6 +76,7 @@ def cycle(
     with Stages(list_stages(judge, exam, dry_run)) as stage:
         stage("refresh")
         snapshot_id = refresh(source, profile, heldout_fraction)
+        warn_of_little_text(open_store(loaded), snapshot_id, start)
         try:
             find_since(open_store(loaded), snapshot_id, text)
         except NothingNew as nothing:
@@ -85,13 +86,13 @@ def cycle(
             start = Checkpoint(model=find_start(loaded, snapshot_id, start))
         general_id = find_general(loaded, general)
         exam_id = ""
-        if exam and not dry_run:
+        if exam and is_read(exam, dry_run):
             stage("exam")  # before anything is paid for
             exam_id = prepare_exam(loaded, exam, snapshot_id)
         stage("generate")
         if isinstance(generator, Own):
             start = Checkpoint(model=find_start(loaded, snapshot_id, start))
-        if exam and exam_id:
+        if exam and exam_id and not dry_run:
             guess(loaded, exam, exam_id, asking)
         batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)
         if dry_run:
@@ -121,13 +122,18 @@ def cycle(
     return as_finished(loaded, batch_id, training_id, page)
 
 
+def is_read(exam: AnyExam, dry_run: bool) -> bool:
+    """Tell whether a run reads an exam: a dry run has none written, which takes as long as a batch."""
+    return not (dry_run and isinstance(exam, WrittenExam))
+
+
 def list_stages(judge: Judge | None, exam: AnyExam | None, dry_run: bool) -> list[str]:
     """Return the stages that a cycle has, in order; a batch that is held has no more after the gate.
 
     >>> list_stages(None, None, dry_run=True)
     ['refresh', 'generate']
     """
-    asked = ["exam"] if exam and not dry_run else []
+    asked = ["exam"] if exam and is_read(exam, dry_run) else []
     made = ["refresh", *asked, "generate"]
     if dry_run:
         return made

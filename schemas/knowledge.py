@@ -76,7 +76,7 @@ class Knowledge(ReportPart):
     Figures are of all questions about documents that may have been trained on: nothing was chosen by them. Questions
     about held-out documents, ``heldout_questions`` of them, are a control of their own and stand in no other figure.
     ``equal_level`` is the forgetting, in bits/byte, at which arms are compared; null where there is none.
-    ``tokens`` is what each arm read.
+    ``tokens`` is what each arm read, ``untied_rows`` how many rows of the exam's files fit no document.
     """
 
     status: str
@@ -89,6 +89,7 @@ class Knowledge(ReportPart):
     documents: int
     seeds: int
     heldout_questions: int
+    untied_rows: int = 0
     tokens: int | None
     equal_level: float | None
     arms: dict[str, Learnt]

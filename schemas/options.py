@@ -32,6 +32,9 @@ FEW_NAMES: Final = 8
 FEW_OPTIONS: Final = 24
 """So many options are all basic."""
 
+GENERAL: Final = ("--recipe", "--help", "--help-all")
+"""Options that every command has."""
+
 VALUES: Final = {int: "INTEGER", float: "NUMBER", bool: "true|false"}
 """Names of values in help, by type; any other is TEXT."""
 
@@ -371,13 +374,13 @@ def _validate(one: Parameter, value: Any, attempt: str, known: str) -> Any:
 
 
 def _alike(word: str, options: Sequence[Option]) -> str:
-    """Return the options that a wrong one may have meant: of that name in any part, spelt alike, or beside it."""
+    """Return the options that a wrong one may have meant: of that name, or the nearest and those beside it."""
     name, names = word.partition("=")[0], [option.name for option in options]
     same = [one for one in names if one.endswith(f".{name.lstrip('-')}")]
     beside = [one for one in names if one.rpartition(".")[0] == name.rpartition(".")[0]]
-    alike = get_close_matches(name, names, 3, 0.8)
-    few = beside if len(beside) <= FEW_NAMES else alike
-    return ", ".join(same or few or alike or beside or [one for one in names if "." not in one])
+    alike = get_close_matches(name, [*names, *GENERAL], 3, 0.8)
+    few = [*alike[:1], *beside] if len(beside) <= FEW_NAMES else alike
+    return ", ".join(dict.fromkeys(same or few or beside or [one for one in names if "." not in one]))
 
 
 def _percent(text: str) -> str:

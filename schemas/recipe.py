@@ -211,6 +211,15 @@ class NewModel(Parameters):
     seed: Annotated[int, Field(description="Seed of the first weights.")] = 0
 
 
+def names_path(model: str) -> bool:
+    """Tell whether the name of a model is a path of this machine, not an id of the hub or of the store.
+
+    >>> [names_path(one) for one in ("data/models/mine", "./mine", "mine.gguf", "org/model", "0badcafe12345678")]
+    [True, True, True, False, False]
+    """
+    return model.startswith((".", "/", "~")) or model.count("/") > 1 or model.endswith(".gguf")
+
+
 class Checkpoint(Parameters):
     """A model that exists already: a folder, a GGUF file, a hub id, or the id of a checkpoint in the store."""
 

@@ -1,10 +1,12 @@
 """A recipe as a YAML file: the parameters of a command, each part of them below its name."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from schemas.errors import BadInput
+from schemas.profile import PROFILES
 from schemas.settings_file import read_settings
 
 
@@ -19,15 +21,23 @@ def read_recipe_file(path: str, names: Sequence[str]) -> dict[str, Any]:
         BadInput: The file cannot be read, or sets something that is no parameter of the command.
     """
     attempt = f"reading recipe {path}"
-    found = read_settings(Path(path).expanduser(), attempt, "Mend it, or correct --recipe")
+    file = Path(path).expanduser()
+    found = read_settings(file, attempt, "Mend it, or correct --recipe" if file.exists() else _others())
     # As on the command line: heldout-fraction is heldout_fraction too.
     found = {str(name).replace("-", "_"): value for name, value in found.items()}
     if unknown := [name for name in found if name not in names]:
+        near = get_close_matches(unknown[0], names, 1)
         raise BadInput(
             f"{attempt}: {unknown[0]} is not a parameter of the command; known are {', '.join(names)}. "
-            "Correct or remove it."
+            f"{f'Correct it to {near[0]}, or remove it' if near else 'Correct or remove it'}."
         )
     return found
+
+
+def _others() -> str:
+    """Return what to do where a recipe is not there, with those that are."""
+    known = ", ".join(f"examples/{one.name}" for one in sorted((PROFILES.parent / "examples").glob("*.yaml")))
+    return "Correct --recipe" + (f": there are {known}" if known else "")
 
 
 def merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

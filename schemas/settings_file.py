@@ -1,5 +1,6 @@
 """Settings that a person wrote down in a YAML file, read within bounds: aliases can stand for terabytes."""
 
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,9 @@ MAX_BYTES: Final = 64 * 2**10
 MAX_DEPTH: Final = 20
 MAX_VALUES: Final = 10_000
 """Values of a file, at most, with all that its aliases stand for. The longest of profiles/ has 40."""
+
+_INDENTED: Final = re.compile(r"mapping values are not allowed|<block|block (mapping|sequence)|expected ':'|'\\t'")
+"""Words of the YAML library that mean, most often, that a line is indented wrongly."""
 
 
 def read_settings(path: Path, attempt: str, advice: str) -> dict[str, Any]:
@@ -31,6 +35,8 @@ def read_settings(path: Path, attempt: str, advice: str) -> dict[str, Any]:
         found = str(error.strerror)
     except yaml.MarkedYAMLError as error:
         found = f"{error.problem} in line {error.problem_mark.line + 1 if error.problem_mark else 1}"
+        if _INDENTED.search(error.problem or ""):
+            advice = f"Look at how that line and the one before are indented. {advice}"
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # a date or a number that there is not
         found = " ".join(str(error).split())
     if not isinstance(settings, dict):

@@ -35,7 +35,8 @@ def make_exam(store: Store, wanted: ExamFiles, snapshot_id: str) -> str:
     snapshot = read_snapshot(store, snapshot_id)["snapshot_id"]
     found = read_exam_files(wanted, snapshot, whole_documents(store, snapshot))
     exam_id = save_exam(store, found.exam, wanted.kind, wanted.model_dump(mode="json"), found.drops)
-    logger.info(exam_summary(exam_id, len(found.exam.questions), found.drops, found.examples))
+    level = logging.WARNING if found.examples else logging.INFO
+    logger.log(level, exam_summary(exam_id, len(found.exam.questions), found.drops, found.examples))
     return exam_id
 
 

@@ -1,9 +1,12 @@
 """Refresh: read what is new in a source, and name the corpus that it is now."""
 
 import logging
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from glob import escape
+from math import ceil
 from typing import Any
 
 from prefect import task
@@ -11,9 +14,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.events import emit_event
 
 from gainloop.curation.heldout import decide_documents
+from gainloop.sources.files import Files
 from gainloop.sources.source import Corpus, Part
 from gainloop.store import Store, open_store
-from gainloop.store.snapshots import CorpusCount, PartWriter, count_corpus, insert_snapshot, read_versions
+from gainloop.store.snapshots import (
+    CorpusCount,
+    PartWriter,
+    count_corpus,
+    heldout_documents,
+    insert_snapshot,
+    read_versions,
+)
 from schemas.errors import BadInput, SourceChanged
 from schemas.profile import Profile
 from schemas.rows import Anchor
@@ -93,6 +104,9 @@ def refresh_snapshot(
             "Raise heldout_fraction for so few documents.",
             *(corpus.snapshot_id, heldout_fraction),
         )
+    elif heldout_fraction:
+        held_out = _listed(heldout_documents(store, corpus.snapshot_id))
+        logger.info("Held out at heldout_fraction %g, to be measured on alone: %s", heldout_fraction, held_out)
     return refreshed
 
 
@@ -244,15 +258,27 @@ class Reading:
         elif len(self.bad) == 1:
             raise error
         else:
+            parts = "files" if isinstance(self.source, Files) else "parts"
             raise BadInput(
-                f"refreshing from source {self.source.kind!r}: {len(self.bad)} of {len(self.parts)} parts cannot be "
-                f"read, {_listed(self.bad)}; {most} may be at max_bad_share {share:g}. "
-                f"Mend or exclude them, or raise max_bad_share. The last: {error}"
+                f"refreshing from source {self.source.kind!r}: {len(self.bad)} of {len(self.parts)} {parts} cannot be "
+                f"read, {_listed(self.bad)}; {most} may be at max_bad_share {share:g}. The last: {error} "
+                f"To go on without them, set {self._ways_on()}."
             )
+
+    def _ways_on(self) -> str:
+        """Return the options that leave out what cannot be read: by name, if that is plain, or by share."""
+        options = [f"--source.max-bad-share {ceil(100 * len(self.bad) / len(self.parts)) / 100:g}"]
+        is_plain = isinstance(self.source, Files) and len(self.source.paths) == 1 and not self.source.name
+        if is_plain and len(self.bad) <= NUM_LISTED:
+            options.insert(0, f"--source.exclude {shlex.join(escape(name) for name in self.bad)}")
+        return " or ".join(options)
 
 
 READS = 3
 """Times that a part is read which is changed each time, at most."""
+
+NUM_LISTED = 10
+"""Names that a message lists, at most."""
 
 
 def _listed(names: Collection[str]) -> str:
@@ -261,8 +287,8 @@ def _listed(names: Collection[str]) -> str:
     >>> _listed(["a", "b"]), _listed([str(n) for n in range(12)])
     ('a, b', '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more')
     """
-    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
-    return ", ".join(list(names)[:10]) + more
+    more = f" and {len(names) - NUM_LISTED} more" if len(names) > NUM_LISTED else ""
+    return ", ".join(list(names)[:NUM_LISTED]) + more
 
 
 def _require_anchors(source: Corpus, corpus: CorpusCount, heldout_fraction: float) -> None:

@@ -1,5 +1,6 @@
 """Training: the start checkpoint, the synthesizer, and the arms of a comparison with all their seeds."""
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from gainloop.store.snapshots import read_anchors, read_snapshot
 from schemas.profile import Profile, Training
 from schemas.recipe import Accepted, AnyStart, Arm, Checkpoint, NewModel
 from tasks.progress import Bar
+
+logger = logging.getLogger("gainloop.train")
 
 
 def make_start(store: Store, training: Training, snapshot_id: str, start: NewModel | Checkpoint, bar: Bar) -> str:
@@ -164,6 +167,18 @@ def require_trainable(profile: Profile) -> None:
         from gainloop.models.loading import require_device
 
         require_device(profile.training.device)
+
+
+def warn_of_little_text(store: Store, snapshot_id: str, start: AnyStart) -> None:
+    """Say that a new model learns nothing from a few documents: it reads them over and over, and repeats them."""
+    snapshot = read_snapshot(store, snapshot_id)
+    if isinstance(start, NewModel) and snapshot["num_bytes"] < start.budget_tokens:
+        logger.warning(
+            "Making a new model: its %s tokens are to come of %s bytes of text, which it can only repeat; as many "
+            "bytes as start.budget_tokens at least are needed. Give --recipe examples/small-model.yaml, which starts "
+            "from the real model that `make model` makes, or set --start.model.",
+            *(f"{start.budget_tokens:,}", f"{snapshot['num_bytes']:,}"),
+        )
 
 
 def find_start(profile: Profile, snapshot_id: str, start: AnyStart) -> str:

@@ -204,9 +204,10 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ("generate --method.draws 2", "--method.draws is not one of them; known are --text.method.draws. Correct it."),
         (
             "generate --text.sampling.top_k=2",
-            "--text.sampling.top_k=2 is not one of them; known are --text.sampling.temperature, "
-            "--text.sampling.top-p, --text.sampling.max-tokens. Correct it.",
+            "--text.sampling.top_k=2 is not one of them; known are --text.sampling.top-p, "
+            "--text.sampling.temperature, --text.sampling.max-tokens. Correct it.",
         ),
+        ("cycle --help-al", "--help-al is not one of them; known are --help-all, --help. Correct it."),
         (
             "report latest",
             "'latest' stands after no option; `python -m flows report --help-all` lists them. Write --NAME before it.",

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from flows.__main__ import LOOKS, RESULTS, look, read, require_there
+from flows.__main__ import LOOKS, RESULTS, look, read
 from flows.__parameters__ import read_parameters
+from flows.__places__ import require_there
 from gainloop.methods.rephrase import Rephrase
 from gainloop.serving.preview import RECORDS_OF_ONE, first_anchors
 from gainloop.sources import Several
@@ -22,7 +23,7 @@ from gainloop.store import Store, open_store
 from gainloop.store.catalogue import find_row, list_rows, name_source
 from schemas.errors import BadInput, GainloopError, ServerError
 from schemas.exam import ExamFiles, WrittenExam
-from schemas.recipe import Checkpoint, Served
+from schemas.recipe import Checkpoint, Judge, Served
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import ROOT, write_corpus, write_profile
 
@@ -125,7 +126,10 @@ def test_what_a_recipe_says_holds_where_the_options_say_nothing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("plna: {seeds: 1}", r"plna is not a parameter of the command; known are source, "),
+        ("plna: {seeds: 1}", r"plna is not a parameter of the command; known are source, .* Correct it to plan, or re"),
+        ("txt: {seed: 1}", r"txt is not a parameter of the command; .* Correct it to text, or remove it\."),
+        ("plan:\n  seeds: 1\n   points: 2", r"in line 3; .* Look at how that line and the one before are indented\."),
+        ("plan:\n\tseeds: 1", r"in line 2; .* Look at how that line and the one before are indented\. Mend it"),
         ("plan: {seeds: x}", r"--plan\.seeds is 'x'; input should be a valid integer"),
         ("plan: [", r"expected the node content"),
         ("- plan", r"it holds a list"),
@@ -139,6 +143,13 @@ def test_a_recipe_that_cannot_be_used_is_one_sentence_that_names_it(tmp_path: Pa
     assert str(path) in str(caught.value)
 
 
+def test_a_recipe_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(BadInput) as caught:
+        read(["cycle", "--recipe", "smal-model.yaml"])
+    there = "examples/served-model.yaml, examples/small-model.yaml"
+    assert str(caught.value).endswith(f"settings and their values is allowed. Correct --recipe: there are {there}.")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.stem)
 def test_the_recipes_of_the_examples_are_those_of_a_cycle_and_of_a_preview(path: Path) -> None:
     profile = ["--profile", "vllm"] if "served" in path.stem else []
@@ -146,6 +157,7 @@ def test_the_recipes_of_the_examples_are_those_of_a_cycle_and_of_a_preview(path:
     _, few = read(["preview", "--recipe", str(path), "--source.paths", "a"])
     assert few["text"].method == given["text"].method
     assert {"plan", "general"} <= given.keys()
+    assert given.get("heldout_fraction") == (None if "served" in path.stem else 0)
     assert not {"plan", "general"} & few.keys()
 
 
@@ -169,6 +181,32 @@ def test_places_of_other_machines_and_globs_are_left_to_the_run(tmp_path: Path) 
         require_there("gainloop refresh", {"source": Files(paths=paths)})
     with pytest.raises(BadInput, match=r"--source\.paths names"):
         require_there("gainloop refresh", {"source": Files(paths=[f"{tmp_path}/*.txt"])})
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [
+        (["--start.model", "data/models/nope"], "start.model"),
+        (["--start", '{"kind": "accepted", "first": "nope.gguf"}'], "start.first"),
+        (["--judge.model", "./nope"], "judge.model"),
+        (["--exam.kind", "written", "--exam.model", "./nope"], "exam.model"),
+        (["--exam.kind", "written", "--exam.model", "a/b", "--exam.guesser", "./nope"], "exam.guesser"),
+    ],
+)
+def test_a_model_that_is_not_there_is_told_with_its_option_and_how_to_make_one(words: list[str], option: str) -> None:
+    _, given = read(["cycle", *words])
+    with pytest.raises(BadInput, match=rf"nope(\.gguf)?', which --{option} names; .* Correct it, or run `make model` "):
+        require_there("gainloop cycle", given)
+
+
+def test_every_model_of_an_evaluation_must_be_there() -> None:
+    _, given = read(["evaluate", "--exam.exam-id", "latest", "--checkpoints", "latest", "./nope"])
+    with pytest.raises(BadInput, match=r"nothing found at '\./nope', which --checkpoints names"):
+        require_there("gainloop evaluate", given)
+
+
+def test_a_model_of_servers_may_have_the_name_of_a_path() -> None:
+    require_there("gainloop judge", {"judge": Judge(model="/models/nope"), "profile": "vllm"})
 
 
 # --- preview
@@ -214,6 +252,24 @@ def test_a_preview_that_cannot_be_says_why(tmp_path: Path) -> None:
         preview(["--url", stub.url, "--source.paths", corpus, "--text.method.kind", "sbp"])
     with stub_server() as stub, pytest.raises(ServerError, match="not served there"):
         preview(["--url", stub.url, "--source.paths", corpus, "--generator.model", "other"])
+
+
+def test_a_preview_of_an_empty_folder_loads_no_model(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code = (
+        "import sys, flows.__main__ as m\nname, given = m.read(sys.argv[1:])\n"
+        "from flows.__looking__ import preview\ntry: preview(**given)\n"
+        "except m.BadInput as error: print(error)\nprint('torch' in sys.modules)"
+    )
+    words = ["preview", "--source.paths", str(tmp_path / "empty")]
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, check=True)
+    said, loaded = done.stdout.splitlines()
+    assert re.fullmatch(
+        r"reading source files: no file is in the folder '.*/empty'; allowed are \.txt \.md \.html \.pdf .*"
+        r"Put files there, or correct paths\.",
+        said,
+    )
+    assert loaded == "False"
 
 
 def test_a_preview_is_of_documents_from_all_over_a_source(tmp_path: Path) -> None:

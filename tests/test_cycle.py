@@ -121,6 +121,15 @@ def test_an_exam_is_taken_by_every_checkpoint_of_a_cycle_once_and_by_any_other_t
     }
 
 
+def test_a_dry_run_reads_the_exam(tmp_path: Path, api_url: str) -> None:
+    (tmp_path / "quiz.jsonl").write_text("not json\n")
+    exam = {"kind": "files", "paths": [str(tmp_path / "quiz.jsonl")]}
+    given = parameters(write_corpus(tmp_path / "corpus", 3), write_profile(tmp_path), exam=exam)
+    ended = start("cycle", given | {"dry_run": "true"}, tmp_path, api_url).wait()
+    assert ended.status == 1
+    assert "quiz.jsonl, line 1: " in ended.err.splitlines()[-1]
+
+
 def write_quiz(path: Path) -> Path:
     """Write a question about each document of the small corpus."""
     rows = [

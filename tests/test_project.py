@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import json
 import re
 import subprocess
 import tomllib
@@ -200,6 +201,13 @@ def test_the_readme_is_read_in_a_few_minutes() -> None:
     prose = tables.BLOCK.sub("", (ROOT / "README.md").read_text())  # its tables grow with what there is
 
     assert len(prose.splitlines()) <= 95
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/measures.md"])
+def test_a_question_that_the_documents_show_has_what_an_exam_needs(page: str) -> None:
+    (shown,) = re.findall(r'\{"question": .*?\}', (ROOT / page).read_text())
+
+    assert list(json.loads(shown)) == ["question", "answer", "document"]
 
 
 def test_every_file_that_the_documents_link_to_is_there() -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -136,10 +137,15 @@ def test_more_files_that_cannot_be_read_than_allowed_make_no_snapshot(store: Sto
     with pytest.raises(BadInput, match=r"b\.jsonl, line 1"):
         refresh_snapshot(store, Files(paths=[str(folder)], min_chars=8, max_bad_share=0), 0.2)
     (folder / "c.jsonl").write_text("no json either")
-    with pytest.raises(BadInput, match=r"2 of 3 parts cannot be read, b\.jsonl, c\.jsonl; 1 may be"):
+    with pytest.raises(BadInput, match=r"2 of 3 files cannot be read, b\.jsonl, c\.jsonl; 1 may be") as refused:
         refresh(store, folder)
 
     assert store.query("from snapshots").is_empty()
+    advice = r"To go on without them, set --source\.exclude (.+) or --source\.max-bad-share (.+)\."
+    (excluded, share), corpus = re.findall(advice, str(refused.value))[0], [str(folder)]
+    for way in ({"exclude": excluded.split()}, {"max_bad_share": float(share)}):
+        files = Files.model_validate({"paths": corpus, "min_chars": 8, **way})
+        assert refresh_snapshot(store, files, 0.2).corpus.num_documents == 10
 
 
 class Edited(Files):
@@ -215,6 +221,30 @@ REFRESHING = """
 import sys, test_refresh as t
 t.refresh_snapshot(t.Store(sys.argv[1], ''), t.Slow(), 0.2)
 """
+
+
+def test_documents_that_are_held_out_are_named(store: Store, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "gainloop.refresh"):
+        refreshed = refresh(store, folder)
+    rows = read_anchors(store, refreshed.snapshot_id, heldout=True)["uri"].to_list()
+    assert rows
+    assert f"Held out at heldout_fraction 0.2, to be measured on alone: {', '.join(sorted(rows))}" in caplog.text
+
+
+def test_two_corpora_of_one_name_are_told_apart_by_the_parameter_that_differs(
+    store: Store, folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read(licence: str) -> None:
+        refresh_snapshot(store, Files(paths=[str(folder)], max_chars=60, min_chars=8, licence=licence), 0.2)
+        read_snapshot(store)
+
+    read("internal")
+    read("")
+    assert "is of the corpus" not in caplog.text  # they are one snapshot
+    write(folder / "d.jsonl", ["another document"])
+    read("")
+    assert re.search(rf"is of the corpus files {folder} \(\w+, licence ''\), which was ref", caplog.text)
+    assert re.search(rf"has files {folder} \(\w+, licence 'internal'\) too\. Set --snapshot-id to", caplog.text)
 
 
 def test_a_killed_refresh_is_taken_up_where_it_was(store: Store, tmp_path: Path) -> None:

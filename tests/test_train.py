@@ -34,6 +34,7 @@ from tasks.train import (
     require_trainable,
     train_arm,
     tune_synthesizer,
+    warn_of_little_text,
 )
 from tests.store.test_snapshots import make_snapshot, write_part
 from tests.tiny_model import PLAN as MODEL
@@ -421,3 +422,15 @@ def test_a_device_that_the_machine_does_not_have_is_refused_before_anything_is_m
     with pytest.raises(BadInput, match=r"looking for the device 'cuda': .*Set device in the profile"):
         require_trainable(place)
     require_trainable(Profile(name="test"))
+
+
+def test_a_new_model_of_too_little_text_is_warned_of(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    write_part(store, "a", "1", TEXTS)
+    snapshot_id = make_snapshot(store, {"a": "1"}, 0.0)
+    size = read_snapshot(store, snapshot_id)["num_bytes"]
+    for start in (Checkpoint(model="m"), START.model_copy(update={"budget_tokens": size})):
+        warn_of_little_text(store, snapshot_id, start)
+    assert not caplog.text
+    warn_of_little_text(store, snapshot_id, START.model_copy(update={"budget_tokens": size + 1}))
+    assert f"are to come of {size:,} bytes of text, which it can only repeat" in caplog.text
+    assert "--recipe examples/small-model.yaml" in caplog.text

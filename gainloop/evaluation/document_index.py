@@ -3,6 +3,8 @@
 import posixpath
 from collections import defaultdict
 from collections.abc import Iterable
+from difflib import get_close_matches
+from itertools import islice
 from typing import Final
 
 from gainloop.store.snapshots import WholeDocument
@@ -10,6 +12,9 @@ from schemas.characters import folded
 
 BEGINNING: Final = 160
 """Characters by which a text is known where it is not the document's to the last one."""
+
+NAMED_ROWS: Final = 2
+"""Rows of a file that are named where only the file is, at most."""
 
 
 class DocumentIndex:
@@ -45,6 +50,15 @@ class DocumentIndex:
                         reason = "ambiguous_document"
         return None, reason
 
+    def near(self, name: str) -> str:
+        """Return what may be meant by a name that no document has: rows of that file, or names like it; or nothing."""
+        file = f"{posixpath.basename(name)}#"
+        ids = dict.fromkeys(source.document_id for sources in self._by_name.values() for source in sources)
+        if found := list(islice((one for one in ids if posixpath.basename(one).startswith(file)), NAMED_ROWS)):
+            return f"documents of that file are {', '.join(found)}"
+        alike = get_close_matches(name, list(self._by_name), 1, cutoff=0.8)
+        return f"near it is {alike[0]}" if alike else ""
+
 
 def names_of(uri: str) -> list[str]:
     """Return what a document may be called: its uri, the end of it, and both without the file's suffix.
@@ -54,7 +68,7 @@ def names_of(uri: str) -> list[str]:
     """
     path, _, row = uri.partition("#")
     if row:
-        return list(dict.fromkeys([uri, row]))
+        return list(dict.fromkeys([uri, f"{posixpath.basename(path)}#{row}", row]))
     stems = [posixpath.splitext(one)[0] for one in (path, posixpath.basename(path))]
     return list(dict.fromkeys([path, posixpath.basename(path), *stems]))
 

@@ -3,7 +3,7 @@
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gainloop.evaluation.distractors import add_distractors
@@ -61,12 +61,14 @@ def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[WholeDocu
         if _says_nothing(row):
             drops["no_answer"] += 1
             continue
+        asked = _question(row, wanted, where)
         source, reason = documents.find(*(_text(row, wanted, name) for name in ("document", "text", "title")))
         if source is None:
             drops[reason] += 1
-            examples.append(f"{where}: {reason}, {_name(row, wanted)}")
+            if len(examples) < EXAMPLES:
+                examples.append(f"{where}: {reason}, {_name(row, wanted, documents)}")
             continue
-        question = _question(row, wanted, where, source)
+        question = replace(asked, document_id=source.document_id, title=source.title)
         drops["duplicate"] += question.question_id in found
         found.setdefault(question.question_id, question)
     heldout = {source.document_id for source in sources if source.is_heldout}
@@ -78,7 +80,7 @@ def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[WholeDocu
         raise _nothing(wanted, drops, examples, len(sources))
     whole = [one for some in (taught, control) for one in add_distractors(some, wanted.distractors)]
     exam = Exam(snapshot_id, tuple(sorted(whole, key=lambda one: one.question_id)))
-    return ReadExam(exam, {reason: count for reason, count in drops.items() if count}, examples[:EXAMPLES])
+    return ReadExam(exam, {reason: count for reason, count in drops.items() if count}, examples)
 
 
 def _rows(wanted: ExamFiles) -> Iterator[tuple[str, Row]]:
@@ -119,7 +121,12 @@ def _says_nothing(row: Row) -> bool:
     return bool(row.get("is_impossible"))
 
 
-def _question(row: Row, wanted: ExamFiles, where: str, source: WholeDocument) -> Question:
+def _question(row: Row, wanted: ExamFiles, where: str) -> Question:
+    """Return what a row asks, of no document yet.
+
+    Raises:
+        BadInput: It has no question, no answer, or an answer that is none of its options.
+    """
     question = _text(row, wanted, "question")
     if not question:
         raise _bad(where, _missing(row, wanted, "question"), "a question is needed")
@@ -132,8 +139,7 @@ def _question(row: Row, wanted: ExamFiles, where: str, source: WholeDocument) ->
         answer=answers[0],
         accepted=_others(answers, _texts(_value(row, wanted, "accepted"))),
         options=shuffled(question, options),
-        document_id=source.document_id,
-        title=source.title,
+        document_id="",
         evidence=_text(row, wanted, "evidence"),
     )
 
@@ -203,9 +209,13 @@ def _texts(value: Any) -> list[str]:
     return [text] if text else []
 
 
-def _name(row: Row, wanted: ExamFiles) -> str:
-    """Return what a row calls its document."""
-    return repr(_text(row, wanted, "document") or _text(row, wanted, "title") or _text(row, wanted, "text")[:60])
+def _name(row: Row, wanted: ExamFiles, documents: DocumentIndex) -> str:
+    """Return what a row calls its document, and what may be meant."""
+    name = _text(row, wanted, "document") or _text(row, wanted, "title") or _text(row, wanted, "text")[:60]
+    if not name:
+        return _missing(row, wanted, "document")
+    near = documents.near(name)
+    return f"{name!r}" + (f" ({near})" if near else "")
 
 
 def _missing(row: Row, wanted: ExamFiles, name: str) -> str:
@@ -215,8 +225,8 @@ def _missing(row: Row, wanted: ExamFiles, name: str) -> str:
 
 def _bad(where: str, found: str, allowed: str) -> BadInput:
     return BadInput(
-        f"reading the exam, {where}: {found}; {allowed}. Mend or remove that row, or name the field that holds it: "
-        "exam.question_field, answer_field, options_field."
+        f"reading the exam, {where}: {found}; {allowed}. Mend or remove that row, or name the field that holds it with "
+        "--exam.question-field, --exam.answer-field or --exam.options-field."
     )
 
 
@@ -224,6 +234,6 @@ def _nothing(wanted: ExamFiles, drops: Counter[str], examples: list[str], num_do
     counts = ", ".join(f"{count} {reason}" for reason, count in drops.items() if count)
     return BadInput(
         f"reading the exam {', '.join(wanted.paths)}: none of its rows gives a question ({counts}; "
-        f"{'; '.join(examples[:EXAMPLES])}) about the {num_documents} documents of the snapshot; one at least must. "
+        f"{'; '.join(examples)}) about the {num_documents} documents of the snapshot; one at least must. "
         "Let rows name a document by its uri, its title or its text, or refresh from the documents they ask about."
     )

@@ -11,7 +11,7 @@ from gainloop.models.gguf import convert_gguf
 from gainloop.models.loading import end_tokens, load_model, load_tokenizer, opening, require_numbers
 from gainloop.store.lacks import explain
 from schemas.errors import BadInput
-from schemas.recipe import Checkpoint
+from schemas.recipe import Checkpoint, names_path
 
 PARTS: Final = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
 """The files of a hub model that transformers reads; the same weights in other formats are left there."""
@@ -75,10 +75,10 @@ def find_checkpoint(wanted: Checkpoint) -> Found:
     if path.is_dir():
         with opening(str(path)):
             return Found(path, _hash(deciding_files(path), path))
-    if wanted.model.startswith((".", "/", "~")) or wanted.model.count("/") > 1 or wanted.model.endswith(".gguf"):
+    if names_path(wanted.model):
         raise BadInput(
             f"loading checkpoint {wanted.model!r}: there is no such folder or file; a folder that save_pretrained "
-            "wrote, a .gguf file, or a hub id is needed. Set model to one."
+            "wrote, a .gguf file, or a hub id is needed. Name one, or make the small model with `make model`."
         )
     downloaded = Path(_download(wanted))
     return Found(downloaded, _hash(deciding_files(downloaded), downloaded))
@@ -128,7 +128,9 @@ def _download(wanted: Checkpoint) -> str:
         if lack := explain(f"downloading checkpoint {wanted.model!r}", error):
             raise lack from error
         reason = " ".join(str(error).split())[:200]
+        if isinstance(error, LocalEntryNotFoundError):  # its words are of caches
+            reason = "no model of the store has that id, and the hub cannot be reached"
         raise BadInput(
-            f"loading checkpoint {wanted.model!r}: {reason}; a folder, a .gguf file, or a hub id that this machine can "
-            "reach, is needed. Set model to one."
+            f"loading checkpoint {wanted.model!r}: {reason}; a folder, a .gguf file, an id of the store, or a hub id "
+            "that this machine can reach, is needed. Name one: `gainloop list models` has those of the store."
         ) from error

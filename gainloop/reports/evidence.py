@@ -30,6 +30,7 @@ class Examined:
         arms: Runs as the stage train lists them: arm, seed, learning_rate, points; may be empty.
         asking: Settings that the questions were asked with.
         untrained: Documents of the snapshot of which nothing is trained on, by why: held_out or kept_out.
+        drops: Rows of the exam that gave no question, by reason.
     """
 
     exam_id: str
@@ -41,6 +42,7 @@ class Examined:
     arms: list[dict[str, Any]] = field(default_factory=list)
     asking: dict[str, Any] = field(default_factory=dict)
     untrained: dict[str, str] = field(default_factory=dict)
+    drops: dict[str, int] = field(default_factory=dict)
 
     @property
     def taught(self) -> "Examined":

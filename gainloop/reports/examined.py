@@ -1,5 +1,6 @@
 """What the models of a training answered in exams, as the store has it."""
 
+import json
 from typing import Any
 
 from gainloop.reports.evidence import Examined
@@ -36,9 +37,10 @@ def _examined(
     store: Store, batch_id: str, training_id: str, summary: dict[str, Any], untrained: dict[str, str]
 ) -> Examined:
     questions = "question_id, question, answer, options, document_id, title, part"
+    made = exam_kind(store, summary["exam"])
     return Examined(
         exam_id=summary["exam"],
-        kind=exam_kind(store, summary["exam"])["kind"],
+        kind=made["kind"],
         training_id=training_id,
         questions=store.query(f"select {questions} from questions where exam_id = ?", summary["exam"]),
         answers={name: read_answers(store.locate(url)) for name, url in summary["urls"].items()},
@@ -46,4 +48,5 @@ def _examined(
         arms=(stage_summary(store, batch_id, "train", training_id) or {}).get("arms", []),
         asking=summary.get("asking", {}),
         untrained=untrained,
+        drops=json.loads(made["drops"]),
     )

@@ -123,6 +123,7 @@ class _Exam:
             titled=examined.asking.get("titled"),
             questions=len(sheets.documents),
             documents=len(set(sheets.documents)),
+            untied_rows=sum(examined.drops.get(reason, 0) for reason in ("no_document", "ambiguous_document")),
             seeds=len(sheets.seeds(SYNTHETIC)),
             **control,
             tokens=max((point["tokens"] for point in ends), default=None),

@@ -1,6 +1,7 @@
 """Text, Markdown, HTML, PDF, Word, JSON lines, CSV and Parquet files, in folders here or in object storage."""
 
 import logging
+import os
 import posixpath
 from collections import Counter
 from collections.abc import Iterator
@@ -80,6 +81,11 @@ def _choose(path: str, listing: Listing, exclude: list[str]) -> dict[str, File]:
 
 
 def _nothing(path: str, why: dict[str, str]) -> BadInput:
+    if not why and os.path.isdir(os.path.expanduser(path)):
+        return BadInput(
+            f"reading source files: no file is in the folder {path!r}; allowed are {KINDS}. "
+            "Put files there, or correct paths."
+        )
     attempt = f"reading source files: {len(why) or 'nothing'} found at {path!r}"
     if not why:
         advice = "a folder, a file or a glob is allowed. Correct paths, or put files there."

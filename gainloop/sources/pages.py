@@ -173,7 +173,7 @@ def parsing(where: str, what: str) -> Iterator[None]:
     except (BadInput, MemoryError):
         raise
     except Exception as error:
-        found = readable(f"{type(error).__name__}: {error}")[:300]
+        found = readable(f"{type(error).__name__}: {error}")[:300].rstrip(".")
         raise _bad(where, f"{found}; {what} that is whole and not locked is read", "Write it anew") from error
 
 

@@ -99,14 +99,31 @@ def read_snapshot(store: Store, snapshot_id: str = LATEST) -> dict[str, Any]:
 
 
 def _tell_latest(latest: pl.DataFrame) -> None:
-    """Say which corpus ``latest`` is of, where a store has several."""
+    """Say which corpus ``latest`` is of, where a store has several; those of the same snapshot are one."""
+    latest = latest.unique("snapshot_id", keep="first", maintain_order=True)
     if latest.height > 1:
-        first, *others = (f"{name_source(json.loads(row['source']))} ({row['source_id']})" for row in latest.to_dicts())
+        sources = [json.loads(source) for source in latest["source"]]
+        first, *others = (
+            f"{name_source(source)} ({source_id}{differing(source, sources)})"
+            for source, source_id in zip(sources, latest["source_id"], strict=True)
+        )
         logger.warning(
             "The latest snapshot, %s, is of the corpus %s, which was refreshed last; the store has %s too. Set "
-            "snapshot_id to a snapshot, or to the id in brackets: then it is the latest of that corpus.",
+            "--snapshot-id to a snapshot, or to the id in brackets: then it is the latest of that corpus.",
             *(latest["snapshot_id"][0], first, ", ".join(others)),
         )
+
+
+def differing(source: dict[str, Any], sources: list[dict[str, Any]]) -> str:
+    """Return the parameters that tell a source from others of its name, as the end of a list; empty if its name does.
+
+    >>> handbook = {"kind": "files", "paths": ["handbook"], "licence": "", "max_chars": 2000}
+    >>> differing(handbook, [handbook, handbook | {"licence": "internal"}, {"kind": "python_docs"}])
+    ", licence ''"
+    """
+    alike = [one for one in sources if name_source(one) == name_source(source)]
+    telling = (name for name, value in source.items() if any(one.get(name, value) != value for one in alike))
+    return "".join(f", {name} {source[name]!r}" for name in telling)
 
 
 def name_source(source: dict[str, Any]) -> str:
@@ -165,6 +182,16 @@ def untrained_documents(store: Store, snapshot_id: str) -> dict[str, str]:
         for document, found in sorted(places.items())
         if "trained" not in found
     }
+
+
+def heldout_documents(store: Store, snapshot_id: str) -> list[str]:
+    """Return the documents that are held out of training, in the order of their names."""
+    rows = store.query(
+        "select distinct uri from anchors semi join (select anchor_id from snapshot_heldout "
+        "where snapshot_id = ? and place = 'held_out') using (anchor_id)",
+        snapshot_id,
+    )
+    return sorted({document_of(uri) for uri in rows["uri"]})
 
 
 def read_siblings(store: Store, snapshot_id: str, anchor_ids: list[str]) -> pl.DataFrame:

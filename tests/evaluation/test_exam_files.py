@@ -136,6 +136,40 @@ def test_an_exam_about_other_documents_is_refused(store: Store, snapshot_id: str
         read(store, snapshot_id, path)
 
 
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"frage": "Who?", "antwort": "Ann"},
+            "q.jsonl row 1: no text in field question; fields there are frage, antwort; a question is needed. Mend or "
+            "remove that row, or name the field that holds it with --exam.question-field, ",
+        ),
+        ({"question": "Who?", "answer": ""}, "no text in field answer or gold_label or answers; fields there are ques"),
+        (
+            {"question": "Who?", "answer": "Ann"},
+            "q.jsonl row 1: no_document, no text in field document or document_id or doc_id; fields there are question",
+        ),
+        ({"question": "Who?", "answer": "Ann", "document": "Ashbey.md"}, "'Ashbey.md' (near it is Ashby.md)"),
+    ],
+)
+def test_what_a_row_lacks_is_told_before_what_its_document_is(
+    store: Store, snapshot_id: str, tmp_path: Path, row: dict[str, object], said: str
+) -> None:
+    with pytest.raises(BadInput) as error:
+        read(store, snapshot_id, write_rows(tmp_path / "q.jsonl", [row]))
+    assert said in str(error.value)
+
+
+def test_a_file_of_rows_is_told_by_its_rows(store: Store, tmp_path: Path) -> None:
+    snapshot_id = fill(store, {f"prices.csv#{n}": f"Row {n} of the prices." for n in (1, 2, 3)}, suffix="")
+    asked = [{"question": f"What is {n}?", "answer": "rye", "document": n} for n in ("prices.csv#1", "prices.csv")]
+    found = read(store, snapshot_id, write_rows(tmp_path / "q.jsonl", asked))  # type: ignore[arg-type]
+
+    assert [one.document_id for one in found.exam.questions] == ["mills/prices.csv#1"]
+    named = "documents of that file are mills/prices.csv#1, mills/prices.csv#2"
+    assert found.examples == [f"q.jsonl row 2: no_document, 'prices.csv' ({named})"]
+
+
 def test_labels_are_numbers_from_one_or_letters_and_options_are_shuffled_the_same_way_always(
     store: Store, snapshot_id: str, tmp_path: Path
 ) -> None:

@@ -110,3 +110,5 @@ def test_a_hub_that_is_not_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BadInput, match=r"loading checkpoint 'nobody/nothing': .* or a hub id that this machine can"):
         find_checkpoint(Checkpoint(model="nobody/nothing"))
+    with pytest.raises(BadInput, match=r"'nope': no model of the store has that id, and the hub cannot be reached; "):
+        find_checkpoint(Checkpoint(model="nope"))

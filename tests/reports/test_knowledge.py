@@ -33,6 +33,11 @@ def test_shares_and_differences_are_those_of_the_answers() -> None:
     assert found.forgetting_repeating.value == pytest.approx(0.09, abs=0.002)
 
 
+def test_rows_of_an_exam_that_fit_no_document_are_counted() -> None:
+    assert measured().untied_rows == 0
+    assert measured(drops={"no_document": 2, "ambiguous_document": 1, "duplicate": 4}).untied_rows == 3
+
+
 def test_every_question_is_known_learnt_forgotten_or_missing() -> None:
     found = measured()
     for arm, counts in found.arms.items():

@@ -94,6 +94,11 @@ def test_every_question_stands_on_the_page_with_what_was_said_before_and_after(p
     assert page.tags.count("summary") == 1 + len({row.state for row in report.knowledge.answers}) + missing
 
 
+def test_rows_of_the_exam_that_fit_no_document_stand_on_the_page() -> None:
+    asked = measure_batch(make_evidence(num_anchors=24, examined=(make_examined(drops={"no_document": 2}),)))
+    assert "Besides, 2 rows of its files fit no document." in Reader(render_page(asked)).text
+
+
 def test_the_page_names_the_corpus() -> None:
     source = {"source": json.dumps({"kind": "files", "paths": ["handbook"]})}
     named = measure_batch(make_evidence(snapshot=source | {"num_anchors": 120, "num_heldout": 6, "num_bytes": 21_000}))

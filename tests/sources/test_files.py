@@ -173,8 +173,9 @@ def test_a_path_without_anything_to_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     write(tmp_path / "others" / "a.doc", "")
 
-    for path in ("nowhere", "empty", "*.txt"):
+    for path in ("nowhere", "*.txt"):
         assert f"nothing found at '{tmp_path / path}'" in failure(Files(paths=[str(tmp_path / path)]))
+    assert f"no file is in the folder '{tmp_path / 'empty'}'" in failure(Files(paths=[str(tmp_path / "empty")]))
     for path in ("others", "others/a.doc"):
         assert "1 found at" in failure(Files(paths=[str(tmp_path / path)]))
     assert "Protocol not known" in failure(Files(paths=["nope://x"]))
