@@ -20,6 +20,7 @@ from flows.__stopping__ import start_server
 from gainloop.methods import METHODS, Making, require_generator
 from gainloop.methods.method import Method
 from gainloop.methods.rephrase import Rephrase
+from gainloop.reports.paragraph import UNCHECKED
 from gainloop.serving.preview import Preview, first_anchors, write_few
 from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
@@ -208,10 +209,11 @@ def say_preview(found: Preview, recipe: Recipe, seconds: float) -> str:
     """Return the last line of a preview."""
     drops = ", ".join(f"{count} {reason}" for reason, count in found.drops.most_common())
     lost = f"; {found.drops.total()} replies dropped: {drops}" if drops else "; none dropped"
+    unchecked = f" {UNCHECKED}: read them, or give the cycle --judge.model." if found.shown else ""
     late = " The time was over before there were more: raise --seconds." if found.is_late else ""
     return (
         f"{len(found.shown)} records of {found.num_anchors} documents by {recipe.method['kind']}, "
-        f"{seconds:.0f} s{lost}.{late} Nothing was stored."
+        f"{seconds:.0f} s{lost}.{unchecked}{late} Nothing was stored."
     )
 
 

@@ -193,6 +193,7 @@ def test_a_preview_shows_five_records_beside_their_anchors_and_stores_nothing(
     shown = capsys.readouterr().out
 
     assert re.match(r"5 records of [3-5] documents by rephrase, \d+ s; .*Nothing was stored\.$", said)
+    assert "No judge has checked the records against their documents: read them, or give the cycle --judge" in said
     assert (shown.count(" anchor "), shown.count(" record ")) >= (5, 5)
     assert any(line.startswith("╭─ anchor") and "record" in line for line in shown.splitlines())  # side by side
     assert sorted(tmp_path.rglob("*")) == before

@@ -137,8 +137,8 @@ def draw_lines(reports: Sequence[Report], gate: Gate) -> Lines:
     )
 
 
-def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant:
-    """Return the quadrant of a batch by its values, whatever their intervals."""
+def find_quadrant(delta_i: Figure, dependence: Figure, non_factual: Figure, lines: Lines) -> Quadrant:
+    """Return the quadrant of a batch by its values, whatever their intervals; no batch is healthy unjudged."""
     if delta_i.value is None:
         return "not known"
     if lines.collapsed.value is not None and delta_i.value < lines.collapsed.value:
@@ -147,7 +147,9 @@ def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant
         return "noisy"
     if dependence.value is None:
         return "not known"
-    return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
+    if lines.ignored is not None and dependence.value < lines.ignored:
+        return "prompt ignored"
+    return "not judged" if non_factual.value is None else "healthy"
 
 
 def foretell_all(standings: Sequence[Standing], ranking: Ranking) -> list[Foretold]:
@@ -253,7 +255,7 @@ def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines)
         figures=figures,
         accepted_tokens=report.cost.accepted_tokens,
         cost_tokens=tokens_of(report),
-        quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], lines),
+        quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], report.quality.non_factual, lines),
     )
 
 

@@ -16,6 +16,9 @@ COLUMNS: Final = 100
 UNREAD: Final = 40
 """Questions answered with the document in front, in per cent, below which the model cannot read them."""
 
+UNCHECKED: Final = "No judge has checked the records against their documents"
+"""What must be known of a batch that nothing has judged, where its records are read and where they are trained on."""
+
 GRADED_BY: Final[dict[Graded, str]] = {
     "options": "by choosing among options",
     "exact": "in words",
@@ -65,11 +68,11 @@ def list_steps(report: Report, decision: Decision | None = None) -> list[str]:
     if decision and decision.state == "held":
         return [f"Make a better batch before training on it: {'; '.join(one.words for one in decision.vetoes)}."]
     if not found.was_asked:
-        return [_exam_first(report)]
+        return [_exam_first(report), *_read(report)]
     against = (
         [f"Look first at what the gate holds against it: {one.words}." for one in decision.vetoes] if decision else []
     )
-    return [*against, *_use(report), *_look_closer(found), *_spend(report), *_mind(found)]
+    return [*against, *_use(report), *_read(report), *_look_closer(found), *_spend(report), *_mind(found)]
 
 
 def as_share(figure: Figure) -> str:
@@ -209,6 +212,11 @@ def _use(report: Report) -> Iterator[str]:
         yield "Do not use this model: the documents themselves, repeated, taught more. Try another method or generator."
     else:
         yield f"Cannot tell yet whether the text is worth its tokens: {_more_needed(found)}."
+
+
+def _read(report: Report) -> Iterator[str]:
+    if report.quality.non_factual.value is None:
+        yield f"{UNCHECKED}: read some on the page of all records, or run the same with --judge.model."
 
 
 def _more_needed(k: Knowledge) -> str:

@@ -207,6 +207,11 @@ def test_each_quadrant_is_found(report: Report) -> None:
     assert (noisy.quadrant, ignored.quadrant) == ("noisy", "prompt ignored")
 
 
+def test_a_batch_that_no_judge_has_checked_is_not_called_healthy(report: Report) -> None:
+    batches = [make_batch(report, 1, non_factual=None), make_batch(report, 2, dependence=0.2, non_factual=None)]
+    assert [one.quadrant for one in measure_overview(batches, Gate()).standings] == ["not judged", "prompt ignored"]
+
+
 def test_the_noise_line_is_that_of_the_newest_batch_with_scored_anchors(report: Report) -> None:
     lines = measure_overview(make_store(report), Gate()).lines
     anchors = report.entropy.anchors

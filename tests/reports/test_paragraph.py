@@ -13,6 +13,7 @@ from schemas.profile import Gate
 from schemas.report import Report
 from tests.evidence import make_evidence
 from tests.examined import RIGHT, make_examined
+from tests.reports.batches import moved
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)
 
@@ -96,8 +97,17 @@ def test_a_batch_that_is_held_is_to_be_made_better_and_one_without_an_exam_exami
     decision = decide(found, Gate(no_closer=0.01), [], {}, "measured", AT)
     assert decision.state == "held"
     assert list_steps(found, decision)[0].startswith("Make a better batch before training on it: ")
-    (step,) = list_steps(measure_batch(make_evidence(num_anchors=24)))
+    step, *_ = list_steps(measure_batch(make_evidence(num_anchors=24)))
     assert step.startswith("Give an exam: nothing else can say")
+
+
+def test_records_that_no_judge_has_checked_are_to_be_read_and_those_that_one_has_are_not(report: Report) -> None:
+    unchecked = "No judge has checked the records against their documents: read some on the page of all records, or "
+    assert [step for step in list_steps(report) if step.startswith(unchecked)]
+    judged = report.quality.model_copy(update={"non_factual": moved(report.quality.non_factual, 12, 5)})
+    steps = list_steps(report.model_copy(update={"quality": judged}))
+    assert steps
+    assert not [step for step in steps if step.startswith("No judge")]
 
 
 def test_the_end_of_a_run_fits_a_terminal(report: Report) -> None:
