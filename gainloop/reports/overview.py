@@ -192,16 +192,13 @@ def _say_best(known: Sequence[Ranked]) -> str:
     shown = f"{best.gain.signed} {best.gain.unit} {best.gain.interval}".rstrip()
     if best.adjusted is None or best.adjusted[0] <= 0:
         among = f" among {len(known)} compared" if others else ""
-        return (
-            f"No recipe's text has certainly beaten the matched baseline{among}; nearest comes "
-            f"{best.recipe}, with {shown}."
-        )
+        return f"No recipe's text has certainly beaten repeating{among}; nearest comes {best.recipe}, with {shown}."
     if not others:
-        return f"The text of {best.recipe} has beaten the matched baseline, by {shown}."
+        return f"The text of {best.recipe} has beaten repeating, by {shown}."
     ends = [one.adjusted[1] if one.adjusted else float("inf") for one in others]
     return (
-        f"The text of {best.recipe} gained most over the matched baseline, {shown}; with {len(known)} "
-        "recipes compared, that it beats the baseline is certain, that it beats every other recipe is "
+        f"The text of {best.recipe} gained most over repeating, {shown}; with {len(known)} "
+        "recipes compared, that it beats repeating is certain, that it beats every other recipe is "
         f"{'too' if best.adjusted[0] > max(ends) else 'not'}."
     )
 

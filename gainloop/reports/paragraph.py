@@ -240,9 +240,9 @@ def _more_needed(k: Knowledge) -> str:
 def _look_closer(k: Knowledge) -> Iterator[str]:
     control = k.nats_advantage_control if k.graded == "nats" else k.advantage_control
     if control.low is not None and control.low <= 0:
-        yield "The replay control is not beaten: part of any gain may be a milder diet and not what the text says."
+        yield "Unrelated text is not beaten: part of any gain may be a milder diet and not what the text says."
     elif control.value is None and k.verdict == "synthetic_wins":
-        yield "Train a replay control: without it a milder diet may be all that the text is worth."
+        yield "Train on unrelated text too (replay_control): without it a milder diet may be all the text is worth."
 
 
 def _spend(report: Report) -> Iterator[str]:

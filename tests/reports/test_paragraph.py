@@ -53,7 +53,7 @@ def test_where_an_interval_holds_zero_nobody_can_tell() -> None:
     steps = " ".join(list_steps(found))
     assert "Cannot tell yet whether the text is worth its tokens: about" in steps
     assert "questions in all, of more documents, would tell" in steps
-    assert "The replay control is not beaten" in steps
+    assert "Unrelated text is not beaten" in steps
     assert "Use the model" not in steps
 
 
