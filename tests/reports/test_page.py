@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -188,6 +189,26 @@ def test_text_from_outside_is_shown_and_never_run() -> None:
     page = Reader(render_page(measure_batch(replace(evidence, **hostile))))
     assert not {"script", "i"} & set(page.tags)
     assert page.text.count(SCRIPT) > 10
+
+
+def test_the_page_is_no_wider_than_its_window_however_long_the_reason_for_no_interval(
+    report: Report, tmp_path: Path
+) -> None:
+    from tests.browser import open_page
+
+    few = "too few: one of 2 groups of rows holds 74% of the weight; no interval from it"
+    trainee = report.trainee.model_copy(
+        update={
+            name: figure.model_copy(update={"low": None, "high": None, "status": few})
+            for name, figure in report.trainee
+            if isinstance(figure, Figure) and figure.value is not None
+        }
+    )
+    (tmp_path / "report.html").write_text(render_page(report.model_copy(update={"trainee": trainee})))
+    with open_page((tmp_path / "report.html").as_uri()) as page:
+        for width in (1280, 970, 800, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_plots_follow_the_colours_of_the_page(report: Report) -> None:
