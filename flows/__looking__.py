@@ -263,12 +263,20 @@ def say_status(profile: str = "embedded") -> str:
         return "no batch yet: run `gainloop cycle` or `gainloop generate`"
     newest = batches.row(0, named=True)
     done, now = catalogue.done_stages(store, newest["id"]), catalogue.is_being_written(store, newest["id"])
+    refusal = catalogue.find_refusal(store, newest["id"])
     console.print(
         Text(
             f"newest batch {newest['id']}: {', '.join(done) or 'no stage'} complete, verdict "
             f"{newest['verdict'] or 'none yet'}{'; a run writes it now' if now else ''}"
         )
     )
+    report = batches.filter(pl.col("page") != "").row(0, named=True) if any(batches["page"]) else None
+    if report and report["id"] != newest["id"]:
+        console.print(Text(f"newest report, of batch {report['id']}, verdict {report['verdict'] or 'none yet'}:"))
+        console.print(Text(report["page"]), soft_wrap=True)
+    if refusal and not now:
+        console.print(Text(f"{refusal}: read why, then change what the text is made from, or what curation allows"))
+        return catalogue.refusal_page(store, newest["id"])
     missing = next((stage for stage in catalogue.STAGES if stage not in done), "")
     if missing and not now:
         console.print(Text(f"next: `gainloop {missing}`, or run the same cycle again: what is done is kept"))

@@ -54,12 +54,13 @@ class Standing(ReportPart):
 
 
 class Unmeasured(ReportPart):
-    """One batch without a report that can be read, and the reason."""
+    """One batch without a report that can be read, and the reason; ``page`` shows it, if validation refused it."""
 
     batch: str
     begun: datetime
     recipe: str
     why: str
+    page: str
 
 
 class Ranked(ReportPart):

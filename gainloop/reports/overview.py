@@ -15,6 +15,7 @@ from gainloop.reports.evidence import Begun
 from gainloop.reports.ranking import name_recipes, name_yardstick, rank_recipes, tokens_of
 from gainloop.steering.gate import OFF
 from gainloop.store import Store
+from gainloop.store.catalogue import find_refusal
 from gainloop.store.files import exists, read_file, write_file
 from gainloop.store.measurements import parse_report
 from schemas.figure import Figure
@@ -88,6 +89,7 @@ def read_batches(store: Store) -> list[Begun]:
             records=stages.get(batch_id, {}).get("generate", {}).get("records", 0),
             drops=drops.get(batch_id, {}),
             quarantine=quarantine.get(batch_id, {}),
+            refusal=find_refusal(store, batch_id),
         )
         for batch_id, recipe, created_at, place in begun.iter_rows()
     ]
@@ -114,7 +116,13 @@ def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
         headline=write_headline(rankings, len(standings)),
         standings=standings,
         unmeasured=[
-            Unmeasured(batch=batch.batch_id, begun=batch.begun, recipe=names[batch.batch_id], why=_why(batch))
+            Unmeasured(
+                batch=batch.batch_id,
+                begun=batch.begun,
+                recipe=names[batch.batch_id],
+                why=_why(batch),
+                page=_failed_page(batch),
+            )
             for batch in in_order
             if not batch.report
         ],
@@ -256,9 +264,15 @@ def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines)
     )
 
 
+def _failed_page(batch: Begun) -> str:
+    return f"{batch.batch_id}/validation/index.html" if batch.refusal else ""
+
+
 def _why(batch: Begun) -> str:
     if batch.is_outdated:
         return "measured by an earlier version: run the flow report again"
+    if batch.refusal:
+        return batch.refusal
     for stage, word in (("generate", "generated"), ("validate", "validated")):
         if stage not in batch.stages:
             return f"not {word} to the end: run the flow {stage} again"
