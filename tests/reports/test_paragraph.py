@@ -1,10 +1,12 @@
 """The paragraph and the next steps say what the figures bear, and no more."""
 
+import re
 from datetime import UTC, datetime
 from html import unescape
 
 import pytest
 
+from flows.__main__ import read
 from gainloop.reports.batch import measure_batch
 from gainloop.reports.page import render_page
 from gainloop.reports.paragraph import COLUMNS, list_steps, write_control, write_paragraph, write_screen
@@ -108,6 +110,23 @@ def test_records_that_no_judge_has_checked_are_to_be_read_and_those_that_one_has
     steps = list_steps(report.model_copy(update={"quality": judged}))
     assert steps
     assert not [step for step in steps if step.startswith("No judge")]
+
+
+def test_what_to_do_next_names_options_that_a_cycle_has() -> None:
+    undecided = reported(right={**RIGHT, "synthetic": 0.40, "replay_control": 0.39}, num_seeds=1)
+    steps = [*list_steps(undecided), *list_steps(measure_batch(make_evidence(num_anchors=24)))]
+    said = " ".join(steps)
+    for option in (
+        "three seeds rather than 1 (--plan.seeds 3)",
+        "more replay (--plan.mixture.synthetic 0.4 --plan.mixture.anchors 0.4 --plan.mixture.replay 0.2)",
+        "a lower learning rate (--plan.optimiser.learning-rate 0.00015)",
+        "another draw (--text.seed 1)",
+        "(--exam.paths questions.jsonl)",
+    ):
+        assert option in said
+    for options in re.findall(r"\((--[^)]+)\)", said):
+        name, given = read(["cycle", *options.split()])
+        assert (name, len(given)) == ("cycle", 1)
 
 
 def test_the_end_of_a_run_fits_a_terminal(report: Report) -> None:
