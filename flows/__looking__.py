@@ -290,11 +290,12 @@ def serve_pages(profile: str = "embedded", host: str = "127.0.0.1") -> str:
         profile: Profile whose folder is shown, at the address in its pages.
         host: Address that is listened at; 0.0.0.0 shows it to all who reach this machine.
     """
-    from flows.__serving__ import serve
+    from flows.__serving__ import listen, serve
 
     loaded = load_profile(profile)
+    listener = listen(loaded, host)
     print(mask(f"pages of {loaded.folder} at {loaded.pages}"), flush=True)
-    serve(loaded, host)
+    serve(loaded, host, listener)
     return ""
 
 
