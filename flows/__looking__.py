@@ -20,6 +20,7 @@ from flows.__stopping__ import start_server
 from gainloop.methods import METHODS, Making, require_generator
 from gainloop.methods.method import Method
 from gainloop.methods.rephrase import Rephrase
+from gainloop.reports.paragraph import UNCHECKED
 from gainloop.serving.preview import Preview, first_anchors, write_few
 from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
@@ -209,10 +210,11 @@ def say_preview(found: Preview, recipe: Recipe, seconds: float) -> str:
     """Return the last line of a preview."""
     drops = ", ".join(f"{count} {reason}" for reason, count in found.drops.most_common())
     lost = f"; {found.drops.total()} replies dropped: {drops}" if drops else "; none dropped"
+    unchecked = f" {UNCHECKED}: read them, or give the cycle --judge.model." if found.shown else ""
     late = " The time was over before there were more: raise --seconds." if found.is_late else ""
     return (
         f"{len(found.shown)} records of {found.num_anchors} documents by {recipe.method['kind']}, "
-        f"{seconds:.0f} s{lost}.{late} Nothing was stored."
+        f"{seconds:.0f} s{lost}.{unchecked}{late} Nothing was stored."
     )
 
 
@@ -262,12 +264,20 @@ def say_status(profile: str = "embedded") -> str:
         return "no batch yet: run `gainloop cycle` or `gainloop generate`"
     newest = batches.row(0, named=True)
     done, now = catalogue.done_stages(store, newest["id"]), catalogue.is_being_written(store, newest["id"])
+    refusal = catalogue.find_refusal(store, newest["id"])
     console.print(
         Text(
             f"newest batch {newest['id']}: {', '.join(done) or 'no stage'} complete, verdict "
             f"{newest['verdict'] or 'none yet'}{'; a run writes it now' if now else ''}"
         )
     )
+    report = batches.filter(pl.col("page") != "").row(0, named=True) if any(batches["page"]) else None
+    if report and report["id"] != newest["id"]:
+        console.print(Text(f"newest report, of batch {report['id']}, verdict {report['verdict'] or 'none yet'}:"))
+        console.print(Text(report["page"]), soft_wrap=True)
+    if refusal and not now:
+        console.print(Text(f"{refusal}: read why, then change what the text is made from, or what curation allows"))
+        return catalogue.refusal_page(store, newest["id"])
     missing = next((stage for stage in catalogue.STAGES if stage not in done), "")
     if missing and not now:
         console.print(Text(f"next: `gainloop {missing}`, or run the same cycle again: what is done is kept"))
@@ -281,11 +291,12 @@ def serve_pages(profile: str = "embedded", host: str = "127.0.0.1") -> str:
         profile: Profile whose folder is shown, at the address in its pages.
         host: Address that is listened at; 0.0.0.0 shows it to all who reach this machine.
     """
-    from flows.__serving__ import serve
+    from flows.__serving__ import listen, serve
 
     loaded = load_profile(profile)
+    listener = listen(loaded, host)
     print(mask(f"pages of {loaded.folder} at {loaded.pages}"), flush=True)
-    serve(loaded, host)
+    serve(loaded, host, listener)
     return ""
 
 

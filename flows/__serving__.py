@@ -1,5 +1,8 @@
 """The pages of a profile's folder, over HTTP: ``gainloop serve``. Links on Prefect's pages lead here."""
 
+import socket
+from contextlib import suppress
+from errno import EADDRINUSE
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,12 +64,30 @@ def make_site(profile: Profile, host: str) -> Starlette:
     )
 
 
-def serve(profile: Profile, host: str = "127.0.0.1") -> None:
-    """Serve the pages at the port of the profile's ``pages`` until the process is told to end.
+def listen(profile: Profile, host: str) -> socket.socket:
+    """Return a socket at the port of the profile's ``pages``.
 
     Args:
         host: Address that is listened at; 0.0.0.0 shows the pages to everybody who reaches this machine.
+
+    Raises:
+        BadInput: The port is taken, or may not be taken.
     """
     where = urlsplit(profile.pages)
     port = where.port or (443 if where.scheme == "https" else 80)
-    uvicorn.run(make_site(profile, host), host=host, port=port, log_level="warning")
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        said = (error.strerror or str(error)).partition(" (while")[0]  # the rest says the address again
+        by = ", perhaps by another `gainloop serve`" if error.errno == EADDRINUSE else ""
+        raise BadInput(
+            f"serving the pages of profile {profile.name!r} at {host}, port {port}: {said}{by}; a free port "
+            "of this machine is allowed. Set pages in the profile to another port, or host to another address."
+        ) from error
+
+
+def serve(profile: Profile, host: str, listener: socket.socket) -> None:
+    """Serve the pages at a socket until the process is told to end."""
+    server = uvicorn.Server(uvicorn.Config(make_site(profile, host), log_level="warning"))
+    with listener, suppress(KeyboardInterrupt):
+        server.run(sockets=[listener])

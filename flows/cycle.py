@@ -2,7 +2,7 @@
 
 from prefect import flow, get_run_logger
 
-from flows.generate import find_since, generate
+from flows.generate import find_since, generate, say_passed
 from flows.judge import judge as ask
 from flows.refresh import HeldoutFraction, refresh
 from flows.score import score
@@ -96,7 +96,7 @@ def cycle(
             guess(loaded, exam, exam_id, asking)
         batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)
         if dry_run:
-            return ended(f"Batch {batch_id} can be generated: its pre-flight is passed.", batch_id)
+            return ended(say_passed(batch_id), batch_id)
         stage("validate")
         validate(batch_id, curation, profile)
         stage("score")

@@ -58,11 +58,17 @@ def generate(
             with started(loaded, recipe, folder) as reached:
                 preflight(reached, recipe, folder)
                 if dry_run:
+                    get_run_logger().info(say_passed(recipe.batch_id))
                     return recipe.batch_id
                 made = generate_shards(reached, recipe, folder)
             count_batch(loaded, recipe, made)
     get_run_logger().info(completed_summary(loaded, recipe))
     return recipe.batch_id
+
+
+def say_passed(batch_id: str) -> str:
+    """Return what a dry run ends with."""
+    return f"Batch {batch_id} can be generated: its pre-flight is passed. Run the same again without --dry-run."
 
 
 def find_since(store: Store, snapshot_id: str, text: Making) -> str:

@@ -61,6 +61,12 @@ class Decision(ReportPart):
     decided: datetime
 
     @property
+    def why(self) -> str:
+        """The headline without the state, which a heading says."""
+        why = self.headline.removeprefix(f"{self.state}: ")
+        return why[:1].upper() + why[1:]
+
+    @property
     def shown(self) -> list[Reason]:
         """The reasons, those that decide first and those not known last."""
         return sorted(self.reasons, key=lambda one: (one.outcome == "not known", one.outcome == "passes"))

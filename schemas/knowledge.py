@@ -107,7 +107,7 @@ class Knowledge(ReportPart):
         "%",
     )
     control: Figure = figure(
-        "Known after the replay control",
+        "Known after unrelated text",
         "Questions answered rightly from memory where the synthetic text was replaced by unrelated text: what a milder "
         "diet alone is worth.",
         "%",
@@ -156,8 +156,8 @@ class Knowledge(ReportPart):
         is_early=False,
     )
     advantage_control: Figure = figure(
-        "Knowledge gained over the replay control",
-        "Known after the synthetic text less known after the replay control. An interval that holds 0: the content of "
+        "Knowledge gained over unrelated text",
+        "Known after the synthetic text less known after unrelated text. An interval that holds 0: the content of "
         "the text is not shown to have earned anything.",
         "points",
         healthy="higher",
@@ -191,8 +191,8 @@ class Knowledge(ReportPart):
         "Right answer, after repeating", "Surprise at the right answers after repeating the documents.", "nats/token"
     )
     nats_control: Figure = figure(
-        "Right answer, after the replay control",
-        "Surprise at the right answers after the replay control.",
+        "Right answer, after unrelated text",
+        "Surprise at the right answers after unrelated text.",
         "nats/token",
     )
     nats_after: Figure = figure(
@@ -214,8 +214,8 @@ class Knowledge(ReportPart):
         is_early=False,
     )
     nats_advantage_control: Figure = figure(
-        "Surprise saved over the replay control",
-        "Surprise at the right answers after the replay control less that after the synthetic text.",
+        "Surprise saved over unrelated text",
+        "Surprise at the right answers after unrelated text less that after the synthetic text.",
         "nats/token",
         healthy="higher",
         is_early=False,
@@ -239,7 +239,7 @@ class Knowledge(ReportPart):
         "Forgotten, repeating", "How much more general text costs after repeating the documents.", "bits/byte"
     )
     forgetting_control: Figure = figure(
-        "Forgotten, replay control", "How much more general text costs after the replay control.", "bits/byte"
+        "Forgotten, unrelated text", "How much more general text costs after unrelated text.", "bits/byte"
     )
 
     @property

@@ -8,10 +8,10 @@ from schemas.knowledge import Graded
 from schemas.report import DELTA_I, DEPENDENCE, GAIN
 from schemas.sections import GainVerdict
 
-FORMAT = 4
+FORMAT = 5
 """Raised when the fields or the arithmetic change."""
 
-Quadrant = Literal["healthy", "prompt ignored", "noisy", "collapsed", "not known"]
+Quadrant = Literal["healthy", "not judged", "prompt ignored", "noisy", "collapsed", "not known"]
 
 
 class Standing(ReportPart):
@@ -54,12 +54,13 @@ class Standing(ReportPart):
 
 
 class Unmeasured(ReportPart):
-    """One batch without a report that can be read, and the reason."""
+    """One batch without a report that can be read, and the reason; ``page`` shows it, if validation refused it."""
 
     batch: str
     begun: datetime
     recipe: str
     why: str
+    page: str
 
 
 class Ranked(ReportPart):

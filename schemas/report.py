@@ -10,7 +10,7 @@ from schemas.information import DeltaI, Dependence, Entropy, FilterEffect, Paper
 from schemas.knowledge import Knowledge
 from schemas.sections import Diversity, Faithfulness, Gain, Quality, Section, Trainee
 
-FORMAT = 9
+FORMAT = 10
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 

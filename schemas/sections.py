@@ -37,13 +37,13 @@ class Gain(ReportPart):
         is_early=False,
     )
     baseline: Figure = figure(
-        "Gain of the matched baseline",
+        "Gain of repeating",
         "How many bits each byte of unseen real text costs less after training on as many tokens of the documents that "
         "the batch was made from, again and again. It is what synthetic text has to beat.",
         "bits/byte",
     )
     advantage: Figure = figure(
-        "Gain over the matched baseline",
+        "Gain over repeating",
         "How many bits each byte of unseen real text costs less after training on the batch than after training on as "
         "many tokens of its own documents. Healthy: the interval lies above 0; below 0, repeating them is better.",
         "bits/byte",
@@ -52,7 +52,7 @@ class Gain(ReportPart):
         is_early=False,
     )
     over_control: Figure = figure(
-        "Gain over the replay control",
+        "Gain over unrelated text",
         "How many bits each byte of unseen real text costs less after training on the batch than after the same "
         "mixture with unrelated real text for its records. Healthy: the interval lies above 0; at 0 the content of the "
         "records has earned nothing.",
@@ -61,14 +61,14 @@ class Gain(ReportPart):
     )
     per_1k_tokens: Figure = figure(
         "Gain by tokens",
-        "The gain over the matched baseline by thousand tokens that the generator wrote, those that were thrown away "
+        "The gain over repeating by thousand tokens that the generator wrote, those that were thrown away "
         "among them: what tokens have bought. A loss has none, for many tokens would make it look small; recipes are "
         "ranked by the gain itself.",
         "bits/byte/1k tokens",
     )
     per_second: Figure = figure(
         "Gain by time",
-        "The gain over the matched baseline by second of generating, scoring and training; models made before are not "
+        "The gain over repeating by second of generating, scoring and training; models made before are not "
         "counted. A loss has none.",
         "bits/byte/s",
     )
@@ -100,7 +100,7 @@ class Trainee(ReportPart):
         healthy="lower",
     )
     heldout_baseline: Figure = figure(
-        "Held-out loss, matched baseline",
+        "Held-out loss, repeating",
         "What held-out text costs after training on the batch's own documents, again and again.",
         "bits/byte",
         healthy="lower",
@@ -112,7 +112,7 @@ class Trainee(ReportPart):
         healthy="lower",
     )
     anchors_baseline: Figure = figure(
-        "Loss on anchors, matched baseline",
+        "Loss on anchors, repeating",
         "What the real texts that the batch is made from cost after training on them again and again.",
         "bits/byte",
         healthy="lower",
@@ -149,7 +149,7 @@ class Trainee(ReportPart):
     )
     absorbed_anchors: Figure = figure(
         "Absorbed of anchors",
-        "What the matched baseline has learnt of the anchors that the start had not read.",
+        "What repeating has taught of the anchors that the start had not read.",
         "nats",
     )
     curve: list[LossPoint]
@@ -265,8 +265,9 @@ class Faithfulness(ReportPart):
     )
     novelty: Figure = figure(
         "New wording",
-        "Part of the words in runs of five that no anchor has. Healthy: well above 0, where nothing new is said; near "
-        "1 in a batch of irrelevant records, the anchors are ignored.",
+        "Part of the words in runs of five that no anchor has. It counts runs across an end of what is copied, so "
+        "that both may add up to more than 1. Healthy: well above 0, where nothing new is said; near 1 in a batch of "
+        "irrelevant records, the anchors are ignored.",
         "share",
         predicts="rises",
     )

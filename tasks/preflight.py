@@ -56,6 +56,13 @@ ADVICE = {
     "empty": "Choose an instruction-tuned model, or another method",
 }
 
+LOGPROBS = {
+    "raw": "the model's own (raw)",
+    "processed": "those of the words as they were drawn (processed)",
+    "unknown": "of a kind that is not known",
+}
+"""What a reply's log-probabilities are of, in words."""
+
 WORTH_SAYING = 0.1
 """Share of the tried replies from which on a reason is advised on."""
 
@@ -133,8 +140,8 @@ class Budget:
             f"{self.max_requests:,}), {self.prompt_tokens:,} prompt tokens and {self.completion_tokens:,} completion "
             f"tokens (at most {self.max_completion_tokens:,}), {self.price}: estimated from {self.num_whole} whole "
             f"anchors ({self.whole_records:,} records, {self.whole_drops:,} drops); {self.state}; log-probabilities "
-            f"are {self.logprob_semantics}; {self.num_usable} of {self.num_tried} first replies can be used; "
-            f"{self.lengths}; dropped: {self.losses}"
+            f"are {LOGPROBS.get(self.logprob_semantics, self.logprob_semantics)}; "
+            f"{self.num_usable} of {self.num_tried} first replies can be used; {self.lengths}; dropped: {self.losses}"
         )
 
     @property

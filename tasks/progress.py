@@ -48,12 +48,13 @@ class Stages:
     def __call__(self, name: str) -> None:
         """Begin a stage."""
         self._at = self._names.index(name)
+        get_run_logger().info(self._stage)
         self.show(0, "")
 
     def show(self, percent: float, line: str) -> None:
         """Show how far the stage under way is."""
-        stage = f"stage {self._at + 1} of {len(self._names)}, {self._names[self._at]}"
-        self._tell((self._at + percent / 100) / len(self._names) * 100, f"{stage}: {line}" if line else stage)
+        said = f"{self._stage}: {line}" if line else self._stage
+        self._tell((self._at + percent / 100) / len(self._names) * 100, said)
 
     def end(self, said: str) -> None:
         """Show what came of the run; it may be before its last stage."""
@@ -62,6 +63,10 @@ class Stages:
     @property
     def seconds(self) -> float:
         return time.monotonic() - self._begun
+
+    @property
+    def _stage(self) -> str:
+        return f"stage {self._at + 1} of {len(self._names)}, {self._names[self._at]}"
 
     def _tell(self, percent: float, line: str) -> None:
         with self._lock:

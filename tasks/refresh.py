@@ -58,9 +58,7 @@ class Refreshed:
     @property
     def summary(self) -> str:
         found = f"{self.corpus.num_anchors:,} anchors, {self.num_new_anchors:,} of them new"
-        state = (
-            "is now the latest" if self.changed else "was there already" if self.is_latest else "is beside the latest"
-        )
+        state = "is now the latest" if self.changed else "was there already" if self.is_latest else "is general text"
         bad = f"; left out as unreadable: {_listed(self.bad_parts)}" if self.bad_parts else ""
         return f"Snapshot {self.snapshot_id} {state}: {found}{bad}"
 

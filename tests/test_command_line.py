@@ -16,6 +16,7 @@ from flows.__main__ import LOOKS, RESULTS, look, read
 from flows.__parameters__ import read_parameters
 from flows.__places__ import require_there
 from gainloop.methods.rephrase import Rephrase
+from gainloop.reports.overview import measure_overview, read_batches
 from gainloop.serving.preview import RECORDS_OF_ONE, first_anchors
 from gainloop.sources import Several
 from gainloop.sources.files import Files
@@ -23,6 +24,7 @@ from gainloop.store import Store, open_store
 from gainloop.store.catalogue import find_row, list_rows, name_source
 from schemas.errors import BadInput, GainloopError, ServerError
 from schemas.exam import ExamFiles, WrittenExam
+from schemas.profile import Gate
 from schemas.recipe import Checkpoint, Judge, Served
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import ROOT, write_corpus, write_profile
@@ -231,6 +233,7 @@ def test_a_preview_shows_five_records_beside_their_anchors_and_stores_nothing(
     shown = capsys.readouterr().out
 
     assert re.match(r"5 records of [3-5] documents by rephrase, \d+ s; .*Nothing was stored\.$", said)
+    assert "No judge has checked the records against their documents: read them, or give the cycle --judge" in said
     assert (shown.count(" anchor "), shown.count(" record ")) >= (5, 5)
     assert any(line.startswith("╭─ anchor") and "record" in line for line in shown.splitlines())  # side by side
     assert sorted(tmp_path.rglob("*")) == before
@@ -297,33 +300,44 @@ def test_a_preview_passes_over_what_cannot_be_read_and_takes_several_sources(tmp
 # --- list, show, status
 
 
-def fill(store: Store) -> None:
-    days = [datetime(2026, 11, 20 + day, 12, tzinfo=UTC) for day in range(10)]
-    source = json.dumps({"kind": "files", "paths": ["handbook"]})
+REFUSED = {
+    "summary": {"records": 10, "kept": 0, "success": False, "reasons": {"duplicate": 7, "too_short": 3}},
+    "findings": [{"reason": "no_rows", "held": True}, {"reason": "too_few_kept", "held": False}],
+}
+
+
+def day(number: int) -> datetime:
+    return datetime(2026, 11, 20 + number, 12, tzinfo=UTC)
+
+
+def begun(batch_id: str, at: int) -> dict[str, object]:
     recipe = {"method": {"kind": "rephrase"}, "model": "start", "snapshot_id": "5a"}
+    made = {"recipe": json.dumps(recipe), "logprob_semantics": "raw", "created_at": day(at)}
+    return {"batch_id": batch_id, "snapshot_id": "5a77"} | made
+
+
+def completed(batch_id: str, stage: str) -> dict[str, object]:
+    return {"batch_id": batch_id, "stage": stage, "key": "", "summary": {"kept": 1}, "completed_at": day(5)}
+
+
+def fill(store: Store) -> None:
+    source = json.dumps({"kind": "files", "paths": ["handbook"]})
     record = {"batch_id": "b1", "anchor_id": "a", "method": "rephrase", "facet": "", "text": "x", "num_bytes": 1}
     store.insert(
         snapshots=[
             {"snapshot_id": "5a77", "source_id": "s", "source": source, "heldout_fraction": 0.0, "num_anchors": 9}
-            | {"num_heldout": 1, "num_bytes": 1234, "created_at": days[1]}
+            | {"num_heldout": 1, "num_bytes": 1234, "created_at": day(1)}
         ],
-        batches=[
-            {"batch_id": name, "snapshot_id": "5a77", "recipe": json.dumps(recipe), "logprob_semantics": "raw"}
-            | {"created_at": days[day]}
-            for name, day in (("b100", 2), ("b200", 3))
-        ],
+        batches=[begun("b100", 2), begun("b200", 3)],
         records=[record | {"batch_id": "b200", "record_id": "r", "request_ids": ["q"]}],
-        completions=[
-            {"batch_id": "b200", "stage": stage, "key": "", "summary": {"kept": 1}, "completed_at": days[day]}
-            for stage, day in (("generate", 4), ("validate", 5))
-        ],
+        completions=[completed("b200", "generate"), completed("b200", "validate")],
         checkpoints=[
             {"checkpoint_id": "c0ffee", "parent": "", "role": "synthetic", "batch_ids": ["b200"], "plan": {}}
-            | {"url": "checkpoints/c0ffee", "metrics": {}, "created_at": days[6]}
+            | {"url": "checkpoints/c0ffee", "metrics": {}, "created_at": day(6)}
         ],
         decisions=[
             {"batch_id": "b200", "decision_id": "d", "measurement_id": "m", "training_id": "", "state": "held"}
-            | {"decision": json.dumps({"headline": "held: it repeats itself"}), "decided_at": days[6]}
+            | {"decision": json.dumps({"headline": "held: it repeats itself"}), "decided_at": day(6)}
         ],
     )
 
@@ -379,6 +393,32 @@ def test_status_says_how_far_the_newest_batch_is_and_what_comes_next(
     assert "1 snapshot, 2 batches, 1 model" in said
     assert "newest batch b200: generate, validate complete, verdict held" in " ".join(said.split())
     assert "next: `gainloop score" in said
+
+
+def test_a_batch_that_validation_refused_is_said_to_be_and_does_not_hide_the_newest_report(
+    place: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(place[1])
+    store.insert(completions=[completed("b300", "generate")], batches=[begun("b300", 4)])
+    for name, content in (
+        ("b200/report.html", "<h1>"),
+        ("b300/validation/verdict.json", json.dumps(REFUSED)),
+    ):
+        Path(store.folder, "batches", name).parent.mkdir(parents=True)
+        Path(store.folder, "batches", name).write_text(content)
+    refused = "refused by validation for too_few_kept: 0 of 10 records pass (7 duplicate, 3 too_short)"
+    said = " ".join(looked(["status", *place], capsys).split())
+    page = f"{store.folder}/batches/b300/validation/index.html"
+    assert "newest batch b300: generate complete" in said
+    assert f"newest report, of batch b200, verdict held: {store.folder}/batches/b200/report.html" in said
+    assert refused in said
+    assert said.endswith(page)
+    assert "gainloop validate" not in said
+    shown = looked(["show", "b300", *place], capsys)
+    assert re.search(rf"says +{re.escape(refused)}", shown)
+    assert re.search(rf"page +{re.escape(page)}", shown)
+    (found,) = [one for one in measure_overview(read_batches(store), Gate()).unmeasured if one.batch == "b300"]
+    assert (found.why, found.page) == (refused, "b300/validation/index.html")
 
 
 def test_looking_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

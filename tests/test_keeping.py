@@ -1,5 +1,7 @@
 """`gainloop up`: a Prefect server that stays, is used by runs, and is not started twice."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,9 +10,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from flows.__keeping__ import is_running
 from tests.small_run import ROOT, environment, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
+
+
+def test_another_program_with_the_number_of_a_server_that_died_is_not_taken_for_it(tmp_path: Path) -> None:
+    assert not is_running(tmp_path / "none.pid")
+    (tmp_path / "server.pid").write_text(str(os.getpid()))
+    assert not is_running(tmp_path / "server.pid")
 
 
 def test_a_server_that_is_kept_is_used_by_runs_and_by_the_next_up(tmp_path: Path) -> None:
@@ -32,6 +41,13 @@ def test_a_server_that_is_kept_is_used_by_runs_and_by_the_next_up(tmp_path: Path
         assert "Starting temporary server" not in refreshed.stderr
         found = httpx.post(f"http://127.0.0.1:{port}/api/flow_runs/filter", json={}).json()
         assert [run["state"]["type"] for run in found] == ["COMPLETED"]
+        home = Path(own["PREFECT_HOME"])
+        assert f"Its log is {home}/server.log." in first.stdout
+        assert "Check out the dashboard" in (home / "server.log").read_text()
+
+        os.kill(int((home / "server.pid").read_text()), signal.SIGKILL)  # it dies, and leaves its number behind
+        third = ask("flows", "up")
+        assert third.stdout.startswith(f"up: Prefect server is up, at http://127.0.0.1:{port}: runs use it")
     finally:
         stopped = ask("prefect", "server", "stop")
     assert "Server stopped" in stopped.stdout

@@ -126,9 +126,9 @@ def test_a_budget_says_what_it_costs_on_a_line_and_in_a_table() -> None:
     assert budget.summary == (
         "Batch b1: 1,200 anchors, about 4,500 requests (at most 4,800), 960,000 prompt tokens and 500,000 completion "
         "tokens (at most 921,600), about 4.42 EUR (some 6.53 if all is asked and replies are long): estimated from 2 "
-        "whole anchors (9 records, 1 drops); 2 up; log-probabilities are raw; 7 of 8 first replies can be used; 3 of "
-        "24 replies are cut off at 192 tokens (12%): raise text.sampling.max_tokens to about 320; dropped: 3 cut_off "
-        "(12%), 1 echo (4%) of 24 replies"
+        "whole anchors (9 records, 1 drops); 2 up; log-probabilities are the model's own (raw); 7 of 8 first "
+        "replies can be used; 3 of 24 replies are cut off at 192 tokens (12%): raise text.sampling.max_tokens to about "
+        "320; dropped: 3 cut_off (12%), 1 echo (4%) of 24 replies"
     )
     rows = dict(re.findall(r"^\| (.+) \| (.+) \|$", budget.as_markdown(), re.MULTILINE))
     assert rows["requests, at most"] == "4,800"
@@ -332,10 +332,11 @@ def test_a_dry_run_stops_there_and_the_run_after_it_begins_with_its_replies(
     assert dry.returncode == 0, dry.stderr
     assert re.search(
         r"12 anchors, about 48 requests \(at most 192\), .*, about [\d.]+ EUR \(some [\d.]+ if .*\): estimated from 2 "
-        r"whole anchors \(8 records, 0 drops\); server up; .* raw; 8 of 8",
+        r"whole anchors \(8 records, 0 drops\); server up; .* \(raw\); 8 of 8",
         dry.stderr,
     )
     assert dry.stdout == f"batch: {place.batch.name}\n"
+    assert "its pre-flight is passed. Run the same again without --dry-run." in dry.stderr
     assert begun(place.store) == 0
     assert len(asked(stub)) == FIRST_REQUESTS + WHOLE * 3
     whole = run(tmp_path, api_url, given)

@@ -81,8 +81,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> dict[UUID, list[tuple[float, str]]]
 
 
 def test_the_bar_of_all_stages_goes_on_with_the_bar_of_the_one_under_way(
-    told: dict[UUID, list[tuple[float, str]]],
+    told: dict[UUID, list[tuple[float, str]]], caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "run")
     shown = threading.Event()
     with Stages(["refresh", "generate", "validate", "report"]) as stage:
         stage("refresh")
@@ -95,6 +96,8 @@ def test_the_bar_of_all_stages_goes_on_with_the_bar_of_the_one_under_way(
     assert all_stages[:2] == [(0, "stage 1 of 4, refresh"), (25, "stage 2 of 4, generate")]
     assert (37.5, f"stage 2 of 4, generate: {of_generate[-1][1]}") in all_stages
     assert of_generate[-1][0] == 50
+    stages = [line for line in caplog.messages if line.startswith("stage ")]
+    assert stages == ["stage 1 of 4, refresh", "stage 2 of 4, generate", "stage 4 of 4, report"]
     assert all_stages[-2] == (75, "stage 4 of 4, report")
     percent, line = all_stages[-1]
     assert percent == 100

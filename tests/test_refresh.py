@@ -50,6 +50,14 @@ def test_a_refresh_keeps_distinct_texts_and_counts_the_rest(store: Store, folder
     assert "| dropped as duplicate | 9 |" in as_markdown(refreshed)
 
 
+def test_general_text_is_called_so_and_leaves_the_latest(store: Store, folder: Path) -> None:
+    latest = refresh(store, folder)
+    write(folder / "b.jsonl", ["general text of another kind altogether", "and some more general text"])
+    general = refresh_snapshot(store, Files(paths=[str(folder / "b.jsonl")], min_chars=8), 0.0, is_latest=False)
+    assert f"Snapshot {general.snapshot_id} is general text: 2 anchors" in general.summary
+    assert read_snapshot(store)["snapshot_id"] == latest.snapshot_id
+
+
 def test_nothing_new_reads_nothing_writes_nothing_and_keeps_the_snapshot(store: Store, folder: Path) -> None:
     first = refresh(store, folder)
     before = {

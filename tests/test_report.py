@@ -27,7 +27,7 @@ from tests.examined import make_examined, save_examined
 def test_when_the_matched_baseline_wins_the_headline_says_so() -> None:
     report = measure_batch(make_evidence(synthetic_gain=0.03, baseline_gain=0.06))
     assert report.gain.verdict == "baseline_wins"
-    assert "the matched baseline wins by 0.0" in report.headline
+    assert "repeating wins by 0.0" in report.headline
     assert report.headline.startswith("Delta I = ")
     assert "nats/record [" in report.headline
 
@@ -350,7 +350,7 @@ def test_the_markdown_for_prefect_holds_headline_and_figures() -> None:
     shown = write_markdown(report)
     assert shown.startswith(f"**{report.headline}**")
     gain = report.gain.advantage
-    assert f"| Gain over the matched baseline | {gain.number} {gain.interval} bits/byte | 60 |" in shown
+    assert f"| Gain over repeating | {gain.number} {gain.interval} bits/byte | 60 |" in shown
 
 
 def load_after(store: Store, profile: Profile, batch_id: str, training_id: str) -> Report:

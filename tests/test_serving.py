@@ -1,11 +1,13 @@
 """The pages of a folder over HTTP: what is shown, and what nobody is to see."""
 
+import socket
 from pathlib import Path
 
 import httpx
 import pytest
 from starlette.testclient import TestClient
 
+from flows.__looking__ import serve_pages
 from flows.__serving__ import make_site
 from gainloop.store.files import link_from
 from schemas.errors import BadInput
@@ -71,6 +73,19 @@ def test_no_file_but_a_page_of_the_folder_is_shown(site: TestClient, path: str) 
 def test_a_request_for_another_host_is_refused(site: TestClient) -> None:
     answer: httpx.Response = site.get("/gains/batches/index.html", headers={"Host": "elsewhere.example"})
     assert answer.status_code == 400
+
+
+def test_a_port_that_is_taken_is_refused_before_an_address_is_told(
+    profile: Profile, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path = tmp_path / "site.yaml"
+        path.write_text(f"folder: {profile.folder}\npages: http://127.0.0.1:{port}\n")
+        said = rf"port {port}: Address already in use, perhaps by another `gainloop serve`; .* Set pages in the profile"
+        with pytest.raises(BadInput, match=said):
+            serve_pages(str(path))
+    assert capsys.readouterr().out == ""
 
 
 def test_a_url_is_its_own_link_and_its_folder_is_not_served(profile: Profile) -> None:

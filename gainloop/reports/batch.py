@@ -231,14 +231,14 @@ def write_loss_headline(delta_i: DeltaI, gain: Gain) -> str:
         return f"{added} Gain on held-out text: {advantage.status}."
     verdict = {
         "synthetic_wins": "the synthetic text wins by {}",
-        "baseline_wins": "the matched baseline wins by {}",
+        "baseline_wins": "repeating wins by {}",
         "undecided": "undecided, the difference is {}",
     }[gain.verdict]
     margin = advantage if gain.verdict != "baseline_wins" else _flipped(advantage)
     shown = verdict.format(f"{margin.number} {margin.interval}".rstrip())
     return (
         f"{added} Gain on held-out text: synthetic {gain.synthetic.signed}, "
-        f"matched baseline {gain.baseline.signed} bits/byte: {shown}."
+        f"repeating {gain.baseline.signed} bits/byte: {shown}."
     )
 
 

@@ -134,6 +134,7 @@ class Begun:
         requests: Number of requests; 0 before generation is complete.
         records: Number of records; 0 before generation is complete.
         drops: Number of drops by reason.
+        refusal: What validation holds against it, if it has failed as a whole; empty if it has not.
         quarantine: Number of records by reason; one with two reasons counts under both.
     """
 
@@ -148,6 +149,7 @@ class Begun:
     records: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     quarantine: dict[str, int] = field(default_factory=dict)
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ def measure_gain(evidence: Evidence) -> Gain:
     return Gain(
         synthetic=shown(saved(evidence, "start", "synthetic"), "held-out loss of the start minus after the batch"),
         baseline=shown(saved(evidence, "start", "baseline"), f"held-out loss of the start minus after {OWN}"),
-        advantage=shown(advantage, "gain of the batch minus gain of the matched baseline"),
+        advantage=shown(advantage, "gain of the batch minus gain of repeating"),
         over_control=shown(saved(evidence, "replay_control", "synthetic"), f"gain of the batch minus that of {OTHER}"),
         per_1k_tokens=shown(
             per(advantage, evidence.summaries["generate"]["completion_tokens"] / 1000, "bits/byte/1k tokens"),

@@ -140,7 +140,7 @@ class _Exam:
             retrieved=self.share(START, "retrieved"),
             guess=self._guess(),
             advantage=self._points(self.paired(BASELINE, sheets.right), "less known after repeating"),
-            advantage_control=self._points(self.paired(CONTROL, sheets.right), "less known after the replay control"),
+            advantage_control=self._points(self.paired(CONTROL, sheets.right), "less known after unrelated text"),
             advantage_equal=self._points(
                 right, "less known after repeating, both at equal forgetting, read off between"
             ),
@@ -152,7 +152,7 @@ class _Exam:
             nats_after=self._nats(SYNTHETIC),
             nats_open_book=self._nats(START, "open"),
             nats_advantage=self._saved(self.paired(BASELINE, sheets.nats), "repeating"),
-            nats_advantage_control=self._saved(self.paired(CONTROL, sheets.nats), "the replay control"),
+            nats_advantage_control=self._saved(self.paired(CONTROL, sheets.nats), "unrelated text"),
             nats_advantage_equal=self._saved(nats, "repeating, both at equal forgetting, read off between"),
             **{name: self._forgetting(arm) for name, arm in FORGETTING.items()},
         )
@@ -209,7 +209,7 @@ class _Exam:
         """Return how many points more are right in the first table than in the second, or why that is not known."""
         if isinstance(tables, str):
             return not_measured("points", tables)
-        return self._mean(tables[0] - tables[1], "points").mapped(lambda end: 100 * end)
+        return self._mean(tables[0] - tables[1], "points").mapped(_as_points)
 
     def saved(self, tables: Tables | str) -> Estimate:
         """Return how many nats a token less right answers cost in the first table than in the second."""
@@ -316,6 +316,11 @@ class _Exam:
 
 def _rows(table: Floats, seeds: Sequence[int], wanted: Sequence[int]) -> Floats:
     return table[[list(seeds).index(seed) for seed in wanted]]
+
+
+def _as_points(difference: float) -> float:
+    """Return a difference of shares in points; an interval from few documents ends where shares do."""
+    return 100 * min(1.0, max(-1.0, difference))
 
 
 def _why(arm: str, condition: str, sheets: AnswerSheets) -> str:

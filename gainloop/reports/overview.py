@@ -15,6 +15,7 @@ from gainloop.reports.evidence import Begun
 from gainloop.reports.ranking import name_recipes, name_yardstick, rank_recipes, tokens_of
 from gainloop.steering.gate import OFF
 from gainloop.store import Store
+from gainloop.store.catalogue import find_refusal
 from gainloop.store.files import exists, read_file, write_file
 from gainloop.store.measurements import parse_report
 from schemas.figure import Figure
@@ -88,6 +89,7 @@ def read_batches(store: Store) -> list[Begun]:
             records=stages.get(batch_id, {}).get("generate", {}).get("records", 0),
             drops=drops.get(batch_id, {}),
             quarantine=quarantine.get(batch_id, {}),
+            refusal=find_refusal(store, batch_id),
         )
         for batch_id, recipe, created_at, place in begun.iter_rows()
     ]
@@ -114,7 +116,13 @@ def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
         headline=write_headline(rankings, len(standings)),
         standings=standings,
         unmeasured=[
-            Unmeasured(batch=batch.batch_id, begun=batch.begun, recipe=names[batch.batch_id], why=_why(batch))
+            Unmeasured(
+                batch=batch.batch_id,
+                begun=batch.begun,
+                recipe=names[batch.batch_id],
+                why=_why(batch),
+                page=_failed_page(batch),
+            )
             for batch in in_order
             if not batch.report
         ],
@@ -137,8 +145,8 @@ def draw_lines(reports: Sequence[Report], gate: Gate) -> Lines:
     )
 
 
-def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant:
-    """Return the quadrant of a batch by its values, whatever their intervals."""
+def find_quadrant(delta_i: Figure, dependence: Figure, non_factual: Figure, lines: Lines) -> Quadrant:
+    """Return the quadrant of a batch by its values, whatever their intervals; no batch is healthy unjudged."""
     if delta_i.value is None:
         return "not known"
     if lines.collapsed.value is not None and delta_i.value < lines.collapsed.value:
@@ -147,7 +155,9 @@ def find_quadrant(delta_i: Figure, dependence: Figure, lines: Lines) -> Quadrant
         return "noisy"
     if dependence.value is None:
         return "not known"
-    return "prompt ignored" if lines.ignored is not None and dependence.value < lines.ignored else "healthy"
+    if lines.ignored is not None and dependence.value < lines.ignored:
+        return "prompt ignored"
+    return "not judged" if non_factual.value is None else "healthy"
 
 
 def foretell_all(standings: Sequence[Standing], ranking: Ranking) -> list[Foretold]:
@@ -190,16 +200,13 @@ def _say_best(known: Sequence[Ranked]) -> str:
     shown = f"{best.gain.signed} {best.gain.unit} {best.gain.interval}".rstrip()
     if best.adjusted is None or best.adjusted[0] <= 0:
         among = f" among {len(known)} compared" if others else ""
-        return (
-            f"No recipe's text has certainly beaten the matched baseline{among}; nearest comes "
-            f"{best.recipe}, with {shown}."
-        )
+        return f"No recipe's text has certainly beaten repeating{among}; nearest comes {best.recipe}, with {shown}."
     if not others:
-        return f"The text of {best.recipe} has beaten the matched baseline, by {shown}."
+        return f"The text of {best.recipe} has beaten repeating, by {shown}."
     ends = [one.adjusted[1] if one.adjusted else float("inf") for one in others]
     return (
-        f"The text of {best.recipe} gained most over the matched baseline, {shown}; with {len(known)} "
-        "recipes compared, that it beats the baseline is certain, that it beats every other recipe is "
+        f"The text of {best.recipe} gained most over repeating, {shown}; with {len(known)} "
+        "recipes compared, that it beats repeating is certain, that it beats every other recipe is "
         f"{'too' if best.adjusted[0] > max(ends) else 'not'}."
     )
 
@@ -253,13 +260,19 @@ def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines)
         figures=figures,
         accepted_tokens=report.cost.accepted_tokens,
         cost_tokens=tokens_of(report),
-        quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], lines),
+        quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], report.quality.non_factual, lines),
     )
+
+
+def _failed_page(batch: Begun) -> str:
+    return f"{batch.batch_id}/validation/index.html" if batch.refusal else ""
 
 
 def _why(batch: Begun) -> str:
     if batch.is_outdated:
         return "measured by an earlier version: run the flow report again"
+    if batch.refusal:
+        return batch.refusal
     for stage, word in (("generate", "generated"), ("validate", "validated")):
         if stage not in batch.stages:
             return f"not {word} to the end: run the flow {stage} again"

@@ -35,8 +35,8 @@ NUM_PLOTTED: Final = 4
 
 QUADRANTS: Final = (
     "Every batch by what replies tell of their prompts and what the generator added, with 95 % intervals both ways. "
-    "Healthy is right of the upright line and between the others, at the gate's thresholds. Where a batch lies "
-    "describes it; only an exam accepts it."
+    "Right of the upright line and between the others, at the gate's thresholds, lies what is healthy if a judge finds "
+    "it true. Where a batch lies describes it; only an exam accepts it."
 )
 
 
@@ -81,7 +81,7 @@ def draw_quadrants(overview: Overview) -> Canvas | None:
         if end is not None:
             axes.axhline(end, color=COLOURS["muted"], linewidth=1, linestyle="--")
             _name(axes, 0.99, end, name, "bottom" if above else "top", "right")
-    _name(axes, 0.99, ceiling, "healthy", "top", "right")
+    _name(axes, 0.99, ceiling, "none of these", "top", "right")
     _finish(axes)
     return canvas
 

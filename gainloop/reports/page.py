@@ -38,7 +38,10 @@ CAPTIONS: Final = {
     "frontier_nats": "The same by the surprise at the right answers, which moves before choices do. Up is better.",
     "curve": "What each arm knows by the tokens that it has read. A line that still rises has not had enough.",
     "gain": "Paired text by text. Right of 0 is better than no training.",
-    "heldout": "The intervals are wide because texts differ; the paired plot removes that.",
+    "heldout": (
+        "Lower is better. Intervals are wide because texts differ, which the paired plot removes; where texts are too "
+        "few there is none."
+    ),
     "delta_i": "Nats of each reply given its prompt. A peak at 0 would be a collapsed generator.",
     "dependence": (
         "By how many prompts each reply was scored under. The truth lies between the two lines, and neither can exceed "
@@ -60,6 +63,8 @@ ARM_TEXTS: Final = {
     "replay_control": "unrelated text",
 }
 """What the page calls a part of a mixture, and what an arm is trained on."""
+
+BRACKETS: Final = "Numbers in brackets are 95 % intervals: the truth is likely to lie within them."
 
 FOLDER: Final = Path(__file__).parent
 
@@ -111,6 +116,7 @@ def render_page(
         readings=list_readings(report),
         records=records,
         trained=find_trained(report, folder),
+        names={arm: name for arm, (name, _) in plots.ARMS.items()},
         validation=validation,
         decision=decision,
     )
@@ -133,6 +139,7 @@ def open_template(name: str, folder: Path = FOLDER) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["brackets"] = BRACKETS
     return environment.get_template(name)
 
 
@@ -180,7 +187,9 @@ def list_cost(cost: Cost) -> dict[str, list[tuple[str, str, str]]]:
             (of_run if OF_RUN.items() <= about.items() else of_batch).append(line)
     return {
         "The whole batch": of_batch,
-        "Training tokens": [(name, f"{count:,}", "") for name, count in cost.training_tokens.items()],
+        "Training tokens": [
+            (plots.ARMS.get(arm, (arm,))[0], f"{count:,}", "") for arm, count in cost.training_tokens.items()
+        ],
         "The run that finished the batch": of_run,
         "Seconds of each stage": [(stage, f"{seconds:,.1f}", "") for stage, seconds in cost.seconds.items()],
     }

@@ -16,6 +16,13 @@ COLUMNS: Final = 100
 UNREAD: Final = 40
 """Questions answered with the document in front, in per cent, below which the model cannot read them."""
 
+UNCHECKED: Final = "No judge has checked the records against their documents"
+"""What must be known of a batch that nothing has judged, where its records are read and where they are trained on."""
+
+THREE_SEEDS: Final = "--plan.seeds 3"
+MORE_REPLAY: Final = "--plan.mixture.synthetic 0.4 --plan.mixture.anchors 0.4 --plan.mixture.replay 0.2"
+"""Options of the flow cycle, as what to do next names them; the parts of a mixture add up to 1."""
+
 GRADED_BY: Final[dict[Graded, str]] = {
     "options": "by choosing among options",
     "exact": "in words",
@@ -65,11 +72,11 @@ def list_steps(report: Report, decision: Decision | None = None) -> list[str]:
     if decision and decision.state == "held":
         return [f"Make a better batch before training on it: {'; '.join(one.words for one in decision.vetoes)}."]
     if not found.was_asked:
-        return [_exam_first(report)]
+        return [_exam_first(report), *_read(report)]
     against = (
         [f"Look first at what the gate holds against it: {one.words}." for one in decision.vetoes] if decision else []
     )
-    return [*against, *_use(report), *_look_closer(found), *_spend(report), *_mind(found)]
+    return [*against, *_use(report), *_read(report), *_look_closer(found), *_spend(report), *_mind(found)]
 
 
 def as_share(figure: Figure) -> str:
@@ -194,10 +201,14 @@ def _paid(k: Knowledge, completion_tokens: int | None) -> Iterator[str]:
 
 def _exam_first(report: Report) -> str:
     if not report.training:
-        return "Train on the batch, with an exam about its documents: only an exam says whether a model knows them now."
+        return (
+            "Train on the batch, with an exam about its documents (gainloop cycle with --exam.paths): only an exam "
+            "says whether a model knows them now."
+        )
     return (
-        "Give an exam: nothing else can say whether the model knows the documents now. Run the flow evaluate, or cycle "
-        "with exam, on a file of questions with their answers, or let a capable model write one."
+        "Give an exam: nothing else can say whether the model knows the documents now. Run the same with a "
+        "file of questions and their answers (--exam.paths questions.jsonl), or let a capable model write one "
+        "(--exam.kind written --exam.model MODEL)."
     )
 
 
@@ -211,18 +222,23 @@ def _use(report: Report) -> Iterator[str]:
         yield f"Cannot tell yet whether the text is worth its tokens: {_more_needed(found)}."
 
 
+def _read(report: Report) -> Iterator[str]:
+    if report.quality.non_factual.value is None:
+        yield f"{UNCHECKED}: read some on the page of all records, or run the same with --judge.model."
+
+
 def _more_needed(k: Knowledge) -> str:
     """Return how much more evidence would decide, if the difference is what it seems to be."""
     gain = k.gained
     if gain.value is None:
         return _plainly(gain.status)
     if gain.low is None or gain.high is None or not gain.value:
-        return "more documents with questions, and three seeds, are needed"
+        return f"more documents with questions, and three seeds ({THREE_SEEDS}), are needed"
     times = ((gain.high - gain.low) / 2 / abs(gain.value)) ** 2
     if times > 20:
         return "the difference is so small that twenty times the questions would not show it"
     wanted = math.ceil(times * k.questions / 10) * 10
-    seeds = "" if k.seeds > 2 else ", and three seeds rather than " + str(k.seeds)
+    seeds = "" if k.seeds > 2 else f", and three seeds rather than {k.seeds} ({THREE_SEEDS})"
     return (
         f"about {max(wanted, k.questions + 10):,} questions in all, of more documents, would tell{seeds}, if the "
         "difference is what it seems"
@@ -232,9 +248,9 @@ def _more_needed(k: Knowledge) -> str:
 def _look_closer(k: Knowledge) -> Iterator[str]:
     control = k.nats_advantage_control if k.graded == "nats" else k.advantage_control
     if control.low is not None and control.low <= 0:
-        yield "The replay control is not beaten: part of any gain may be a milder diet and not what the text says."
+        yield "Unrelated text is not beaten: part of any gain may be a milder diet and not what the text says."
     elif control.value is None and k.verdict == "synthetic_wins":
-        yield "Train a replay control: without it a milder diet may be all that the text is worth."
+        yield "Train on unrelated text too (replay_control): without it a milder diet may be all the text is worth."
 
 
 def _spend(report: Report) -> Iterator[str]:
@@ -244,7 +260,10 @@ def _spend(report: Report) -> Iterator[str]:
     method, counts = report.recipe["method"]["kind"], report.knowledge.arms.get("synthetic")
     wrong = counts.missing + counts.forgotten if counts else sum(one.missing for one in missing)
     most = ", ".join(f"{one.title or one.document} ({one.missing} of {one.questions})" for one in missing[:3])
-    yield f"Spend the next tokens of {method} where answers are still missing, {wrong} in all: most in {most}."
+    yield (
+        f"Spend the next tokens of {method} where answers are still missing, {wrong} in all: most in {most}. Other "
+        f"text of the same documents is another draw (--text.seed {report.recipe.get('seed', 0) + 1})."
+    )
 
 
 def _mind(k: Knowledge) -> Iterator[str]:
@@ -259,7 +278,13 @@ def _mind(k: Knowledge) -> Iterator[str]:
             "give answers away."
         )
     if k.forgetting.low is not None and k.forgetting.low > 0.02:
-        yield "It forgets: try more replay, or a lower learning rate."
+        yield (f"It forgets: try more replay ({MORE_REPLAY}), or a lower learning rate{_halved(k)}.")
+
+
+def _halved(k: Knowledge) -> str:
+    """Return the option that halves the learning rate; empty where it is not known."""
+    rates = [one.learning_rate for one in k.frontier if one.arm == "synthetic" and not one.training]
+    return f" (--plan.optimiser.learning-rate {rates[0] / 2:g})" if rates and rates[0] else ""
 
 
 def _number(figure: Figure) -> str:

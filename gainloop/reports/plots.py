@@ -58,7 +58,7 @@ Along = Literal["forgetting", "tokens"]
 
 
 ARMS: Final = {
-    "replay_control": ("unrelated text instead", "start"),
+    "replay_control": ("unrelated text", "start"),
     "baseline": ("repeating", "baseline"),
     "synthetic": ("synthetic text", "synthetic"),
 }
@@ -152,7 +152,7 @@ def draw_gain(gain: Gain) -> Canvas | None:
     """Draw what both arms saved and their difference, all paired by text, around 0."""
     rows = [
         ("synthetic", gain.synthetic, "synthetic"),
-        ("matched baseline", gain.baseline, "baseline"),
+        ("repeating", gain.baseline, "baseline"),
         ("difference", gain.advantage, "ink"),
     ]
     return _draw_intervals(rows, "bits/byte saved on held-out text", signed=True)
@@ -163,7 +163,7 @@ def draw_heldout(trainee: Trainee) -> Canvas | None:
     rows = [
         ("start", trainee.heldout_start, "start"),
         ("synthetic", trainee.heldout_synthetic, "synthetic"),
-        ("matched baseline", trainee.heldout_baseline, "baseline"),
+        ("repeating", trainee.heldout_baseline, "baseline"),
     ]
     return _draw_intervals(rows, "bits/byte on held-out text")
 

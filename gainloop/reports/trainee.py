@@ -60,7 +60,7 @@ def measure_trainee(evidence: Evidence) -> Trainee:
             found.generalised, TAKEN_IN.format("absorbed less memorised", "synthetic text", f"rows, and {OF_RECORDS}")
         ),
         absorbed_anchors=as_figure(
-            anchors.absorbed, TAKEN_IN.format("prequential less final loss of the matched baseline", "anchors", "rows")
+            anchors.absorbed, TAKEN_IN.format("prequential less final loss of repeating", "anchors", "rows")
         ),
         curve=_curve(evidence),
     )

@@ -7,9 +7,9 @@ from typing import Any, Final
 import polars as pl
 from filelock import FileLock, Timeout
 
-from gainloop.store.batches import page_of
+from gainloop.store.batches import batch_folder, page_of
 from gainloop.store.duck import Store
-from gainloop.store.files import exists
+from gainloop.store.files import exists, read_file
 from gainloop.store.snapshots import name_source
 from schemas.errors import BadInput
 
@@ -73,6 +73,25 @@ def find_page(store: Store, batch_id: str) -> str:
     return page if exists(page) else ""
 
 
+def find_refusal(store: Store, batch_id: str) -> str:
+    """Return what validation holds against a batch that has failed it; empty if it has not."""
+    url = f"{batch_folder(store, batch_id)}/validation/verdict.json"
+    if "validate" in done_stages(store, batch_id) or not exists(url):
+        return ""
+    verdict = json.loads(read_file(url))
+    counts = verdict["summary"]
+    if counts["success"]:
+        return ""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in counts["reasons"].items()) or "none fails alone"
+    broken = ", ".join(one["reason"] for one in verdict["findings"] if not one["held"])
+    return f"refused by validation for {broken}: {counts['kept']:,} of {counts['records']:,} records pass ({reasons})"
+
+
+def refusal_page(store: Store, batch_id: str) -> str:
+    """Return where the page lies that shows why validation refused a batch."""
+    return f"{batch_folder(store, batch_id)}/validation/index.html"
+
+
 def find_row(store: Store, name: str) -> tuple[str, dict[str, Any]]:
     """Return what has an id, or the beginning of one, and its row; ``latest`` is the newest batch.
 
@@ -107,7 +126,10 @@ def describe(store: Store, what: str, row: dict[str, Any]) -> dict[str, Any]:
         decided = store.query(
             "select arg_max(decision ->> '$.headline', rowid) as says from decisions where batch_id = ?", row["id"]
         )
-        details["says"] = decided["says"].item() or "not measured yet"
+        refusal = find_refusal(store, row["id"])
+        details["says"] = decided["says"].item() or refusal or "not measured yet"
+        if refusal:
+            details["page"] = refusal_page(store, row["id"])
         details["stages"] = ", ".join(done_stages(store, row["id"])) or "none is complete"
         details["folder"] = f"{store.folder}/batches/{row['id']}"
         details["load"] = f"gainloop.open_store({store.path!r}).kept({row['id']!r})"

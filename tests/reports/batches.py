@@ -30,6 +30,7 @@ def make_batch(
     delta_i: float | None = 2.0,
     dependence: float = 0.9,
     half: float = 0.004,
+    non_factual: float | None = 8.0,
     **recipe: Any,
 ) -> Begun:
     """Return the batch of a day, trained on if it has a gain."""
@@ -44,7 +45,9 @@ def make_batch(
         else moved(advantage, gain + 0.02 + 0.004 * (number % 3), half),
     }
     rate = {"bits_per_byte": unmeasured(bits, without_logprobs) if delta_i is None else moved(bits, delta_i, 0.08)}
+    quality = {} if non_factual is None else {"non_factual": moved(report.quality.non_factual, non_factual, 5)}
     changes = {
+        "quality": report.quality.model_copy(update=quality),
         "gain": report.gain.model_copy(update=gains),
         "delta_i": report.delta_i.model_copy(update=rate),
         "faithfulness": report.faithfulness.model_copy(

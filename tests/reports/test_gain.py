@@ -81,7 +81,7 @@ def test_a_report_has_one_figure_of_what_an_arm_forgot_and_an_exams_comes_first(
     asked = measure_knowledge(with_general(make_evidence(examined=(make_examined(),)), synthetic=0.5))
     assert asked.forgetting.value == pytest.approx(0.03, abs=0.002)
     titles = [words.title for words in WORDS.values() if "orgotten" in words.title]
-    assert titles == ["Forgotten, synthetic text", "Forgotten, repeating", "Forgotten, replay control"]
+    assert titles == ["Forgotten, synthetic text", "Forgotten, repeating", "Forgotten, unrelated text"]
 
 
 def test_a_loss_is_not_divided_by_what_it_cost() -> None:

@@ -88,6 +88,16 @@ def test_the_best_moments_are_chosen_by_one_half_and_judged_by_the_other() -> No
     assert "at its end" in measured(fractions=(1.0,)).advantage_best.status
 
 
+def test_a_difference_of_shares_lies_within_a_hundred_points_however_few_the_documents_are() -> None:
+    two = {f"handbook/{number:02}.md": "held_out" for number in range(2, 16)}
+    exam = make_examined(right={**RIGHT, "synthetic": 0.9, "baseline": 0.3}, untrained=two)
+    found = measure_knowledge(make_evidence(examined=(exam,)))
+    assert found.documents == 2
+    for figure in (found.advantage, found.advantage_control, found.advantage_best):
+        assert figure.low is None or figure.high is None or -100 <= figure.low <= figure.high <= 100
+    assert found.advantage.low == -100 or found.advantage.high == 100
+
+
 def test_the_baseline_wins_where_it_knows_more() -> None:
     assert measured(right={**RIGHT, "synthetic": 0.3, "baseline": 0.6}).verdict == "baseline_wins"
 

@@ -106,12 +106,12 @@ def test_the_mean_of_batches_is_never_surer_than_their_own_texts(report: Report)
     [
         (
             (0.02, -0.01),
-            "with 2 recipes compared, that it beats the baseline is certain, that it beats every other recipe is too.",
+            "with 2 recipes compared, that it beats repeating is certain, that it beats every other recipe is too.",
         ),
-        ((0.02, 0.019), "that it beats the baseline is certain, that it beats every other recipe is not."),
+        ((0.02, 0.019), "that it beats repeating is certain, that it beats every other recipe is not."),
         (
             (-0.02, 0.003),
-            "has certainly beaten the matched baseline among 2 compared; nearest comes rephrase, with +",
+            "has certainly beaten repeating among 2 compared; nearest comes rephrase, with +",
         ),
         ((None, None), "2 batches of 2 recipes. What their text gained is not measured: no training yet."),
     ],
@@ -128,9 +128,7 @@ def test_the_headline_says_who_gained_most_and_how_sure_that_is(
 
 def test_one_batch_has_a_headline_and_no_rank(report: Report) -> None:
     overview = measure_overview([make_batch(report, 1, gain=0.02)], Gate())
-    assert overview.headline.startswith(
-        "1 batch of 1 recipe. The text of rephrase has beaten the matched baseline, by +"
-    )
+    assert overview.headline.startswith("1 batch of 1 recipe. The text of rephrase has beaten repeating, by +")
     assert {one.correlation.value for one in overview.foretold} == {None}
     assert overview.lines.collapsed.status == "not measured: batches that have Delta I: 1; a median takes 3"
 
@@ -205,6 +203,11 @@ def test_each_quadrant_is_found(report: Report) -> None:
     healthy, collapsed, noisy, ignored = standings[0], standings[3], standings[4], standings[5]
     assert (healthy.quadrant, collapsed.quadrant) == ("healthy", "collapsed")
     assert (noisy.quadrant, ignored.quadrant) == ("noisy", "prompt ignored")
+
+
+def test_a_batch_that_no_judge_has_checked_is_not_called_healthy(report: Report) -> None:
+    batches = [make_batch(report, 1, non_factual=None), make_batch(report, 2, dependence=0.2, non_factual=None)]
+    assert [one.quadrant for one in measure_overview(batches, Gate()).standings] == ["not judged", "prompt ignored"]
 
 
 def test_the_noise_line_is_that_of_the_newest_batch_with_scored_anchors(report: Report) -> None:

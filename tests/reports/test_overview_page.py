@@ -83,7 +83,7 @@ def test_each_batch_is_linked_and_nothing_comes_from_the_network(overview: Overv
 
 def test_the_plots_name_quadrants_and_write_the_correlation(overview: Overview, html: str) -> None:
     assert html.count("<svg") == 4 + 1 + 4  # trends, quadrants, predictors
-    for name in ("collapsed", "noisy", "prompt ignored", "healthy"):
+    for name in ("collapsed", "noisy", "prompt ignored", "none of these"):
         assert f">{name}</text>" in html
     for one in list_foretold(overview):
         found = one.correlation

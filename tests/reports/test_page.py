@@ -3,7 +3,9 @@
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -20,11 +22,14 @@ from gainloop.reports.page import (
     render_page,
     write_markdown,
 )
+from gainloop.steering.gate import decide
 from schemas.figure import Figure, ReportPart
+from schemas.profile import Gate
 from schemas.report import WORDS, Cost, Money, Report
 from tests.evidence import SCRIPT, make_evidence, without_logprobs
 from tests.examined import make_examined
 
+AT = datetime(2026, 11, 26, tzinfo=UTC)
 COUNTED = ("num_anchors", "num_heldout", "num_bytes")
 
 
@@ -75,6 +80,19 @@ def test_the_page_begins_with_the_exam_then_what_to_do_then_the_questions(report
     places = [html.index(mark) for mark in marks]
     assert places == sorted(places)
     assert report.headline.startswith(f"The model answers {report.knowledge.after.value:.0f} % [")
+
+
+def test_an_arm_has_one_name_and_a_new_reader_is_told_what_brackets_are(report: Report) -> None:
+    page = Reader(render_page(report)).text
+    for other in ("matched baseline", "replay control", "unrelated text instead"):
+        assert other not in page
+    assert page.count("Numbers in brackets are 95 % intervals: the truth is likely to lie within them.") == 1
+
+
+def test_the_gate_says_its_state_once(report: Report) -> None:
+    decision = decide(report, Gate(), [], {}, "measured", AT)
+    page = render_page(report, decision=decision)
+    assert f"The gate: {decision.state}</h3>\n<p>Knowledge gained over repeating " in page
 
 
 def test_the_contents_lead_to_headings_that_are_there(report: Report) -> None:
@@ -176,6 +194,26 @@ def test_text_from_outside_is_shown_and_never_run() -> None:
     page = Reader(render_page(measure_batch(replace(evidence, **hostile))))
     assert not {"script", "i"} & set(page.tags)
     assert page.text.count(SCRIPT) > 10
+
+
+def test_the_page_is_no_wider_than_its_window_however_long_the_reason_for_no_interval(
+    report: Report, tmp_path: Path
+) -> None:
+    from tests.browser import open_page
+
+    few = "too few: one of 2 groups of rows holds 74% of the weight; no interval from it"
+    trainee = report.trainee.model_copy(
+        update={
+            name: figure.model_copy(update={"low": None, "high": None, "status": few})
+            for name, figure in report.trainee
+            if isinstance(figure, Figure) and figure.value is not None
+        }
+    )
+    (tmp_path / "report.html").write_text(render_page(report.model_copy(update={"trainee": trainee})))
+    with open_page((tmp_path / "report.html").as_uri()) as page:
+        for width in (1280, 970, 800, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_plots_follow_the_colours_of_the_page(report: Report) -> None:

@@ -1,10 +1,12 @@
 """The paragraph and the next steps say what the figures bear, and no more."""
 
+import re
 from datetime import UTC, datetime
 from html import unescape
 
 import pytest
 
+from flows.__main__ import read
 from gainloop.reports.batch import measure_batch
 from gainloop.reports.page import render_page
 from gainloop.reports.paragraph import COLUMNS, list_steps, write_control, write_paragraph, write_screen
@@ -13,6 +15,7 @@ from schemas.profile import Gate
 from schemas.report import Report
 from tests.evidence import make_evidence
 from tests.examined import RIGHT, make_examined
+from tests.reports.batches import moved
 
 AT = datetime(2026, 11, 26, tzinfo=UTC)
 
@@ -52,7 +55,7 @@ def test_where_an_interval_holds_zero_nobody_can_tell() -> None:
     steps = " ".join(list_steps(found))
     assert "Cannot tell yet whether the text is worth its tokens: about" in steps
     assert "questions in all, of more documents, would tell" in steps
-    assert "The replay control is not beaten" in steps
+    assert "Unrelated text is not beaten" in steps
     assert "Use the model" not in steps
 
 
@@ -96,8 +99,34 @@ def test_a_batch_that_is_held_is_to_be_made_better_and_one_without_an_exam_exami
     decision = decide(found, Gate(no_closer=0.01), [], {}, "measured", AT)
     assert decision.state == "held"
     assert list_steps(found, decision)[0].startswith("Make a better batch before training on it: ")
-    (step,) = list_steps(measure_batch(make_evidence(num_anchors=24)))
+    step, *_ = list_steps(measure_batch(make_evidence(num_anchors=24)))
     assert step.startswith("Give an exam: nothing else can say")
+
+
+def test_records_that_no_judge_has_checked_are_to_be_read_and_those_that_one_has_are_not(report: Report) -> None:
+    unchecked = "No judge has checked the records against their documents: read some on the page of all records, or "
+    assert [step for step in list_steps(report) if step.startswith(unchecked)]
+    judged = report.quality.model_copy(update={"non_factual": moved(report.quality.non_factual, 12, 5)})
+    steps = list_steps(report.model_copy(update={"quality": judged}))
+    assert steps
+    assert not [step for step in steps if step.startswith("No judge")]
+
+
+def test_what_to_do_next_names_options_that_a_cycle_has() -> None:
+    undecided = reported(right={**RIGHT, "synthetic": 0.40, "replay_control": 0.39}, num_seeds=1)
+    steps = [*list_steps(undecided), *list_steps(measure_batch(make_evidence(num_anchors=24)))]
+    said = " ".join(steps)
+    for option in (
+        "three seeds rather than 1 (--plan.seeds 3)",
+        "more replay (--plan.mixture.synthetic 0.4 --plan.mixture.anchors 0.4 --plan.mixture.replay 0.2)",
+        "a lower learning rate (--plan.optimiser.learning-rate 0.00015)",
+        "another draw (--text.seed 1)",
+        "(--exam.paths questions.jsonl)",
+    ):
+        assert option in said
+    for options in re.findall(r"\((--[^)]+)\)", said):
+        name, given = read(["cycle", *options.split()])
+        assert (name, len(given)) == ("cycle", 1)
 
 
 def test_the_end_of_a_run_fits_a_terminal(report: Report) -> None:
