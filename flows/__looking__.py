@@ -241,12 +241,12 @@ def show_one(name: str = "latest", profile: str = "embedded") -> str:
         name: Id, the beginning of one, or latest for the newest batch.
         profile: Profile whose store it is: a name in profiles/, or a YAML file.
     """
-    store, console = existing_store(profile), wide_console()
+    store, console = existing_store(profile), Console()
     what, row = catalogue.find_row(store, name)
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for key, value in catalogue.describe(store, what, row).items():
-        table.add_row(Text(key, style="bold"), Text(as_word(value), overflow="fold"))
-    console.print(table)
+    details = catalogue.describe(store, what, row)
+    width = max(map(len, details))
+    for key, value in details.items():
+        console.print(Text.assemble((f"{key:{width}}", "bold"), "  ", as_word(value)), soft_wrap=True)
     return ""
 
 

@@ -377,6 +377,7 @@ def test_show_says_all_of_one_and_takes_the_beginning_of_an_id(
     batch, model = looked(["show", *place], capsys), looked(["show", "c0f", *place], capsys)
     assert re.search(r"stages +generate, validate", batch)
     assert re.search(r"says +held: it repeats itself", batch)
+    assert not [line for line in batch.splitlines() if line != line.rstrip()], "no line is as long as the longest"
     folder = open_store(place[1]).folder
     assert f"transformers.AutoModelForCausalLM.from_pretrained('{folder}/checkpoints/c0ffee')" in model
     with pytest.raises(BadInput, match=r"several ids begin so: b200 \(batches\), b100 \(batches\)"):

@@ -281,7 +281,7 @@ def as_png_uri(canvas: Canvas, title: str) -> str:
     """Return a data URI of the figure on white below its title, for places that show no SVG."""
     file = io.BytesIO()
     with rc_context(STYLE):
-        canvas.suptitle(title, x=0.02, ha="left", fontsize=FONT_SIZE + 1, fontweight="semibold")
+        canvas.suptitle(title, x=0.02, ha="left", fontsize=FONT_SIZE + 1, fontweight="bold")
         canvas.savefig(file, format="png", dpi=160, facecolor="white", metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 

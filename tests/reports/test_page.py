@@ -311,7 +311,8 @@ def test_the_ledger_adds_up_line_by_line(report: Report) -> None:
     assert lines["records kept"] + lines["records quarantined"] == lines["= records made"]
 
 
-def test_the_image_is_a_png_that_a_page_can_hold(report: Report) -> None:
+def test_the_image_is_a_png_that_a_page_can_hold(report: Report, caplog: pytest.LogCaptureFixture) -> None:
     uri = draw_image(report)
     assert uri.startswith("data:image/png;base64,iVBOR")
     assert len(uri) < 200_000
+    assert "font" not in caplog.text, "matplotlib has no font of a weight that is asked for"
