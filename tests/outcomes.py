@@ -281,7 +281,8 @@ HARMS: Final = {
     "full disk": Harm("No space left on device", around=fill_disk),
     "read-only folder": Harm("Read-only file system", around=remount),
     "limit on file sizes": Harm("File too large", within=limit_files),
-    "limit on memory": Harm("memory", within=limit_memory),
+    # A library in Rust ends its process where an allocation fails, and nothing can catch it: as after a kill.
+    "limit on memory": Harm("memory", (1, -signal.SIGABRT), within=limit_memory),
     "SIGTERM": Harm("", (143,), signal=signal.SIGTERM),
     "SIGKILL": Harm("", (-signal.SIGKILL,), signal=signal.SIGKILL),
 }
