@@ -188,11 +188,11 @@ class Store:
             wait = min(wait * 2, 0.1)
 
     def _try_attach(self) -> duckdb.DuckDBPyConnection:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        if not os.path.exists(self.path):
+            self._make()
         duck = _duck(self.path, os.getpid())
-        quoted = self.path.replace("'", "''")
         try:
-            duck.execute(f"attach '{quoted}' as store (type duckdb, row_group_size {_ROW_GROUP_ROWS}); use store")
+            duck.execute(_attaching(self.path))
         except duckdb.BinderException as error:
             raise StoreError(
                 f"opening the store {self.path}: this process has it open by a connection of its own; the store is "
@@ -201,6 +201,24 @@ class Store:
         if (version := _version_of(duck)) != VERSION:
             self._bring_up_to_date(duck, version)
         return duck
+
+    def _make(self) -> None:
+        """Make the file of a new store beside its place, and put it there whole: a run may end in the middle of it."""
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        new = f"{self.path}.{os.getpid()}.new"
+        try:
+            with duckdb.connect() as duck:
+                duck.execute(f"{_attaching(new)}; begin; {DDL} insert into schema_version values ({VERSION}); commit")
+                duck.execute("use memory; detach store")
+            try:
+                os.link(new, self.path)
+            except FileExistsError:  # of several that make it at once, one does
+                pass
+            except OSError:  # a file system without links
+                os.rename(new, self.path)
+        finally:
+            for left in (new, f"{new}.wal"):
+                Path(left).unlink(missing_ok=True)
 
     def _bring_up_to_date(self, duck: duckdb.DuckDBPyConnection, version: int) -> None:
         """Make the tables of a new file, or what those of an earlier version lack, as one transaction."""
@@ -211,6 +229,11 @@ class Store:
             )
         steps = [MIGRATIONS[older] for older in range(version, VERSION) if version]
         duck.execute(f"begin; {DDL} {' '.join(steps)} insert into schema_version values ({VERSION}); commit;")
+
+
+def _attaching(path: str) -> str:
+    quoted = path.replace("'", "''")
+    return f"attach '{quoted}' as store (type duckdb, row_group_size {_ROW_GROUP_ROWS}); use store"
 
 
 def _version_of(duck: duckdb.DuckDBPyConnection) -> int:

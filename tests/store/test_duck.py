@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -293,3 +293,15 @@ def test_a_stop_in_the_middle_of_a_query_is_the_stop_that_it_was(stop: str, stat
     )
     done = subprocess.run([sys.executable, "-c", code, store.path], cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == status, done.stderr
+
+
+def test_a_disk_that_is_full_when_a_store_is_made_leaves_no_torn_one(small_disk: Path) -> None:
+    filler, path = small_disk / "filler", small_disk / "gainloop.duckdb"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    with pytest.raises(StoreError, match="No space left on device; the disk must have room"):
+        Store(str(path), str(small_disk)).query("from batches")
+    assert [one.name for one in small_disk.iterdir()] == ["filler"]
+    filler.unlink()
+    assert Store(str(path), str(small_disk)).query("from batches").is_empty()
