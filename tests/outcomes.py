@@ -315,8 +315,8 @@ def _live(work: Callable[[Place], object], place: Place, harm: Harm, writer: int
         status = int(str(stopped.code))
     except Exception as error:
         status, said = 1, say_what_failed("running", error)
-    except BaseException as error:  # nothing may leave a copy of a process: it would undo what the first one does
-        status, said = 1, repr(error)
+    except KeyboardInterrupt:  # as the store says that a signal came; nothing may leave a copy of a process
+        status = 128 + signal.SIGTERM
     os.write(writer, said.encode())
     os._exit(status)
 

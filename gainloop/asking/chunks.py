@@ -68,7 +68,7 @@ class Chunk(NamedTuple):
 
     Attributes:
         text: Text of the chunk, without the white space that follows it.
-        space: White space that follows it.
+        space: White space that follows it, up to the next chunk's text.
         number: Number of the chunk, from 0; the draw of its request, since two chunks may read the same.
         part: Number of the chunk as facets write it, for example ": 1/3"; empty if the text is one chunk.
     """
@@ -99,9 +99,11 @@ def cut_anchor(anchor: Anchor, chunk_tokens: int, max_chunks: int) -> tuple[list
     texts = split_text(anchor.text, chunk_tokens)
     if len(texts) == 1:
         return [Chunk(anchor.text)], []
+    indents = [text[: len(text) - len(text.lstrip())] for text in [*texts[1:], ""]]
     chunks = [
-        Chunk(text.rstrip(), text[len(text.rstrip()) :], number, f": {number + 1}/{len(texts)}")
-        for number, text in enumerate(texts)
+        Chunk(text.strip() if number else text.rstrip(), text[len(text.rstrip()) :] + indent, number, part)
+        for number, (text, indent) in enumerate(zip(texts, indents, strict=True))
+        if (part := f": {number + 1}/{len(texts)}")
     ]
     over = [Drop(anchor.anchor_id, "rest of the document", "over_limit")] if len(texts) > max_chunks else []
     return chunks[:max_chunks], over

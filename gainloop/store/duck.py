@@ -166,7 +166,7 @@ class Store:
             except BaseException as error:  # whatever state it is in: the next call makes another
                 _leave(_duck(self.path, os.getpid()))
                 if "interrupted" in str(error) and isinstance(error, RuntimeError):  # Ctrl-C as DuckDB says it
-                    raise (error.__cause__ if isinstance(error.__cause__, SystemExit) else KeyboardInterrupt) from error
+                    raise KeyboardInterrupt from error
                 raise
 
     def _attach(self) -> duckdb.DuckDBPyConnection:

@@ -276,25 +276,6 @@ def test_what_a_row_names_lies_in_the_folder_that_the_store_has_now(tmp_path: Pa
         assert store.keep(f"{tmp_path}/{named}") == named
 
 
-@pytest.mark.parametrize(("stop", "status"), [("SystemExit(143)", 143), ("KeyboardInterrupt", 130)])
-def test_a_stop_in_the_middle_of_a_query_is_the_stop_that_it_was(stop: str, status: int, store: Store) -> None:
-    code = (
-        "import signal, sys\n"
-        "from gainloop.store import Store\n"
-        f"def stop(*_): raise {stop}\n"
-        "signal.signal(signal.SIGALRM, stop)\n"
-        "store = Store(sys.argv[1], '', 2)\n"
-        "store.query('select 1')\n"
-        "signal.setitimer(signal.ITIMER_REAL, 0.5)\n"
-        "try:\n"
-        "    store.query('select sum(sqrt(a.range * b.range)) from range(1000000) a, range(1000000) b')\n"
-        "except KeyboardInterrupt:\n"
-        "    sys.exit(130)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code, store.path], cwd=ROOT, capture_output=True, check=False)
-    assert done.returncode == status, done.stderr
-
-
 def test_a_disk_that_is_full_when_a_store_is_made_leaves_no_torn_one(small_disk: Path) -> None:
     filler, path = small_disk / "filler", small_disk / "gainloop.duckdb"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
