@@ -508,7 +508,7 @@ async def test_what_shards_did_adds_up(tmp_path: Path) -> None:
     for driver, anchors in zip(parts, (ANCHORS, ANCHORS[:5], ANCHORS[5:]), strict=True):
         await run(driver, anchors)
     whole, one, other = (driver.progress for driver in parts)
-    assert one.add(other) == replace(whole, state=one.state)
+    assert replace(one.add(other), state="") == replace(whole, state="")  # how the servers did last is no sum
     assert Progress().add(whole) == whole
     assert whole.drops.keys() == {"rejected", "empty"}
     assert whole.records + sum(whole.drops.values()) == whole.requests_sent == 24
