@@ -373,7 +373,7 @@ async def test_a_name_that_vllm_does_not_serve_is_an_error_that_lists_what_it_se
     server = Server(served, "tinier")
     with pytest.raises(ServerError, match=r"served are tiny\. Set the model to one of them"):
         await server.check()
-    with pytest.raises(ServerError, match=r"not found \(404\)"):
+    with pytest.raises(ServerError, match=r"no answer to this \(404\), saying: The model `tinier` does not exist"):
         await ask(server, 1)
     await server.close()
 
