@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from gainloop.asking.conversation import alone
 from gainloop.serving import Denied, Generator, Refused, Score, TryAgain, Unreachable
-from gainloop.serving.queue import Desk, Limit, Queue
+from gainloop.serving.queue import Desk, Limit, Queue, Work
 from gainloop.serving.watch import Ask, Attempt, Tally, Watch
 from schemas.errors import ServerError
 from schemas.profile import Generation
@@ -28,8 +28,6 @@ PASSING = ("connection", "overloaded", "server_error")
 """Faults of a generator that may be back by itself."""
 
 PLAIN = "Write one sentence about a mill."
-
-Work = tuple[Request, Sampling]
 
 logger = logging.getLogger("gainloop.pool")
 

@@ -32,6 +32,9 @@ CROWD = 64
 HOMES = 8192
 """Prefixes that are remembered; the oldest is forgotten first."""
 
+Work = tuple[Request, Sampling]
+"""A request for a reply, and how it is drawn."""
+
 
 @dataclass
 class Limit:
@@ -145,7 +148,7 @@ class Desk:
     proven_at: float = 0.0
     said: str = ""
     num_withheld: int = 0
-    answered: dict[bool, tuple[Request, Sampling]] = field(default_factory=dict)
+    answered: dict[bool, Work] = field(default_factory=dict)
     doubting: asyncio.Lock = field(default_factory=asyncio.Lock)
     away_since: float | None = None
     waiting: "deque[Ticket]" = field(default_factory=deque)
