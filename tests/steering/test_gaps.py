@@ -1,0 +1,50 @@
+"""Gaps: documents with questions, without, stuck ones, and draws in proportion."""
+
+import numpy as np
+import pytest
+
+from gainloop.steering.gaps import FLOOR, STUCK, Gap, find_gaps, missing_by_loss, order_by_weight, weigh
+
+
+def test_a_gap_is_read_off_the_loss_where_nobody_asked() -> None:
+    known = {"a": 0.1, "b": 0.3, "c": 0.5, "d": 0.7}
+    losses = {"a": 1.0, "b": 1.2, "c": 1.4, "d": 1.6, "e": 1.5, "f": 0.1, "g": 9.0}
+    found = missing_by_loss(known, losses)
+    assert found == {"e": pytest.approx(0.6), "f": 0.0, "g": 1.0}
+
+
+def test_a_loss_that_says_nothing_gives_the_mean() -> None:
+    assert missing_by_loss({"a": 0.2, "b": 0.4}, {"a": 1.0, "b": 2.0, "c": 3.0}) == {"c": pytest.approx(0.3)}
+    falls = {"a": 4.0, "b": 3.0, "c": 2.0, "d": 1.0, "e": 1.5}
+    assert missing_by_loss({"a": 0.1, "b": 0.3, "c": 0.5, "d": 0.7}, falls) == {"e": pytest.approx(0.4)}
+    assert missing_by_loss({}, {"e": 1.5}) == {"e": 1.0}
+
+
+def test_documents_that_had_text_and_did_not_move_get_less() -> None:
+    first = find_gaps({"a": [False] * 3, "b": [False] * 3}, {}, ["a", "b"])
+    assert [gap.closed for gap in first] == [None, None]
+    after = find_gaps({"a": [True, False, False], "b": [False] * 3}, {}, ["a", "b"], first, frozenset("ab"))
+    moved, stuck = after
+    assert moved.closed == pytest.approx(0.25)
+    assert moved.weight == moved.missing
+    assert stuck.weight == STUCK * stuck.missing
+    untouched = find_gaps({"b": [False] * 3}, {}, ["b"], first)[0]
+    assert untouched.weight == untouched.missing, "nothing was made of it: it says nothing on what can be learnt"
+
+
+def test_every_document_keeps_its_floor() -> None:
+    shares = weigh([Gap("known", 0.0, 9), Gap("missing", 1.0, 9), Gap("half", 0.5, 9)])
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares["known"] == pytest.approx(FLOOR / 3)
+    assert shares["missing"] > shares["half"] > shares["known"]
+    assert weigh([Gap("a", 0.0, 9), Gap("b", 0.0, 9)]) == {"a": 0.5, "b": 0.5}
+    assert weigh([]) == {}
+
+
+def test_draws_go_by_weight_and_the_seed_alone() -> None:
+    names, weights = ["a", "b", "c"], [6.0, 3.0, 1.0]
+    firsts = [order_by_weight(names, weights, str(seed))[0] for seed in range(4_000)]
+    shares = np.array([firsts.count(name) for name in names]) / len(firsts)
+    assert shares == pytest.approx([0.6, 0.3, 0.1], abs=0.03)
+    assert order_by_weight(names[::-1], weights[::-1], "7") == order_by_weight(names, weights, "7")
+    assert order_by_weight(["a", "b"], [0.0, 1.0], "7") == ["b", "a"]
