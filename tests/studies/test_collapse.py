@@ -1,13 +1,13 @@
-"""Loops that train on their own text: what is recomputed elsewhere, what can be derived."""
+"""Loops that train on their own text: what is recomputed elsewhere, what can be derived, and what the page shows."""
 
 from functools import cache
+from html import unescape
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from gainloop.studies.collapse import (
-    DEFINITIONS,
     LEARNERS,
     LONG,
     PLAIN,
@@ -17,6 +17,7 @@ from gainloop.studies.collapse import (
     simulate_collapse,
 )
 from gainloop.studies.collapse_known import accumulated, expect, fitted, verified
+from gainloop.studies.collapse_page import MEANINGS, TABLED, show_collapse
 from schemas.collapse import Collapse, CollapsePoint
 
 RECOMPUTED = {
@@ -120,7 +121,7 @@ def test_accumulating_puts_off_what_a_wrong_verifier_does() -> None:
 
 def test_the_first_round_reads_real_data_alone_in_every_way() -> None:
     first = [point for point in simulated(0).points if point.generation == 1]
-    by_setting = {setting: {one.value.value for one in first if one.setting == setting} for setting in DEFINITIONS}
+    by_setting = {setting: {one.value.value for one in first if one.setting == setting} for setting in TABLED}
     assert {len(values) for values in by_setting.values()} == {1}
     assert fitted("subsample", 1) == fitted("accumulate", 1) == pytest.approx(fitted("replace", 1))
 
@@ -145,4 +146,20 @@ def test_every_way_and_round_is_told() -> None:
     for setting, ways, rounds in (("regression", len(PLAIN), SHORT), ("spread", 3, LONG), ("centre", 3, LONG)):
         own = [point for point in simulated(0).points if point.setting == setting]
         assert len(own) == ways * len(rounds)
+    assert set(MEANINGS) == {point.way for point in simulated(0).points}
     assert {point.value.status for point in simulated(0).points} == {"ok"}
+
+
+def test_the_section_says_what_to_do_and_shows_each_value_beside_the_known_one() -> None:
+    found = simulated(0)
+    shown = show_collapse(found)
+    assert found.headline.startswith("Train each round from the start, on all rounds' text and the real text")
+    for way in ("replace", "accumulate"):
+        assert points_of("regression", way)[20].value.interval in found.headline
+    (table, *_) = shown.tables
+    cells = table.rows["replace"]
+    assert [cell.generation for cell in cells] == [1, 2, 5, 10, 20]
+    assert [float(cell.known) for cell in cells] == [1, 2, 5, 10, 20]
+    assert {cell.known for cell in table.rows["subsample"]} == {""}
+    assert shown.num_known == sum(point.known is not None for point in found.points)
+    assert all("stroke-dasharray" in unescape(drawing.svg) for drawing in shown.drawings)
