@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.choice import by_kind, choice
+from schemas.collapse import Collapse
 from schemas.figure import Figure, ReportPart
 from schemas.recipe import Parameters
 
-VERIFICATION_FORMAT = 3
+VERIFICATION_FORMAT = 4
 """Raised when the fields or the arithmetic change, so that a verification is run anew."""
 
 Direction = Literal["rises", "falls"]
@@ -102,7 +103,8 @@ class Worth(ReportPart):
 
 class Verification(ReportPart):
     """``reliability`` is how far the verdict agrees with itself between seeds; no predictor can be expected to agree
-    more. ``random_regret`` is what is lost by taking any batch; the oracle loses nothing."""
+    more. ``random_regret`` is what is lost by taking any batch; the oracle loses nothing. ``collapse`` is what becomes
+    of loops that train on their own text; of the invented world alone."""
 
     format: int
     verification: str
@@ -115,6 +117,7 @@ class Verification(ReportPart):
     reliability: Figure
     random_regret: Figure
     worth: list[Worth]
+    collapse: Collapse | None = None
 
 
 class Trained(ReportPart):

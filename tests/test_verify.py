@@ -120,7 +120,9 @@ def test_the_page_has_every_figure_with_its_interval_and_number(verified: Verifi
             assert figure.interval in html
     for batch in verification.batches:
         assert {key for key, figure in batch.predictors.items() if figure.value is None} == set()
-    assert html.count("<svg") == 4
+    assert html.count("<svg") == 8
+    assert verification.collapse is not None
+    assert verification.collapse.headline in unescape(html)
     assert "http://" not in html.replace("http://www.w3.org", "")
 
 
@@ -128,6 +130,7 @@ def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile)
     fill(store, profile, MIN_FOR_A_FINDING)
     verification, page = run_verification(store, "cpu", OwnBatches(), 1, silent)
     assert len(verification.batches) == MIN_FOR_A_FINDING
+    assert verification.collapse is None  # it is no matter of batches
     worth = {each.predictor: each for each in verification.worth}
     assert worth["gate_gain"].finding == "predicts"
     assert worth["gate_gain"].correlation.n == MIN_FOR_A_FINDING

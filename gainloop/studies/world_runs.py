@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from gainloop.measures.estimate import as_figure, mean_of
 from gainloop.models.start import make_model
 from gainloop.store.files import exists, read_file, write_file
+from gainloop.studies.collapse import simulate_collapse
 from gainloop.studies.findings import describe
 from gainloop.studies.generator import Plan, draw_plans, make_batch
 from gainloop.studies.trainee import Row, Schedule, Vocabulary, continue_on, losses_of, pretrain
@@ -211,7 +212,8 @@ def verify_world(
     """Return the verification in the invented world; trainings that ``folder`` has are not run again."""
     trained = run_missing(folder, subject, processes, on_progress)
     batches = [outcome_of(plan, subject, trained) for plan in draw_plans(subject.batches, subject.seed)]
-    return describe(verification_id, subject.model_dump(mode="json"), VERDICT, PREDICTORS, PRIMARY, batches)
+    found = describe(verification_id, subject.model_dump(mode="json"), VERDICT, PREDICTORS, PRIMARY, batches)
+    return found.model_copy(update={"collapse": simulate_collapse(subject.seed)})
 
 
 def outcome_of(plan: Plan, subject: InventedWorld, trained: dict[str, Trained]) -> BatchOutcome:
