@@ -4,6 +4,7 @@ from prefect import flow, get_run_logger
 
 from flows.generate import find_since, generate, say_passed
 from flows.judge import judge as ask
+from flows.probe import ask_first
 from flows.refresh import HeldoutFraction, refresh
 from flows.score import score
 from flows.train import train_arms
@@ -19,6 +20,7 @@ from schemas.exam import AnyExam, Asking, WrittenExam
 from schemas.form import SHUT, Folded
 from schemas.profile import load_profile
 from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Curation, Judge, Own, Scoring
+from schemas.steering import ProbeRun
 from tasks.evaluate import evaluate_training, guess, show_answers
 from tasks.exam import prepare_exam
 from tasks.judge import find_judge
@@ -40,6 +42,7 @@ def cycle(
     exam: AnyExam | None = None,
     asking: Folded[Asking] = SHUT,
     plan: AnyPlan = SHUT,
+    probe: Folded[ProbeRun] = SHUT,
     general: AnySource | None = None,
     heldout_fraction: HeldoutFraction = 0.05,
     dry_run: bool = False,
@@ -73,7 +76,8 @@ def cycle(
         start = adopt_start(loaded, start, chats)
     elif isinstance(start, Accepted):
         adopt_start(loaded, start.first_checkpoint, chats)
-    with Stages(list_stages(judge, exam, dry_run)) as stage:
+    asks_first = exam is not None and probe.share > 0 and not release  # what is released is not held by it
+    with Stages(list_stages(judge, exam, dry_run, asks_first)) as stage:
         stage("refresh")
         snapshot_id = refresh(source, profile, heldout_fraction)
         warn_of_little_text(open_store(loaded), snapshot_id, start)
@@ -109,8 +113,16 @@ def cycle(
         if held := why_held(loaded, batch_id, start_id, release):
             stage.end("held")
             return as_held(held)
+        of = Comparison(batch_id, start_id, plan, general_id)
+        if asks_first:
+            stage("probe")
+            if said := ask_first(loaded, of, exam_id, asking, probe):
+                get_run_logger().info(said)
+            if held := why_held(loaded, batch_id, start_id, release):
+                stage.end("held")
+                return as_held(held)
         stage("train")
-        training_id = train_arms(loaded, Comparison(batch_id, start_id, plan, general_id))
+        training_id = train_arms(loaded, of)
         if exam_id:
             stage("evaluate")
             urls = evaluate_training(loaded, batch_id, training_id, exam_id, asking)
@@ -127,10 +139,10 @@ def is_read(exam: AnyExam, dry_run: bool) -> bool:
     return not (dry_run and isinstance(exam, WrittenExam))
 
 
-def list_stages(judge: Judge | None, exam: AnyExam | None, dry_run: bool) -> list[str]:
-    """Return the stages that a cycle has, in order; a batch that is held has no more after the gate.
+def list_stages(judge: Judge | None, exam: AnyExam | None, dry_run: bool, asks_first: bool) -> list[str]:
+    """Return the stages that a cycle has, in order; a batch that is held has no more after gate or probe.
 
-    >>> list_stages(None, None, dry_run=True)
+    >>> list_stages(None, None, dry_run=True, asks_first=False)
     ['refresh', 'generate']
     """
     asked = ["exam"] if exam and is_read(exam, dry_run) else []
@@ -138,4 +150,5 @@ def list_stages(judge: Judge | None, exam: AnyExam | None, dry_run: bool) -> lis
     if dry_run:
         return made
     judged, examined = (["judge"] if judge else []), (["evaluate"] if exam else [])
-    return [*made, "validate", "score", *judged, "gate", "train", *examined, "report"]
+    asked_first = ["probe"] if asks_first else []
+    return [*made, "validate", "score", *judged, "gate", *asked_first, "train", *examined, "report"]

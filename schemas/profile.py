@@ -190,6 +190,7 @@ class Gate(Parameters):
     non_factual: Annotated[
         Threshold, Field(description="Ceiling of the per cent of records that a judge calls non-factual.")
     ] = 30
+    probe: Annotated[Threshold, Field(description="Floor of the gain of a probe run over repeating.")] = 0
 
 
 class Profile(Parameters):

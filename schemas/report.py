@@ -9,8 +9,9 @@ from schemas.figure import Figure, ReportPart, figure, section, words_of
 from schemas.information import DeltaI, Dependence, Entropy, FilterEffect, Paper, Semantics
 from schemas.knowledge import Knowledge
 from schemas.sections import Diversity, Faithfulness, Gain, Quality, Section, Trainee
+from schemas.steering import Probed
 
-FORMAT = 10
+FORMAT = 11
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 
@@ -182,6 +183,7 @@ class Report(ReportPart):
     counts: Counts
     validation: Validation
     knowledge: Knowledge = section(Section.KNOWLEDGE)
+    probe: Probed = section(Section.KNOWLEDGE)
     delta_i: DeltaI = section(Section.INFORMATION)
     mi: Dependence = section(Section.INFORMATION)
     h_output: Figure = figure(

@@ -12,7 +12,7 @@ from prefect.states import Failed
 
 from gainloop.evaluation.likelihoods import score_yardstick
 from gainloop.reports.evidence import Evidence
-from gainloop.reports.examined import gather_exams
+from gainloop.reports.examined import gather_exams, read_examined
 from gainloop.reports.records import save_records_page
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
@@ -138,6 +138,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     yardstick = latest_summary(store, batch_id, "yardstick")
     scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
     found = find_scores(store, batch_id, scores)
+    probed = summaries.get("probe")
     seen = [frame["text_id"] for key, frame in found.items() if key in ("start/heldout", "start/general")]
     return Evidence(
         batch_id=batch_id,
@@ -158,6 +159,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         documents=documents_of(store, pl.concat(seen).to_list()) if seen else {},
         snapshot=_snapshot_row(store, recipe["snapshot_id"]),
         examined=gather_exams(store, recipe["snapshot_id"], batch_id, training_id) if training_id else (),
+        probed=read_examined(store, recipe["snapshot_id"], batch_id, "", probed, probed["arms"]) if probed else None,
     )
 
 

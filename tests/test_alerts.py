@@ -158,7 +158,7 @@ def _switch_on(site: Site, one: dict[str, Any]) -> None:
 
 def _start(site: Site, kind: str, name: str, message: str, due: datetime | None = None) -> str:
     """Start a run that nobody works on, in a state."""
-    deployment = site.read("deployments/name/report/step-7-report")
+    deployment = site.read("deployments/name/report/step-8-report")
     state: dict[str, Any] = {"type": "SCHEDULED"}
     if due:
         state["state_details"] = {"scheduled_time": due.isoformat()}

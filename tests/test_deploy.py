@@ -97,7 +97,7 @@ def test_the_form_of_a_cycle_fits_two_screens(site: Site) -> None:
 
 
 def test_a_run_with_an_unknown_profile_fails_and_its_page_says_which_there_are(site: Site) -> None:
-    status, flow_run_id = site.run("report/step-7-report", profile="nowhere")
+    status, flow_run_id = site.run("report/step-8-report", profile="nowhere")
     assert status == 1
     state = site.read(f"flow_runs/{flow_run_id}")["state"]
     assert state["type"] == "FAILED"
@@ -112,13 +112,13 @@ def test_a_held_batch_ends_its_run_as_held_and_the_page_says_why_until_it_is_rel
     _, batch = finished
     profile = write_profile(site.folder, gate={"accept_rate": 2})  # no share is as large
     given = {"batch_id": batch.name, "start": START, "plan": PLAN, "profile": str(profile)}
-    status, flow_run_id = site.run("train/step-5-train", **given)
+    status, flow_run_id = site.run("train/step-6-train", **given)
     state = site.read(f"flow_runs/{flow_run_id}")["state"]
     assert (status, state["type"], state["name"]) == (1, "FAILED", "Held")
     assert state["message"].startswith(f"training on batch {batch.name}: the gate holds it, most of it is thrown away")
     with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
         require_text(page, "held: most of it is thrown away", "held-artifacts")
-    assert site.run("train/step-5-train", **given, release="to see")[0] == 0
+    assert site.run("train/step-6-train", **given, release="to see")[0] == 0
 
 
 def test_generation_takes_a_slot_of_a_limit_that_must_exist(site: Site, finished: tuple[str, Path]) -> None:

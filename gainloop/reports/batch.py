@@ -13,6 +13,7 @@ from gainloop.reports.gain import list_caveats_of_gain, measure_gain, not_scored
 from gainloop.reports.information import measure_curation, measure_delta_i, measure_dependence
 from gainloop.reports.knowledge import measure_knowledge
 from gainloop.reports.paragraph import write_paragraph
+from gainloop.reports.probed import measure_probe
 from gainloop.reports.texts import list_caveats_of_texts, measure_texts
 from gainloop.reports.trainee import loss, measure_paper, measure_trainee
 from gainloop.store.snapshots import name_source
@@ -63,6 +64,7 @@ def measure_batch(evidence: Evidence) -> Report:
         logprob_semantics=delta_i.semantics,
         counts=counts,
         knowledge=knowledge,
+        probe=measure_probe(evidence),
         validation=Validation(success=validated.get("success"), expectations=validated.get("expectations")),
         delta_i=delta_i,
         mi=dependence,

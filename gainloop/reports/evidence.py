@@ -86,6 +86,7 @@ class Evidence:
         snapshot: Row of the snapshot that the batch was made from: source (JSON), num_anchors, num_heldout, num_bytes;
             empty if it is not known.
         examined: Answers to the exam: those of this training first, then those of the batch's other trainings.
+        probed: Answers of the models of the batch's latest probe run, summarised by the stage probe; or None.
     """
 
     batch_id: str
@@ -106,6 +107,7 @@ class Evidence:
     documents: dict[str, str] = field(default_factory=dict)
     snapshot: dict[str, Any] = field(default_factory=dict)
     examined: tuple[Examined, ...] = ()
+    probed: Examined | None = None
 
     @property
     def would_be_records(self) -> pl.DataFrame:

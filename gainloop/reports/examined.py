@@ -28,14 +28,20 @@ def gather_exams(
     if own is None:
         return ()
     others = {key: summary for key, summary in found.items() if summary["exam"] == own["exam"]}
-    untrained = untrained_documents(store, snapshot_id)
     wanted = {training_id: own, **others}
-    return tuple(_examined(store, batch_id, key, summary, untrained) for key, summary in wanted.items())
+    trained = {key: (stage_summary(store, batch_id, "train", key) or {}).get("arms", []) for key in wanted}
+    return tuple(read_examined(store, snapshot_id, batch_id, key, one, trained[key]) for key, one in wanted.items())
 
 
-def _examined(
-    store: Store, batch_id: str, training_id: str, summary: dict[str, Any], untrained: dict[str, str]
+def read_examined(
+    store: Store, snapshot_id: str, batch_id: str, training_id: str, summary: dict[str, Any], arms: list[dict[str, Any]]
 ) -> Examined:
+    """Return what models answered in an exam, by the summary of the stage that asked them.
+
+    Args:
+        summary: ``exam``, ``urls`` of answers, ``general`` of scores, and ``asking``.
+        arms: Runs as the stage train lists them.
+    """
     questions = "question_id, question, answer, options, document_id, title, part"
     made = exam_kind(store, summary["exam"])
     return Examined(
@@ -45,8 +51,8 @@ def _examined(
         questions=store.query(f"select {questions} from questions where exam_id = ?", summary["exam"]),
         answers={name: read_answers(store.locate(url)) for name, url in summary["urls"].items()},
         general=find_scores(store, batch_id, summary["general"]),
-        arms=(stage_summary(store, batch_id, "train", training_id) or {}).get("arms", []),
+        arms=arms,
         asking=summary.get("asking", {}),
-        untrained=untrained,
+        untrained=untrained_documents(store, snapshot_id),
         drops=json.loads(made["drops"]),
     )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure as Canvas
 
 from gainloop.reports import plots
 from gainloop.reports.paragraph import list_steps, split_paragraph, write_control
+from gainloop.steering.probe import describe_probe
 from schemas.decision import Decision
 from schemas.figure import Described, figures_of
 from schemas.masking import mask
@@ -119,6 +120,7 @@ def render_page(
         names={arm: name for arm, (name, _) in plots.ARMS.items()},
         validation=validation,
         decision=decision,
+        probed=describe_probe(report.probe),
     )
 
 

@@ -1,10 +1,10 @@
 """What a user wants to read: an exam in a paragraph, and what to do next, in words that the figures bear."""
 
-import math
 from collections.abc import Iterator
 from textwrap import fill
 from typing import Final
 
+from gainloop.steering.probe import describe_probe, questions_needed
 from schemas.decision import Decision
 from schemas.figure import Figure
 from schemas.knowledge import Graded, Knowledge
@@ -62,6 +62,7 @@ def write_screen(report: Report, decision: Decision | None = None) -> str:
     tokens = report.cost.completion_tokens
     said = split_paragraph(report.knowledge, tokens) if report.knowledge.was_asked else (report.headline,)
     gate = [f"The gate: {decision.headline}"] if decision else []
+    gate += [describe_probe(report.probe)] if report.probe.status == "ok" else []
     steps = [fill(step, COLUMNS, initial_indent="- ", subsequent_indent="  ") for step in list_steps(report, decision)]
     return "\n".join(["", *(f"{fill(part, COLUMNS)}\n" for part in (*said, *gate) if part), "What to do next:", *steps])
 
@@ -234,14 +235,12 @@ def _more_needed(k: Knowledge) -> str:
         return _plainly(gain.status)
     if gain.low is None or gain.high is None or not gain.value:
         return f"more documents with questions, and three seeds ({THREE_SEEDS}), are needed"
-    times = ((gain.high - gain.low) / 2 / abs(gain.value)) ** 2
-    if times > 20:
+    needed = questions_needed(gain, k.questions)
+    if needed is None:
         return "the difference is so small that twenty times the questions would not show it"
-    wanted = math.ceil(times * k.questions / 10) * 10
     seeds = "" if k.seeds > 2 else f", and three seeds rather than {k.seeds} ({THREE_SEEDS})"
     return (
-        f"about {max(wanted, k.questions + 10):,} questions in all, of more documents, would tell{seeds}, if the "
-        "difference is what it seems"
+        f"about {needed:,} questions in all, of more documents, would tell{seeds}, if the difference is what it seems"
     )
 
 

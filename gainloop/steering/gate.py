@@ -186,7 +186,14 @@ def list_vetoes(report: Report, gate: Gate, history: Sequence[Figure]) -> list[R
         check("accept_rate", "curation.accept_rate", "most of it is thrown away", gate.accept_rate, is_floor=True),
         check("no_closer", "quality.no_closer", "records are not about their anchors", gate.no_closer, is_floor=False),
         check("non_factual", "quality.non_factual", "records are false", gate.non_factual, is_floor=False),
+        check(*_probed(report), gate.probe, is_floor=True),
     ]
+
+
+def _probed(report: Report) -> tuple[str, str, str]:
+    """Return key, path and meaning of the probe run's veto."""
+    path = "probe.nats_gain" if report.probe.nats_gain.value is not None else "probe.gain"
+    return "probe", path, "in a short run the documents themselves, repeated, taught more"
 
 
 def gain_reason(knowledge: Knowledge) -> Reason:

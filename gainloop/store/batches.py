@@ -101,7 +101,7 @@ def complete_stage(
     """Mark a stage of a batch as complete: the last write of the stage.
 
     Args:
-        stage: Name of the stage: generate, validate, score, judge, yardstick or train.
+        stage: Name of the stage: generate, validate, score, judge, yardstick, probe, train or evaluate.
         summary: Counts, seconds and urls of the stage, as JSON.
         key: Id of the plan, judging, start or training, where a stage can be done in several ways.
         rows: Rows of other tables, by table name, that are there if and only if the stage is complete.
@@ -139,7 +139,7 @@ def latest_judging(store: Store, batch_id: str) -> dict[str, Any] | None:
 
 
 def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[str, dict[str, Any]]:
-    """Return the summaries by stage: generate and validate; score and judge if complete; train if its id is given.
+    """Return the summaries by stage: generate and validate; score, judge, probe if complete; train by its id.
 
     Raises:
         BadInput: One of them is not complete.
@@ -153,7 +153,8 @@ def read_summaries(store: Store, batch_id: str, training_id: str = "") -> dict[s
             f"{', '.join(found)}. Run the flow {missing[0]} on this batch first."
         )
     whole = {name: summary for name, summary in found.items() if summary is not None}
-    optional = {"score": latest_summary(store, batch_id, "score"), "judge": latest_judging(store, batch_id)}
+    optional = {stage: latest_summary(store, batch_id, stage) for stage in ("score", "probe")}
+    optional |= {"judge": latest_judging(store, batch_id)}
     return whole | {name: summary for name, summary in optional.items() if summary}
 
 

@@ -108,6 +108,14 @@ def find_weights(store: Store, checkpoint_id: str) -> str | None:
     return None if found.is_empty() else store.locate(found.item())
 
 
+def discard_weights(store: Store, checkpoint_id: str) -> None:
+    """Remove a checkpoint: weights that have answered all that they were made for."""
+    folder = find_weights(store, checkpoint_id)
+    store.take_back(("delete from checkpoints where checkpoint_id = ?", [checkpoint_id]))
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def point_folder(folder: str, number: int) -> str:
     """Return where a training keeps the weights that it had at a point along its run, until they have rows."""
     return f"{folder}/{POINTS}/{number}"

@@ -33,7 +33,7 @@ def resolve_training(store: Store, batch_id: str, training_id: str = "latest") -
 
 
 def name_measurement(store: Store, batch_id: str, training_id: str) -> str:
-    """Return the id of a measurement: the hash of the scores, the judging, the exams and the training or start.
+    """Return the id of a measurement: the hash of the scores, judging, probe runs, exams and the training or start.
 
     A batch never changes once it is validated. Scored, judged, compared with a start, trained on or examined, it is
     measured anew; so it is where reports have other figures by now.
@@ -42,7 +42,8 @@ def name_measurement(store: Store, batch_id: str, training_id: str) -> str:
     judged, model = latest_judging(store, batch_id), training_id or yardstick.get("start", "")
     parts = [model, scored[0][0] if scored else "", judged["judging"] if judged else ""]
     exams = [[key, summary["exam"]] for key, summary in list_summaries(store, batch_id, "evaluate")]
-    return content_hash("report", FORMAT, sorted(WORDS), *parts, exams if training_id else [])
+    probes = [key for key, _ in list_summaries(store, batch_id, "probe")]
+    return content_hash("report", FORMAT, sorted(WORDS), *parts, exams if training_id else [], probes)
 
 
 def save_measurement(store: Store, report: Report) -> None:

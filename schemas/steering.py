@@ -1,0 +1,56 @@
+"""Steering: the short run that asks whether a batch is worth a long one, and what it found."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.figure import Figure, ReportPart, figure
+from schemas.recipe import Parameters
+
+ProbeVerdict = Literal["go", "hold", "cannot tell", "not run"]
+"""Go: the interval of the gain lies above 0. Hold: it lies below 0. Cannot tell: it holds 0."""
+
+
+class ProbeRun(Parameters):
+    """A short training on the batch and on its own documents before the long ones: a batch that loses is held."""
+
+    share: Annotated[
+        float, Field(ge=0, lt=1, description="Updates of the probe run, as a part of a full run's; 0 for none.")
+    ] = 0.25
+
+
+class Probed(ReportPart):
+    """What a probe run found, by the questions of the exam that may steer. ``status`` is "ok", or why there was none.
+
+    ``tokens`` were read by both arms and all seeds of it, ``full_tokens`` are what the full training reads.
+    """
+
+    status: str
+    verdict: ProbeVerdict
+    share: float
+    seeds: int
+    questions: int
+    tokens: int
+    full_tokens: int
+    seconds: float
+    gain: Figure = figure(
+        "Knowledge gained in the probe run",
+        "Known after a short training on the batch less known after as short a one on its own documents, by the "
+        "questions that may steer. Below 0 it holds the batch.",
+        "points",
+        healthy="higher",
+        predicts="rises",
+    )
+    nats_gain: Figure = figure(
+        "Surprise saved in the probe run",
+        "Surprise at the right answers after a short training on the batch's own documents less that after as short a "
+        "one on the batch.",
+        "nats/token",
+        healthy="higher",
+        predicts="rises",
+    )
+
+    @property
+    def decides(self) -> Figure:
+        """The gain that decides: points right, or the surprise saved where no answer is graded."""
+        return self.gain if self.gain.value is not None else self.nats_gain
