@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import MaxNLocator
 
+from schemas.curve import Curve
 from schemas.figure import Figure
 from schemas.information import DeltaI, Dependence, Entropy
 from schemas.knowledge import FrontierPoint, Knowledge
@@ -146,6 +147,71 @@ def _place(point: FrontierPoint, of: str, along: Along) -> tuple[float, float] |
     x = point.forgetting.value if along == "forgetting" else None if tokens is None else tokens / 1000
     y = getattr(point, of).value
     return None if x is None or y is None else (x, y)
+
+
+def draw_growth(curve: Curve) -> Canvas | None:
+    """Draw what models know against the synthetic tokens they were trained on, and what twice as many foretell."""
+    if len(curve.points) < 2 or not (trained := [point for point in curve.points if point.tokens]):
+        return None
+    canvas, axes = open_axes(3.2)
+    first, last = trained[0].tokens, trained[-1].tokens
+    start = first / max(2.0, (last / first) ** 0.25)  # the start has no place on a log scale: one step before the first
+    for point in curve.points:
+        is_start = not point.tokens
+        _draw_upright(axes, point.tokens or start, point.right, "start" if is_start else "synthetic", "D" * is_start)
+    if curve.line:
+        _draw_foretold(axes, curve, last)
+    axes.set_xscale("log")
+    axes.minorticks_off()
+    places = {start: "none"} if not curve.points[0].tokens else {}
+    places |= {tokens: _in_short(tokens) for tokens in _apart([*(p.tokens for p in trained), 2 * last])}
+    axes.set_xticks(list(places), list(places.values()))
+    axes.set(xlabel="tokens of synthetic text", ylabel="% of the questions right")
+    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.tick_params(axis="y", colors=COLOURS["muted"])
+    axes.grid(axis="y")
+    return canvas
+
+
+def _draw_foretold(axes: Axes, curve: Curve, last: int) -> None:
+    """Draw the fitted curve with its band up to twice the last tokens, and what is foretold there."""
+    tokens, right = ([getattr(place, name) for place in curve.line] for name in ("tokens", "right"))
+    axes.plot(tokens, right, color=COLOURS["ink"], linewidth=1.4)
+    if all(place.low is not None for place in curve.line):
+        lows, highs = ([getattr(place, end) for place in curve.line] for end in ("low", "high"))
+        axes.fill_between(tokens, lows, highs, color=COLOURS["ink"], alpha=0.1, linewidth=0)
+    axes.axvspan(last, 2.12 * last, color=COLOURS["delta"], alpha=0.1, linewidth=0)
+    _draw_upright(axes, 2 * last, curve.forecast, "delta", "o")
+    shaded = "shaded: foretold at twice the text"
+    axes.set_title(shaded, loc="left", fontsize=FONT_SIZE, color=COLOURS["muted"], pad=8)
+
+
+def _draw_upright(axes: Axes, x: float, figure: Figure, colour: str, marker: str) -> None:
+    """Draw a dot with its interval, upright."""
+    value = figure.value or 0.0
+    low, high = (value if end is None else end for end in (figure.low, figure.high))
+    axes.plot([x, x], [low, high], color=COLOURS[colour], linewidth=3, alpha=0.4, solid_capstyle="round")
+    axes.plot([x], [value], marker or "o", color=COLOURS[colour], markersize=6, zorder=4)
+
+
+def _apart(tokens: Sequence[int]) -> list[int]:
+    """Return the numbers of tokens that can stand beside each other on a log scale, the last among them."""
+    room = math.log(tokens[-1] / tokens[0]) / 6
+    found = [tokens[-1]]
+    for one in reversed(tokens[:-1]):
+        if math.log(found[-1] / one) >= room:
+            found.append(one)
+    return found[::-1]
+
+
+def _in_short(tokens: int) -> str:
+    """Return a number of tokens as an axis has room for it.
+
+    >>> [_in_short(tokens) for tokens in (950, 25_000, 1_250_000)]
+    ['950', '25k', '1.25M']
+    """
+    size, unit = next((s, u) for s, u in ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "k"), (1, "")) if tokens >= s)
+    return f"{tokens / size:.3g}{unit}"
 
 
 def draw_gain(gain: Gain) -> Canvas | None:
