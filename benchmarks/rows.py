@@ -13,7 +13,8 @@ from benchmarks.measured import METHOD, Measured, anchor_of, peak_rss_mb, read_f
 from gainloop.serving.driver import Progress, run_shard
 from gainloop.serving.engine import engine
 from gainloop.store import open_store
-from gainloop.store.batches import plan_batch, replies_folder
+from gainloop.store.batches import replies_folder
+from gainloop.store.draws import plan_batch
 from gainloop.store.replies import compact_replies, read_replies, spans_of
 from gainloop.store.snapshots import PartWriter, insert_snapshot
 from schemas.profile import Generation, Profile, Servers, StoreSettings

@@ -12,12 +12,13 @@ from gainloop.serving.opening import started
 from gainloop.store import Store, open_store
 from gainloop.store.batches import only_writer
 from gainloop.store.checkpoints import checkpoint_folder
+from gainloop.store.draws import draw_anchors
 from gainloop.store.measurements import latest_accepted
-from gainloop.store.snapshots import draw_anchors, read_snapshot
+from gainloop.store.snapshots import read_snapshot
 from schemas.errors import NothingNew
 from schemas.form import SHUT, Folded
 from schemas.profile import Profile, load_profile
-from schemas.recipe import AnyGenerator, AnyStart, Own, Served
+from schemas.recipe import AnyGenerator, AnyStart, Own, Recipe, Served
 from tasks.generate import completed_summary, count_batch, find_lost, find_revision, generate_shards
 from tasks.preflight import preflight
 from tasks.train import find_start, prepare_synthesizer, require_chat
@@ -50,7 +51,20 @@ def generate(
     snapshot_id = str(read_snapshot(store, snapshot_id)["snapshot_id"])
     since = find_since(store, snapshot_id, text)
     model, revision, folder = find_generator(loaded, snapshot_id, text, generator, start)
-    recipe = text.recipe(snapshot_id, model, revision, since)
+    return make_batch(loaded, text.recipe(snapshot_id, model, revision, since), folder, dry_run, ask_again)
+
+
+def make_batch(
+    loaded: Profile, recipe: Recipe, folder: str | None, dry_run: bool = False, ask_again: bool = False
+) -> str:
+    """Return the id of a recipe's batch; what has landed before is not asked for again.
+
+    Args:
+        folder: The generator's weights; None for a model that servers have.
+        dry_run: Stop after the pre-flight.
+        ask_again: Ask again for what got no reply in a batch that is complete.
+    """
+    store = open_store(loaded)
     with only_writer(store, recipe.batch_id):  # another run may make it while this one waits
         if not dry_run and (reopened := find_lost(loaded, recipe, ask_again)):
             get_run_logger().warning(reopened)

@@ -123,11 +123,16 @@ class Recipe(Parameters):
     seed: int = 0
     max_anchors: Annotated[int | None, Field(ge=1, description="Anchors that are used, or None for all.")] = None
     since: Annotated[str, Field(description="Snapshot whose anchors are left out, or empty.")] = ""
+    budget_tokens: Annotated[int | None, Field(ge=1, description="Tokens of all requests, or None for no limit.")] = (
+        None
+    )
+    aim_id: Annotated[str, Field(description="Aim by which documents are drawn, or empty for all alike.")] = ""
 
     @property
     def batch_id(self) -> str:
         # Without what it does not have: a recipe keeps its id when recipes learn to say more.
-        lacks = {name for name in ("critic", "filters", "since") if not getattr(self, name)}
+        optional = ("critic", "filters", "since", "budget_tokens", "aim_id")
+        lacks = {name for name in optional if not getattr(self, name)}
         return content_hash("batch", self.model_dump(mode="json", exclude=lacks))
 
 

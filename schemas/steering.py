@@ -6,6 +6,7 @@ from pydantic import Field
 
 from schemas.figure import Figure, ReportPart, figure
 from schemas.recipe import Parameters
+from schemas.rows import content_hash
 
 ProbeVerdict = Literal["go", "hold", "cannot tell", "not run"]
 """Go: the interval of the gain lies above 0. Hold: it lies below 0. Cannot tell: it holds 0."""
@@ -54,3 +55,17 @@ class Probed(ReportPart):
     def decides(self) -> Figure:
         """The gain that decides: points right, or the surprise saved where no answer is graded."""
         return self.gain if self.gain.value is not None else self.nats_gain
+
+
+class Aim(Parameters):
+    """The documents that text is made of, each with its share of the draws, and what of it is missing."""
+
+    weights: Annotated[dict[str, float], Field(description="Share of each document in the draws.")]
+    missing: Annotated[
+        dict[str, tuple[str, ...]],
+        Field(default_factory=dict, description="Texts of a document that the model does not know."),
+    ]
+
+    @property
+    def aim_id(self) -> str:
+        return content_hash("aim", self.model_dump(mode="json"))

@@ -17,12 +17,12 @@ from gainloop.store.batches import (
     begin_batch,
     complete_stage,
     count_settled,
-    plan_batch,
     reopen_batch,
     replies_folder,
     settled_anchors,
     stage_summary,
 )
+from gainloop.store.draws import plan_batch
 from gainloop.store.replies import Span, as_reply, compact_replies, read_replies, spans_of
 from schemas.errors import LedgerError
 from schemas.profile import Prices, Profile, Ray, Servers

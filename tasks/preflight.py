@@ -14,13 +14,15 @@ from gainloop.asking.chunks import needed_tokens
 from gainloop.asking.conversation import reason_to_drop
 from gainloop.asking.structured import holds_placeholder, read_object
 from gainloop.methods.pipeline import read_pipeline
+from gainloop.serving.allowance import Allowance
 from gainloop.serving.driver import Driver, Trial
 from gainloop.serving.engine import engine
 from gainloop.serving.pool import Pool
 from gainloop.store import Store, open_store
 from gainloop.store.batches import replies_folder
+from gainloop.store.draws import draw_for
 from gainloop.store.replies import ReplyLog, Span, read_replies
-from gainloop.store.snapshots import draw_anchors, read_texts
+from gainloop.store.snapshots import read_texts
 from schemas.errors import BadInput, ServerError
 from schemas.profile import Profile
 from schemas.recipe import Recipe
@@ -54,6 +56,7 @@ ADVICE = {
     "refusal": "Choose another model or other anchors",
     "deadline": "Raise generation.deadline_seconds, or lower generation.max_in_flight",
     "empty": "Choose an instruction-tuned model, or another method",
+    "over_budget": "Raise text.budget_tokens: so few do not pay for the first anchors",
 }
 
 LOGPROBS = {
@@ -197,7 +200,7 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
     Raises:
         ServerError: Servers are down, lack the model or its log-probabilities, or no first reply can be used.
     """
-    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors, recipe.since)
+    drawn = draw_for(store, recipe)
     anchors = read_texts(store, drawn["anchor_id"].head(FIRST_REQUESTS).to_list())
     if not anchors:
         raise BadInput(
@@ -208,7 +211,9 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
 
     async def ask(pool: Pool) -> tuple[Trial, str]:
         log = ReplyLog.open(replies, Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors])
-        trying = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log)
+        limit = recipe.budget_tokens
+        allowance = None if limit is None else Allowance(limit, log.num_tokens)
+        trying = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, allowance=allowance)
         return await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(*one)), pool.state
 
     with engine(profile, recipe, folder) as lent:

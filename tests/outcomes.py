@@ -32,8 +32,9 @@ from gainloop.reports import batch, overview_page, page
 from gainloop.serving import embedded
 from gainloop.sources.files import Files
 from gainloop.store import Store
-from gainloop.store.batches import only_writer, plan_batch
+from gainloop.store.batches import only_writer
 from gainloop.store.checkpoints import checkpoint_folder
+from gainloop.store.draws import plan_batch
 from gainloop.store.measurements import resolve_training
 from gainloop.store.snapshots import read_snapshot
 from schemas.exam import Asking, ExamFiles

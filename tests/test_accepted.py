@@ -11,9 +11,10 @@ from gainloop.methods.rephrase import Rephrase
 from gainloop.sources.files import Files
 from gainloop.store import Store
 from gainloop.store.batches import begin_batch, complete_stage
+from gainloop.store.draws import draw_anchors
 from gainloop.store.duck import now
 from gainloop.store.measurements import latest_accepted
-from gainloop.store.snapshots import draw_anchors, read_texts
+from gainloop.store.snapshots import read_texts
 from schemas.errors import NothingNew
 from schemas.recipe import Accepted, Checkpoint
 from tasks.refresh import refresh_snapshot

@@ -12,7 +12,8 @@ import pytest
 from gainloop.serving.driver import Progress
 from gainloop.serving.engine import Stopped, engine
 from gainloop.store import Store, group_commit, open_store
-from gainloop.store.batches import open_anchors, plan_batch, replies_folder, stage_summary
+from gainloop.store.batches import open_anchors, replies_folder, stage_summary
+from gainloop.store.draws import plan_batch
 from gainloop.store.duck import now
 from gainloop.store.files import list_files
 from gainloop.store.replies import Span, read_replies

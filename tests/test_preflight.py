@@ -13,7 +13,7 @@ import pytest
 from gainloop.methods import read_method
 from gainloop.sources.files import Files
 from gainloop.store import Store
-from gainloop.store.batches import plan_batch
+from gainloop.store.draws import plan_batch
 from schemas.errors import ServerError
 from schemas.profile import Prices, Profile
 from schemas.recipe import Recipe, Sampling

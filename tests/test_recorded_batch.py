@@ -11,7 +11,8 @@ from gainloop.reports.page import list_figures
 from gainloop.serving.driver import Progress
 from gainloop.sources.files import Files
 from gainloop.store import Store
-from gainloop.store.batches import kept_records, plan_batch
+from gainloop.store.batches import kept_records
+from gainloop.store.draws import plan_batch
 from gainloop.store.measurements import load_report
 from gainloop.store.replies import spans_of
 from schemas.profile import Generation, Profile, Servers

@@ -124,7 +124,7 @@ def test_held_out_anchors_records_held_out_and_quarantined_ones_are_never_traine
 
 
 def test_a_plan_may_put_anchors_and_records_under_their_documents_titles(run: Run) -> None:
-    titles = dict(arm_anchors(run.store, run.batch_id).select("anchor_id", "title").iter_rows())
+    titles = dict(arm_anchors(run.store, run.of).select("anchor_id", "title").iter_rows())
     titled = replace(run.of, plan=PLAN.model_copy(update={"titled": True}))
     assert all(titles.values())
 
@@ -139,7 +139,7 @@ def test_a_plan_may_put_anchors_and_records_under_their_documents_titles(run: Ru
 
 def test_the_baseline_reads_the_documents_that_the_batch_was_made_from_and_no_others(run: Run) -> None:
     _, synthetic, _ = run.read
-    anchors = arm_anchors(run.store, run.batch_id)
+    anchors = arm_anchors(run.store, run.of)
 
     assert 0 < len(synthetic["anchors"]) < len(TEXTS) / 2
     assert set(anchors["text"]) == set(synthetic["anchors"])
@@ -153,7 +153,7 @@ def test_what_the_start_has_read_counts_and_is_not_read_for_the_first_time(run: 
     times = texts_read(checkpoint_folder(run.store, run.start_id))
     metrics = {arm: checkpoint_metrics(run.store, one) for arm, one in run.arms.items()}
     after = texts_read(checkpoint_folder(run.store, run.arms["baseline"]))
-    anchors = arm_anchors(run.store, run.batch_id)["text"].to_list()
+    anchors = arm_anchors(run.store, run.of)["text"].to_list()
 
     assert 0 < sum(times.values()) < len(TEXTS)
     assert metrics["synthetic"]["read_before"]["synthetic"] == 0

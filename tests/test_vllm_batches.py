@@ -23,8 +23,9 @@ from gainloop.serving.driver import Progress, replay
 from gainloop.serving.opening import started
 from gainloop.sources.files import Files
 from gainloop.store import Store
-from gainloop.store.batches import plan_batch, read_records, replies_folder
+from gainloop.store.batches import read_records, replies_folder
 from gainloop.store.checkpoints import checkpoint_folder
+from gainloop.store.draws import plan_batch
 from gainloop.store.replies import as_reply, read_replies
 from gainloop.store.snapshots import read_texts
 from schemas.profile import PROFILES, LocalVLLM, Profile, load_profile

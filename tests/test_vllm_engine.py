@@ -10,7 +10,8 @@ import pytest
 from gainloop.methods.entigraph import EntiGraph
 from gainloop.serving.vllm import serve_vllm
 from gainloop.store import open_store
-from gainloop.store.batches import plan_batch, replies_folder
+from gainloop.store.batches import replies_folder
+from gainloop.store.draws import plan_batch
 from gainloop.store.replies import read_replies
 from schemas.profile import Generation, Profile, Servers, StoreSettings
 from schemas.recipe import NewModel, Recipe, Sampling

@@ -10,7 +10,7 @@ from gainloop.evaluation.general import Use, general_texts
 from gainloop.store import Store
 from gainloop.store.batches import kept_records, read_recipe, used_anchors
 from gainloop.store.checkpoints import Lineage
-from gainloop.store.snapshots import read_siblings
+from gainloop.store.snapshots import read_anchors, read_siblings
 from schemas.recipe import Arm, TrainingPlan
 from schemas.rows import content_hash, heldout_draw
 
@@ -27,17 +27,27 @@ class Comparison:
         start_id: Checkpoint that every arm continues.
         plan: Budget, mixture, seeds and points.
         general_id: Snapshot of the general text; empty where it is drawn from the start.
+        others: Batches of the same snapshot whose records the synthetic arm reads as well: those of earlier rounds.
+        of_all: True for arms that read the anchors of all documents, not those of the batch's own alone.
     """
 
     batch_id: str
     start_id: str
     plan: TrainingPlan
     general_id: str = ""
+    others: tuple[str, ...] = ()
+    of_all: bool = False
 
     @property
     def training_id(self) -> str:
         """Id of the training: all its arms and seeds are one, so that none can be chosen."""
-        return content_hash("training", self.batch_id, self.start_id, self.plan.identity(), self.general_id)
+        more = [[*self.others], self.of_all] if self.others or self.of_all else []
+        return content_hash("training", self.batch_id, self.start_id, self.plan.identity(), self.general_id, *more)
+
+    @property
+    def batches(self) -> tuple[str, ...]:
+        """All batches whose records the synthetic arm reads."""
+        return (*self.others, self.batch_id)
 
     @property
     def arms(self) -> tuple[Arm, ...]:
@@ -77,11 +87,13 @@ def arm_lineage(store: Store, of: Comparison, seed: int, arm: Arm, fraction: flo
     plan: dict[str, Any] = {name: value for name, value in of.plan.identity().items() if name not in shared}
     plan |= {"mixture": shares_of(of.plan, arm), "seed": seed, "general": of.general_id}
     if arm != "synthetic":
-        anchors = arm_anchors(store, of.batch_id)["anchor_id"].to_list()
+        anchors = arm_anchors(store, of)["anchor_id"].to_list()
         plan |= {"anchors": content_hash("anchors", anchors)}
+    elif of.of_all:
+        plan |= {"anchors": "all"}
     if fraction < 1:
         plan |= {"fraction": fraction}
-    return Lineage(arm, of.start_id, plan, [of.batch_id] if arm == "synthetic" else [])
+    return Lineage(arm, of.start_id, plan, [*of.batches] if arm == "synthetic" else [])
 
 
 def arm_parts(store: Store, device: str, of: Comparison, arm: Arm) -> "list[MixturePart]":
@@ -95,9 +107,9 @@ def arm_parts(store: Store, device: str, of: Comparison, arm: Arm) -> "list[Mixt
         if name in uses:
             texts = general_texts(store, device, of.general_id, uses[name], of.start_id, snapshot_id)
             return MixturePart(name, texts["text"].to_list(), share)
-        anchors = texts = arm_anchors(store, of.batch_id)
+        anchors = texts = arm_anchors(store, of)
         if name == "synthetic":
-            texts = split_records(kept_records(store, of.batch_id), of.plan.heldout_records)[0]
+            texts = split_records(arm_records(store, of), of.plan.heldout_records)[0]
         titles = dict(anchors.select("anchor_id", "title").iter_rows())
         above = [titles.get(one, "") for one in texts["anchor_id"]] if of.plan.titled else []
         return MixturePart(name, texts["text"].to_list(), share, titles=above)
@@ -113,10 +125,19 @@ def arm_orders(of: Comparison, seed: int, arm: Arm) -> tuple[str, str]:
     return f"{seed}/{of.start_id}", arm
 
 
-def arm_anchors(store: Store, batch_id: str) -> pl.DataFrame:
-    """Return the anchors that arms read: all of the documents that the batch was made from but what is held out."""
-    snapshot_id = read_recipe(store, batch_id).snapshot_id
-    return read_siblings(store, snapshot_id, used_anchors(store, batch_id)["anchor_id"].to_list())
+def arm_anchors(store: Store, of: Comparison) -> pl.DataFrame:
+    """Return the anchors that arms read: all of the documents that the batches were made from but what is held out."""
+    snapshot_id = read_recipe(store, of.batch_id).snapshot_id
+    if of.of_all:
+        return read_anchors(store, snapshot_id, heldout=False)
+    used = pl.concat([used_anchors(store, batch_id)["anchor_id"] for batch_id in of.batches]).unique()
+    return read_siblings(store, snapshot_id, used.to_list())
+
+
+def arm_records(store: Store, of: Comparison) -> pl.DataFrame:
+    """Return the kept records of all batches, a record that several have once, in the order of record_id."""
+    kept = pl.concat([kept_records(store, batch_id) for batch_id in of.batches])
+    return kept.unique("record_id", keep="first").sort("record_id")
 
 
 def split_records(records: pl.DataFrame, heldout: float) -> tuple[pl.DataFrame, pl.DataFrame]:

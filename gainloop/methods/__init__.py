@@ -48,6 +48,15 @@ class Making(Parameters):
     max_anchors: Annotated[
         int | None, BASIC, Field(ge=1, description="Anchors that text is made of, at most, or none for all.")
     ] = None
+    budget_tokens: Annotated[
+        int | None,
+        BASIC,
+        Field(
+            ge=1,
+            description="Tokens that all requests may take, prompts and replies together, or none for no limit. What "
+            "is beyond is not asked, and counted as over_budget.",
+        ),
+    ] = None
     only_new: Annotated[
         bool,
         BASIC,
@@ -57,14 +66,15 @@ class Making(Parameters):
         ),
     ] = False
 
-    def recipe(self, snapshot_id: str, model: str, revision: str, since: str = "") -> Recipe:
+    def recipe(self, snapshot_id: str, model: str, revision: str, since: str = "", aim_id: str = "") -> Recipe:
         """Return the recipe of a batch: this, made by a generator from a snapshot.
 
         Args:
             since: Snapshot whose anchors are left out, or empty.
+            aim_id: Aim by which documents are drawn, or empty for all alike.
         """
         made = self.model_dump(mode="json", exclude={"only_new"})
-        named = {"snapshot_id": snapshot_id, "model": model, "revision": revision, "since": since}
+        named = {"snapshot_id": snapshot_id, "model": model, "revision": revision, "since": since, "aim_id": aim_id}
         return Recipe.model_validate(made | named)
 
 

@@ -6,20 +6,24 @@ A shard is one run of it over some anchors; a replay is one without a generator,
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving import Refused
+from gainloop.serving.allowance import Allowance, most_tokens
 from gainloop.serving.pool import Pool
 from gainloop.serving.watch import Tally
 from gainloop.store import Store
-from gainloop.store.batches import open_anchors
+from gainloop.store.batches import count_settled, open_anchors
 from gainloop.store.replies import ReplyLog, Span, compact_replies
 from schemas.errors import ServerError
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Prompt, Record, Reply, Request, Rounds, content_hash
 
 Rows = list[dict[str, object]]
+
+OVER_BUDGET: Final = "over_budget"
+"""Reason of a request that was not sent: what is left of the batch's tokens may not be enough for it."""
 
 _RECORD_FIELDS = tuple(one.name for one in fields(Record))
 
@@ -88,6 +92,7 @@ class Driver:
     replies: ReplyLog
     on_progress: Callable[[Progress], None] = lambda _progress: None
     progress: Progress = field(default_factory=Progress)
+    allowance: Allowance | None = None
     _sampling: dict[str, Any] = field(init=False)
     _greedy: Sampling = field(init=False)
 
@@ -201,11 +206,19 @@ class Driver:
         if landed := self.replies.take(request_id):
             self.progress.replies_reused += 1
             return landed
+        sampling = self._greedy if request.greedy else self.sampling
+        most = most_tokens(request, sampling) if self.allowance else 0
+        if self.allowance and not await self.allowance.ask(most):
+            return Drop(anchor.anchor_id, request.facet, OVER_BUDGET, request_id)
+        used = most  # of what no reply tells, as much as there may be
         try:
-            sampling = self._greedy if request.greedy else self.sampling
             reply = await self.pool.complete(request_id, request, sampling, anchor.anchor_id, self.progress)
+            used = reply.prompt_tokens + reply.completion_tokens + (reply.attempt - 1) * most
         except Refused as error:
             return Drop(anchor.anchor_id, request.facet, error.reason, request_id)
+        finally:
+            if self.allowance:
+                await self.allowance.settle(most, used)
         await self.replies.land(reply, anchor.anchor_id, request.facet)
         self.progress.prompt_tokens += reply.prompt_tokens
         self.progress.completion_tokens += reply.completion_tokens
@@ -275,7 +288,8 @@ async def run_shard(
     if not anchors:
         return Progress()
     log = await asyncio.to_thread(ReplyLog.open, replies, span, [anchor.anchor_id for anchor in anchors])
-    driver = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, on_progress)
+    allowance = None if recipe.budget_tokens is None else await asyncio.to_thread(_share_of, store, recipe, span, log)
+    driver = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, on_progress, allowance=allowance)
     try:
         async with asyncio.timeout(pool.bounds.shard_seconds):
             outcomes = await driver.run(anchors)
@@ -288,6 +302,13 @@ async def run_shard(
     await asyncio.to_thread(compact_replies, replies, span)
     await asyncio.to_thread(insert_outcomes, store, recipe.batch_id, outcomes)
     return driver.progress
+
+
+def _share_of(store: Store, recipe: Recipe, span: Span, log: ReplyLog) -> Allowance:
+    """Return what the requests of a shard may take: its anchors' part of the batch's tokens, less what has landed."""
+    num_anchors, _ = count_settled(store, recipe.batch_id)
+    part = (span.end - span.begin) / max(1, num_anchors)
+    return Allowance(int(part * (recipe.budget_tokens or 0)), log.num_tokens)
 
 
 def insert_outcomes(store: Store, batch_id: str, outcomes: dict[str, Outcome]) -> None:

@@ -1,13 +1,10 @@
 """Gaps: what each document still lacks in the model, what of it can be learnt, and how much text it is to have."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-
-from schemas.rows import unit_draw
 
 FLOOR: Final = 0.2
 """Share of the draws that are even over all documents, whatever the exam says of them."""
@@ -117,17 +114,3 @@ def weigh(gaps: Sequence[Gap], floor: float = FLOOR) -> dict[str, float]:
     even = 1 / len(gaps)
     shares = {gap.document_id: gap.weight / total if total > 0 else even for gap in gaps}
     return {name: round(floor * even + (1 - floor) * share, 12) for name, share in shares.items()}
-
-
-def order_by_weight(names: Sequence[str], weights: Sequence[float], seed: str) -> list[str]:
-    """Return names in a random order in which a heavier one tends to come earlier; the seed alone decides it.
-
-    The first few of it are a draw without replacement in proportion to the weights.
-
-    Source: Efraimidis & Spirakis 2006: sorted by -log(u) / weight.
-    """
-    keys = {
-        name: -math.log(max(unit_draw(f"{seed}/draw", name), 1e-300)) / weight if weight > 0 else math.inf
-        for name, weight in zip(names, weights, strict=True)
-    }
-    return sorted(names, key=lambda name: (keys[name], name))

@@ -9,7 +9,6 @@ import polars as pl
 from gainloop.store.duck import Store, now
 from gainloop.store.files import only_one
 from gainloop.store.replies import Span
-from gainloop.store.snapshots import draw_anchors
 from schemas.errors import BadInput
 from schemas.recipe import Recipe
 from schemas.rows import Anchor
@@ -29,14 +28,6 @@ def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
     }
     store.insert(batches=[row])
     return recipe.batch_id
-
-
-def plan_batch(store: Store, recipe: Recipe) -> int:
-    """Insert the anchors that a batch is made from, in their order; return their number."""
-    drawn = draw_anchors(store, recipe.snapshot_id, recipe.seed, recipe.max_anchors, recipe.since)
-    rows = drawn.select(pl.lit(recipe.batch_id).alias("batch_id"), "position", "anchor_id")
-    store.insert(batch_anchors=rows)
-    return drawn.height
 
 
 def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:

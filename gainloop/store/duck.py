@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import duckdb
 import polars as pl
@@ -205,7 +206,8 @@ class Store:
     def _make(self) -> None:
         """Make the file of a new store beside its place, and put it there whole: a run may end in the middle of it."""
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-        new = f"{self.path}.{os.getpid()}.new"
+        # Of its own each time: DuckDB may keep a file attached in which it was interrupted.
+        new = f"{self.path}.{uuid4().hex}.new"
         try:
             with duckdb.connect() as duck:
                 duck.execute(f"{_attaching(new)}; begin; {DDL} insert into schema_version values ({VERSION}); commit")

@@ -18,12 +18,12 @@ from schemas.rows import Anchor, content_hash, document_of
 
 LATEST = "latest"
 
-_IN_SNAPSHOT = (
+IN_SNAPSHOT = (
     "anchor_id in (select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
     "where snapshot_id = ?)"
 )
 
-_LEFT = "anchor_id in (select anchor_id from snapshot_heldout where snapshot_id = ?)"
+LEFT_OUT = "anchor_id in (select anchor_id from snapshot_heldout where snapshot_id = ?)"
 
 _SECONDS_PER_WRITE = 1.0
 _CHARS_PER_WRITE = 16_000_000
@@ -160,7 +160,7 @@ def read_anchors(store: Store, snapshot_id: str = LATEST, heldout: bool | None =
     return store.query(
         "select anchors.*, place is not null as heldout from anchors "
         "left join (select anchor_id, place from snapshot_heldout where snapshot_id = ?) using (anchor_id) "
-        f"where {_IN_SNAPSHOT} and case when ? then place = 'held_out' when ? then place is null else true end "
+        f"where {IN_SNAPSHOT} and case when ? then place = 'held_out' when ? then place is null else true end "
         "order by anchor_id",
         *(name, name, heldout is True, heldout is False),
     )
@@ -171,7 +171,7 @@ def untrained_documents(store: Store, snapshot_id: str) -> dict[str, str]:
     rows = store.query(
         "select uri, coalesce(place, 'trained') as place from anchors "
         "left join (select anchor_id, place from snapshot_heldout where snapshot_id = ?) using (anchor_id) "
-        f"where {_IN_SNAPSHOT}",
+        f"where {IN_SNAPSHOT}",
         *(snapshot_id, snapshot_id),
     )
     places: dict[str, set[str]] = {}
@@ -220,30 +220,6 @@ def _whole(document_id: str, rows: list[dict[str, Any]]) -> WholeDocument:
     names = ("text", "title", "uri", "licence", "revision", "anchor_id")
     pieces = tuple(Anchor(**{name: row[name] for name in names}) for row in rows)
     return WholeDocument(document_id, rows[0]["title"], pieces, all(row["heldout"] for row in rows))
-
-
-def draw_anchors(store: Store, snapshot_id: str, seed: int, max_anchors: int | None, since: str = "") -> pl.DataFrame:
-    """Return the training anchors that a seed chooses, in an order that the seed alone decides.
-
-    A larger ``max_anchors`` only adds anchors at the end.
-
-    Args:
-        since: Snapshot whose anchors are left out, or empty.
-
-    Returns:
-        Columns position, from 0, anchor_id and num_bytes.
-
-    Raises:
-        BadInput: There is no such snapshot.
-    """
-    name = read_snapshot(store, snapshot_id)["snapshot_id"]
-    return store.query(
-        # The hash is content_hash(seed, anchor_id) of schemas/rows.py before it is cut short.
-        "select row_number() over (order by sha256('[' || ? || ',\"' || anchor_id || '\"]')) - 1 as position, "
-        f"anchor_id, num_bytes from anchors where {_IN_SNAPSHOT} and not {_LEFT} and not ({_IN_SNAPSHOT}) "
-        "order by position limit ?",
-        *(str(seed), name, name, since, max_anchors),
-    )
 
 
 def read_texts(store: Store, anchor_ids: list[str]) -> list[Anchor]:

@@ -1,9 +1,8 @@
 """Gaps: documents with questions, without, stuck ones, and draws in proportion."""
 
-import numpy as np
 import pytest
 
-from gainloop.steering.gaps import FLOOR, STUCK, Gap, find_gaps, missing_by_loss, order_by_weight, weigh
+from gainloop.steering.gaps import FLOOR, STUCK, Gap, find_gaps, missing_by_loss, weigh
 
 
 def test_a_gap_is_read_off_the_loss_where_nobody_asked() -> None:
@@ -39,12 +38,3 @@ def test_every_document_keeps_its_floor() -> None:
     assert shares["missing"] > shares["half"] > shares["known"]
     assert weigh([Gap("a", 0.0, 9), Gap("b", 0.0, 9)]) == {"a": 0.5, "b": 0.5}
     assert weigh([]) == {}
-
-
-def test_draws_go_by_weight_and_the_seed_alone() -> None:
-    names, weights = ["a", "b", "c"], [6.0, 3.0, 1.0]
-    firsts = [order_by_weight(names, weights, str(seed))[0] for seed in range(4_000)]
-    shares = np.array([firsts.count(name) for name in names]) / len(firsts)
-    assert shares == pytest.approx([0.6, 0.3, 0.1], abs=0.03)
-    assert order_by_weight(names[::-1], weights[::-1], "7") == order_by_weight(names, weights, "7")
-    assert order_by_weight(["a", "b"], [0.0, 1.0], "7") == ["b", "a"]

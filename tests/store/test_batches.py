@@ -19,13 +19,13 @@ from gainloop.store.batches import (
     list_summaries,
     only_writer,
     open_anchors,
-    plan_batch,
     read_recipe,
     stage_summary,
     used_anchors,
 )
+from gainloop.store.draws import draw_anchors, plan_batch
 from gainloop.store.replies import Span
-from gainloop.store.snapshots import PartWriter, draw_anchors
+from gainloop.store.snapshots import PartWriter
 from schemas.recipe import Recipe
 from schemas.rows import Anchor
 from tests.conftest import ROOT

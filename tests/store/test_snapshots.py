@@ -4,15 +4,8 @@ import pytest
 
 from gainloop.curation.heldout import decide_documents
 from gainloop.store import Store
-from gainloop.store.snapshots import (
-    PartWriter,
-    count_corpus,
-    draw_anchors,
-    insert_snapshot,
-    read_anchors,
-    read_snapshot,
-    read_texts,
-)
+from gainloop.store.draws import draw_anchors
+from gainloop.store.snapshots import PartWriter, count_corpus, insert_snapshot, read_anchors, read_snapshot, read_texts
 from schemas.errors import BadInput
 from schemas.rows import Anchor, content_hash, heldout_draw
 
