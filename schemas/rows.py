@@ -49,7 +49,8 @@ class Anchor:
     """One real text, whole or a piece of a document. One row per distinct text.
 
     ``anchor_id`` is the hash of the text alone, given only where it is known already: the same text
-    is the same anchor wherever it lies.
+    is the same anchor wherever it lies. ``missing`` are texts of its document that the trainee does not know, where
+    a round of the loop aims at them: no part of the row.
     """
 
     text: str
@@ -58,6 +59,7 @@ class Anchor:
     licence: str = ""
     revision: str = ""
     anchor_id: str = field(default="", compare=False)
+    missing: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         if not self.anchor_id:

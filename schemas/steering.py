@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from schemas.figure import Figure, ReportPart, figure
-from schemas.recipe import Parameters
+from schemas.recipe import BASIC, Parameters
 from schemas.rows import content_hash
 
 ProbeVerdict = Literal["go", "hold", "cannot tell", "not run"]
@@ -69,3 +69,33 @@ class Aim(Parameters):
     @property
     def aim_id(self) -> str:
         return content_hash("aim", self.model_dump(mode="json"))
+
+
+class Spending(Parameters):
+    """What the loop may spend, and how a round's tokens are shared out over its recipes."""
+
+    tokens: Annotated[
+        int,
+        BASIC,
+        Field(ge=1_000, description="Tokens that all rounds' requests may take, prompts and replies together."),
+    ]
+    money: Annotated[
+        float | None,
+        BASIC,
+        Field(gt=0, description="Money that they may take, at the profile's prices, or none for no limit."),
+    ] = None
+    rounds: Annotated[int, BASIC, Field(ge=1, le=50, description="Rounds, at most.")] = 3
+    floor: Annotated[float, Field(ge=0, le=0.5, description="Share of a round's tokens that every recipe has.")] = 0.1
+    growth: Annotated[
+        float, Field(ge=1, description="Times that the share of a recipe grows from one round to the next, at most.")
+    ] = 2.0
+    even: Annotated[
+        bool,
+        Field(
+            description="True to make text beside it by even shares over recipes and documents, for as many tokens: "
+            "what steering was worth. It costs as much again."
+        ),
+    ] = False
+    least_new: Annotated[
+        float, Field(ge=0, le=1, description="Share of new word 5-grams in a round's text below which the loop stops.")
+    ] = 0.2

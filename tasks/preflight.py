@@ -19,7 +19,7 @@ from gainloop.serving.driver import Driver, Trial
 from gainloop.serving.engine import engine
 from gainloop.serving.pool import Pool
 from gainloop.store import Store, open_store
-from gainloop.store.batches import replies_folder
+from gainloop.store.batches import replies_folder, with_missing
 from gainloop.store.draws import draw_for
 from gainloop.store.replies import ReplyLog, Span, read_replies
 from gainloop.store.snapshots import read_texts
@@ -201,7 +201,7 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         ServerError: Servers are down, lack the model or its log-probabilities, or no first reply can be used.
     """
     drawn = draw_for(store, recipe)
-    anchors = read_texts(store, drawn["anchor_id"].head(FIRST_REQUESTS).to_list())
+    anchors = with_missing(store, recipe.aim_id, read_texts(store, drawn["anchor_id"].head(FIRST_REQUESTS).to_list()))
     if not anchors:
         raise BadInput(
             f"trying out {recipe.method['kind']}: snapshot {recipe.snapshot_id} has no anchor to generate from, all "

@@ -1,20 +1,23 @@
 """How text is made: one module a method, the registry that finds them, and ``Making``, what a recipe says of it."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, ValidationError
 
 from gainloop.filters import FILTERS, AnyFilter
 from gainloop.methods.critic import Critic
 from gainloop.methods.method import Method
 from gainloop.methods.sbp import SBP
-from schemas.choice import kinds_within, one_of
-from schemas.errors import BadInput
+from schemas.choice import error_summary, kinds_within, one_of
+from schemas.errors import BadInput, require_known
 from schemas.form import Fold, Folded
 from schemas.profile import Profile, Servers
 from schemas.recipe import BASIC, Own, Parameters, Recipe, Sampling, Served
+from schemas.settings_file import read_settings
 
-__all__ = ["METHODS", "AnyMethod", "Making", "SmallMaking", "read_method", "require_generator"]
+__all__ = ["METHODS", "AnyMethod", "Making", "SmallMaking", "read_makings", "read_method", "require_generator"]
 
 METHODS: dict[str, type[Method]] = kinds_within(__name__, __path__, Method, first="sbp")
 
@@ -122,3 +125,40 @@ def require_generator(profile: Profile, text: Making, generator: Own | Served) -
             f"model that they have is needed, and a method that it can write for: {fitting}. Set generator.kind to "
             "served, generator.model and text.method.kind, or use a profile whose serving.kind is embedded or vllm."
         )
+
+
+def read_makings(names: Sequence[str], like: Making) -> dict[str, Making]:
+    """Return how text is made by each recipe, under its name.
+
+    Args:
+        names: Names of methods, made with their defaults, and YAML files, each of whose entries is a recipe: its name,
+            and below it what ``text`` has: method, filters, sampling, ...
+        like: How text is made in all that a recipe does not set itself.
+
+    Raises:
+        BadInput: A name is no method, a file cannot be read or sets what is not there, or a name comes twice.
+    """
+    found: dict[str, Making] = {}
+    for name in names:
+        for key, making in (_read_file(name, like) if name.endswith((".yaml", ".yml")) else _named(name, like)).items():
+            if key in found:
+                raise BadInput(
+                    f"reading recipes: two are called {key!r}; each name may come once. Rename one of them in its file."
+                )
+            found[key] = making
+    return found
+
+
+def _named(name: str, like: Making) -> dict[str, Making]:
+    require_known("recipe", name, sorted(METHODS), "gainloop/methods/, and any YAML file of recipes")
+    return {name: like.model_copy(update={"method": METHODS[name].model_validate({})})}
+
+
+def _read_file(path: str, like: Making) -> dict[str, Making]:
+    attempt = f"reading recipes {path}"
+    listed = read_settings(Path(path).expanduser(), attempt, "Mend it, or correct --recipes")
+    common = like.model_dump(mode="json", exclude_unset=True)
+    try:
+        return {str(name): Making.model_validate(common | (one or {})) for name, one in listed.items()}
+    except ValidationError as error:
+        raise BadInput(error_summary(attempt, error, "gainloop/methods/")) from error

@@ -1,6 +1,7 @@
 """Entities of a text, and one new text for how each two or three of them relate."""
 
 import re
+from collections.abc import Sequence
 from itertools import combinations
 from math import comb
 from random import Random
@@ -28,6 +29,7 @@ RELATE = (
 SUMMARY_CHARS, ENTITY_CHARS = 600, 60
 
 _ARTICLE = re.compile(r"^(?:the|an?)\s+(?=\S)")
+_WORD = re.compile(r"\w+")
 _POSSESSIVE = re.compile(r"['\u2019](?:s\b)?(?=\s|$)")
 
 
@@ -72,7 +74,7 @@ class EntiGraph(Method):
             return Outcome(drops=[listed])
         summary = Record(anchor.anchor_id, self.kind, "summary", listed.value.summary, (listed.request_id,))
         entities = listed.value.entities[: self.max_entities]
-        groups = choose_groups(entities, self.max_pairs, self.max_triples, rng)
+        groups = choose_groups(entities, self.max_pairs, self.max_triples, rng, anchor.missing)
         if not groups:
             return Outcome([summary], [Drop(anchor.anchor_id, "entities", "no_pair", listed.request_id)])
         requests = [ask_relation(anchor, group, self.max_words) for group in groups]
@@ -113,18 +115,32 @@ def read_entities(text: str) -> Listed | None:
     return Listed(summary, list({_same(name): name for name in reversed(names)}.values())[::-1])
 
 
-def choose_groups(entities: list[str], max_pairs: int, max_triples: int, rng: Random) -> list[tuple[str, ...]]:
+def choose_groups(
+    entities: list[str], max_pairs: int, max_triples: int, rng: Random, missing: Sequence[str] = ()
+) -> list[tuple[str, ...]]:
     """Return the pairs and triples to ask about: all of them, or a random choice of as many as allowed.
+
+    Args:
+        missing: Texts that the trainee does not know: groups with an entity of which one speaks come first.
 
     >>> choose_groups(["a", "b", "c"], 9, 9, Random(0))
     [('a', 'b'), ('a', 'c'), ('b', 'c'), ('a', 'b', 'c')]
+    >>> choose_groups(["mill", "rye", "river"], 1, 0, Random(0), ["Where is the river?"])[0][-1]
+    'river'
     """
+    lacking = [_words(text) for text in missing]
+    wanted = {name for name in entities if any(_words(name) <= words for words in lacking)}
     chosen: list[tuple[str, ...]] = []
     for size, limit in ((2, max_pairs), (3, max_triples)):
         groups = list(combinations(entities, size))
-        keep = sorted(rng.sample(range(len(groups)), min(limit, len(groups))))
-        chosen += [groups[index] for index in keep]
+        drawn = rng.sample(range(len(groups)), len(groups) if wanted else min(limit, len(groups)))
+        drawn.sort(key=lambda index: wanted.isdisjoint(groups[index]))  # stable: what was drawn first stays first
+        chosen += [groups[index] for index in sorted(drawn[:limit])]
     return chosen
+
+
+def _words(text: str) -> set[str]:
+    return set(_WORD.findall(_same(text)))
 
 
 def _same(name: str) -> str:

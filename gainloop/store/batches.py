@@ -2,6 +2,7 @@
 
 import json
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -11,7 +12,8 @@ from gainloop.store.files import only_one
 from gainloop.store.replies import Span
 from schemas.errors import BadInput
 from schemas.recipe import Recipe
-from schemas.rows import Anchor
+from schemas.rows import Anchor, document_of
+from schemas.steering import Aim
 
 _CONCLUSIONS = ("completions", "quarantine", "measurements", "decisions")
 """Tables of what is concluded from a batch once it is complete."""
@@ -28,6 +30,27 @@ def begin_batch(store: Store, recipe: Recipe, logprob_semantics: str) -> str:
     }
     store.insert(batches=[row])
     return recipe.batch_id
+
+
+def save_aim(store: Store, aim: Aim) -> str:
+    """Keep an aim, and return its id; recipes name it."""
+    complete_stage(store, aim.aim_id, "aim", aim.model_dump(mode="json"))
+    return aim.aim_id
+
+
+def read_aim(store: Store, aim_id: str) -> Aim:
+    """Return an aim that the store has.
+
+    Raises:
+        BadInput: It has no such aim.
+    """
+    found = stage_summary(store, aim_id, "aim")
+    if found is None:
+        raise BadInput(
+            f"reading aim {aim_id}: it is not in the store {store.path}; the aim of a recipe must be. Use the store in "
+            "which the recipe was made, or leave aim_id empty."
+        )
+    return Aim.model_validate(found)
 
 
 def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
@@ -50,7 +73,13 @@ def _anchors(store: Store, batch_id: str, span: Span, is_settled: bool) -> list[
         "records where batch_id = $1 union all select anchor_id from drops where batch_id = $1)) order by position",
         *(batch_id, span.begin, span.end, is_settled),
     )
-    return [Anchor(*row) for row in rows.iter_rows()]
+    return with_missing(store, read_recipe(store, batch_id).aim_id, [Anchor(*row) for row in rows.iter_rows()])
+
+
+def with_missing(store: Store, aim_id: str, anchors: list[Anchor]) -> list[Anchor]:
+    """Return anchors with what the model does not know of their documents, by a recipe's aim; unchanged without one."""
+    missing = read_aim(store, aim_id).missing if aim_id else {}
+    return [replace(one, missing=missing.get(document_of(one.uri), ())) for one in anchors] if missing else anchors
 
 
 def reopen_batch(store: Store, batch_id: str, anchor_ids: list[str]) -> None:

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from gainloop.store.batches import complete_stage, stage_summary
+from gainloop.store.batches import read_aim
 from gainloop.store.duck import Store
 from gainloop.store.snapshots import IN_SNAPSHOT, LEFT_OUT, read_snapshot
-from schemas.errors import BadInput
 from schemas.recipe import Recipe
 from schemas.rows import document_of, unit_draw
-from schemas.steering import Aim
 
 
 def plan_batch(store: Store, recipe: Recipe) -> int:
@@ -27,27 +25,6 @@ def draw_for(store: Store, recipe: Recipe) -> pl.DataFrame:
     """Return the anchors that a recipe draws: position, anchor_id, num_bytes; see ``draw_anchors``."""
     drawn = recipe.snapshot_id, recipe.seed, recipe.max_anchors, recipe.since
     return draw_anchors(store, *drawn, read_aim(store, recipe.aim_id).weights if recipe.aim_id else None)
-
-
-def save_aim(store: Store, aim: Aim) -> str:
-    """Keep an aim, and return its id; recipes name it."""
-    complete_stage(store, aim.aim_id, "aim", aim.model_dump(mode="json"))
-    return aim.aim_id
-
-
-def read_aim(store: Store, aim_id: str) -> Aim:
-    """Return an aim that the store has.
-
-    Raises:
-        BadInput: It has no such aim.
-    """
-    found = stage_summary(store, aim_id, "aim")
-    if found is None:
-        raise BadInput(
-            f"reading aim {aim_id}: it is not in the store {store.path}; the aim of a recipe must be. Use the store in "
-            "which the recipe was made, or leave aim_id empty."
-        )
-    return Aim.model_validate(found)
 
 
 def draw_anchors(

@@ -30,6 +30,8 @@ def test_the_same_recipe_is_the_same_batch_on_every_machine() -> None:
         {"max_anchors": 10},
         {"critic": {"max_turns": 1}},
         {"filters": ({"kind": "judge"},)},
+        {"budget_tokens": 1_000},
+        {"aim_id": "a"},
     ],
 )
 def test_whatever_changes_a_record_changes_the_batch(change: dict[str, Any]) -> None:
@@ -38,7 +40,19 @@ def test_whatever_changes_a_record_changes_the_batch(change: dict[str, Any]) -> 
 
 def test_every_field_of_a_recipe_is_one_that_changes_a_record() -> None:
     assert Recipe.model_fields.keys() == {
-        *("method", "critic", "filters", "snapshot_id", "model", "revision", "sampling", "seed", "max_anchors", "since")
+        *(
+            "method",
+            "critic",
+            "filters",
+            "snapshot_id",
+            "model",
+            "revision",
+            "sampling",
+            "seed",
+            "max_anchors",
+            "since",
+        ),
+        *("since", "budget_tokens", "aim_id"),
     }
 
 
@@ -78,7 +92,7 @@ def test_a_recipe_without_critic_and_filters_keeps_the_id_it_had_before_there_we
     recipe = Recipe(method={"kind": "rephrase"}, snapshot_id="s", model="m")
     judged = recipe.model_copy(update={"filters": ({"kind": "judge", "least": 3},)})
 
-    before = recipe.model_dump(mode="json", exclude={"filters", "critic", "since"})
+    before = recipe.model_dump(mode="json", exclude={"filters", "critic", "since", "budget_tokens", "aim_id"})
     assert recipe.batch_id == content_hash("batch", before)
     assert judged.batch_id != recipe.batch_id
 
