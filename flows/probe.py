@@ -17,7 +17,7 @@ from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyPlan, AnyStart
 from schemas.steering import ProbeRun
 from tasks.exam import prepare_exam
-from tasks.probe import conclude_probe, list_unmade, name_probe, read_probe, steering_part_of
+from tasks.probe import conclude_probe, count_part, list_unmade, name_probe, read_probe
 from tasks.progress import ended
 from tasks.refresh import find_general
 from tasks.report import as_held, why_held
@@ -61,7 +61,7 @@ def probe(
     if not said:
         raise BadInput(
             f"probing batch {batch_id} by exam {exam_id}: probe.share is {probe.share:g} and the exam has "
-            f"{steering_part_of(loaded, exam_id)} questions that may steer; both must be above 0. Set probe.share to "
+            f"{count_part(loaded, exam_id, 'dev')} questions that may steer; both must be above 0. Set probe.share to "
             "0.25, or give an exam about more documents."
         )
     get_run_logger().info(said)
@@ -72,7 +72,7 @@ def probe(
 
 def ask_first(loaded: Profile, full: Comparison, exam_id: str, asking: Asking, probe: ProbeRun) -> str:
     """Return what a probe run of a training says; empty where none is wanted, or no question may steer."""
-    if not probe.share or not steering_part_of(loaded, exam_id):
+    if not probe.share or not count_part(loaded, exam_id, "dev"):
         return ""
     begun, store = time.time(), open_store(loaded)
     of = Comparison(full.batch_id, full.start_id, probe_plan(full.plan, probe.share), full.general_id)

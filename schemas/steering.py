@@ -99,3 +99,11 @@ class Spending(Parameters):
     least_new: Annotated[
         float, Field(ge=0, le=1, description="Share of new word 5-grams in a round's text below which the loop stops.")
     ] = 0.2
+
+
+class EvenShares(Parameters):
+    """What even shares over recipes and documents made, for as many tokens as the loop spent."""
+
+    batches: list[str]
+    tokens: int
+    checkpoints: list[str]

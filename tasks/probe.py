@@ -1,7 +1,7 @@
 """The probe run: the arms after a part of their updates, asked what may steer, and what that says of the batch."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -15,7 +15,7 @@ from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, only_writer, read_recipe, stage_summary
 from gainloop.store.checkpoints import checkpoint_metrics, discard_weights, find_weights
 from gainloop.store.exams import read_exam
-from schemas.exam import Asking, Exam
+from schemas.exam import Asking, Exam, Part
 from schemas.profile import Profile
 from schemas.rows import content_hash
 from tasks.evaluate import Urls, examine
@@ -26,14 +26,15 @@ from tasks.train import describe_run
 STAGE = "probe"
 
 
-def steering_part(exam: Exam) -> Exam:
-    """Return the questions that may steer as an exam of their own: a probe run sees no other."""
-    return Exam(exam.snapshot_id, tuple(one for one in exam.questions if one.part == "dev"))
+def part_of_exam(store: Store, exam_id: str, part: Part) -> Exam:
+    """Return the questions of one part as an exam of their own: who is asked it sees no other."""
+    exam = read_exam(store, exam_id)
+    return Exam(exam.snapshot_id, tuple(one for one in exam.questions if one.part == part))
 
 
-def steering_part_of(profile: Profile, exam_id: str) -> int:
-    """Return how many questions of an exam may steer."""
-    return len(steering_part(read_exam(open_store(profile), exam_id)).questions)
+def count_part(profile: Profile, exam_id: str, part: Part) -> int:
+    """Return how many questions a part of an exam has: those of dev may steer, those of final only judge."""
+    return len(part_of_exam(open_store(profile), exam_id, part).questions)
 
 
 def name_probe(of: Comparison, exam_id: str, asking: Asking) -> str:
@@ -41,19 +42,29 @@ def name_probe(of: Comparison, exam_id: str, asking: Asking) -> str:
     return content_hash("probe", of.training_id, exam_id, asking.model_dump(mode="json"))
 
 
-def ask_runs(
-    store: Store, profile: Profile, of: Comparison, runs: Sequence[Run], exam_id: str, asking: Asking, bar: OnDone
+def ask_models(
+    store: Store, profile: Profile, exam: Exam, models: Mapping[str, str], asking: Asking, bar: OnDone
 ) -> Urls:
-    """Return the urls of the steering answers of the start and of each run, by ``<arm>/<seed>/<fraction>/closed``."""
-    steering = steering_part(read_exam(store, exam_id))
-    models = {"start/0/0": of.start_id} | {f"{run.arm}/{run.seed}/1": run.checkpoints[-1] for run in runs}
+    """Return the urls of the answers of checkpoints from memory; what was asked before is not asked again.
+
+    Args:
+        models: Checkpoints by ``<arm>/<seed>/<fraction>``.
+
+    Returns:
+        Urls by ``<arm>/<seed>/<fraction>/closed``.
+    """
     urls = Urls()
     for done, (name, checkpoint_id) in enumerate(models.items()):
         bar(done, len(models), name)
-        answers = examine(store, profile, steering, checkpoint_id, ("closed",), asking, lambda *_: None)
+        answers = examine(store, profile, exam, checkpoint_id, ("closed",), asking, lambda *_: None)
         urls[f"{name}/closed"] = store.keep(answers["closed"])
     bar(len(models), len(models), "")
     return urls
+
+
+def models_of(of: Comparison, runs: Sequence[Run]) -> dict[str, str]:
+    """Return the start and the ends of runs by ``<arm>/<seed>/<fraction>``."""
+    return {"start/0/0": of.start_id} | {f"{run.arm}/{run.seed}/1": run.checkpoints[-1] for run in runs}
 
 
 def conclude(
@@ -77,7 +88,7 @@ def conclude(
     """
     summary = {
         "exam": exam_id,
-        "urls": ask_runs(store, profile, of, runs, exam_id, asking, bar),
+        "urls": ask_models(store, profile, part_of_exam(store, exam_id, "dev"), models_of(of, runs), asking, bar),
         "general": {},
         "asking": asking.model_dump(mode="json"),
         "arms": [describe_run(store, of, run) for run in runs],

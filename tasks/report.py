@@ -217,6 +217,13 @@ def ask_gate(profile: Profile, batch_id: str, start_id: str, release: str = "") 
     show_decision(decision)
 
 
+def say_vetoes(profile: Profile, batch_id: str) -> str:
+    """Return what the gate holds against a batch before it is trained on, in words; empty if nothing."""
+    store = open_store(profile)
+    decision = decide_on(store, profile.gate, measure_once(store, batch_id, ""))
+    return "; ".join(veto.words for veto in decision.vetoes)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="ask the gate about {batch_id}")
 def why_held(profile: Profile, batch_id: str, start_id: str, release: str) -> Held | None:
     """Return the error that says why a batch is held; None if it may be trained on."""

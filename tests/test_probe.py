@@ -20,7 +20,7 @@ from schemas.exam import Asking, ExamFiles
 from schemas.profile import Profile
 from schemas.recipe import Optimiser, Recipe, TrainingPlan
 from tasks.exam import make_exam
-from tasks.probe import conclude_probe, list_unmade, name_probe, read_probe, steering_part
+from tasks.probe import conclude_probe, list_unmade, name_probe, part_of_exam, read_probe
 from tasks.train import make_start, train_arm
 from tests.exams import documents, fill, rows, write_rows
 from tests.test_train import QUIET, START
@@ -83,7 +83,7 @@ def test_a_probe_run_asks_only_what_may_steer_and_leaves_no_weights(
     }
     assert parts == {"dev"}
     found = probe_of(examined, summary)
-    asked = steering_part(read_exam(store, exam_id)).questions
+    asked = part_of_exam(store, exam_id, "dev").questions
     assert (found.status, found.questions, found.seeds) == ("ok", len(asked), 2)
     final = examined.questions.filter(pl.col("part") == "final")
     assert final.height

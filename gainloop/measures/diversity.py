@@ -42,6 +42,14 @@ def distinct_ngrams(texts: HashedTexts, size: int = 3, among: Flags | None = Non
     return _plain(len(distinct(hashes)), len(hashes), int(looked_at.sum()), "share")
 
 
+def new_ngrams(texts: HashedTexts, earlier: HashedTexts, size: int = 5) -> Estimate:
+    """Return the distinct word n-grams that no earlier text has, by all n-grams: 0 where texts only repeat, 1 where
+    nothing comes twice. A count of this very text: no interval."""
+    own, others = (distinct(one.grams(size)[one.whole(size)]) for one in (texts, earlier))
+    total = int(texts.whole(size).sum())
+    return _plain(int(np.isin(own, others, invert=True).sum()), total, len(texts), "share")
+
+
 def vendi_score(texts: HashedTexts) -> Estimate:
     """Return how many different texts there are in effect: from 1, all alike, to as many as there are, none alike.
 

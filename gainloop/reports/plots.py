@@ -80,7 +80,7 @@ def draw_knowledge(knowledge: Knowledge) -> Canvas | None:
         if name
     ]
     label = "nats a token of the right answers" if is_ungraded else "% of the questions right"
-    canvas = _draw_intervals(rows, label, whole=not is_ungraded)
+    canvas = draw_intervals(rows, label, whole=not is_ungraded)
     if canvas and not is_ungraded:
         axes = canvas.axes[0]
         axes.set_xlim(0, max(axes.get_xlim()[1], 50))
@@ -221,7 +221,7 @@ def draw_gain(gain: Gain) -> Canvas | None:
         ("repeating", gain.baseline, "baseline"),
         ("difference", gain.advantage, "ink"),
     ]
-    return _draw_intervals(rows, "bits/byte saved on held-out text", signed=True)
+    return draw_intervals(rows, "bits/byte saved on held-out text", signed=True)
 
 
 def draw_heldout(trainee: Trainee) -> Canvas | None:
@@ -231,7 +231,7 @@ def draw_heldout(trainee: Trainee) -> Canvas | None:
         ("synthetic", trainee.heldout_synthetic, "synthetic"),
         ("repeating", trainee.heldout_baseline, "baseline"),
     ]
-    return _draw_intervals(rows, "bits/byte on held-out text")
+    return draw_intervals(rows, "bits/byte on held-out text")
 
 
 def draw_entropy(entropy: Entropy, delta_i: Figure) -> Canvas | None:
@@ -241,7 +241,7 @@ def draw_entropy(entropy: Entropy, delta_i: Figure) -> Canvas | None:
         ("kept records", entropy.records, "synthetic"),
         ("Delta I of replies", delta_i, "delta"),
     ]
-    canvas = _draw_intervals(rows, "bits/byte")
+    canvas = draw_intervals(rows, "bits/byte")
     if canvas:
         canvas.axes[0].set_xlim(left=0)
     return canvas
@@ -352,7 +352,7 @@ def as_png_uri(canvas: Canvas, title: str) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _draw_intervals(rows: Sequence[Row], label: str, signed: bool = False, whole: bool = False) -> Canvas | None:
+def draw_intervals(rows: Sequence[Row], label: str, signed: bool = False, whole: bool = False) -> Canvas | None:
     """Draw one dot with its interval per figure, top to bottom; nothing if none was measured."""
     measured = [(name, figure, colour) for name, figure, colour in rows if figure.value is not None]
     if not measured:

@@ -1,0 +1,197 @@
+"""The loop as a whole: what it taught by what nothing steered by, in a paragraph, and what to do next."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from gainloop.measures.estimate import as_figure, not_measured
+from gainloop.reports.paragraph import as_points, as_share
+from gainloop.reports.rounds import Standings
+from gainloop.store.duck import now
+from schemas.figure import Figure
+from schemas.improvement import IMPROVEMENT_FORMAT, Ending, FinalRow, Improvement, Round
+from schemas.profile import Prices
+from schemas.report import Money
+from schemas.steering import EvenShares, Spending
+
+NO_MODEL: Final = "no model was trained"
+
+BEFORE, REPEATING, AFTER, EVEN = "Before", "Repeating the documents", "After round", "Even shares"
+"""Names of the models that are asked in the end."""
+
+
+def describe_loop(
+    loop_id: str,
+    asked: dict[str, Any],
+    corpus: str,
+    spending: Spending,
+    rounds: Sequence[Round],
+    ending: tuple[Ending, str],
+    even: EvenShares | None,
+    final: Standings,
+    prices: Prices,
+) -> Improvement:
+    """Return what came of a loop.
+
+    Args:
+        asked: What it was asked to do, as JSON.
+        corpus: Name of the documents' source.
+        final: What all models know by the part of the exam that nothing steered by.
+    """
+    trained = [one for one in rounds if one.checkpoints]
+    last = f"round{trained[-1].number}" if trained else ""
+    spent = sum(one.tokens for one in rounds)
+    paid = sum(one.money.amount for one in rounds if one.money)
+    found = Improvement(
+        format=IMPROVEMENT_FORMAT,
+        improvement=loop_id,
+        created=now(),
+        headline="",
+        steps=[],
+        corpus=corpus,
+        snapshot=asked["snapshot"],
+        exam=asked["exam"],
+        asked=asked,
+        tokens=spent,
+        budget_tokens=spending.tokens,
+        money=Money(amount=paid, currency=prices.currency) if paid else None,
+        budget_money=spending.money,
+        stopped=ending[0],
+        why=ending[1],
+        rounds=list(rounds),
+        final=_final_rows(rounds, even, final),
+        curve=final.curve({"start": 0} | {f"round{one.number}": one.synthetic_tokens for one in trained}),
+        over_repeating=_gain(final, last, "baseline"),
+        over_even=_gain(final, last, "even") if even else _unmeasured("no text was made by even shares"),
+        even_tokens=even.tokens if even else 0,
+    )
+    return found.model_copy(update={"headline": _headline(found), "steps": _steps(found)})
+
+
+def _final_rows(rounds: Sequence[Round], even: EvenShares | None, final: Standings) -> list[FinalRow]:
+    spent, rows = 0, [("start", BEFORE, 0, list[str]()), ("baseline", REPEATING, 0, list[str]())]
+    for one in rounds:
+        spent += one.tokens
+        if one.checkpoints:
+            rows.append((f"round{one.number}", f"{AFTER} {one.number}", spent, one.checkpoints))
+    if even:
+        rows.append(("even", EVEN, even.tokens, even.checkpoints))
+    return [
+        FinalRow(
+            name=name,
+            tokens=tokens,
+            checkpoints=made,
+            right=final.known(model),
+            over_start=final.gain(model, "start"),
+        )
+        for model, name, tokens, made in rows
+        if final.sheets.seeds(model)
+    ]
+
+
+def _gain(final: Standings, model: str, other: str) -> Figure:
+    return final.gain(model, other) if model else _unmeasured(NO_MODEL)
+
+
+def _unmeasured(why: str) -> Figure:
+    return as_figure(not_measured("points", why), "not measured")
+
+
+def _headline(found: Improvement) -> str:
+    """Return the loop in a paragraph; "cannot be told" stands wherever an interval holds 0."""
+    by_name = {row.name: as_share(row.right) for row in found.final}
+    rounds = [row for row in found.final if row.name.startswith(AFTER)]
+    if not rounds:
+        return f"No model was trained: {found.why}."
+    last, count = rounds[-1], f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}"
+    said = [
+        f"After {count} the model answers {as_share(last.right)} of {last.right.n:,} questions from memory that "
+        f"nothing steered by. Before: {by_name[BEFORE]}."
+    ]
+    if REPEATING in by_name:
+        said.append(f"{REPEATING} for as many training tokens: {by_name[REPEATING]}.")
+        said.append(_compared(found.over_repeating, "The loop teaches more than repeating", "Repeating teaches more"))
+    if EVEN in by_name:
+        said.append(f"As many tokens in even shares: {by_name[EVEN]}.")
+        said.append(_compared(found.over_even, "Steering was worth it", "Even shares did better"))
+    said.append(f"It spent {_spent(found)} and stopped because {found.why}.")
+    return " ".join(said)
+
+
+def _compared(gain: Figure, better: str, worse: str) -> str:
+    shown = as_points(gain) if gain.unit == "points" else f"{gain.signed} {gain.unit} {gain.interval}"
+    if gain.low is not None and gain.low > 0:
+        return f"{better}: {shown}."
+    if gain.high is not None and gain.high < 0:
+        return f"{worse}: {shown}."
+    return f"Which is better cannot be told: {shown}."
+
+
+def _spent(found: Improvement) -> str:
+    tokens = f"{found.tokens:,} of {found.budget_tokens:,} tokens"
+    if found.money is None:
+        return tokens
+    of = "" if found.budget_money is None else f" of {found.budget_money:,.2f}"
+    return f"{tokens}, {found.money.amount:,.2f}{of} {found.money.currency},"
+
+
+def _steps(found: Improvement) -> list[str]:
+    """Return what to do next, the most important first."""
+    trained = [one for one in found.rounds if one.checkpoints]
+    if not trained:
+        return [f"Try other recipes or another generator: {found.why}."]
+    steps = [_use(found, trained)]
+    best = _best_recipe(trained[-1])
+    if best:
+        steps.append(best)
+    gaps = [one for one in trained[-1].gaps if one.missing >= 0.5]
+    if gaps and found.stopped in ("budget", "rounds"):
+        names = ", ".join(f"{one.title or one.document} ({one.missing:.0%} missing)" for one in gaps[:3])
+        steps.append(f"Spend the next tokens on the documents with most missing: {names}. {found.curve.sentence}")
+    steps += [
+        f"{one.recipe} is out since round {each.number}: {one.held}."
+        for each in found.rounds
+        for one in each.recipes
+        if one.held
+    ]
+    return steps
+
+
+def _use(found: Improvement, trained: Sequence[Round]) -> str:
+    gain, checkpoint = found.over_repeating, trained[-1].checkpoints[0]
+    if gain.low is not None and gain.low > 0:
+        return f"Use the model of round {trained[-1].number}: checkpoint {checkpoint}."
+    if gain.high is not None and gain.high < 0:
+        return (
+            "Do not use these models: the documents themselves, repeated, taught more. Try other recipes or a better "
+            "generator."
+        )
+    return (
+        "Cannot tell yet whether the text is worth its tokens: more questions about more documents, or three seeds "
+        "(--plan.seeds 3), would tell."
+    )
+
+
+def _best_recipe(last: Round) -> str:
+    """Return which recipe gained most for its tokens in the last round, if that can be told."""
+    rated = [
+        (one.gain.value / one.tokens * 1000, one) for one in last.recipes if one.gain.value is not None and one.tokens
+    ]
+    if len(rated) < 2:
+        return ""
+    rated.sort(key=lambda pair: -pair[0])
+    told = "; ".join(f"{one.recipe} {rate:+.2g} {one.gain.unit} for 1,000 tokens" for rate, one in rated)
+    (_, first), (_, second) = rated[:2]
+    is_clear = first.gain.low is not None and second.gain.value is not None and first.gain.low > second.gain.value
+    return f"By the probe runs of round {last.number}: {told}. " + (
+        f"The next tokens go to {first.recipe}." if is_clear else "The intervals overlap: none is shown to be better."
+    )
+
+
+def as_markdown(found: Improvement) -> str:
+    """Return the loop as the run's page shows it."""
+    lines = [f"**{found.headline}**", "", *(f"- {step}" for step in found.steps), ""]
+    lines += ["| Model | tokens | known | over the start |", "|---|---:|---:|---:|"]
+    lines += [
+        f"| {row.name} | {row.tokens:,} | {as_share(row.right)} | {as_points(row.over_start)} |" for row in found.final
+    ]
+    return "\n".join(lines)
