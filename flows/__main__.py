@@ -32,11 +32,13 @@ if TYPE_CHECKING:  # Prefect takes two seconds, a flow one more: each is importe
 
 RESULTS: Final = {
     "cycle": "report",
+    "improve": "report",
     "refresh": "snapshot",
     "generate": "batch",
     "validate": "validation",
     "score": "batch",
     "judge": "judging",
+    "probe": "report",
     "train": "training",
     "evaluate": "exam",
     "report": "report",
@@ -197,9 +199,11 @@ def require_possible(given: dict[str, Any]) -> None:
     """
     loaded = load_profile(given["profile"])
     if "generator" in given:
-        from gainloop.methods import require_generator  # numpy comes with it, which help does without
+        from gainloop.methods import read_makings, require_generator  # numpy comes with it, which help does without
 
-        require_generator(loaded, given["text"], given["generator"])
+        makings = read_makings(given.get("recipes", ()), given["text"]) or {"": given["text"]}
+        for making in makings.values():
+            require_generator(loaded, making, given["generator"])
 
 
 def look(name: str, given: dict[str, Any]) -> None:

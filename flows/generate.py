@@ -15,9 +15,9 @@ from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.draws import draw_anchors
 from gainloop.store.measurements import latest_accepted
 from gainloop.store.snapshots import read_snapshot
-from schemas.errors import NothingNew
+from schemas.errors import BadInput, NothingNew
 from schemas.form import SHUT, Folded
-from schemas.profile import Profile, load_profile
+from schemas.profile import Profile, Ray, load_profile
 from schemas.recipe import AnyGenerator, AnyStart, Own, Recipe, Served
 from tasks.generate import completed_summary, count_batch, find_lost, find_revision, generate_shards
 from tasks.preflight import preflight
@@ -65,6 +65,12 @@ def make_batch(
         ask_again: Ask again for what got no reply in a batch that is complete.
     """
     store = open_store(loaded)
+    if recipe.budget_tokens and isinstance(loaded.runner, Ray):
+        raise BadInput(
+            f"generating by {recipe.method['kind']} with text.budget_tokens {recipe.budget_tokens:,} on profile "
+            f"{loaded.name!r}: its runner is ray, whose workers do not count together; only one process can keep a "
+            "budget. Set runner.kind to threads, or leave text.budget_tokens out."
+        )
     with only_writer(store, recipe.batch_id):  # another run may make it while this one waits
         if not dry_run and (reopened := find_lost(loaded, recipe, ask_again)):
             get_run_logger().warning(reopened)

@@ -154,7 +154,10 @@ def run_round(loaded: Profile, loop: Loop, number: int, curation: Curation) -> R
     """Return a round that is done: text by each recipe's share, probe runs, training, and what the model then knows."""
     begun, earlier = time.time(), done_rounds(loaded, loop)
     plan = plan_next(loaded, loop, number)
-    made = {name: fill_recipe(loaded, loop, plan, name, curation) for name in plan.shares}
+    left, made = purse_of(loaded, loop.spending, earlier).left, dict[str, Made]()
+    for name in plan.shares:
+        made[name] = fill_recipe(loaded, loop, plan, name, left, curation)
+        left -= made[name].tokens
     held = {name: words for name, one in made.items() if (words := why_held(loaded, one))}
     probe = run_probes(loaded, loop, {name: one.batches for name, one in made.items() if name not in held})
     for name, gain in measure_probes(loaded, loop, number, probe).items():
@@ -168,10 +171,14 @@ def run_round(loaded: Profile, loop: Loop, number: int, curation: Curation) -> R
     return conclude_round(loaded, loop, plan, made, held, probe, runs, batches, begun)
 
 
-def fill_recipe(loaded: Profile, loop: Loop, plan: Plan, name: str, curation: Curation) -> Made:
-    """Return the validated batches of a recipe's share of a round: as many as its tokens pay for."""
+def fill_recipe(loaded: Profile, loop: Loop, plan: Plan, name: str, left: int, curation: Curation) -> Made:
+    """Return the validated batches of a recipe's share of a round: as many as its tokens pay for.
+
+    Args:
+        left: Tokens that are left of the loop's whole budget.
+    """
     known = tokens_per_anchor(done_rounds(loaded, loop)[: plan.number - 1], name)
-    return fill(loaded, loop, name, plan.tokens[name], 1_000 * plan.number, plan.aim_id, known, curation)
+    return fill(loaded, loop, name, plan.tokens[name], left, 1_000 * plan.number, plan.aim_id, known, curation)
 
 
 def fill(
@@ -179,14 +186,17 @@ def fill(
     loop: Loop,
     name: str,
     tokens: int,
+    limit: int,
     seed: int,
     aim_id: str,
     per_anchor: float | None,
     curation: Curation,
 ) -> Made:
-    """Return validated batches of one recipe that take no more tokens than there are.
+    """Return validated batches of one recipe.
 
     Args:
+        tokens: Tokens that they are to take, about.
+        limit: Tokens that they may take, at most.
         seed: Seed of the first batch, added to the recipe's own; each further one has the next.
         per_anchor: Tokens that an anchor takes, as far as is known: a few anchors find out.
     """
@@ -195,11 +205,14 @@ def fill(
     if making.max_anchors:
         most = min(most, making.max_anchors)
     batches, made = list[str](), made_of(store, [])
-    while len(batches) < MOST_BATCHES and (left := tokens - made.tokens) > 0:
+    while len(batches) < MOST_BATCHES:
+        # What the last request may take must still be there when it is sent.
+        left = min(tokens - made.tokens, limit - made.tokens - made.most_of_one(making.sampling.max_tokens))
         anchors = PILOT_ANCHORS if per_anchor is None else int(left / per_anchor)
-        if anchors < 1:
+        if left <= 0 or anchors < 1:
             break
-        given = {"seed": making.seed + seed + len(batches), "max_anchors": min(anchors, most), "budget_tokens": left}
+        given = {"seed": making.seed + seed + len(batches), "max_anchors": min(anchors, most)}
+        given |= {"budget_tokens": limit - made.tokens}
         recipe = making.model_copy(update=given).recipe(loop.snapshot_id, loop.model, loop.revision, aim_id=aim_id)
         batches.append(make_batch(loaded, recipe, loop.folder))
         validate_records(loaded, batches[-1], curation)
@@ -233,8 +246,11 @@ def run_probes(loaded: Profile, loop: Loop, batches: Mapping[str, Sequence[str]]
 
 def make_even(loaded: Profile, loop: Loop, curation: Curation) -> EvenShares | None:
     """Return the model of text by even shares over recipes and documents, for as many tokens as the loop has spent."""
-    each = sum(one.tokens for one in done_rounds(loaded, loop)) // len(loop.makings)
-    made = [fill(loaded, loop, name, each, EVEN_SEED, "", None, curation) for name in loop.makings]
+    left = sum(one.tokens for one in done_rounds(loaded, loop))
+    each, made = left // len(loop.makings), list[Made]()
+    for name in loop.makings:
+        made.append(fill(loaded, loop, name, each, left, EVEN_SEED, "", None, curation))
+        left -= made[-1].tokens
     batches = [batch_id for one in made if not why_held(loaded, one) for batch_id in one.batches]
     if not batches:
         return None

@@ -125,6 +125,12 @@ class Made:
     records: int
     cost: float
     currency: str
+    prompt_tokens: int = 0
+    requests: int = 0
+
+    def most_of_one(self, max_tokens: int) -> int:
+        """Return what one more request may take at most, about: five bytes for each token of a prompt."""
+        return max_tokens + (5 * self.prompt_tokens // self.requests if self.requests else 0)
 
 
 @dataclass(frozen=True)
@@ -166,6 +172,8 @@ def made_of(store: Store, batches: Sequence[str]) -> Made:
         records=sum(one["records"] for one in made),
         cost=sum(one["cost"] for one in made),
         currency=made[0]["currency"] if made else "",
+        prompt_tokens=sum(one["prompt_tokens"] for one in made),
+        requests=sum(one["requests"] for one in made),
     )
 
 

@@ -14,8 +14,7 @@ from gainloop.asking.chunks import needed_tokens
 from gainloop.asking.conversation import reason_to_drop
 from gainloop.asking.structured import holds_placeholder, read_object
 from gainloop.methods.pipeline import read_pipeline
-from gainloop.serving.allowance import Allowance
-from gainloop.serving.driver import Driver, Trial
+from gainloop.serving.driver import Driver, Trial, landed_tokens
 from gainloop.serving.engine import engine
 from gainloop.serving.pool import Pool
 from gainloop.store import Store, open_store
@@ -212,7 +211,7 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
     async def ask(pool: Pool) -> tuple[Trial, str]:
         log = ReplyLog.open(replies, Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors])
         limit = recipe.budget_tokens
-        allowance = None if limit is None else Allowance(limit, log.num_tokens)
+        allowance = None if limit is None else pool.allowance(recipe.batch_id, limit, landed_tokens(replies))
         trying = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, allowance=allowance)
         return await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(*one)), pool.state
 

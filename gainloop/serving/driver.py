@@ -14,8 +14,8 @@ from gainloop.serving.allowance import Allowance, most_tokens
 from gainloop.serving.pool import Pool
 from gainloop.serving.watch import Tally
 from gainloop.store import Store
-from gainloop.store.batches import count_settled, open_anchors
-from gainloop.store.replies import ReplyLog, Span, compact_replies
+from gainloop.store.batches import open_anchors
+from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
 from schemas.errors import ServerError
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Prompt, Record, Reply, Request, Rounds, content_hash
@@ -288,7 +288,10 @@ async def run_shard(
     if not anchors:
         return Progress()
     log = await asyncio.to_thread(ReplyLog.open, replies, span, [anchor.anchor_id for anchor in anchors])
-    allowance = None if recipe.budget_tokens is None else await asyncio.to_thread(_share_of, store, recipe, span, log)
+    allowance = None
+    if recipe.budget_tokens is not None:
+        taken = await asyncio.to_thread(landed_tokens, replies)
+        allowance = pool.allowance(recipe.batch_id, recipe.budget_tokens, taken)
     driver = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, on_progress, allowance=allowance)
     try:
         async with asyncio.timeout(pool.bounds.shard_seconds):
@@ -304,11 +307,11 @@ async def run_shard(
     return driver.progress
 
 
-def _share_of(store: Store, recipe: Recipe, span: Span, log: ReplyLog) -> Allowance:
-    """Return what the requests of a shard may take: its anchors' part of the batch's tokens, less what has landed."""
-    num_anchors, _ = count_settled(store, recipe.batch_id)
-    part = (span.end - span.begin) / max(1, num_anchors)
-    return Allowance(int(part * (recipe.budget_tokens or 0)), log.num_tokens)
+def landed_tokens(replies: str) -> int:
+    """Return the tokens of all replies of a batch that have landed, prompts and completions together."""
+    columns = ["prompt_tokens", "completion_tokens"]
+    landed = read_replies(replies, columns=["request_id", *columns])
+    return sum(int(landed[name].sum()) for name in columns)
 
 
 def insert_outcomes(store: Store, batch_id: str, outcomes: dict[str, Outcome]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from gainloop.asking.conversation import alone
 from gainloop.serving import Denied, Generator, Refused, Score, TryAgain, Unreachable
+from gainloop.serving.allowance import Allowance
 from gainloop.serving.queue import Desk, Limit, Queue, Work
 from gainloop.serving.watch import Ask, Attempt, Tally, Watch
 from schemas.errors import ServerError
@@ -50,6 +51,7 @@ class Pool:
         self._watch = Watch(self._queue, bounds, self._admit)
         self._checking = asyncio.Lock()
         self._num_proofs = 0
+        self._allowances: dict[str, Allowance] = {}
 
     async def __aenter__(self) -> Self:
         self._watch.start()
@@ -160,6 +162,15 @@ class Pool:
             attempt, left = attempt + 1, left - pause
             tally.retries += 1
             await asyncio.sleep(pause)
+
+    def allowance(self, batch_id: str, tokens: int, taken: int) -> Allowance:
+        """Return what the requests of a batch may take together, whichever shard of this process sends them.
+
+        Args:
+            tokens: Tokens of the whole batch.
+            taken: Tokens of the replies that landed before.
+        """
+        return self._allowances.setdefault(batch_id, Allowance(tokens, taken))
 
     async def quiet(self) -> None:
         """Wait until so few requests wait that something new may be begun.

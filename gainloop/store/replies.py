@@ -255,11 +255,6 @@ class ReplyLog:
         frame = read_replies(folder, anchor_ids, span)
         return cls(folder, span, frame, {request_id: row for row, request_id in enumerate(frame["request_id"])})
 
-    @property
-    def num_tokens(self) -> int:
-        """Tokens of the landed replies, prompts and completions together."""
-        return sum(int(self._frame[name].sum()) for name in ("prompt_tokens", "completion_tokens"))
-
     def take(self, request_id: str) -> Reply | None:
         """Return a reply that landed before, once."""
         row = self._rows.pop(request_id, None)
