@@ -30,6 +30,7 @@ from tests.test_bad_input import HOUSE_FORM
 from tests.whole_run import prefect_server
 
 PASSWORD: Final = "pw-hostile/91+Qx%zz"
+WITH_PASSWORD: Final = f"http://user:{PASSWORD}@127.0.0.1:9/v1"
 SECRETS: Final = spellings(KEY) | spellings(PASSWORD)
 
 RUN_SECONDS: Final = 240
@@ -171,6 +172,7 @@ def read_corpus(hour: Hour) -> None:
     hour.run("refresh, no bad share", [*refresh, "--source.max-bad-share", "0.02"], 1, says="--source.max-bad-share")
     hour.run("refresh", [*refresh, "--source.max-bad-share", "0.4"], says="left out as unreadable")
     hour.note(count_parts(hour.store, files))
+    hour.note(iter([Check("code in front matter", "not run", not (hour.folder / "hostile-ran").exists())]))
 
 
 def count_parts(store: Store, files: list[Hostile]) -> Iterator[Check]:
@@ -187,14 +189,16 @@ def count_parts(store: Store, files: list[Hostile]) -> Iterator[Check]:
     yield Check("links, a pipe, a hidden file", f"{', '.join(links)} read", links == ["links/good.md"])
     texts = store.query("select text from anchors")["text"]
     yield Check("what lies outside", "not read", not any(OUTSIDE[:40] in text for text in texts))
-    yield Check("code in front matter", "not run", not any(Path.cwd().glob("hostile-ran")))
 
 
 def run_cycles(hour: Hour) -> None:
     """Run the cycle until the gate holds it, then on by a release, and look at all that it left."""
     hour.run("cycle, held by the gate", hour.cycle(), 1, says="the gate holds it")
     hour.run("cycle, with a release", hour.cycle(release=RELEASE), says="report: ")
+    asked = hour.server.num_asked
     hour.run("cycle, the same again", hour.cycle(release=RELEASE), says="report: ")
+    again = hour.server.num_asked - asked
+    hour.note(iter([Check("requests of the same again", f"{again}", again == 0)]))
     (batch_id,) = hour.store.query("select batch_id from batches")["batch_id"]
     unasked = WAYS.keys() - set(hour.server.ways.values())
     hour.note(iter([Check(f"{len(WAYS)} ways to answer", f"not come up: {', '.join(unasked) or 'none'}", not unasked)]))
@@ -214,12 +218,11 @@ def ask_bad_servers(hour: Hour) -> None:
     hour.server.lasting = ""
 
 
-def attack(hour: Hour) -> None:
-    """Run what attacks by a profile, an id, a name or an option."""
-    with_password = f"http://user:{PASSWORD}@127.0.0.1:9/v1"
+def attack_by_profile(hour: Hour) -> None:
+    """Look at a store by profiles whose settings, files and names attack."""
     plain = yaml.safe_load(Path(hour.profile).read_text())
     profiles = {
-        "password in a server's url": plain | {"serving": {"kind": "servers", "urls": [with_password]}},
+        "password in a server's url": plain | {"serving": {"kind": "servers", "urls": [WITH_PASSWORD]}},
         "password in the store's url": plain | {"store": {"url": f"postgres://user:{PASSWORD}@127.0.0.1/db"}},
         "password in the folder": plain | {"folder": f"s3://user:{PASSWORD}@127.0.0.1/data"},
         "key in a setting": plain | {"store": {"url": f"{hour.data}/{KEY}.duckdb"}},
@@ -234,7 +237,7 @@ def attack(hour: Hour) -> None:
         (hour.folder / f"{name}.yaml").write_text(text)
         hour.run(f"profile: {name}", ["list", "--profile", f"{name}.yaml"], 2)
     os.mkfifo(hour.folder / "pipe.yaml")
-    for name in ("pipe.yaml", "corpus", "../../../etc/passwd", "/etc/passwd.yaml", "[[[[", f"{with_password}.yaml"):
+    for name in ("pipe.yaml", "corpus", "../../../etc/passwd", "/etc/passwd.yaml", "[[[[", f"{WITH_PASSWORD}.yaml"):
         hour.run(f"profile: {name.replace(PASSWORD, '***')}", ["list", "--profile", name], 2)
     for name in ("\x1b[31mred\x07\u202e.yaml", "[[[[ [bold]{x}.yaml", "caf\udce9.yaml", "-.yaml"):
         named = "a \x1b[2J \x07 [red]"
@@ -242,6 +245,10 @@ def attack(hour: Hour) -> None:
         for words in (["status"], ["show", "nothing"]):
             shown = f"{words[0]}, profile {name!a}"
             hour.run(shown, [*words, f"--profile={name}"], 2 if "\udce9" in name else 1 if words[1:] else 0)
+
+
+def attack_by_option(hour: Hour) -> None:
+    """Run commands whose ids, sources, files and urls attack."""
     for name in ("caf\udce9", KEY, "../../../etc/passwd", "%s%n[bold]", "\x1b[2J", "-1", "'; drop table batches; --"):
         shown = ascii(name.replace(KEY, "the key"))
         hour.run(f"report, batch id {shown}", ["report", f"--batch-id={name}", "--profile", hour.profile], 1, 2)
@@ -251,7 +258,7 @@ def attack(hour: Hour) -> None:
     hour.run("source: nothing at a url", [*source, "http://127.0.0.1:9/\x1b[2J"], 1, 2)
     hour.run("source: glob of brackets", [*source, "[[[["], 2)
     hour.run("recipe: a file of the system", ["cycle", "--recipe", "/etc/passwd", "--profile", hour.profile], 2)
-    hour.run("preview: password in --url", ["preview", "--url", with_password, "--profile", hour.profile], 1, 2)
+    hour.run("preview: password in --url", ["preview", "--url", WITH_PASSWORD, "--profile", hour.profile], 1, 2)
     for what, password in {"a password": "hostile-91+Qx", "no url": PASSWORD}.items():
         api = {"PREFECT_API_URL": f"http://user:{password}@127.0.0.1:9/api"}
         said = hour.run(f"list runs: {what} in PREFECT_API_URL", ["list", "runs", "--profile", hour.profile], 1, **api)
@@ -265,7 +272,7 @@ def main() -> int:
         folder = Path(kept)
         with prefect_server(folder) as api_url:
             hour = Hour(folder, api_url, server)
-            for part in (read_corpus, run_cycles, ask_bad_servers, attack):
+            for part in (read_corpus, run_cycles, ask_bad_servers, attack_by_profile, attack_by_option):
                 part(hour)
         hour.note(look_for(SECRETS, hour.store, folder / "prefect"))
         try:

@@ -229,6 +229,11 @@ class HostileServer(Stub):
         """How many prompts must end as what, the sound ones among those with a reply."""
         return Counter(WAYS[way].ends if way else "reply" for way in self.ways.values())
 
+    @property
+    def num_asked(self) -> int:
+        """How many requests for more than one token came."""
+        return sum(asked.get("max_tokens", 2) > 1 for asked in self.requests)
+
     async def _answer(self, request: web.Request, asked: Body) -> web.StreamResponse:
         prompt = prompt_text(asked)
         is_hostile = self.lasting or "<document" in prompt
