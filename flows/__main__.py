@@ -236,6 +236,11 @@ def say_what_failed(attempt: str, error: BaseException) -> str:
     said = " ".join(str(error).split())[:300].rstrip(".")
     if lack := explain(attempt, error):
         return str(lack)
+    if type(error).__name__ == "InvalidURL":  # what it says of a url can be the beginning of a password
+        return (
+            f"{attempt}: PREFECT_API_URL is no url; one such as http://127.0.0.1:4200/api is. "
+            "Mend it, or unset it: then the run starts a server."
+        )
     if said.startswith("Failed to reach API"):
         return (
             f"{attempt}: {said}; the Prefect server that PREFECT_API_URL names must be up. "

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from schemas.masking import mask
 from tasks.artifacts import create_progress_artifact, update_progress_artifact
 
 SHOW_SECONDS = 2.0
@@ -166,7 +167,7 @@ class Bar:
 
 def ended(message: str, result: str) -> str:
     """Return the state for a flow to end in that says what came of it; to whoever calls the flow, it is the result."""
-    return cast(str, Completed(message=message, data=result))
+    return cast(str, Completed(message=mask(message), data=result))
 
 
 class Terminal:

@@ -34,6 +34,12 @@ def open_page(url: str) -> Iterator[Page]:
         browser.close()
 
 
+def log_in(page: Page, user_and_password: str) -> None:
+    """Give Prefect's page the user and the password that it asks for, ``user:password``."""
+    page.get_by_placeholder("admin:pass").fill(user_and_password)
+    page.get_by_role("button", name="Login").click()
+
+
 def require_text(page: Page, text: str, picture: str) -> None:
     """Wait until a page shows a text, and keep a picture of the whole page, whether it came or not."""
     PICTURES.mkdir(parents=True, exist_ok=True)

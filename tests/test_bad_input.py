@@ -38,6 +38,7 @@ from gainloop.sources import SOURCES
 from gainloop.sources.files import Files
 from gainloop.sources.python_docs import PythonDocs
 from gainloop.store import Store, open_store
+from gainloop.store.catalogue import find_row
 from gainloop.store.files import whole_folder
 from schemas.errors import BadInput, GainloopError, StoreError
 from schemas.options import list_options
@@ -108,9 +109,14 @@ def opening_a_text_file(profile: Profile, folder: Path) -> None:
     Store(str(folder), "").query("select 1")
 
 
+def looking_up(profile: Profile, _folder: Path) -> None:
+    find_row(open_store(profile), "../nothing")
+
+
 @pytest.mark.parametrize(
     ("attempt", "found"),
     [
+        (looking_up, "looking up '../nothing' in .*: nothing has that id; .*"),
         (reading({}), "nothing found at .*corpus"),
         (reading({"a.md": GOOD, "b.md": "cafés là".encode() + b"\xe9"}), "corpus/b.md: byte 10 is not UTF-8"),
         (reading({"a.md": GOOD, "b.jsonl": b'{"text": ""}\n!'}), "b.jsonl, line 2: Expecting value at column 1"),
@@ -515,6 +521,7 @@ def test_what_is_wrong_or_cannot_go_together_is_refused_before_anything_starts(w
         (KeyError("a"), r"running cycle: KeyError \('a'\); .* a fault of gainloop"),
         (MemoryError(), "running cycle: memory ran out; "),
         (RuntimeError("can't start new thread"), "running cycle: can't start new thread; a run needs some dozens"),
+        (httpx.InvalidURL("Invalid port: 'pass'"), r"running cycle: PREFECT_API_URL is no url; (?!.*pass)"),
         (httpx.ReadTimeout("no answer"), r"running cycle: ReadTimeout \(no answer\); the Prefect server must answer"),
         (BadInput("a: b; c. Do it."), "a: b; c. Do it."),
     ],

@@ -13,6 +13,7 @@ from schemas.errors import BadInput
 from schemas.masking import mask
 from schemas.profile import load_profile
 from tasks import artifacts
+from tasks.progress import ended
 from tests.conftest import ROOT
 
 SECRET = "ftp://me:hunter2@host/a.txt"
@@ -62,6 +63,11 @@ def test_a_traceback_on_the_terminal_has_no_password_and_no_command_to_it(capsys
     error = RuntimeError("no way to http://me:hunter2@host/ \x1b[2J")
     say_traceback(RuntimeError, error, None)
     assert capsys.readouterr().err == "RuntimeError: no way to http://***@host/ \\x1b[2J\n"
+
+
+def test_the_message_of_a_run_that_ended_well_has_no_password_and_no_command_to_a_terminal() -> None:
+    state: Any = ended(f"released: {SECRET} \x1b[2J", "page")
+    assert (state.message, state.data) == ("released: ftp://***@host/a.txt \\x1b[2J", "page")
 
 
 def test_no_library_can_ask_a_question_on_stdin() -> None:

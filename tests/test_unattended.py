@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.browser import log_in, open_page, require_text
 from tests.site import Site, kill_family, postgres, running_site, wait_until
 from tests.small_run import ROOT, write_corpus, write_profile
 
@@ -152,6 +153,25 @@ def test_a_run_killed_with_its_worker_before_it_began_starts_again(unattended: U
 
 def test_a_run_of_another_project_is_left_alone(unattended: Unattended) -> None:
     assert unattended.states("stranger") == ["Running"]
+
+
+def test_a_page_asks_for_the_password_and_starts_a_run_once_it_has_it(unattended: Unattended) -> None:
+    site = unattended.site
+    deployment = site.read("deployments/name/patient/healthy")["id"]
+    url = f"{site.url}/v2/deployments/deployment/{deployment}"
+    with open_page(url) as page:
+        log_in(page, "team:of-one")
+        require_text(page, "Invalid credentials", "password-wrong")
+        log_in(page, site.settings["PREFECT_API_AUTH_STRING"])
+        require_text(page, "Logout", "password-right")
+        page.goto(url)  # Prefect's own way back to the page that was asked for names its tab twice
+        page.get_by_role("button", name="Run", exact=True).first.click()
+        page.get_by_role("menuitem", name="Quick run").click()
+        page.get_by_role("dialog").get_by_role("button", name="Run", exact=True).click()
+        require_text(page, "Flow run created", "password-press")
+    runs = _runs(site, {"deployments": {"id": {"any_": [deployment]}}})
+    (pressed,) = {run["id"] for run in runs} - {unattended.runs["healthy"]}
+    wait_until(partial(_is, site, pressed, "COMPLETED"), START_SECONDS)
 
 
 def test_no_other_run_is_left_running_nor_a_subflow(unattended: Unattended) -> None:

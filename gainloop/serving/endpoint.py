@@ -141,8 +141,9 @@ class Endpoint:
         return line[:MOST_SAID].rstrip(" .")
 
     def holds_key(self, text: str) -> bool:
-        """Tell whether a text has the key in it, which then must be kept nowhere."""
-        return any(secret in text for secret in self._secrets if len(secret) >= LONG_KEY)
+        """Tell whether a text has the key in it, in whatever case, which then must be kept nowhere."""
+        folded = text.casefold()
+        return any(secret.casefold() in folded for secret in self._secrets if len(secret) >= LONG_KEY)
 
     def _open(self) -> ClientSession:
         base = read_url(self.url)

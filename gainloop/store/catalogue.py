@@ -114,7 +114,7 @@ def find_row(store: Store, name: str) -> tuple[str, dict[str, Any]]:
         raise BadInput(
             f"looking up {name!r} in {store.path}: {said}; "
             "an id of a snapshot, batch, model, training or exam, the beginning of one, or latest is allowed. "
-            "`gainloop list` names them."
+            "Take one that `gainloop list` names."
         )
     return found[0]
 

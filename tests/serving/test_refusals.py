@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from base64 import b64encode
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -181,9 +182,13 @@ async def test_a_root_with_the_key_or_what_cannot_be_seen_is_no_revision(root: s
             assert len(await ask(pool, 1)) == 1
 
 
-async def test_a_reply_that_holds_the_key_is_a_drop() -> None:
-    with stub_server(StubOptions(says=lambda _prompt: f"Bearer {KEY}")) as stub:
-        async with pool_of(stub.url, key=KEY) as pool:
+@pytest.mark.parametrize(
+    "spelled", [KEY, KEY.upper(), "SK%2Fa-long%2fand%2Fsecret-KEY42", b64encode(KEY.encode()).decode()], ids=ascii
+)
+async def test_a_reply_that_holds_the_key_is_a_drop_however_it_is_spelled(spelled: str) -> None:
+    key = "sk/a-long/and/secret-KEY42" if "%" in spelled else KEY
+    with stub_server(StubOptions(says=lambda _prompt: f"Bearer {spelled}")) as stub:
+        async with pool_of(stub.url, key=key) as pool:
             assert await ask(pool, 2) == ["holds_key"] * 2
 
 
