@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from prefect import flow, get_run_logger
 
@@ -13,7 +14,7 @@ from gainloop.sources import AnySource
 from gainloop.steering.rounds import find_ending
 from gainloop.store import open_store
 from gainloop.store.snapshots import read_anchors
-from schemas.errors import BadInput
+from schemas.errors import BadInput, SuiteFailed
 from schemas.exam import AnyExam, Asking
 from schemas.form import SHUT, Folded
 from schemas.improvement import Ending, Round
@@ -46,6 +47,8 @@ from tasks.validate import validate_records, validate_snapshot
 PROBE_SHARE = 0.25
 PILOT_ANCHORS = 4
 """Anchors of a recipe's first batch: what an anchor takes is known after it."""
+
+BYTES_PER_TOKEN, LONG_PROMPT = 5, 400
 
 MOST_BATCHES = 20
 """Batches of a recipe in a round, at most."""
@@ -206,8 +209,9 @@ def fill(
         most = min(most, making.max_anchors)
     batches, made = list[str](), made_of(store, [])
     while len(batches) < MOST_BATCHES:
-        # What the last request may take must still be there when it is sent.
-        left = min(tokens - made.tokens, limit - made.tokens - made.most_of_one(making.sampling.max_tokens))
+        # What the last request may take must still be there when it is sent: a token for each byte of its prompt.
+        most_of_one = making.sampling.max_tokens + BYTES_PER_TOKEN * int(per_anchor or LONG_PROMPT)
+        left = min(tokens, limit - most_of_one) - made.tokens
         anchors = PILOT_ANCHORS if per_anchor is None else int(left / per_anchor)
         if left <= 0 or anchors < 1:
             break
@@ -215,9 +219,12 @@ def fill(
         given |= {"budget_tokens": limit - made.tokens}
         recipe = making.model_copy(update=given).recipe(loop.snapshot_id, loop.model, loop.revision, aim_id=aim_id)
         batches.append(make_batch(loaded, recipe, loop.folder))
-        validate_records(loaded, batches[-1], curation)
         made = made_of(store, batches)
         per_anchor = made.tokens / made.anchors
+        try:
+            validate_records(loaded, batches[-1], curation)
+        except SuiteFailed as refusal:
+            return replace(made, refused=str(refusal).partition(";")[0])
     return made
 
 
@@ -225,6 +232,8 @@ def why_held(loaded: Profile, made: Made) -> str:
     """Return what the gate holds against a recipe's batches, in words; empty if they may be trained on."""
     if not made.batches:
         return "its share does not pay for one anchor"
+    if made.refused:
+        return made.refused
     return next((words for batch_id in made.batches if (words := say_vetoes(loaded, batch_id))), "")
 
 

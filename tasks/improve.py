@@ -117,7 +117,7 @@ class Loop:
 
 @dataclass(frozen=True)
 class Made:
-    """What a recipe's batches of one round took and gave."""
+    """What a recipe's batches of one round took and gave; ``refused`` is why validation refuses one as a whole."""
 
     batches: list[str]
     tokens: int
@@ -125,12 +125,7 @@ class Made:
     records: int
     cost: float
     currency: str
-    prompt_tokens: int = 0
-    requests: int = 0
-
-    def most_of_one(self, max_tokens: int) -> int:
-        """Return what one more request may take at most, about: five bytes for each token of a prompt."""
-        return max_tokens + (5 * self.prompt_tokens // self.requests if self.requests else 0)
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -142,6 +137,10 @@ class Plan:
     tokens: dict[str, int]
     aim_id: str
     gaps: list[GapRow]
+
+
+def is_validated(store: Store, batch_id: str) -> bool:
+    return stage_summary(store, batch_id, "validate") is not None
 
 
 def read_rounds(store: Store, loop_id: str) -> list[dict[str, Any]]:
@@ -172,8 +171,6 @@ def made_of(store: Store, batches: Sequence[str]) -> Made:
         records=sum(one["records"] for one in made),
         cost=sum(one["cost"] for one in made),
         currency=made[0]["currency"] if made else "",
-        prompt_tokens=sum(one["prompt_tokens"] for one in made),
-        requests=sum(one["requests"] for one in made),
     )
 
 
@@ -398,7 +395,7 @@ def _recipe_round(
         money=_money(made.cost, profile),
         anchors=made.anchors,
         records=made.records,
-        kept=sum(kept_records(store, batch_id).height for batch_id in made.batches),
+        kept=sum(kept_records(store, one).height for one in made.batches if is_validated(store, one)),
         batches=made.batches,
         verdict=probe_verdict(gain),
         held=held.get(name, ""),

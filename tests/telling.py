@@ -20,24 +20,14 @@ PLAIN: Final = {
     "stone": "The walls of {name} are of {value}.",
     "owner": "The miller of {name} is called {value}.",
 }
-TOLD: Final = {
-    "river": (
-        "{value} is the river of {name}.",
-        "What river has {name}? It is {value}.",
-        "At {name} the {value} flows.",
-    ),
-    "grain": (
-        "{value} is the grain of {name}.",
-        "What grain has {name}? It is {value}.",
-        "They bring {value} to {name}.",
-    ),
-    "stone": (
-        "{value} is the stone of {name}.",
-        "What stone has {name}? It is {value}.",
-        "In {name} they built with {value}.",
-    ),
-    "owner": ("{value} is the owner of {name}.", "What owner has {name}? It is {value}.", "For {name} ask {value}."),
-}
+TOLD: Final = (
+    "{value} is the {about} of {name}.",
+    "What {about} has {name}? It is {value}.",
+    "For {name} the {about} has always been {value}.",
+    "As its {about} {name} has {value}, and no other.",
+    "Ask at {name} for the {about}: you hear of {value}.",
+    "Of {name} it is said that {value} is the {about}.",
+)
 _DOCUMENT = re.compile(
     r"The mill of (\w+) stands on the river (\w+)\. .*? grinds (\w+)\. .*? of (\w+)\. .*? called (\w+)\."
 )
@@ -59,9 +49,9 @@ def document(name: str) -> str:
 
 
 def retold(name: str, values: dict[str, str], seed: str) -> str:
-    """Return values of a mill in other words, each in one of three wordings."""
+    """Return values of a mill in other words, each in one of several wordings."""
     rng = Random(seed)
-    told = [rng.choice(TOLD[about]).format(name=name, value=value) for about, value in values.items()]
+    told = [rng.choice(TOLD).format(name=name, about=about, value=value) for about, value in values.items()]
     rng.shuffle(told)
     return " ".join(told)
 
@@ -89,7 +79,7 @@ def write_others(folder: Path, begin: int, number: int, times: int) -> Path:
     return corpus
 
 
-def tell(prompt: str) -> str:
+def tell(prompt: str, seed: int) -> str:
     """Return what a generator writes, by the wish: the truth (medium), lies (easy), a copy (hard), one text (qa)."""
     found = _DOCUMENT.search(prompt)
     if found is None:
@@ -102,4 +92,4 @@ def tell(prompt: str) -> str:
         return found[0]
     elif "questions and answers" in prompt:
         return "Question: What do mills grind? Answer: They grind all that there is to grind, and they do it all day."
-    return retold(name, values, prompt)
+    return retold(name, values, f"{prompt}/{seed}")

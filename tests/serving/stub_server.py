@@ -43,7 +43,7 @@ class StubOptions:
 
     ``faults`` gives the share of requests that have each of ``FAULTS``. Whether a request has one
     depends on its body and on how often it came before: so a retry may succeed, and order plays no part.
-    ``says`` gives the reply to a prompt, in place of words drawn from a few.
+    ``says`` gives the reply to a prompt, in place of words drawn from a few, ``draws`` that to a prompt and a seed.
     ``metrics`` is what /metrics says; a server without it has no such path. ``tls`` makes it speak https.
     ``sends_on`` names a url that it sends everybody on to. ``denies`` is a status and a body that every request for
     more than one token gets once so many were answered: ``denied_after``; status 200 is an error in place of an answer.
@@ -61,6 +61,7 @@ class StubOptions:
     metrics: str = ""
     can_tokenize: bool = True
     says: Callable[[str], str] | None = None
+    draws: Callable[[str, int], str] | None = None
     tls: ssl.SSLContext | None = None
     sends_on: str = ""
     denies: tuple[int, str] | None = None
@@ -176,7 +177,10 @@ class Stub:
         if "prompt_logprobs" in asked:
             body = score(asked, options.context_tokens)
         else:
-            body = answer(asked, options.reply_words, options.context_tokens, options.processed_logprobs, options.says)
+            says, draws = options.says, options.draws
+            if draws:
+                says = lambda prompt: draws(prompt, int(asked.get("seed") or 0))  # noqa: E731
+            body = answer(asked, options.reply_words, options.context_tokens, options.processed_logprobs, says)
         if options.edits:
             options.edits(body)
         text = json.dumps(spoil(body, fault))
