@@ -26,10 +26,7 @@ from tasks.improve import (
     Loop,
     Made,
     Plan,
-    Probe,
-    conclude_round,
     made_of,
-    measure_probes,
     plan_next,
     purse_of,
     read_rounds,
@@ -41,6 +38,7 @@ from tasks.probe import count_part
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
 from tasks.report import say_vetoes
+from tasks.round import Probe, conclude_round, measure_probes
 from tasks.train import adopt_start, find_start, require_trainable, train_checkpoint
 from tasks.validate import validate_records, validate_snapshot
 

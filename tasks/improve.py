@@ -2,20 +2,14 @@
 
 import json
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import polars as pl
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.evaluation.arms import Comparison, arm_lineage, arm_records, split_records
-from gainloop.evaluation.likelihoods import MAX_SCORED, Run, TextSet, general_set, score_set
-from gainloop.measures.diversity import new_ngrams
-from gainloop.measures.estimate import as_figure
-from gainloop.measures.ngrams import hash_texts
+from gainloop.evaluation.arms import Comparison, arm_lineage
 from gainloop.methods import Making
 from gainloop.reports.examined import read_examined
 from gainloop.reports.improvement import as_markdown, describe_loop
@@ -23,20 +17,16 @@ from gainloop.reports.improvement_page import render_improvement
 from gainloop.reports.rounds import Standings
 from gainloop.steering.budget import Belief, Purse, belief_of, share_out, split_budget
 from gainloop.steering.gaps import Gap, find_gaps, weigh
-from gainloop.steering.probe import probe_plan, probe_verdict
+from gainloop.steering.probe import probe_plan
 from gainloop.steering.rounds import recipes_left
 from gainloop.store import Store, open_store
-from gainloop.store.batches import complete_stage, kept_records, list_summaries, save_aim, stage_summary
-from gainloop.store.checkpoints import checkpoint_metrics, discard_weights
+from gainloop.store.batches import list_summaries, save_aim, stage_summary
 from gainloop.store.files import write_file
-from gainloop.store.scores import find_scores
 from gainloop.store.snapshots import name_source, read_anchors, read_snapshot
 from schemas.exam import Asking, Part
-from schemas.figure import Figure
-from schemas.improvement import Ending, GapRow, RecipeRound, Round
+from schemas.improvement import Ending, GapRow, Round
 from schemas.profile import Profile
 from schemas.recipe import TrainingPlan
-from schemas.report import Money
 from schemas.rows import content_hash, document_of
 from schemas.steering import Aim, EvenShares, Spending
 from tasks.artifacts import create_markdown_artifact
@@ -48,9 +38,6 @@ logger = logging.getLogger("gainloop.improve")
 ROUND: Final = "round"
 FADING: Final = 0.5
 """Weight of what earlier rounds measured of a recipe, each round anew: later text gains less."""
-
-WORDED_ANEW: Final = 12
-"""Held-out records of a document whose loss says what is missing of it, at most."""
 
 NUM_GAPS: Final = 30
 """Documents that a round lists, those with most missing first."""
@@ -187,7 +174,7 @@ def plan_round(store: Store, profile: Profile, loop: Loop, summaries: Sequence[M
     before = {one.recipe: one.share for one in rounds[-1].recipes} if rounds else None
     shares = split_budget(_beliefs(names, rounds), before, loop.spending.floor, loop.spending.growth)
     left = purse_of(profile, loop.spending, rounds).left // (loop.spending.rounds - len(rounds))
-    gaps, wrong = _gaps(store, profile, loop, summaries)
+    gaps, wrong = find_gaps_of(store, profile, loop, summaries)
     weights = weigh(gaps)
     aim_id = save_aim(store, Aim(weights=weights, missing={name: tuple(texts) for name, texts in wrong.items()}))
     titles = dict(read_anchors(store, loop.snapshot_id).select("uri", "title").iter_rows())
@@ -217,7 +204,7 @@ def _beliefs(names: Sequence[str], rounds: Sequence[Round]) -> dict[str, Belief 
     return found
 
 
-def _gaps(
+def find_gaps_of(
     store: Store, profile: Profile, loop: Loop, summaries: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Gap], dict[str, list[str]]]:
     """Return the gap of every document under the last round's model, and the questions that it has wrong."""
@@ -264,206 +251,6 @@ def plan_next(profile: Profile, loop: Loop, number: int) -> Plan:
     shared = ", ".join(f"{name} {share:.0%} ({plan.tokens[name]:,} tokens)" for name, share in plan.shares.items())
     logger.info("Round %s: %s.", number, shared)
     return plan
-
-
-@dataclass(frozen=True)
-class Probe:
-    """The probe runs of a round: of repeating, and of each recipe's text."""
-
-    repeating: list[Run]
-    recipes: dict[str, list[Run]]
-
-
-@task(cache_policy=NO_CACHE, task_run_name="conclude round {plan.number}")
-def conclude_round(
-    profile: Profile,
-    loop: Loop,
-    plan: Plan,
-    made: Mapping[str, Made],
-    held: Mapping[str, str],
-    probe: Probe,
-    runs: list[Run],
-    batches: list[str],
-    begun: float,
-) -> Round:
-    """Record what a round spent and taught, and remove the weights of its probe runs.
-
-    Args:
-        made: What each recipe's batches took and gave.
-        held: Why the text of a recipe is not trained on, by recipe; a probe run that says hold is added.
-        runs: Runs of the round's training, of the synthetic arm and of repeating; empty if nothing was trained.
-        batches: Batches that it was trained on, of all rounds.
-    """
-    store = open_store(profile)
-    with Bar(f"ask after round {plan.number}", "models") as bar:
-        summary = _conclude(store, profile, loop, plan, made, held, probe, runs, batches, begun, bar)
-    complete_stage(store, loop.loop_id, ROUND, summary, str(plan.number))
-    for recipe_runs in probe.recipes.values():
-        for run in recipe_runs:
-            discard_weights(store, run.checkpoints[-1])
-    return Round.model_validate(summary["round"])
-
-
-def probe_gains(store: Store, profile: Profile, loop: Loop, probe: Probe) -> dict[str, Figure]:
-    """Return each recipe's gain over repeating in its probe run, by the questions that may steer."""
-    models = {"start/0/0": loop.start_id}
-    for arm, runs in {"baseline": probe.repeating, **probe.recipes}.items():
-        models |= {f"{arm}/{run.seed}/1": run.checkpoints[-1] for run in runs}
-    with Bar("ask after the probe runs", "models") as bar:
-        urls = ask_models(store, profile, part_of_exam(store, loop.exam_id, "dev"), models, loop.asking, bar)
-    standings = standings_of(store, loop, urls, {}, "dev")
-    return {name: standings.gain(name, "baseline") for name in probe.recipes}
-
-
-def _conclude(
-    store: Store,
-    profile: Profile,
-    loop: Loop,
-    plan: Plan,
-    made: Mapping[str, Made],
-    held: Mapping[str, str],
-    probe: Probe,
-    runs: list[Run],
-    batches: list[str],
-    begun: float,
-    bar: Bar,
-) -> dict[str, Any]:
-    gains = probe_gains(store, profile, loop, probe)
-    earlier = read_rounds(store, loop.loop_id)[: plan.number - 1]
-    name, before = f"round{plan.number}", f"round{plan.number - 1}" if earlier else "start"
-    models = {"start/0/0": loop.start_id}
-    models |= {f"{name if run.arm == 'synthetic' else run.arm}/{run.seed}/1": run.checkpoints[-1] for run in runs}
-    exam = part_of_exam(store, loop.exam_id, "dev")
-    urls = (earlier[-1]["urls"] if earlier else {}) | ask_models(store, profile, exam, models, loop.asking, bar)
-    texts = general_set(
-        store, profile.training.device, loop.general_id, loop.start_id, loop.snapshot_id, loop.plan.scored_texts
-    )
-    general = dict(earlier[-1]["general"]) if earlier else {}
-    for key, checkpoint_id in models.items():
-        if key not in general:
-            general[key] = store.keep(score_set(store, profile.training.device, checkpoint_id, texts))
-    standings = standings_of(store, loop, urls, general, "dev")
-    own = [one for recipe in made.values() for one in recipe.batches]
-    new = _new_text(store, [one for one in own if one in batches], [one for one in batches if one not in own])
-    losses, documents = _losses(store, profile, loop, runs, batches), _documents(store, own)
-    found = Round(
-        number=plan.number,
-        recipes=[_recipe_round(profile, store, plan, key, one, held, gains) for key, one in made.items()],
-        gaps=plan.gaps,
-        tokens=sum(one.tokens for one in made.values()),
-        synthetic_tokens=_synthetic_tokens(store, loop, runs, batches),
-        money=_money(sum(one.cost for one in made.values()), profile),
-        seconds=time.time() - begun,
-        checkpoints=[run.checkpoints[-1] for run in runs if run.arm == "synthetic"],
-        batches=batches,
-        training=loop.comparison(batches).training_id if batches else "",
-        right=standings.known(name),
-        gain=standings.gain(name, before),
-        over_repeating=standings.gain(name, "baseline"),
-        forgotten=standings.forgotten(name),
-        worse=standings.forgotten(name, before),
-        new=new,
-    )
-    gaps = _gaps(store, profile, loop, earlier)[0]
-    return {
-        "round": found.model_dump(mode="json"),
-        "urls": urls,
-        "general": general,
-        "losses": losses,
-        "documents": documents,
-        "gaps": [{"document_id": gap.document_id, "missing": gap.missing, "asked": gap.asked} for gap in gaps],
-    }
-
-
-def _recipe_round(
-    profile: Profile,
-    store: Store,
-    plan: Plan,
-    name: str,
-    made: Made,
-    held: Mapping[str, str],
-    gains: Mapping[str, Figure],
-) -> RecipeRound:
-    from gainloop.measures.estimate import not_measured
-
-    gain = gains.get(name) or as_figure(not_measured("points", "its text is not trained on"), "probe run")
-    return RecipeRound(
-        recipe=name,
-        share=plan.shares[name],
-        planned=plan.tokens[name],
-        tokens=made.tokens,
-        money=_money(made.cost, profile),
-        anchors=made.anchors,
-        records=made.records,
-        kept=sum(kept_records(store, one).height for one in made.batches if is_validated(store, one)),
-        batches=made.batches,
-        verdict=probe_verdict(gain),
-        held=held.get(name, ""),
-        gain=gain,
-    )
-
-
-def _money(cost: float, profile: Profile) -> Money | None:
-    return Money(amount=cost, currency=profile.prices.currency) if cost else None
-
-
-def _new_text(store: Store, own: Sequence[str], earlier: Sequence[str]) -> Figure:
-    """Return how much of a round's kept text no earlier round has."""
-    texts, others = (
-        hash_texts([text for one in batches for text in kept_records(store, one)["text"]]) for batches in (own, earlier)
-    )
-    return as_figure(new_ngrams(texts, others), "distinct word 5-grams that no earlier record has, by all")
-
-
-def _losses(
-    store: Store, profile: Profile, loop: Loop, runs: Sequence[Run], batches: Sequence[str]
-) -> dict[str, float]:
-    """Return the loss of each document's facts in another wording, in bits/byte: of records that were held out."""
-    first = next((run for run in runs if run.arm == "synthetic" and run.seed == 0), None)
-    if first is None:
-        return {}
-    left = split_records(arm_records(store, loop.comparison(batches)), loop.plan.heldout_records)[1]
-    owner = _owners(store, loop.snapshot_id)
-    rows = left.with_columns(document=pl.col("anchor_id").replace_strict(owner, default=""))
-    rows = rows.sort("record_id").group_by("document", maintain_order=True).head(WORDED_ANEW)
-    if rows.is_empty():
-        return {}
-    texts = TextSet(rows.select("text", text_id="record_id"), most=MAX_SCORED)
-    url = score_set(store, profile.training.device, first.checkpoints[-1], texts)
-    scored = find_scores(store, loop.loop_id, {"records": store.keep(url)})["records"]
-    found = scored.join(rows.select("document", text_id="record_id"), on="text_id")
-    sums = found.group_by("document").agg(pl.col("nats").sum(), pl.col("num_bytes").sum())
-    return {row[0]: row[1] / row[2] / 0.6931471805599453 for row in sums.iter_rows() if row[2]}
-
-
-def _owners(store: Store, snapshot_id: str) -> dict[str, str]:
-    """Return the document of each anchor."""
-    rows = read_anchors(store, snapshot_id).select("anchor_id", "uri").iter_rows()
-    return {anchor_id: document_of(uri) for anchor_id, uri in rows}
-
-
-def _documents(store: Store, batches: Sequence[str]) -> list[str]:
-    """Return the documents that text was made of."""
-    rows = store.query(
-        "select distinct uri from batch_anchors join anchors using (anchor_id) "
-        "where batch_id in (select unnest(?::varchar[]))",
-        list(batches),
-    )
-    return sorted({document_of(uri) for uri in rows["uri"]})
-
-
-def _synthetic_tokens(store: Store, loop: Loop, runs: Sequence[Run], batches: Sequence[str]) -> int:
-    """Return the tokens of the synthetic text that the round's model was trained on, each once."""
-    first = next((run for run in runs if run.arm == "synthetic"), None)
-    if first is None:
-        return 0
-    made = checkpoint_metrics(store, first.checkpoints[-1])
-    return int(made["tokens"]["synthetic"] / made["repetitions"]["synthetic"])
-
-
-@task(cache_policy=NO_CACHE, task_run_name="ask after the probe runs of round {number}")
-def measure_probes(profile: Profile, loop: Loop, number: int, probe: Probe) -> dict[str, Figure]:
-    return probe_gains(open_store(profile), profile, loop, probe)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask what nothing steered by")
