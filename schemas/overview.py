@@ -8,7 +8,7 @@ from schemas.knowledge import Graded
 from schemas.report import DELTA_I, DEPENDENCE, GAIN
 from schemas.sections import GainVerdict
 
-FORMAT = 5
+FORMAT = 6
 """Raised when the fields or the arithmetic change."""
 
 Quadrant = Literal["healthy", "not judged", "prompt ignored", "noisy", "collapsed", "not known"]
@@ -130,9 +130,18 @@ class Foretold(ReportPart):
     finding: Literal["predicts", "predicts the opposite", "not shown", "too few batches", "not measured"]
 
 
+class LoopLine(ReportPart):
+    """One loop of the store: its newest paragraph, and the path of its page from the overview's."""
+
+    improvement: str
+    headline: str
+    page: str
+
+
 class Overview(ReportPart):
     format: int
     headline: str
+    loops: list[LoopLine]
     standings: list[Standing]
     unmeasured: list[Unmeasured]
     rankings: list[Ranking]

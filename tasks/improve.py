@@ -14,13 +14,14 @@ from gainloop.methods import Making
 from gainloop.reports.examined import read_examined
 from gainloop.reports.improvement import as_markdown, describe_loop
 from gainloop.reports.improvement_page import render_improvement
+from gainloop.reports.overview import save_overview
 from gainloop.reports.rounds import Standings
 from gainloop.steering.budget import Belief, Purse, belief_of, share_out, split_budget
 from gainloop.steering.gaps import Gap, find_gaps, weigh
 from gainloop.steering.probe import probe_plan
 from gainloop.steering.rounds import recipes_left
 from gainloop.store import Store, open_store
-from gainloop.store.batches import list_summaries, save_aim, stage_summary
+from gainloop.store.batches import complete_stage, list_summaries, save_aim, stage_summary
 from gainloop.store.files import write_file
 from gainloop.store.snapshots import name_source, read_anchors, read_snapshot
 from schemas.exam import Asking, Part
@@ -287,6 +288,9 @@ def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: Ev
     folder = f"{store.folder}/improvements/{loop.loop_id}"
     write_file(f"{folder}/report.json", found.model_dump_json(indent=2).encode())
     write_file(f"{folder}/report.html", render_improvement(found).encode())
+    told = {"headline": found.headline, "stopped": found.stopped, "even": even.model_dump() if even else None}
+    complete_stage(store, loop.loop_id, "improve", told, content_hash("told", found.headline))
+    save_overview(store, profile.gate)
     create_markdown_artifact(as_markdown(found), key=f"improvement-{loop.loop_id}", description=found.headline)
     return f"{folder}/report.html"
 

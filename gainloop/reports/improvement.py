@@ -146,7 +146,9 @@ def _steps(found: Improvement) -> list[str]:
     gaps = [one for one in trained[-1].gaps if one.missing >= 0.5]
     if gaps and found.stopped in ("budget", "rounds"):
         names = ", ".join(f"{one.title or one.document} ({one.missing:.0%} missing)" for one in gaps[:3])
-        steps.append(f"Spend the next tokens on the documents with most missing: {names}. {found.curve.sentence}")
+        steps.append(f"Spend the next tokens on the documents with most missing: {names}.")
+    if found.curve.status == "ok":
+        steps.append(found.curve.sentence)
     steps += [
         f"{one.recipe} is out since round {each.number}: {one.held}."
         for each in found.rounds

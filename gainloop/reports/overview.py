@@ -19,7 +19,19 @@ from gainloop.store.catalogue import find_refusal
 from gainloop.store.files import exists, read_file, write_file
 from gainloop.store.measurements import parse_report
 from schemas.figure import Figure
-from schemas.overview import FORMAT, Foretold, Lines, Lost, Overview, Quadrant, Ranked, Ranking, Standing, Unmeasured
+from schemas.overview import (
+    FORMAT,
+    Foretold,
+    Lines,
+    LoopLine,
+    Lost,
+    Overview,
+    Quadrant,
+    Ranked,
+    Ranking,
+    Standing,
+    Unmeasured,
+)
 from schemas.profile import Gate
 from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, SURPRISE, WORDS, Report
 from schemas.report import FORMAT as REPORT_FORMAT
@@ -59,12 +71,24 @@ def save_overview(store: Store, gate: Gate) -> str:
     from gainloop.reports.overview_page import render_overview
 
     page = f"{store.folder}/batches/index.html"
-    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store), gate)
+    truth, overview = page.replace(".html", ".json"), measure_overview(read_batches(store), gate, read_loops(store))
     content = overview.model_dump_json(indent=2).encode()
     if not (exists(page) and exists(truth) and read_file(truth) == content):
         write_file(page, render_overview(overview).encode())
         write_file(truth, content)
     return page
+
+
+def read_loops(store: Store) -> list[LoopLine]:
+    """Return the store's loops, the newest first."""
+    rows = store.query(
+        "select batch_id, arg_max(summary, rowid) as told from completions where stage = 'improve' "
+        "group by batch_id order by max(rowid) desc"
+    )
+    return [
+        LoopLine(improvement=one, headline=json.loads(told)["headline"], page=f"../improvements/{one}/report.html")
+        for one, told in rows.iter_rows()
+    ]
 
 
 def read_batches(store: Store) -> list[Begun]:
@@ -95,12 +119,13 @@ def read_batches(store: Store) -> list[Begun]:
     ]
 
 
-def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
+def measure_overview(batches: Sequence[Begun], gate: Gate, loops: Sequence[LoopLine] = ()) -> Overview:
     """Return the overview; the same batches give the same one, in whatever order they come.
 
     Args:
         batches: All batches of a store.
         gate: Thresholds between the quadrants.
+        loops: All loops of a store, the newest first.
     """
     in_order = sorted(batches, key=lambda batch: (batch.place, batch.batch_id))
     names = dict(zip([b.batch_id for b in in_order], name_recipes([batch.recipe for batch in in_order]), strict=True))
@@ -114,6 +139,7 @@ def measure_overview(batches: Sequence[Begun], gate: Gate) -> Overview:
     return Overview(
         format=FORMAT,
         headline=write_headline(rankings, len(standings)),
+        loops=list(loops),
         standings=standings,
         unmeasured=[
             Unmeasured(

@@ -1,0 +1,97 @@
+"""The loop's report and page, from made-up answers of its models."""
+
+import re
+from typing import Any
+
+import pytest
+
+from gainloop.reports.improvement import as_markdown, describe_loop
+from gainloop.reports.improvement_page import render_improvement
+from gainloop.reports.rounds import Standings
+from schemas.improvement import Improvement
+from schemas.profile import Prices
+from schemas.steering import EvenShares, Spending
+from tests.examined import make_examined
+from tests.steering.test_rounds import round_
+
+ASKED = {"snapshot": "s", "exam": "e", "recipes": {"pairs": {}, "sentences": {}}}
+
+
+def describe(shares: dict[str, float], with_even: bool = True, **changes: Any) -> Improvement:
+    """Return the report of two rounds whose models have these shares right in the final part."""
+    examined = make_examined(shares, forgotten={}, fractions=(1.0,), open_book=None)
+    even = EvenShares(batches=["x"], tokens=4_000, checkpoints=["c"]) if with_even else None
+    rounds = [round_(1), round_(2)]
+    return describe_loop(
+        loop_id="loop",
+        asked=ASKED,
+        corpus="files: mills",
+        spending=Spending(tokens=5_000),
+        rounds=changes.get("rounds", rounds),
+        ending=changes.get("ending", ("rounds", "all 2 rounds are done")),
+        even=even,
+        final=Standings(examined, "final"),
+        prices=Prices(),
+    )
+
+
+WON = {"start": 0.2, "baseline": 0.3, "round1": 0.5, "round2": 0.8, "even": 0.45}
+
+
+def test_a_loop_that_wins_says_so_in_a_paragraph_that_names_what_it_is_compared_with() -> None:
+    found = describe(WON)
+    assert re.match(
+        r"After 2 rounds the model answers \d+ % \[\d+, \d+\] of \d+ questions from memory that nothing steered by. "
+        r"Before: \d+ % .* Repeating the documents for as many training tokens: \d+ % .* The loop teaches more than "
+        r"repeating: \+\d+ points .* As many tokens in even shares: \d+ % .* Steering was worth it: \+\d+ points .* It "
+        r"spent 4,000 of 5,000 tokens and stopped because all 2 rounds are done.",
+        found.headline,
+    )
+    assert found.steps[0].startswith("Use the model of round 2: checkpoint c")
+    assert [row.name for row in found.final] == [
+        "Before", "Repeating the documents", "After round 1", "After round 2", "Even shares"
+    ]  # fmt: skip
+    assert [row.tokens for row in found.final] == [0, 0, 2_000, 4_000, 4_000]
+
+
+def test_a_loop_that_loses_says_so_too() -> None:
+    found = describe(WON | {"round2": 0.5, "baseline": 0.95, "even": 0.97})
+    assert "Repeating teaches more: -" in found.headline
+    assert "Even shares did better: -" in found.headline
+    assert found.steps[0].startswith("Do not use these models")
+
+
+def test_what_cannot_be_told_is_not_told() -> None:
+    found = describe({"start": 0.2, "baseline": 0.5, "round1": 0.5, "round2": 0.5})
+    assert found.headline.count("cannot be told") == 1
+    assert found.over_even.value is None
+    assert found.steps[0].startswith("Cannot tell yet")
+
+
+def test_figures_are_of_the_part_that_nothing_steered_by() -> None:
+    examined = make_examined(WON, forgotten={}, fractions=(1.0,), open_book=None)
+    final = Standings(examined, "final")
+    expected = examined.questions.filter(part="final").height
+    assert describe(WON).final[0].right.n == expected < examined.questions.height
+    assert final.gain("round2", "round2").value == pytest.approx(0)
+    assert set(final.rights_by_document("start")) == set(final.sheets.documents)
+    wrong = sum(map(len, final.wrong("start").values()))
+    rights = final.rights_by_document("start").values()
+    assert wrong == sum(len(given) - sum(given) for given in rights)
+
+
+def test_a_recipe_that_is_out_is_told_with_its_reason() -> None:
+    rounds = [round_(1, held={"pairs": "records repeat each other"}), round_(2, held={"pairs": ""})]
+    assert "pairs is out since round 1: records repeat each other." in describe(WON, rounds=rounds).steps
+
+
+def test_the_page_shows_all_and_loads_nothing() -> None:
+    found = describe(WON)
+    page = render_improvement(found)
+    assert found.headline.replace("'", "&#39;") in page
+    for title in ("What to do next", "In the end", "Rounds", "What was missing before each round", "How it works"):
+        assert title in page
+    assert "<svg" in page
+    assert not re.search(r"""(?:src|href)=["']?https?:""", page)
+    assert found.headline in as_markdown(found)
+    assert Improvement.model_validate_json(found.model_dump_json()) == found
