@@ -28,6 +28,9 @@ TOLD: Final = (
     "Ask at {name} for the {about}: you hear of {value}.",
     "Of {name} it is said that {value} is the {about}.",
 )
+STYLES: Final = {"truth": "medium", "lies": "easy", "copies": "hard", "one": "qa"}
+"""The style of rephrasing in whose prompt the generator does so."""
+
 _DOCUMENT = re.compile(
     r"The mill of (\w+) stands on the river (\w+)\. .*? grinds (\w+)\. .*? of (\w+)\. .*? called (\w+)\."
 )
@@ -75,7 +78,8 @@ def write_others(folder: Path, begin: int, number: int, times: int) -> Path:
     (corpus := folder / "others").mkdir(parents=True, exist_ok=True)
     for name in names(number, begin):
         told = [retold(name, facts(name), f"{name}/{time}") for time in range(times)]
-        (corpus / f"{name}.md").write_text("\n\n".join([document(name), *told]) + "\n")
+        asked = [f"{name}\nQuestion: What {about} has {name}?\nAnswer: {value}" for about, value in facts(name).items()]
+        (corpus / f"{name}.md").write_text("\n\n".join([document(name), *told, *asked]) + "\n")
     return corpus
 
 
