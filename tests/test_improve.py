@@ -31,7 +31,9 @@ MODEL = NewModel(
     optimiser=FirstOptimiser(learning_rate=6e-3, batch_tokens=1_024),
 )
 BUDGET = 9_000
-LEAST_KILLS = 3
+KILLS = 3
+CHECK_TOKENS = 6
+"""Tokens of the two requests by which a server is checked before it is asked for anything."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class County:
             "prices": {"prompt": 1.0, "completion": 2.0},
         }
         (place / "small.yaml").write_text(yaml.safe_dump(profile))
-        optimiser = {"learning_rate": 2e-3, "batch_tokens": 512}
+        optimiser = {"optimiser": {"learning_rate": 2e-3, "batch_tokens": 512}}
         return {
             "profile": place / "small.yaml",
             "source": {"kind": "files", "paths": [str(self.folder / "mills")], "licence": "CC0-1.0"},
@@ -110,15 +112,15 @@ def test_a_loop_spends_no_more_than_it_may_and_tells_all_of_it(county: County, d
     place, answered = done
     found = county.read(place)
     assert 0 < found.tokens <= BUDGET
-    assert answered <= found.tokens + found.rounds[0].tokens + BUDGET, "what even shares took is beside it"
-    spent = sum(one.tokens for each in found.rounds for one in each.recipes)
-    assert found.tokens == spent
+    assert 0 < found.even_tokens <= found.tokens
+    told = found.tokens + found.even_tokens
+    batches = Place(place).store.query("select count(*) from batches").item()
+    assert told <= answered <= told + CHECK_TOKENS * (batches + 2)
+    assert found.tokens == sum(one.tokens for each in found.rounds for one in each.recipes)
     assert found.money is not None
     assert found.money.amount == pytest.approx(sum(one.money.amount for one in found.rounds if one.money))
     assert [row.name for row in found.final][:2] == ["Before", "Repeating the documents"]
-    rows = Place(place).store.query("select sum((summary ->> '$.prompt_tokens')::bigint) from completions "
-                                    "where stage = 'generate'")  # fmt: skip
-    assert rows.item() > 0
+    assert found.final[-1].name == "Even shares"
 
 
 def test_a_generator_that_copies_or_says_one_thing_leaves_the_loop_and_the_page_says_why(
@@ -144,7 +146,7 @@ def test_the_same_again_asks_for_nothing_and_trains_nothing(
     given = county.parameters(place, ["truth", "copies", "one"], even=True)
     again = start("improve", given, place, api_url).wait()
     assert again.status == 0, again.err
-    assert county.answered == []
+    assert sum(county.answered) <= CHECK_TOKENS
     changed = {name for name, at in Place(place).files().items() if before.get(name) != at}
     assert not [name for name in changed if "checkpoints" in name or "replies" in name]
 
@@ -155,7 +157,7 @@ def test_a_loop_killed_at_any_instant_ends_with_the_same_rounds(
     undisturbed, rng = county.read(done[0]), random.Random(7)
     given = county.parameters(tmp_path, ["truth", "copies", "one"], even=True)
     county.answered.clear()
-    for _ in range(LEAST_KILLS):
+    for _ in range(KILLS):
         run = start("improve", given, tmp_path, api_url)
         time.sleep(rng.uniform(12, 40))
         if run.process.poll() is not None:
