@@ -57,7 +57,7 @@ class County:
             "prices": {"prompt": 1.0, "completion": 2.0},
         }
         (place / "small.yaml").write_text(yaml.safe_dump(profile))
-        optimiser = {"optimiser": {"learning_rate": 2e-3, "batch_tokens": 512}}
+        optimiser = {"learning_rate": 2e-3, "batch_tokens": 512}
         return {
             "profile": place / "small.yaml",
             "source": {"kind": "files", "paths": [str(self.folder / "mills")], "licence": "CC0-1.0"},
