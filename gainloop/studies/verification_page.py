@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from gainloop.measures.prediction import MIN_FOR_A_FINDING
 from gainloop.reports.page import Drawing, drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
+from gainloop.studies.steered_page import show_steered
 from schemas.figure import Figure
 from schemas.report import DELTA_I
 from schemas.studies import Predictor, Verification, Worth
@@ -177,6 +178,7 @@ def render_verification(verification: Verification) -> str:
         readings={name: FINDINGS[name] for name in FINDINGS if name in {worth.finding for worth in verification.worth}},
         delta_i=DELTA_I if any(each.key == DELTA_I for each in verification.predictors) else "",
         names={predictor.key: predictor.name for predictor in verification.predictors},
+        steered=show_steered(verification.steered) if verification.steered else None,
     )
 
 
