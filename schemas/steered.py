@@ -39,13 +39,11 @@ class WayOutcome(ReportPart):
     probe_tokens: int
     shares: list[dict[str, float]]
     by_kind: dict[str, tuple[float, float]]
-    before: Figure = figure(
-        "Right before", "What the model that every way starts from answers rightly.", "share of facts"
-    )
+    before: Figure = figure("Right before", "What the model that every way starts from answers rightly.", "share")
     right: Figure = figure(
         "Right after",
         "What the trainee answers rightly of the verdict's questions after all rounds. No steering saw them.",
-        "share of facts",
+        "share",
     )
     more: Figure | None
     more_by_seed: list[float]

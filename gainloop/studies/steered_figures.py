@@ -66,11 +66,9 @@ def _describe_way(runs: Sequence[SteeredRun], steering: Steering, way: SteeredWa
             str(kind): (float(before[kinds == kind].mean()), float(after[kinds == kind].mean()))
             for kind in np.unique(kinds)
         },
-        before=as_figure(
-            over_seeds(before, entities, "share of facts"), f"of the model that all ways start from: {RIGHT}"
-        ),
-        right=as_figure(over_seeds(after, entities, "share of facts"), RIGHT),
-        more=None if way == "uniform" else as_figure(over_seeds(more, entities, "share of facts"), MORE),
+        before=as_figure(over_seeds(before, entities, "share"), f"of the model that all ways start from: {RIGHT}"),
+        right=as_figure(over_seeds(after, entities, "share"), RIGHT),
+        more=None if way == "uniform" else as_figure(over_seeds(more, entities, "share"), MORE),
         more_by_seed=[] if way == "uniform" else more.mean(axis=1).tolist(),
     )
 

@@ -26,7 +26,7 @@ ROUND_PART: Final = 6
 LONGER: Final = 2
 """Times the updates of a training on one batch: here text has only a third of them, beside anchors and replay."""
 
-KNOWN, NEW = "known before", "new"
+KNOWN, NEW = "known before", "new to it"
 
 GOLDEN: Final = (5**0.5 - 1) / 2
 
@@ -102,7 +102,9 @@ def write(ground: Ground, shares: Mapping[str, float], words: int, number: int) 
     rng = np.random.default_rng([ground.seed, number])
     vocabulary, ends = list_words(ground.world.everybody), np.cumsum(list(shares.values()))
     prompts = [make_distribution(PLAN, (entity,), NUM_SENTENCES, vocabulary) for entity in ground.world.anchors]
-    made, asked, at = [], [], rng.random()
+    made: list[Words] = []
+    asked: list[str] = []
+    at = rng.random()
     while sum(map(len, made)) < words:
         at = (at + GOLDEN) % 1
         place = int(np.searchsorted(ends, at * ends[-1], side="right"))

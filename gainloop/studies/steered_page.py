@@ -12,7 +12,7 @@ from gainloop.reports.page import Drawing, drawn
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
 from schemas.steered import Steered, SteeredWay, Steering, WayOutcome
 
-NAMES: Final[dict[Steering, str]] = {"budget": "a budget over recipes", "gaps": "draws by gaps"}
+NAMES: Final[dict[Steering, str]] = {"budget": "Budget", "gaps": "Draws"}
 
 MEANINGS: Final[dict[tuple[Steering, SteeredWay], str]] = {
     ("budget", "uniform"): "Every recipe has a quarter of each round's words.",
@@ -79,7 +79,7 @@ def draw_right(steered: Steered) -> Canvas:
         colour = COLOURS["start" if one.way == "uniform" else "synthetic"]
         if one.right.low is not None and one.right.high is not None:
             axes.hlines(place, one.right.low, one.right.high, color=colour, linewidth=3, alpha=0.4)
-        axes.plot([one.right.value], [place], "o", color=colour, markersize=6)
+        axes.plot([float(one.right.value or 0)], [place], "o", color=colour, markersize=6)
     axes.set_yticks(range(len(steered.ways)), [f"{one.steering}: {one.way}" for one in steered.ways])
     axes.set_ylim(len(steered.ways) - 0.4, -0.6)
     axes.xaxis.set_major_locator(MaxNLocator(5))
