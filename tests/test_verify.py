@@ -137,7 +137,11 @@ def test_steering_comes_after_the_batches_in_one_count_and_on_the_page(store: St
     assert {total for _, total in progress} == {12}
     assert verification.steered is not None
     assert verification.steered.seeds == [4]
-    assert verification.steered.headline in unescape(Path(page).read_text())
+    assert verification.collapse is not None
+    html = unescape(Path(page).read_text())
+    assert verification.steered.headline in html
+    assert verification.collapse.headline in html
+    assert html.index("Whether steering pays") < html.index("What becomes of a loop")
 
 
 def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile) -> None:
