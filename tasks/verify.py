@@ -36,11 +36,25 @@ def run_verification(
     if isinstance(subject, OwnBatches):
         verification = describe_own_batches(store, device, subject, on_progress)
     else:
-        from gainloop.studies.world_runs import verify_world
+        from gainloop.studies.steered import count_steps, steer
+        from gainloop.studies.world_runs import list_jobs, verify_world
 
         verification_id = content_hash("verification", VERIFICATION_FORMAT, subject.model_dump(mode="json"))
         folder = f"{store.folder}/verify/{verification_id}"
-        verification = verify_world(folder, verification_id, subject, processes, on_progress)
+        more = count_steps(subject)
+        verification = verify_world(
+            folder, verification_id, subject, processes, lambda done, total: on_progress(done, total + more)
+        )
+        if subject.steering_seeds:
+            first = len(list_jobs(subject))
+            steered = steer(
+                folder,
+                subject,
+                verification.batches,
+                processes,
+                lambda done, total: on_progress(first + done, first + total),
+            )
+            verification = verification.model_copy(update={"steered": steered})
     page = f"{store.folder}/verify/{verification.verification}/verification.html"
     write_file(page, render_verification(verification).encode())
     write_file(page.replace(".html", ".json"), verification.model_dump_json(indent=2).encode())

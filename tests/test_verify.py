@@ -31,7 +31,7 @@ from tests.evidence import make_evidence, save_evidence, save_training
 from tests.examined import make_examined, save_examined
 from tests.tiny_model import save_tiny_model
 
-SMALL = InventedWorld(batches=7, seeds=2, updates=4, base_updates=2, anchors=50, batch_tokens=2000)
+SMALL = InventedWorld(batches=7, seeds=2, updates=4, base_updates=2, anchors=50, batch_tokens=2000, steering_seeds=0)
 NUM_TRAININGS = 8 * 3
 CRASHED_AFTER = 5
 
@@ -123,7 +123,25 @@ def test_the_page_has_every_figure_with_its_interval_and_number(verified: Verifi
     assert html.count("<svg") == 8
     assert verification.collapse is not None
     assert verification.collapse.headline in unescape(html)
+    assert verification.steered is None
     assert "http://" not in html.replace("http://www.w3.org", "")
+
+
+def test_steering_comes_after_the_batches_in_one_count_and_on_the_page(store: Store) -> None:
+    subject = InventedWorld(
+        batches=2, seeds=1, updates=4, base_updates=2, anchors=6, batch_tokens=600, steering_seeds=1, seed=4
+    )
+    progress: list[tuple[int, int]] = []
+    verification, page = run_verification(store, "cpu", subject, 1, lambda done, total: progress.append((done, total)))
+    assert [done for done, _ in progress] == [*range(7), *range(6, 13)]
+    assert {total for _, total in progress} == {12}
+    assert verification.steered is not None
+    assert verification.steered.seeds == [4]
+    assert verification.collapse is not None
+    html = unescape(Path(page).read_text())
+    assert verification.steered.headline in html
+    assert verification.collapse.headline in html
+    assert html.index("Whether steering pays") < html.index("What becomes of a loop")
 
 
 def test_own_batches_are_judged_by_their_reports(store: Store, profile: Profile) -> None:

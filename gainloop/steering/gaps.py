@@ -41,15 +41,22 @@ class Gap:
         return self.missing * (STUCK if is_stuck else 1.0)
 
 
-def missing_of(rights: Mapping[str, Sequence[bool]]) -> dict[str, float]:
+def missing_of(rights: Mapping[str, Sequence[bool]], expected: Mapping[str, float] | None = None) -> dict[str, float]:
     """Return the share of each document that is missing, from answers to its questions.
 
-    Half a right and half a wrong answer are added, so that one question does not close a document.
+    One answer is added, as far right as is expected, so that one question does not close a document.
+
+    Args:
+        rights: Answers to each document's questions.
+        expected: Share missing that is expected of a document before it is asked about. Default: half.
 
     >>> missing_of({"a": [True, True, True], "b": [False]})
     {'a': 0.125, 'b': 0.75}
     """
-    return {name: (len(given) - sum(given) + 0.5) / (len(given) + 1) for name, given in rights.items()}
+    before = expected or {}
+    return {
+        name: (len(given) - sum(given) + before.get(name, 0.5)) / (len(given) + 1) for name, given in rights.items()
+    }
 
 
 def missing_by_loss(known: Mapping[str, float], losses: Mapping[str, float]) -> dict[str, float]:
@@ -62,16 +69,21 @@ def missing_by_loss(known: Mapping[str, float], losses: Mapping[str, float]) -> 
         known: Share missing by questions.
         losses: Loss of each document's facts in another wording, in bits/byte, of those documents among others.
     """
-    both = sorted(known.keys() & losses.keys())
     mean = float(np.mean(list(known.values()))) if known else 1.0
+    read_off = _read_off(known, losses)
+    return {name: read_off.get(name, mean) for name in losses if name not in known}
+
+
+def _read_off(known: Mapping[str, float], losses: Mapping[str, float]) -> dict[str, float]:
+    """Return what is missing of each document by its loss; of none where no rising line goes through those known."""
+    both = sorted(known.keys() & losses.keys())
     x, y = np.array([losses[name] for name in both]), np.array([known[name] for name in both])
-    others = [name for name in losses if name not in known]
     if len(both) < FEWEST or np.ptp(x) == 0:
-        return dict.fromkeys(others, mean)
+        return {}
     slope = float(np.cov(x, y)[0, 1] / np.var(x, ddof=1))
     if slope <= 0:
-        return dict.fromkeys(others, mean)
-    return {name: float(np.clip(y.mean() + slope * (losses[name] - x.mean()), 0, 1)) for name in others}
+        return {}
+    return {name: float(np.clip(y.mean() + slope * (loss - x.mean()), 0, 1)) for name, loss in losses.items()}
 
 
 def find_gaps(
@@ -83,6 +95,9 @@ def find_gaps(
 ) -> list[Gap]:
     """Return the gap of every document, in the order given.
 
+    Questions are few, and one that was answered rightly may have been guessed: where a document has a loss besides,
+    what that says of it is the answer that is added to those given.
+
     Args:
         rights: Answers to each document's questions that may steer.
         losses: Loss of each document's facts in another wording under the model; may be empty.
@@ -90,8 +105,10 @@ def find_gaps(
         before: Gaps of the round before.
         had_text: Documents that text was made of since.
     """
-    asked = missing_of({name: rights[name] for name in documents if rights.get(name)})
-    read_off = missing_by_loss(asked, {name: loss for name, loss in losses.items() if name in set(documents)})
+    given = {name: rights[name] for name in documents if rights.get(name)}
+    told = {name: loss for name, loss in losses.items() if name in set(documents)}
+    asked = missing_of(given, _read_off({name: 1 - sum(each) / len(each) for name, each in given.items()}, told))
+    read_off = missing_by_loss(asked, told)
     mean = float(np.mean(list(asked.values()))) if asked else 1.0
     earlier = {gap.document_id: gap.missing for gap in before}
     found = []

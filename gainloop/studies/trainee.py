@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from gainloop.measures.estimate import Floats
 from gainloop.models.start import END, make_model
-from gainloop.studies.world import EVERY, Words, World, list_words, say
+from gainloop.studies.world import EVERY, Fact, Words, World, cloze, list_words, say
 from schemas.recipe import NewModel
 
 IGNORED = -100
@@ -104,6 +104,22 @@ def losses_of(model: PreTrainedModel, rows: Sequence[Row]) -> Floats:
         chosen = order[begin : begin + SCORED_AT_ONCE]
         found[chosen] = _losses(model, [rows[place] for place in chosen])[0].double().numpy()
     return found
+
+
+def ask(
+    model: PreTrainedModel, vocabulary: Vocabulary, wording: str, facts: Sequence[Fact]
+) -> tuple[list[float], list[bool]]:
+    """Return the log-probability of each fact's right value after a question, and whether no other is as likely."""
+
+    def row(fact: Fact, value: str) -> Row:
+        ids, read = vocabulary.row((value,), cloze(wording, fact))
+        return ids[:-1], read  # the end of the text is not part of the answer
+
+    answers = [(fact, value) for fact in facts for value in fact.relation.values]
+    logs = dict(zip(answers, -losses_of(model, [row(*pair) for pair in answers]), strict=True))
+    right = [float(logs[fact, fact.value]) for fact in facts]
+    best = [max(logs[fact, value] for value in fact.relation.values if value != fact.value) for fact in facts]
+    return right, [own > other for own, other in zip(right, best, strict=True)]
 
 
 def _steps(model: PreTrainedModel, streams: Sequence[Iterator[Row]], schedule: Schedule) -> Iterator[list[Floats]]:

@@ -13,6 +13,7 @@ from gainloop.measures.prediction import MIN_FOR_A_FINDING
 from gainloop.reports.page import Drawing, drawn, open_template
 from gainloop.reports.plots import COLOURS, FONT_SIZE, open_axes
 from gainloop.studies.collapse_page import show_collapse
+from gainloop.studies.steered_page import show_steered
 from schemas.figure import Figure
 from schemas.report import DELTA_I
 from schemas.studies import Predictor, Verification, Worth
@@ -179,6 +180,7 @@ def render_verification(verification: Verification) -> str:
         delta_i=DELTA_I if any(each.key == DELTA_I for each in verification.predictors) else "",
         names={predictor.key: predictor.name for predictor in verification.predictors},
         collapse=show_collapse(verification.collapse) if verification.collapse else None,
+        steered=show_steered(verification.steered) if verification.steered else None,
     )
 
 

@@ -2,26 +2,26 @@
 
 import copy
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from gainloop.measures.estimate import as_figure, mean_of
+from gainloop.measures.estimate import Floats, as_figure, mean_of
 from gainloop.models.start import make_model
 from gainloop.store.files import exists, read_file, write_file
 from gainloop.studies.collapse import simulate_collapse
 from gainloop.studies.findings import describe
 from gainloop.studies.generator import Plan, draw_plans, make_batch
-from gainloop.studies.trainee import Row, Schedule, Vocabulary, continue_on, losses_of, pretrain
-from gainloop.studies.world import QUESTION, REWORDED, Fact, World, cloze, make_world, write_document
+from gainloop.studies.trainee import Schedule, Vocabulary, ask, continue_on, losses_of, pretrain
+from gainloop.studies.world import QUESTION, REWORDED, Words, World, make_world, write_document
 from gainloop.studies.world_figures import (
     PREDICTORS,
     PRIMARY,
@@ -87,8 +87,8 @@ def make_base(folder: str, subject: InventedWorld) -> None:
     """Pretrain the base model, unless it is there already."""
     if exists(_base_file(folder)):
         return
-    world, vocabulary = _open_world(subject)
-    with _one_thread():
+    world, vocabulary = open_world(subject)
+    with one_thread():
         plan = MODEL.model_copy(update={"seed": subject.seed})
         model = pretrain(world, vocabulary, plan, Schedule(subject.base_updates, BASE_TOKENS, BASE_RATE))
     weights = io.BytesIO()
@@ -98,20 +98,18 @@ def make_base(folder: str, subject: InventedWorld) -> None:
 
 def run_job(folder: str, subject: InventedWorld, job: Job) -> None:
     """Run one training and write its file."""
-    with _one_thread():
-        trained = train(_open_base(folder, subject), subject, job)
+    with one_thread():
+        trained = train(open_base(folder, subject), subject, job)
     write_file(_file_of(folder, job), trained.model_dump_json(indent=1).encode())
 
 
 def train(base: PreTrainedModel, subject: InventedWorld, job: Job) -> Trained:
     """Return the training of a copy of the base model."""
-    world, vocabulary = _open_world(subject)
-    model = copy.deepcopy(base)
+    world, vocabulary = open_world(subject)
     anchors = [write_document(entity) for entity in world.anchors]
     batch = make_batch(world, job.plan, subject.batch_tokens, NUM_SENTENCES, subject.seed) if job.plan else None
     texts = [anchors, *([batch.texts] if batch else [])]
-    rows = [[vocabulary.row(text) for text in part] for part in texts]
-    online = continue_on(model, rows, Schedule(job.updates, STEP_TOKENS, RATE), job.seed)
+    model, online = learn(base, vocabulary, texts, job.updates, job.seed)
     figures = {}
     if job.seed == PROBE_SEED:
         figures = describe_trainee(world, vocabulary, model, texts[-1], online[-1], batch)
@@ -119,7 +117,7 @@ def train(base: PreTrainedModel, subject: InventedWorld, job: Job) -> Trained:
     heldout = [write_document(entity) for entity in world.heldout]
     gate, verdict = ([fact for fact in world.facts if fact.part == part] for part in ("gate", "verdict"))
     (of_gate, gate_right), (of_verdict, verdict_right) = (
-        _ask(model, vocabulary, QUESTION, part) for part in (gate, verdict)
+        ask(model, vocabulary, QUESTION, part) for part in (gate, verdict)
     )
     return Trained(
         batch=job.plan.name if job.plan else REFERENCE,
@@ -129,39 +127,41 @@ def train(base: PreTrainedModel, subject: InventedWorld, job: Job) -> Trained:
         verdict=of_verdict,
         gate_right=gate_right,
         verdict_right=verdict_right,
-        reworded=_ask(model, vocabulary, REWORDED, gate)[0],
+        reworded=ask(model, vocabulary, REWORDED, gate)[0],
         heldout=losses_of(model, [vocabulary.row(text) for text in heldout]).tolist(),
         heldout_bytes=[len(" ".join(text).encode()) for text in heldout],
         figures=figures,
     )
 
 
-def _ask(
-    model: PreTrainedModel, vocabulary: Vocabulary, wording: str, facts: list[Fact]
-) -> tuple[list[float], list[bool]]:
-    """Return the log-probability of each fact's right value after a question, and whether no other is as likely."""
+def learn(
+    start: PreTrainedModel, vocabulary: Vocabulary, texts: Sequence[Sequence[Words]], updates: int, seed: int
+) -> tuple[PreTrainedModel, list[Floats]]:
+    """Return a copy of a model that was continued on parts of equal shares, and each text's loss before it was learnt.
 
-    def row(fact: Fact, value: str) -> Row:
-        ids, read = vocabulary.row((value,), cloze(wording, fact))
-        return ids[:-1], read  # the end of the text is not part of the answer
-
-    answers = [(fact, value) for fact in facts for value in fact.relation.values]
-    logs = dict(zip(answers, -losses_of(model, [row(*pair) for pair in answers]), strict=True))
-    right = [float(logs[fact, fact.value]) for fact in facts]
-    best = [max(logs[fact, value] for value in fact.relation.values if value != fact.value) for fact in facts]
-    return right, [own > other for own, other in zip(right, best, strict=True)]
+    Args:
+        texts: Texts of each part.
+    """
+    model = copy.deepcopy(start)
+    rows = [[vocabulary.row(text) for text in part] for part in texts]
+    return model, continue_on(model, rows, Schedule(updates, STEP_TOKENS, RATE), seed)
 
 
 def run_jobs(folder: str, subject: InventedWorld, jobs: list[Job], processes: int) -> Iterator[None]:
     """Run trainings, and yield each time one is done; the base model must be there."""
-    if min(processes, len(jobs)) <= 1:
-        for job in jobs:
-            run_job(folder, subject, job)
+    return side_by_side(run_job, [(folder, subject, job) for job in jobs], processes)
+
+
+def side_by_side(run: Callable[..., None], calls: Sequence[tuple[Any, ...]], processes: int) -> Iterator[None]:
+    """Call a function of a module with each of the arguments, in several processes, and yield when one has ended."""
+    if min(processes, len(calls)) <= 1:
+        for call in calls:
+            run(*call)
             yield
         return
     # Spawned, not forked: a fork of a process whose libraries hold threads may wait for ever for a lock of theirs.
-    with ProcessPoolExecutor(min(processes, len(jobs)), mp_context=get_context("spawn")) as pool:
-        running = [pool.submit(run_job, folder, subject, job) for job in jobs]
+    with ProcessPoolExecutor(min(processes, len(calls)), mp_context=get_context("spawn")) as pool:
+        running = [pool.submit(run, *call) for call in calls]
         try:
             for future in as_completed(running):
                 future.result()
@@ -171,14 +171,14 @@ def run_jobs(folder: str, subject: InventedWorld, jobs: list[Job], processes: in
 
 
 @lru_cache(maxsize=2)
-def _open_world(subject: InventedWorld) -> tuple[World, Vocabulary]:
+def open_world(subject: InventedWorld) -> tuple[World, Vocabulary]:
     world = make_world(subject.seed, subject.anchors, NUM_GENERIC, NUM_OTHERS)
     return world, Vocabulary.of(world)
 
 
 @lru_cache(maxsize=2)
-def _open_base(folder: str, subject: InventedWorld) -> PreTrainedModel:
-    model = make_model(MODEL, _open_world(subject)[1].tokenizer)
+def open_base(folder: str, subject: InventedWorld) -> PreTrainedModel:
+    model = make_model(MODEL, open_world(subject)[1].tokenizer)
     model.load_state_dict(torch.load(io.BytesIO(read_file(_base_file(folder))), weights_only=True))
     return model
 
@@ -192,7 +192,7 @@ def _base_file(folder: str) -> str:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute on one thread for the block: the last bits of a sum depend on how many share it."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -19,6 +19,17 @@ def test_a_loss_that_says_nothing_gives_the_mean() -> None:
     assert missing_by_loss({}, {"e": 1.5}) == {"e": 1.0}
 
 
+def test_a_loss_says_more_of_a_document_with_one_question_than_a_coin_does() -> None:
+    rights = {"a": [True], "b": [True], "c": [True], "d": [False], "e": [False], "f": [False], "lucky": [True]}
+    losses = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 3.0, "e": 3.0, "f": 3.0, "lucky": 3.0}
+    alone = {gap.document_id: gap.missing for gap in find_gaps(rights, {}, list(rights))}
+    both = {gap.document_id: gap.missing for gap in find_gaps(rights, losses, list(rights))}
+    assert alone["a"] == alone["lucky"] == 0.25
+    assert both["a"] < 0.1 < 0.3 < both["lucky"] < 0.5 < 0.8 < both["d"]
+    few = find_gaps({"a": [True], "d": [False]}, losses, ["a", "d"])
+    assert [gap.missing for gap in few] == [0.25, 0.75], "no line through two documents"
+
+
 def test_documents_that_had_text_and_did_not_move_get_less() -> None:
     first = find_gaps({"a": [False] * 3, "b": [False] * 3}, {}, ["a", "b"])
     assert [gap.closed for gap in first] == [None, None]
