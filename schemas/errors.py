@@ -46,6 +46,10 @@ class ServerError(GainloopError, ConnectionError):
     """A generation server is down, or does not do what a recipe needs."""
 
 
+class Unusable(ServerError):
+    """A model answers, and nothing of what it says can be used by a recipe."""
+
+
 class SuiteFailed(GainloopError):
     """A Great Expectations suite refused a whole table."""
 

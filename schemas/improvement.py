@@ -19,7 +19,7 @@ told; general text got worse; the text repeats itself; no recipe is left."""
 class RecipeRound(ReportPart):
     """One recipe in one round. ``held`` is why its text is not trained on; empty if it is.
 
-    ``tokens`` are prompts and replies, all of them; ``planned`` are those that it might have taken.
+    ``tokens`` are prompts and replies, and what attempts without a reply may have taken; ``planned`` is its share.
     """
 
     recipe: str
@@ -135,5 +135,4 @@ class Improvement(ReportPart):
         healthy="higher",
         is_early=False,
     )
-    repeating_tokens: int = 0
     even_tokens: int = 0

@@ -140,6 +140,7 @@ def finish_batch(store: Store, prices: Prices, recipe: Recipe, made: RunTotals) 
         "drops": _count(store, "drops", recipe.batch_id),
         "retried_replies": int((replies["attempt"] > 1).sum()),
         **tokens,
+        "lost_tokens": done.lost_tokens,
         "cost": prices.cost(**tokens),
         "currency": prices.currency,
         "requests_sent": done.requests_sent,

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,12 +23,14 @@ from gainloop.steering.probe import probe_plan
 from gainloop.steering.rounds import recipes_left
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, list_summaries, save_aim, stage_summary
-from gainloop.store.files import write_file
-from gainloop.store.snapshots import name_source, read_anchors, read_snapshot
+from gainloop.store.checkpoints import discard_weights
+from gainloop.store.files import only_one, write_file
+from gainloop.store.snapshots import name_source, read_anchors, read_snapshot, untrained_documents
+from schemas.errors import BadInput
 from schemas.exam import Asking, Part
 from schemas.improvement import Ending, GapRow, Round
-from schemas.profile import Profile
-from schemas.recipe import TrainingPlan
+from schemas.profile import Profile, Ray
+from schemas.recipe import Curation, TrainingPlan
 from schemas.rows import content_hash, document_of
 from schemas.steering import Aim, EvenShares, Spending
 from tasks.artifacts import create_markdown_artifact
@@ -37,8 +40,12 @@ from tasks.progress import Bar
 logger = logging.getLogger("gainloop.improve")
 
 ROUND: Final = "round"
+PROBE_SHARE: Final = 0.25
 FADING: Final = 0.5
 """Weight of what earlier rounds measured of a recipe, each round anew: later text gains less."""
+
+BYTES_PER_TOKEN, LONG_PROMPT = 5, 400
+"""Bytes of a token, rather too many, and tokens of a prompt before one was sent."""
 
 NUM_GAPS: Final = 30
 """Documents that a round lists, those with most missing first."""
@@ -63,6 +70,7 @@ class Loop:
     plan: TrainingPlan
     general_id: str
     spending: Spending
+    curation: Curation
     makings: Mapping[str, Making] = field(hash=False)
     model: str = ""
     revision: str = ""
@@ -85,12 +93,18 @@ class Loop:
             "spending": self.spending.model_dump(mode="json", exclude={"even"}),
             "recipes": {name: one.model_dump(mode="json") for name, one in self.makings.items()},
             "generator": [self.model, self.revision],
+            "curation": self.curation.model_dump(mode="json"),
         }
 
     @property
     def arms(self) -> TrainingPlan:
         """The plan of a round's training: the arm of its text and repeating, asked at their ends."""
         return self.plan.model_copy(update={"arms": ["synthetic", "baseline"], "points": 1})
+
+    @property
+    def probes_apart(self) -> bool:
+        """Whether probe runs are shorter than the training, so that their weights are no round's."""
+        return probe_plan(self.arms, PROBE_SHARE).budget_tokens < self.arms.budget_tokens
 
     def comparison(self, batches: Sequence[str], share: float = 1.0) -> Comparison:
         """Return a training of some batches beside the anchors of all documents.
@@ -112,7 +126,6 @@ class Made:
     anchors: int
     records: int
     cost: float
-    currency: str
     refused: str = ""
 
 
@@ -154,11 +167,10 @@ def made_of(store: Store, batches: Sequence[str]) -> Made:
     made = [stage_summary(store, batch_id, "generate") or {} for batch_id in batches]
     return Made(
         batches=list(batches),
-        tokens=sum(one["prompt_tokens"] + one["completion_tokens"] for one in made),
+        tokens=sum(one["prompt_tokens"] + one["completion_tokens"] + one.get("lost_tokens", 0) for one in made),
         anchors=sum(one["anchors"] for one in made),
         records=sum(one["records"] for one in made),
         cost=sum(one["cost"] for one in made),
-        currency=made[0]["currency"] if made else "",
     )
 
 
@@ -166,6 +178,81 @@ def tokens_per_anchor(rounds: Sequence[Round], recipe: str) -> float | None:
     """Return what a recipe has taken of tokens for an anchor; None before its first batch."""
     own = [one for each in rounds for one in each.recipes if one.recipe == recipe and one.anchors]
     return sum(one.tokens for one in own) / sum(one.anchors for one in own) if own else None
+
+
+def most_of_request(store: Store, loop: Loop, recipe: str, batches: Sequence[str] = ()) -> int:
+    """Return what one more request of a recipe may take, about: a token for each byte of a prompt, the longest reply.
+
+    Args:
+        batches: Batches of the recipe that say how long its prompts are, beside those of the rounds that are done.
+    """
+    rounds = rounds_of(read_rounds(store, loop.loop_id))
+    own = [batch_id for each in rounds for one in each.recipes if one.recipe == recipe for batch_id in one.batches]
+    made = [stage_summary(store, batch_id, "generate") or {} for batch_id in [*own, *batches]]
+    requests = sum(one["requests"] for one in made)
+    prompt = sum(one["prompt_tokens"] for one in made) / requests if requests else LONG_PROMPT
+    return loop.makings[recipe].sampling.max_tokens + int(BYTES_PER_TOKEN * prompt)
+
+
+def can_pay(store: Store, loop: Loop, rounds: Sequence[Round], left: int) -> bool:
+    """Tell whether what is left pays for an anchor of a recipe that is still in."""
+    names = recipes_left(list(loop.makings), rounds)
+    return any(left > (tokens_per_anchor(rounds, name) or 0) + most_of_request(store, loop, name) for name in names)
+
+
+def require_loop(profile: Profile, makings: Mapping[str, Making], spending: Spending, plan: TrainingPlan) -> None:
+    """Refuse, before anything costs time, a loop that cannot be run.
+
+    Raises:
+        BadInput: It says so.
+    """
+    tuned = [name for name, one in makings.items() if one.method.tunes_generator]
+    if tuned and len(makings) > 1:
+        raise BadInput(
+            f"improving by {', '.join(makings)}: {tuned[0]} tunes a generator of its own, and recipes of a loop share "
+            "one; it can only be alone. Leave it out, or leave the others out."
+        )
+    if spending.money is not None and not (profile.prices.prompt or profile.prices.completion):
+        raise BadInput(
+            f"improving with spending.money {spending.money:g} on profile {profile.name!r}: its prices are 0, so that "
+            "no money would ever be spent; prices of a million tokens are needed. Set prices in the profile, or leave "
+            "spending.money out."
+        )
+    if not plan.mixture.synthetic:
+        raise BadInput(
+            "improving with plan.mixture.synthetic 0: no text of the loop would be trained on; a part above 0 is "
+            "needed. Set it."
+        )
+    if isinstance(profile.runner, Ray):
+        raise BadInput(
+            f"improving on profile {profile.name!r}: its runner is ray, whose workers do not count tokens together; "
+            "only one process can keep a budget. Set runner.kind to threads."
+        )
+
+
+def require_parts(profile: Profile, exam_id: str, snapshot_id: str) -> None:
+    """Refuse an exam that cannot both steer and judge.
+
+    Raises:
+        BadInput: One of its parts has no question about a document that is trained on.
+    """
+    store = open_store(profile)
+    untrained = untrained_documents(store, snapshot_id)
+    parts: tuple[Part, ...] = ("dev", "final")
+    counts = {
+        part: sum(one.document_id not in untrained for one in part_of_exam(store, exam_id, part).questions)
+        for part in parts
+    }
+    if not all(counts.values()):
+        raise BadInput(
+            f"improving by exam {exam_id}: about documents that are trained on its dev part has {counts['dev']} "
+            f"questions and its final part {counts['final']}; both must have some. Give questions about more documents."
+        )
+
+
+def working_on(profile: Profile, loop: Loop) -> AbstractContextManager[None]:
+    """Keep other runs from working on a loop for the block; one that holds it is waited for."""
+    return only_one(f"{open_store(profile).folder}/improvements/{loop.loop_id}.lock", f"works on loop {loop.loop_id}")
 
 
 def plan_round(store: Store, profile: Profile, loop: Loop, summaries: Sequence[Mapping[str, Any]]) -> Plan:
@@ -288,6 +375,10 @@ def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: Ev
     folder = f"{store.folder}/improvements/{loop.loop_id}"
     write_file(f"{folder}/report.json", found.model_dump_json(indent=2).encode())
     write_file(f"{folder}/report.html", render_improvement(found).encode())
+    if loop.probes_apart and any(one.batches for one in rounds):
+        of = loop.comparison(next(one.batches for one in rounds if one.batches), PROBE_SHARE)
+        for seed in range(of.plan.seeds):
+            discard_weights(store, arm_lineage(store, of, seed, "baseline").checkpoint_id)
     told = {"headline": found.headline, "stopped": found.stopped, "even": even.model_dump() if even else None}
     complete_stage(store, loop.loop_id, "improve", told, content_hash("told", found.headline))
     save_overview(store, profile.gate)

@@ -22,7 +22,7 @@ from gainloop.store.batches import replies_folder, with_missing
 from gainloop.store.draws import draw_for
 from gainloop.store.replies import ReplyLog, Span, read_replies
 from gainloop.store.snapshots import read_texts
-from schemas.errors import BadInput, ServerError
+from schemas.errors import BadInput, Unusable
 from schemas.profile import Profile
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, Answer, Outcome, Reply, Request
@@ -354,7 +354,7 @@ def _require_records(recipe: Recipe, outcomes: list[Outcome]) -> None:
     if any(outcome.records for outcome in outcomes) or drops.keys() - failures - FOLLOWING:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
-    raise ServerError(
+    raise Unusable(
         f"trying out {recipe.method['kind']} on {recipe.model!r}: {len(outcomes)} anchors worked on to their end gave "
         f"no record ({reasons}); one at least must. Choose a model that follows instructions, on a server with "
         "structured outputs as vLLM has and a context that holds a document and two texts, or leave out the critic and "
@@ -367,7 +367,7 @@ def _require_usable(recipe: Recipe, faults: Counter[str], num_tried: int) -> Non
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in faults.most_common())
     advice = ADVICE.get(faults.most_common(1)[0][0], "Read the server's log")
-    raise ServerError(
+    raise Unusable(
         f"trying out {recipe.method['kind']} on {recipe.model!r}: none of the first {num_tried} replies can be used "
         f"({reasons}); one at least must. {advice}."
     )

@@ -218,10 +218,10 @@ def ask_gate(profile: Profile, batch_id: str, start_id: str, release: str = "") 
 
 
 def say_vetoes(profile: Profile, batch_id: str) -> str:
-    """Return what the gate holds against a batch before it is trained on, in words; empty if nothing."""
+    """Return what the gate holds a batch for before it is trained on, in words; empty if it may be trained on."""
     store = open_store(profile)
     decision = decide_on(store, profile.gate, measure_once(store, batch_id, ""))
-    return "; ".join(veto.words for veto in decision.vetoes)
+    return "; ".join(veto.words for veto in decision.vetoes) if decision.state == "held" else ""
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask the gate about {batch_id}")

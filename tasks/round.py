@@ -58,7 +58,7 @@ def conclude_round(
 
     Args:
         made: What each recipe's batches took and gave.
-        held: Why the text of a recipe is not trained on, by recipe; a probe run that says hold is added.
+        held: Why the text of a recipe is not trained on, by recipe.
         runs: Runs of the round's training, of the synthetic arm and of repeating; empty if nothing was trained.
         batches: Batches that it was trained on, of all rounds.
     """
@@ -66,8 +66,8 @@ def conclude_round(
     with Bar(f"ask after round {plan.number}", "models") as bar:
         summary = _conclude(store, profile, loop, plan, made, held, probe, runs, batches, begun, bar)
     complete_stage(store, loop.loop_id, ROUND, summary, str(plan.number))
-    for recipe_runs in probe.recipes.values():
-        for run in recipe_runs:
+    if loop.probes_apart:
+        for run in (one for runs_of_recipe in probe.recipes.values() for one in runs_of_recipe):
             discard_weights(store, run.checkpoints[-1])
     return Round.model_validate(summary["round"])
 
@@ -113,7 +113,8 @@ def _conclude(
     standings = standings_of(store, loop, urls, general, "dev")
     own = [one for recipe in made.values() for one in recipe.batches]
     new = _new_text(store, [one for one in own if one in batches], [one for one in batches if one not in own])
-    losses, documents = _losses(store, profile, loop, runs, batches), _documents(store, own)
+    losses = _losses(store, profile, loop, runs, batches)
+    documents = _documents(store, [one for one in own if one in batches])
     found = Round(
         number=plan.number,
         recipes=[_recipe_round(profile, store, plan, key, one, held, gains) for key, one in made.items()],
@@ -211,7 +212,7 @@ def _owners(store: Store, snapshot_id: str) -> dict[str, str]:
 def _documents(store: Store, batches: Sequence[str]) -> list[str]:
     """Return the documents that text was made of."""
     rows = store.query(
-        "select distinct uri from batch_anchors join anchors using (anchor_id) "
+        "select distinct uri from records join anchors using (anchor_id) "
         "where batch_id in (select unnest(?::varchar[]))",
         list(batches),
     )
@@ -224,7 +225,7 @@ def _synthetic_tokens(store: Store, loop: Loop, runs: Sequence[Run], batches: Se
     if first is None:
         return 0
     made = checkpoint_metrics(store, first.checkpoints[-1])
-    return int(made["tokens"]["synthetic"] / made["repetitions"]["synthetic"])
+    return int(made["tokens"]["synthetic"] / max(1.0, made["repetitions"]["synthetic"]))
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask after the probe runs of round {number}")

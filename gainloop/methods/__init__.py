@@ -1,8 +1,9 @@
 """How text is made: one module a method, the registry that finds them, and ``Making``, what a recipe says of it."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -18,6 +19,11 @@ from schemas.recipe import BASIC, Own, Parameters, Recipe, Sampling, Served
 from schemas.settings_file import read_settings
 
 __all__ = ["METHODS", "AnyMethod", "Making", "SmallMaking", "read_makings", "read_method", "require_generator"]
+
+TAKEN: Final = ("start", "baseline", "even")
+"""Names of the loop's own models, which no recipe may have."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 METHODS: dict[str, type[Method]] = kinds_within(__name__, __path__, Method, first="sbp")
 
@@ -158,7 +164,22 @@ def _read_file(path: str, like: Making) -> dict[str, Making]:
     attempt = f"reading recipes {path}"
     listed = read_settings(Path(path).expanduser(), attempt, "Mend it, or correct --recipes")
     common = like.model_dump(mode="json", exclude_unset=True)
-    try:
-        return {str(name): Making.model_validate(common | (one or {})) for name, one in listed.items()}
-    except ValidationError as error:
-        raise BadInput(error_summary(attempt, error, "gainloop/methods/")) from error
+    found = {}
+    for name, one in listed.items():
+        if not _NAME.fullmatch(str(name)) or str(name) in TAKEN or str(name).startswith("round"):
+            raise BadInput(
+                f"{attempt}: a recipe is called {str(name)!r}; letters, digits, - and _ are allowed, and none of the "
+                f"loop's own names ({', '.join(TAKEN)}, round...). Rename it."
+            )
+        if not isinstance(one, dict):
+            raise BadInput(
+                f"{attempt}: {name} is {one!r}; below a name stands what text has, such as method: {{kind: rephrase}}. "
+                "Mend it."
+            )
+        try:
+            found[str(name)] = Making.model_validate(common | one)
+        except ValidationError as error:
+            raise BadInput(error_summary(f"{attempt}, {name}", error, "gainloop/methods/")) from error
+    if not found:
+        raise BadInput(f"{attempt}: there is no recipe in it; one at least is needed. Add one, or leave the file out.")
+    return found

@@ -1,11 +1,13 @@
 """The loop as a whole: what it taught by what nothing steered by, in a paragraph, and what to do next."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, Final
 
 from gainloop.measures.estimate import as_figure, not_measured
 from gainloop.reports.paragraph import as_points, as_share
 from gainloop.reports.rounds import Standings
+from gainloop.steering.budget import NORMAL_95, belief_of
 from gainloop.store.duck import now
 from schemas.figure import Figure
 from schemas.improvement import IMPROVEMENT_FORMAT, Ending, FinalRow, Improvement, Round
@@ -111,7 +113,7 @@ def _headline(found: Improvement) -> str:
         said.append(f"{REPEATING} for as many training tokens: {by_name[REPEATING]}.")
         said.append(_compared(found.over_repeating, "The loop teaches more than repeating", "Repeating teaches more"))
     if EVEN in by_name:
-        said.append(f"As many tokens in even shares: {by_name[EVEN]}.")
+        said.append(f"Even shares of {found.even_tokens:,} tokens: {by_name[EVEN]}.")
         said.append(_compared(found.over_even, "Steering was worth it", "Even shares did better"))
     said.append(f"It spent {_spent(found)} and stopped because {found.why}.")
     return " ".join(said)
@@ -146,7 +148,7 @@ def _steps(found: Improvement) -> list[str]:
     gaps = [one for one in trained[-1].gaps if one.missing >= 0.5]
     if gaps and found.stopped in ("budget", "rounds"):
         names = ", ".join(f"{one.title or one.document} ({one.missing:.0%} missing)" for one in gaps[:3])
-        steps.append(f"Spend the next tokens on the documents with most missing: {names}.")
+        steps.append(f"Spend the next tokens where most was missing before the last round: {names}.")
     if found.curve.status == "ok":
         steps.append(found.curve.sentence)
     steps += [
@@ -159,6 +161,11 @@ def _steps(found: Improvement) -> list[str]:
 
 
 def _use(found: Improvement, trained: Sequence[Round]) -> str:
+    if found.stopped == "worse" and len(trained) > 1:
+        before = trained[-2]
+        return (
+            f"Rather use the model of round {before.number}, before it got worse: checkpoint {before.checkpoints[0]}."
+        )
     gain, checkpoint = found.over_repeating, trained[-1].checkpoints[0]
     if gain.low is not None and gain.low > 0:
         return f"Use the model of round {trained[-1].number}: checkpoint {checkpoint}."
@@ -175,17 +182,15 @@ def _use(found: Improvement, trained: Sequence[Round]) -> str:
 
 def _best_recipe(last: Round) -> str:
     """Return which recipe gained most for its tokens in the last round, if that can be told."""
-    rated = [
-        (one.gain.value / one.tokens * 1000, one) for one in last.recipes if one.gain.value is not None and one.tokens
-    ]
+    rated = {one.recipe: (belief, one) for one in last.recipes if (belief := belief_of(one.gain, one.tokens))}
     if len(rated) < 2:
         return ""
-    rated.sort(key=lambda pair: -pair[0])
-    told = "; ".join(f"{one.recipe} {rate:+.2g} {one.gain.unit} for 1,000 tokens" for rate, one in rated)
-    (_, first), (_, second) = rated[:2]
-    is_clear = first.gain.low is not None and second.gain.value is not None and first.gain.low > second.gain.value
+    order = sorted(rated.values(), key=lambda pair: -pair[0].mean)
+    told = "; ".join(f"{one.recipe} {belief.mean:+.2g} {one.gain.unit} for 1,000 tokens" for belief, one in order)
+    (first, best), (second, _) = order[:2]
+    is_clear = first.mean - second.mean > NORMAL_95 * math.sqrt(first.variance + second.variance)
     return f"By the probe runs of round {last.number}: {told}. " + (
-        f"The next tokens go to {first.recipe}." if is_clear else "The intervals overlap: none is shown to be better."
+        f"The next tokens go to {best.recipe}." if is_clear else "Which of them is better cannot be told."
     )
 
 

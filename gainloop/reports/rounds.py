@@ -58,6 +58,8 @@ class Standings:
         table, sizes, names = np.array([bits for bits, _, _ in found]), found[0][1], found[0][2]
         if other != START:
             before = [one for seed in self.sheets.seeds(other) if (one := self.sheets.forgotten(other, 1, seed))]
+            if not before:
+                return as_figure(not_measured("bits/byte", "there is no earlier model"), definition)
             table = _difference(table, np.array([bits for bits, _, _ in before]))
         return as_figure(over_seeds(table, names, "bits/byte", weights=sizes), definition)
 

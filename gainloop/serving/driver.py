@@ -6,11 +6,11 @@ A shard is one run of it over some anchors; a replay is one without a generator,
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving import Refused
-from gainloop.serving.allowance import Allowance, most_tokens
+from gainloop.serving.allowance import OVER_BUDGET, Allowance, Bill, most_tokens
 from gainloop.serving.pool import Pool
 from gainloop.serving.watch import Tally
 from gainloop.store import Store
@@ -21,9 +21,6 @@ from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Prompt, Record, Reply, Request, Rounds, content_hash
 
 Rows = list[dict[str, object]]
-
-OVER_BUDGET: Final = "over_budget"
-"""Reason of a request that was not sent: what is left of the batch's tokens may not be enough for it."""
 
 _RECORD_FIELDS = tuple(one.name for one in fields(Record))
 
@@ -38,6 +35,7 @@ class Progress(Tally):
     records: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    lost_tokens: int = 0
     drops: dict[str, int] = field(default_factory=dict)
     state: str = ""
 
@@ -207,18 +205,19 @@ class Driver:
             self.progress.replies_reused += 1
             return landed
         sampling = self._greedy if request.greedy else self.sampling
-        most = most_tokens(request, sampling) if self.allowance else 0
-        if self.allowance and not await self.allowance.ask(most):
+        pay = Bill(self.allowance, most_tokens(request, sampling)) if self.allowance else None
+        if pay and not await pay():
             return Drop(anchor.anchor_id, request.facet, OVER_BUDGET, request_id)
-        used = most  # of what no reply tells, as much as there may be
+        reply = None
         try:
-            reply = await self.pool.complete(request_id, request, sampling, anchor.anchor_id, self.progress)
-            used = reply.prompt_tokens + reply.completion_tokens + (reply.attempt - 1) * most
+            near = anchor.anchor_id
+            reply = await self.pool.complete(request_id, request, sampling, near, self.progress, pay)
         except Refused as error:
             return Drop(anchor.anchor_id, request.facet, error.reason, request_id)
         finally:
-            if self.allowance:
-                await self.allowance.settle(most, used)
+            if pay:
+                await pay.settle(reply)
+                self.progress.lost_tokens += pay.lost
         await self.replies.land(reply, anchor.anchor_id, request.facet)
         self.progress.prompt_tokens += reply.prompt_tokens
         self.progress.completion_tokens += reply.completion_tokens

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from gainloop.asking.conversation import alone
 from gainloop.serving import Denied, Generator, Refused, Score, TryAgain, Unreachable
-from gainloop.serving.allowance import Allowance
+from gainloop.serving.allowance import OVER_BUDGET, Allowance, Pay
 from gainloop.serving.queue import Desk, Limit, Queue, Work
 from gainloop.serving.watch import Ask, Attempt, Tally, Watch
 from schemas.errors import ServerError
@@ -87,7 +87,13 @@ class Pool:
         self.logprob_semantics = kinds.pop() if len(kinds) == 1 else "unknown"
 
     async def complete(
-        self, request_id: str, request: Request, sampling: Sampling, near: str = "", tally: Tally | None = None
+        self,
+        request_id: str,
+        request: Request,
+        sampling: Sampling,
+        near: str = "",
+        tally: Tally | None = None,
+        pay: Pay | None = None,
     ) -> Reply:
         """Answer one request, at whichever generator has room, as often as may help.
 
@@ -96,15 +102,16 @@ class Pool:
 
         Args:
             near: Names what it shares a prefix with.
+            pay: Tells whether one more attempt may be sent, where a budget bounds them; none is sent beside another.
 
         Raises:
-            Refused: No reply will come; ``deadline``, or the fault of the last attempt.
+            Refused: No reply will come; ``deadline``, ``over_budget``, or the fault of the last attempt.
             ServerError: No request can be answered any more.
         """
         reply: Reply
         work = request, sampling
         reply, attempt = await self._answer(
-            lambda generator: generator.complete(request_id, request, sampling), near, tally or Tally(), work
+            lambda generator: generator.complete(request_id, request, sampling), near, tally or Tally(), work, pay
         )
         return reply if attempt == 1 else replace(reply, attempt=attempt)
 
@@ -119,19 +126,25 @@ class Pool:
         scores, _ = await self._answer(lambda generator: generator.score(prompts, token_ids, sampling), near, Tally())
         return list(scores)
 
-    async def _answer(self, ask: Ask, near: str, tally: Tally, work: Work | None = None) -> tuple[Any, int]:
+    async def _answer(
+        self, ask: Ask, near: str, tally: Tally, work: Work | None = None, pay: Pay | None = None
+    ) -> tuple[Any, int]:
         """Return what a generator answered, and at which attempt.
 
         Args:
             work: Request and sampling of a reply.
+            pay: As for ``complete``.
         """
         left, attempt = self.bounds.deadline_seconds, 1
-        again, refused_since = False, 0.0
+        again, owes, refused_since = False, False, 0.0
         while True:
+            if owes and pay and not await pay():
+                raise Refused(OVER_BUDGET)
+            owes = False
             desk = await self._queue.take(near, again=again)
             tally.requests_sent += 1
             sent_at = time.monotonic()
-            one = Attempt(ask, desk, sent_at, sent_at + left, tally)
+            one = Attempt(ask, desk, sent_at, sent_at + left, tally, is_alone=pay is not None)
             try:
                 answer = await self._ask(one)
                 if work and one.answer is None:
@@ -159,7 +172,7 @@ class Pool:
             if attempt == self.bounds.attempts or left <= pause:
                 await self._require_working(sent_at, work)
                 raise Refused(reason if attempt == self.bounds.attempts else "deadline")
-            attempt, left = attempt + 1, left - pause
+            attempt, left, owes = attempt + 1, left - pause, True
             tally.retries += 1
             await asyncio.sleep(pause)
 

@@ -55,6 +55,7 @@ class Attempt:
         desk: Desk that it was sent to first.
         begun: Time at which it was sent.
         until: Its deadline.
+        is_alone: Whether it may not be sent a second time beside itself: a budget pays for one.
         answer: Reply that another desk gave first, or None.
         is_lost: Whether its desk went down.
         hedge: The same request at another desk, or None.
@@ -65,6 +66,7 @@ class Attempt:
     begun: float
     until: float
     tally: Tally
+    is_alone: bool = False
     scope: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
     answer: Any = None
     is_lost: bool = False
@@ -252,7 +254,7 @@ class Watch:
         for one in list(self._open):
             if one.begun > oldest or allowed <= 0:
                 return
-            if one.hedge is None and (desk := self._spare(one, now)):
+            if one.hedge is None and not one.is_alone and (desk := self._spare(one, now)):
                 allowed -= 1
                 desk.num_open += 1
                 one.tally.requests_sent += 1

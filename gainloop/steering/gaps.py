@@ -110,11 +110,13 @@ def find_gaps(
     asked = missing_of(given, _read_off({name: 1 - sum(each) / len(each) for name, each in given.items()}, told))
     read_off = missing_by_loss(asked, told)
     mean = float(np.mean(list(asked.values()))) if asked else 1.0
-    earlier = {gap.document_id: gap.missing for gap in before}
+    earlier = {gap.document_id: gap for gap in before}
     found = []
     for name in documents:
         missing = asked.get(name, read_off.get(name, mean))
-        closed = earlier[name] - missing if name in earlier else None
+        last = earlier.get(name)
+        is_alike = last is not None and (last.asked > 0) == bool(rights.get(name))  # both by questions, or both by loss
+        closed = last.missing - missing if last and is_alike else None
         found.append(Gap(name, missing, len(rights.get(name, ())), closed, name in had_text))
     return found
 

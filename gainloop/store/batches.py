@@ -73,7 +73,8 @@ def _anchors(store: Store, batch_id: str, span: Span, is_settled: bool) -> list[
         "records where batch_id = $1 union all select anchor_id from drops where batch_id = $1)) order by position",
         *(batch_id, span.begin, span.end, is_settled),
     )
-    return with_missing(store, read_recipe(store, batch_id).aim_id, [Anchor(*row) for row in rows.iter_rows()])
+    anchors = [Anchor(*row) for row in rows.iter_rows()]
+    return with_missing(store, read_recipe(store, batch_id).aim_id, anchors) if anchors else []
 
 
 def with_missing(store: Store, aim_id: str, anchors: list[Anchor]) -> list[Anchor]:

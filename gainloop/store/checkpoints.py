@@ -111,9 +111,13 @@ def find_weights(store: Store, checkpoint_id: str) -> str | None:
 def discard_weights(store: Store, checkpoint_id: str) -> None:
     """Remove a checkpoint: weights that have answered all that they were made for."""
     folder = find_weights(store, checkpoint_id)
+    if folder and os.path.isdir(folder):  # out of the way first: a half-empty folder would pass for weights
+        gone = f"{folder}.gone"
+        shutil.rmtree(gone, ignore_errors=True)
+        os.rename(folder, gone)
     store.take_back(("delete from checkpoints where checkpoint_id = ?", [checkpoint_id]))
     if folder:
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(f"{folder}.gone", ignore_errors=True)
 
 
 def point_folder(folder: str, number: int) -> str:

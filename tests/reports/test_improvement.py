@@ -43,7 +43,7 @@ def test_a_loop_that_wins_says_so_in_a_paragraph_that_names_what_it_is_compared_
     assert re.match(
         r"After 2 rounds the model answers \d+ % \[\d+, \d+\] of \d+ questions from memory that nothing steered by. "
         r"Before: \d+ % .* Repeating the documents for as many training tokens: \d+ % .* The loop teaches more than "
-        r"repeating: \+\d+ points .* As many tokens in even shares: \d+ % .* Steering was worth it: \+\d+ points .* It "
+        r"repeating: \+\d+ points .* Even shares of 4,000 tokens: \d+ % .* Steering was worth it: \+\d+ points .* It "
         r"spent 4,000 of 5,000 tokens and stopped because all 2 rounds are done.",
         found.headline,
     )

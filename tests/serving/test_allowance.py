@@ -5,9 +5,9 @@ import random
 
 import pytest
 
-from gainloop.serving.allowance import Allowance, most_tokens
+from gainloop.serving.allowance import Allowance, Bill, most_tokens
 from schemas.recipe import Sampling
-from schemas.rows import Message, Request
+from schemas.rows import Message, Reply, Request
 
 
 def test_a_request_takes_no_more_than_a_token_for_each_byte_and_the_longest_reply() -> None:
@@ -56,3 +56,20 @@ def test_a_request_waits_for_what_may_come_back_and_is_refused_once_nothing_will
         return [taken, await allowance.ask(20)]
 
     assert asyncio.run(run()) == [True, False]
+
+
+def test_an_attempt_without_a_reply_counts_as_the_most_that_it_may_have_taken() -> None:
+    reply = Reply("r", "p", "A mill.", (), (), "stop", 30, 20, 0.1, "here")
+
+    async def run() -> tuple[int, int, int, bool]:
+        allowance = Allowance(1_000)
+        bill = Bill(allowance, 300)
+        assert await bill()
+        assert await bill(), "one more attempt"
+        await bill.settle(reply)
+        lost = Bill(allowance, 300)
+        assert await lost()
+        await lost.settle(None)
+        return allowance.taken, bill.lost, lost.lost, await Bill(allowance, 400)()
+
+    assert asyncio.run(run()) == (300 + 50 + 300, 300, 300, False)

@@ -1,0 +1,105 @@
+"""Text of a loop's recipes: batches until a share of the tokens is used, and what even shares would have made of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from flows.generate import make_batch
+from gainloop.evaluation.likelihoods import Run
+from gainloop.store import open_store
+from gainloop.store.snapshots import read_anchors
+from schemas.errors import SuiteFailed, Unusable
+from schemas.improvement import Round
+from schemas.profile import Profile
+from schemas.recipe import Arm
+from schemas.steering import EvenShares
+from tasks.improve import Loop, Made, Plan, made_of, most_of_request, read_rounds, rounds_of, tokens_per_anchor
+from tasks.report import say_vetoes
+from tasks.train import train_checkpoint
+from tasks.validate import validate_records
+
+PILOT_ANCHORS = 2
+"""Anchors of a recipe's first batch: what an anchor takes is known after it."""
+
+PART = 3
+"""A batch has at most this part of the documents' anchors, so that what is missing most can be drawn again."""
+
+MOST_BATCHES = 40
+"""Batches of a recipe in a round, at most."""
+
+EVEN_SEED = 500_000
+"""Seeds of the text by even shares begin here, those of a round at a thousand times its number."""
+
+
+def done_rounds(loaded: Profile, loop: Loop) -> list[Round]:
+    return rounds_of(read_rounds(open_store(loaded), loop.loop_id))
+
+
+def fill_recipe(loaded: Profile, loop: Loop, plan: Plan, name: str, left: int) -> Made:
+    """Return the validated batches of a recipe's share of a round: as many as its tokens pay for.
+
+    Args:
+        left: Tokens that are left of the loop's whole budget.
+    """
+    known = tokens_per_anchor(done_rounds(loaded, loop)[: plan.number - 1], name)
+    return fill(loaded, loop, name, min(plan.tokens[name], left), 1_000 * plan.number, plan.aim_id, known)
+
+
+def fill(loaded: Profile, loop: Loop, name: str, tokens: int, seed: int, aim_id: str, per_anchor: float | None) -> Made:
+    """Return validated batches of one recipe that take no more tokens than there are; none if they pay for none.
+
+    Args:
+        seed: Seed of the first batch, added to the recipe's own; each further one has the next.
+        per_anchor: Tokens that an anchor takes, as far as is known: a few anchors find out.
+    """
+    store, making = open_store(loaded), loop.makings[name]
+    anchors = read_anchors(store, loop.snapshot_id, heldout=False).height
+    most = min(making.max_anchors or anchors, max(PILOT_ANCHORS, -(-anchors // PART)))
+    tokens = min(tokens, making.budget_tokens or tokens)
+    batches, made = list[str](), made_of(store, [])
+    while len(batches) < MOST_BATCHES:
+        # What the last request may take must still be there when it is sent.
+        left = tokens - made.tokens - most_of_request(store, loop, name, batches)
+        wanted = PILOT_ANCHORS if per_anchor is None else int(left / max(1.0, per_anchor))
+        if left <= 0 or wanted < 1:
+            break
+        given = {"seed": making.seed + seed + len(batches), "max_anchors": min(wanted, most)}
+        given |= {"budget_tokens": tokens - made.tokens}
+        recipe = making.model_copy(update=given).recipe(loop.snapshot_id, loop.model, loop.revision, aim_id=aim_id)
+        try:
+            batches.append(make_batch(loaded, recipe, loop.folder))
+            made = made_of(store, batches)
+            per_anchor = made.tokens / made.anchors
+            validate_records(loaded, batches[-1], loop.curation)
+        except (SuiteFailed, Unusable) as refusal:
+            return replace(made, refused=str(refusal).partition(";")[0])
+    return made
+
+
+def why_not_trained_on(loaded: Profile, made: Made) -> str:
+    """Return what gate or validation hold a recipe's batches for, in words; empty if they may be trained on."""
+    if made.refused:
+        return made.refused
+    return next((words for batch_id in made.batches if (words := say_vetoes(loaded, batch_id))), "")
+
+
+def train_on(loaded: Profile, loop: Loop, batches: Sequence[str], arms: Sequence[Arm], share: float = 1.0) -> list[Run]:
+    """Return the runs of a training on batches, seed by seed; a model that is there is not made again."""
+    of = loop.comparison(batches, share)
+    return [Run(arm, seed, train_checkpoint(loaded, of, seed, arm)) for seed in range(of.plan.seeds) for arm in arms]
+
+
+def make_even(loaded: Profile, loop: Loop) -> EvenShares | None:
+    """Return the model of text by even shares over recipes and documents, for as many tokens as the loop has spent."""
+    left, made = sum(one.tokens for one in done_rounds(loaded, loop)), list[Made]()
+    among = [one for one in loop.curation.among if one != "earlier_batches"]  # the loop's own text refuses none of it
+    alone = replace(loop, curation=loop.curation.model_copy(update={"among": among}))
+    for place, name in enumerate(loop.makings):
+        made.append(fill(loaded, alone, name, left // (len(loop.makings) - place), EVEN_SEED, "", None))
+        left -= made[-1].tokens
+    batches = [batch_id for one in made if not why_not_trained_on(loaded, one) for batch_id in one.batches]
+    if not batches:
+        return None
+    runs = train_on(loaded, loop, batches, ("synthetic",))
+    return EvenShares(
+        batches=batches, tokens=sum(one.tokens for one in made), checkpoints=[run.checkpoints[-1] for run in runs]
+    )
