@@ -12,7 +12,8 @@ from schemas.improvement import Round
 from schemas.profile import Profile
 from schemas.recipe import Arm
 from schemas.steering import EvenShares
-from tasks.improve import Loop, Made, Plan, made_of, most_of_request, read_rounds, rounds_of, tokens_per_anchor
+from tasks.improve import Plan
+from tasks.loop import Loop, Made, least_for, made_of, most_of_request, read_rounds, rounds_of, tokens_per_anchor
 from tasks.report import say_vetoes
 from tasks.train import train_checkpoint
 from tasks.validate import validate_records
@@ -41,7 +42,9 @@ def fill_recipe(loaded: Profile, loop: Loop, plan: Plan, name: str, left: int) -
         left: Tokens that are left of the loop's whole budget.
     """
     known = tokens_per_anchor(done_rounds(loaded, loop)[: plan.number - 1], name)
-    return fill(loaded, loop, name, min(plan.tokens[name], left), 1_000 * plan.number, plan.aim_id, known)
+    least = least_for(open_store(loaded), loop, name, known)  # so that a small share says something
+    tokens = min(left, max(plan.tokens[name], least))
+    return fill(loaded, loop, name, tokens, 1_000 * plan.number, plan.aim_id, known)
 
 
 def fill(loaded: Profile, loop: Loop, name: str, tokens: int, seed: int, aim_id: str, per_anchor: float | None) -> Made:
@@ -94,7 +97,8 @@ def make_even(loaded: Profile, loop: Loop) -> EvenShares | None:
     among = [one for one in loop.curation.among if one != "earlier_batches"]  # the loop's own text refuses none of it
     alone = replace(loop, curation=loop.curation.model_copy(update={"among": among}))
     for place, name in enumerate(loop.makings):
-        made.append(fill(loaded, alone, name, left // (len(loop.makings) - place), EVEN_SEED, "", None))
+        share = max(left // (len(loop.makings) - place), least_for(open_store(loaded), loop, name, None))
+        made.append(fill(loaded, alone, name, min(left, share), EVEN_SEED, "", None))
         left -= made[-1].tokens
     batches = [batch_id for one in made if not why_not_trained_on(loaded, one) for batch_id in one.batches]
     if not batches:

@@ -21,18 +21,8 @@ from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint
 from schemas.steering import Spending
 from tasks.evaluate import guess
 from tasks.exam import prepare_exam
-from tasks.improve import (
-    PROBE_SHARE,
-    Loop,
-    Made,
-    can_pay,
-    plan_next,
-    purse_of,
-    require_loop,
-    require_parts,
-    tell_loop,
-    working_on,
-)
+from tasks.improve import plan_next, require_loop, require_parts, tell_loop, working_on
+from tasks.loop import PROBE_SHARE, Loop, Made, can_pay, purse_of
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
 from tasks.round import Probe, conclude_round, measure_probes

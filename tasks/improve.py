@@ -4,129 +4,46 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.evaluation.arms import Comparison, arm_lineage
+from gainloop.evaluation.arms import arm_lineage
 from gainloop.methods import Making
 from gainloop.reports.examined import read_examined
 from gainloop.reports.improvement import as_markdown, describe_loop
 from gainloop.reports.improvement_page import render_improvement
 from gainloop.reports.overview import save_overview
 from gainloop.reports.rounds import Standings
-from gainloop.steering.budget import Belief, Purse, belief_of, share_out, split_budget
+from gainloop.steering.budget import Belief, belief_of, share_out, split_budget
 from gainloop.steering.gaps import Gap, find_gaps, weigh
-from gainloop.steering.probe import probe_plan
 from gainloop.steering.rounds import recipes_left
 from gainloop.store import Store, open_store
-from gainloop.store.batches import complete_stage, list_summaries, save_aim, stage_summary
+from gainloop.store.batches import complete_stage, save_aim
 from gainloop.store.checkpoints import discard_weights
 from gainloop.store.files import only_one, write_file
 from gainloop.store.snapshots import name_source, read_anchors, read_snapshot, untrained_documents
 from schemas.errors import BadInput
-from schemas.exam import Asking, Part
+from schemas.exam import Part
 from schemas.improvement import Ending, GapRow, Round
 from schemas.profile import Profile, Ray
-from schemas.recipe import Curation, TrainingPlan
+from schemas.recipe import TrainingPlan
 from schemas.rows import content_hash, document_of
 from schemas.steering import Aim, EvenShares, Spending
 from tasks.artifacts import create_markdown_artifact
+from tasks.loop import PROBE_SHARE, Loop, purse_of, read_rounds, rounds_of
 from tasks.probe import ask_models, part_of_exam
 from tasks.progress import Bar
 
 logger = logging.getLogger("gainloop.improve")
 
-ROUND: Final = "round"
-PROBE_SHARE: Final = 0.25
 FADING: Final = 0.5
 """Weight of what earlier rounds measured of a recipe, each round anew: later text gains less."""
 
-BYTES_PER_TOKEN, LONG_PROMPT = 5, 400
-"""Bytes of a token, rather too many, and tokens of a prompt before one was sent."""
-
 NUM_GAPS: Final = 30
 """Documents that a round lists, those with most missing first."""
-
-
-@dataclass(frozen=True)
-class Loop:
-    """What a loop is asked to do; its hash names it.
-
-    Attributes:
-        snapshot_id: Documents that text is made of.
-        start_id: Checkpoint that every round starts from.
-        exam_id: Exam whose dev part steers, and whose final part judges.
-        makings: How text is made, by recipe.
-        model: Generator's name, and ``revision`` its revision; ``folder`` has its weights, None where servers have it.
-    """
-
-    snapshot_id: str
-    start_id: str
-    exam_id: str
-    asking: Asking
-    plan: TrainingPlan
-    general_id: str
-    spending: Spending
-    curation: Curation
-    makings: Mapping[str, Making] = field(hash=False)
-    model: str = ""
-    revision: str = ""
-    folder: str | None = None
-
-    @property
-    def loop_id(self) -> str:
-        return content_hash("improvement", self.asked)
-
-    @property
-    def asked(self) -> dict[str, Any]:
-        """What it is asked to do, as JSON; what shows what steering was worth is no part of it."""
-        return {
-            "snapshot": self.snapshot_id,
-            "start": self.start_id,
-            "exam": self.exam_id,
-            "asking": self.asking.model_dump(mode="json"),
-            "plan": self.plan.identity(),
-            "general": self.general_id,
-            "spending": self.spending.model_dump(mode="json", exclude={"even"}),
-            "recipes": {name: one.model_dump(mode="json") for name, one in self.makings.items()},
-            "generator": [self.model, self.revision],
-            "curation": self.curation.model_dump(mode="json"),
-        }
-
-    @property
-    def arms(self) -> TrainingPlan:
-        """The plan of a round's training: the arm of its text and repeating, asked at their ends."""
-        return self.plan.model_copy(update={"arms": ["synthetic", "baseline"], "points": 1})
-
-    @property
-    def probes_apart(self) -> bool:
-        """Whether probe runs are shorter than the training, so that their weights are no round's."""
-        return probe_plan(self.arms, PROBE_SHARE).budget_tokens < self.arms.budget_tokens
-
-    def comparison(self, batches: Sequence[str], share: float = 1.0) -> Comparison:
-        """Return a training of some batches beside the anchors of all documents.
-
-        Args:
-            share: Part of the updates; below 1 it is a probe run.
-        """
-        *others, last = batches
-        plan = self.arms if share == 1 else probe_plan(self.arms, share)
-        return Comparison(last, self.start_id, plan, self.general_id, tuple(others), of_all=True)
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a recipe's batches of one round took and gave; ``refused`` is why validation refuses one as a whole."""
-
-    batches: list[str]
-    tokens: int
-    anchors: int
-    records: int
-    cost: float
-    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,66 +55,6 @@ class Plan:
     tokens: dict[str, int]
     aim_id: str
     gaps: list[GapRow]
-
-
-def is_validated(store: Store, batch_id: str) -> bool:
-    return stage_summary(store, batch_id, "validate") is not None
-
-
-def read_rounds(store: Store, loop_id: str) -> list[dict[str, Any]]:
-    """Return the summaries of the rounds that are done, in order."""
-    found = {int(key): summary for key, summary in list_summaries(store, loop_id, ROUND)}
-    return [found[number] for number in sorted(found)]
-
-
-def rounds_of(summaries: Sequence[Mapping[str, Any]]) -> list[Round]:
-    return [Round.model_validate(one["round"]) for one in summaries]
-
-
-def purse_of(profile: Profile, spending: Spending, rounds: Sequence[Round]) -> Purse:
-    """Return what may be spent and what has been."""
-    dearest = max(profile.prices.prompt, profile.prices.completion) / 1e6
-    spent = [one for each in rounds for one in each.recipes]
-    money = sum(one.money.amount for one in spent if one.money)
-    return Purse(spending.tokens, spending.money, dearest, sum(one.tokens for one in spent), money)
-
-
-def made_of(store: Store, batches: Sequence[str]) -> Made:
-    """Return what batches took and gave."""
-    made = [stage_summary(store, batch_id, "generate") or {} for batch_id in batches]
-    return Made(
-        batches=list(batches),
-        tokens=sum(one["prompt_tokens"] + one["completion_tokens"] + one.get("lost_tokens", 0) for one in made),
-        anchors=sum(one["anchors"] for one in made),
-        records=sum(one["records"] for one in made),
-        cost=sum(one["cost"] for one in made),
-    )
-
-
-def tokens_per_anchor(rounds: Sequence[Round], recipe: str) -> float | None:
-    """Return what a recipe has taken of tokens for an anchor; None before its first batch."""
-    own = [one for each in rounds for one in each.recipes if one.recipe == recipe and one.anchors]
-    return sum(one.tokens for one in own) / sum(one.anchors for one in own) if own else None
-
-
-def most_of_request(store: Store, loop: Loop, recipe: str, batches: Sequence[str] = ()) -> int:
-    """Return what one more request of a recipe may take, about: a token for each byte of a prompt, the longest reply.
-
-    Args:
-        batches: Batches of the recipe that say how long its prompts are, beside those of the rounds that are done.
-    """
-    rounds = rounds_of(read_rounds(store, loop.loop_id))
-    own = [batch_id for each in rounds for one in each.recipes if one.recipe == recipe for batch_id in one.batches]
-    made = [stage_summary(store, batch_id, "generate") or {} for batch_id in [*own, *batches]]
-    requests = sum(one["requests"] for one in made)
-    prompt = sum(one["prompt_tokens"] for one in made) / requests if requests else LONG_PROMPT
-    return loop.makings[recipe].sampling.max_tokens + int(BYTES_PER_TOKEN * prompt)
-
-
-def can_pay(store: Store, loop: Loop, rounds: Sequence[Round], left: int) -> bool:
-    """Tell whether what is left pays for an anchor of a recipe that is still in."""
-    names = recipes_left(list(loop.makings), rounds)
-    return any(left > (tokens_per_anchor(rounds, name) or 0) + most_of_request(store, loop, name) for name in names)
 
 
 def require_loop(profile: Profile, makings: Mapping[str, Making], spending: Spending, plan: TrainingPlan) -> None:

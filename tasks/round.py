@@ -26,7 +26,8 @@ from schemas.improvement import RecipeRound, Round
 from schemas.profile import Profile
 from schemas.report import Money
 from schemas.rows import document_of
-from tasks.improve import ROUND, Loop, Made, Plan, find_gaps_of, is_validated, read_rounds, standings_of
+from tasks.improve import Plan, find_gaps_of, standings_of
+from tasks.loop import ROUND, Loop, Made, is_validated, read_rounds
 from tasks.probe import ask_models, part_of_exam
 from tasks.progress import Bar
 
