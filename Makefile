@@ -1,6 +1,6 @@
 # `make demo` is the main job on this machine; `make test` the tests that need no server. Both install what they need.
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-python model test test-vllm test-server test-crash test-all lint format docs install vllm
+.PHONY: help demo demo-python model test test-vllm test-server test-crash test-whole test-all lint format docs install vllm
 
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
@@ -32,7 +32,10 @@ test-server: .venv/installed  ## a real Prefect server, a worker, every deployme
 test-crash: .venv/installed  ## whole runs, killed in the middle of every stage and run again
 	$(RUN) -m pytest -m crash
 
-test-all: test test-vllm test-server test-crash  ## every ring
+test-whole: .venv/installed  ## the loop from its first round to its last, killed too, and an hour of hostile input
+	$(RUN) -m pytest -m whole
+
+test-all: test test-vllm test-server test-crash test-whole  ## every ring
 
 lint: .venv/installed  ## ruff and mypy
 	$(RUN) -m ruff check .

@@ -19,7 +19,7 @@ from tests.serving.stub_server import StubOptions, stub_server
 from tests.telling import STYLES, tell, write_mills, write_others
 from tests.whole_run import Place, start
 
-pytestmark = pytest.mark.crash
+pytestmark = pytest.mark.whole
 
 MODEL = NewModel(
     vocabulary=512,
