@@ -105,6 +105,8 @@ def _headline(found: Improvement) -> str:
     if not rounds:
         return f"No model was trained: {found.why}."
     last, count = rounds[-1], f"{len(rounds)} round{'s' if len(rounds) > 1 else ''}"
+    if last.right.value is None:  # only the likelihood of answers is known
+        return _by_surprise(found, last, count)
     said = [
         f"After {count} the model answers {as_share(last.right)} of {last.right.n:,} questions from memory that "
         f"nothing steered by. Before: {by_name[BEFORE]}."
@@ -117,6 +119,18 @@ def _headline(found: Improvement) -> str:
         said.append(_compared(found.over_even, "Steering was worth it", "Even shares did better"))
     said.append(f"It spent {_spent(found)} and stopped because {found.why}.")
     return " ".join(said)
+
+
+def _by_surprise(found: Improvement, last: FinalRow, count: str) -> str:
+    """Return the same where answers are neither right nor wrong: how much less they surprise."""
+    said = [
+        f"After {count} right answers that nothing steered by surprise the model less: {last.over_start.signed} "
+        f"{last.over_start.unit} {last.over_start.interval} over the start.",
+        _compared(found.over_repeating, "The loop teaches more than repeating", "Repeating teaches more"),
+    ]
+    if found.even_tokens:
+        said.append(_compared(found.over_even, "Steering was worth it", "Even shares did better"))
+    return " ".join([*said, f"It spent {_spent(found)} and stopped because {found.why}."])
 
 
 def _compared(gain: Figure, better: str, worse: str) -> str:

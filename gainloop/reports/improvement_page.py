@@ -21,8 +21,9 @@ TITLES: Final = {
 CAPTIONS: Final = {
     "final": "Each model once, after the loop: 95 % intervals over documents, and over seeds where there are several.",
     "rounds": "What steered the next round. It may flatter: the loop has chosen by these very questions.",
-    "shares": "Each recipe's share of a round's tokens: its chance of being the best, with a floor, at most doubling.",
-    "growth": "Each round's model by the tokens of all its synthetic text, and what twice as much would reach.",
+    "shares": "Each recipe's share of a round's tokens: its chance of being the best, above a floor.",
+    "growth": "Each round's model by the tokens of all its synthetic text, and what twice as much would reach if it "
+    "were chosen alike; every training reads as many tokens.",
 }
 LINES: Final = (("synthetic", "-", "o"), ("baseline", "-", "s"), ("delta", "-", "^"), ("ink", "--", "D"))
 
