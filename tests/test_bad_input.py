@@ -502,7 +502,7 @@ def test_no_default_of_a_flow_differs_from_its_parts_own() -> None:
         ),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
         ("refresh --depth 3", r"reading the options of `python -m flows refresh`: --depth is not one of them"),
-        ("dream", r'reading the options of `python -m flows`: unknown command "dream"; known are cycle, refresh, .*'),
+        ("dream", r'reading the options of `python -m flows`: unknown command "dream"; known are cycle, improve, .*'),
         ("--dream", r'reading the options of `python -m flows`: unknown command "--dream"; known are cycle, .*'),
     ],
 )

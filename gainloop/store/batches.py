@@ -73,8 +73,9 @@ def _anchors(store: Store, batch_id: str, span: Span, is_settled: bool) -> list[
         "records where batch_id = $1 union all select anchor_id from drops where batch_id = $1)) order by position",
         *(batch_id, span.begin, span.end, is_settled),
     )
-    anchors = [Anchor(*row) for row in rows.iter_rows()]
-    return with_missing(store, read_recipe(store, batch_id).aim_id, anchors) if anchors else []
+    # A batch is planned before its row is there.
+    aims = store.query("select recipe ->> '$.aim_id' as aim_id from batches where batch_id = ?", batch_id)["aim_id"]
+    return with_missing(store, next(filter(None, aims), ""), [Anchor(*row) for row in rows.iter_rows()])
 
 
 def with_missing(store: Store, aim_id: str, anchors: list[Anchor]) -> list[Anchor]:
