@@ -324,6 +324,8 @@ class Pool:
                         await generator.complete(f"{self._num_proofs:08x}", request, sampling)
                         return None
                     except (Refused, TryAgain) as error:
+                        if isinstance(error, Refused) and not error.said:
+                            return None  # it answers: a draw of this request was cut off, say, and another was not
                         fault = error
                     tries += fault.reason != "overloaded"
                     await asyncio.sleep(getattr(fault, "after_seconds", 0) or 0.25 * 2**tries)
