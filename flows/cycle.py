@@ -20,7 +20,6 @@ from schemas.exam import AnyExam, Asking, WrittenExam
 from schemas.form import SHUT, Folded
 from schemas.profile import load_profile
 from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Curation, Judge, Own, Scoring
-from schemas.steering import ProbeRun
 from tasks.evaluate import evaluate_training, guess, show_answers
 from tasks.exam import prepare_exam
 from tasks.judge import find_judge
@@ -42,7 +41,6 @@ def cycle(
     exam: AnyExam | None = None,
     asking: Folded[Asking] = SHUT,
     plan: AnyPlan = SHUT,
-    probe: Folded[ProbeRun] = SHUT,
     general: AnySource | None = None,
     heldout_fraction: HeldoutFraction = 0.05,
     dry_run: bool = False,
@@ -76,7 +74,7 @@ def cycle(
         start = adopt_start(loaded, start, chats)
     elif isinstance(start, Accepted):
         adopt_start(loaded, start.first_checkpoint, chats)
-    asks_first = exam is not None and probe.share > 0 and not release  # what is released is not held by it
+    asks_first = exam is not None and plan.probe_share > 0 and not release  # what is released is not held by it
     with Stages(list_stages(judge, exam, dry_run, asks_first)) as stage:
         stage("refresh")
         snapshot_id = refresh(source, profile, heldout_fraction)
@@ -116,7 +114,7 @@ def cycle(
         of = Comparison(batch_id, start_id, plan, general_id)
         if asks_first:
             stage("probe")
-            if said := ask_first(loaded, of, exam_id, asking, probe):
+            if said := ask_first(loaded, of, exam_id, asking):
                 get_run_logger().info(said)
             if held := why_held(loaded, batch_id, start_id, release):
                 stage.end("held")

@@ -15,7 +15,6 @@ from schemas.exam import AnyExam, Asking
 from schemas.form import SHUT, Folded
 from schemas.profile import Profile, load_profile
 from schemas.recipe import AnyPlan, AnyStart
-from schemas.steering import ProbeRun
 from tasks.exam import prepare_exam
 from tasks.probe import conclude_probe, count_part, list_unmade, name_probe, read_probe
 from tasks.progress import ended
@@ -32,7 +31,6 @@ def probe(
     asking: Folded[Asking] = SHUT,
     plan: AnyPlan = SHUT,
     general: AnySource | None = None,
-    probe: Folded[ProbeRun] = SHUT,
     release: str = "",
     profile: str = "embedded",
 ) -> str:
@@ -57,12 +55,12 @@ def probe(
     of = Comparison(batch_id, start_id, plan, find_general(loaded, general))
     if held := why_held(loaded, batch_id, start_id, release):
         return as_held(held)
-    said = ask_first(loaded, of, exam_id, asking, probe)
+    said = ask_first(loaded, of, exam_id, asking)
     if not said:
         raise BadInput(
-            f"probing batch {batch_id} by exam {exam_id}: probe.share is {probe.share:g} and the exam has "
-            f"{count_part(loaded, exam_id, 'dev')} questions that may steer; both must be above 0. Set probe.share to "
-            "0.25, or give an exam about more documents."
+            f"probing batch {batch_id} by exam {exam_id}: plan.probe_share is {plan.probe_share:g} and the exam has "
+            f"{count_part(loaded, exam_id, 'dev')} questions that may steer; both must be above 0. Set "
+            "plan.probe_share to 0.25, or give an exam about more documents."
         )
     get_run_logger().info(said)
     if held := why_held(loaded, batch_id, start_id, release):
@@ -70,17 +68,18 @@ def probe(
     return ended(said, page_of(store, batch_id))
 
 
-def ask_first(loaded: Profile, full: Comparison, exam_id: str, asking: Asking, probe: ProbeRun) -> str:
+def ask_first(loaded: Profile, full: Comparison, exam_id: str, asking: Asking) -> str:
     """Return what a probe run of a training says; empty where none is wanted, or no question may steer."""
-    if not probe.share or not count_part(loaded, exam_id, "dev"):
+    share = full.plan.probe_share
+    if not share or not count_part(loaded, exam_id, "dev"):
         return ""
     begun, store = time.time(), open_store(loaded)
-    of = Comparison(full.batch_id, full.start_id, probe_plan(full.plan, probe.share), full.general_id)
+    of = Comparison(full.batch_id, full.start_id, probe_plan(full.plan, share), full.general_id)
     probe_id = name_probe(of, exam_id, asking)
     if not (said := read_probe(store, of.batch_id, probe_id)):
         unmade = list_unmade(loaded, of)
         runs = [Run(arm, seed, train_checkpoint(loaded, of, seed, arm)) for seed, arm in of.runs]
         full_tokens = full.plan.budget_tokens * len(list(full.runs))
-        conclude_probe(loaded, of, runs, exam_id, asking, probe.share, full_tokens, begun, unmade)
+        conclude_probe(loaded, of, runs, exam_id, asking, share, full_tokens, begun, unmade)
         said = read_probe(store, of.batch_id, probe_id)
     return said

@@ -293,6 +293,14 @@ class TrainingPlan(Parameters):
         int,
         Field(ge=1, le=20, description="Checkpoints along each run that are kept and measured, the last at its end."),
     ] = 1
+    probe_share: Annotated[
+        float,
+        Field(
+            ge=0,
+            lt=1,
+            description="Part of the updates of a probe run, which asks first where there is an exam; 0 for none.",
+        ),
+    ] = 0.25
     context_tokens: Annotated[int, Field(ge=64, description="Tokens of a packed row.")] = 512
     titled: Annotated[
         bool, Field(description="True to train on anchors and records under the titles of their documents.")
@@ -319,8 +327,11 @@ class TrainingPlan(Parameters):
             raise ValueError(f"arms are {', '.join(self.arms)}; synthetic and baseline are needed, and each only once")
 
     def identity(self) -> dict[str, Any]:
-        """Return what names a training, without what it does not have: it keeps its id when plans learn more."""
-        return self.model_dump(mode="json", exclude=set() if self.titled else {"titled"})
+        """Return what names a training, without what it does not have: it keeps its id when plans learn more.
+
+        What is asked before it changes none of its models.
+        """
+        return self.model_dump(mode="json", exclude={"probe_share"} | (set() if self.titled else {"titled"}))
 
 
 SMALL_PLAN: Final = {"seeds": 1, "optimiser": {"learning_rate": 1e-3}}

@@ -12,14 +12,6 @@ ProbeVerdict = Literal["go", "hold", "cannot tell", "not run"]
 """Go: the interval of the gain lies above 0. Hold: it lies below 0. Cannot tell: it holds 0."""
 
 
-class ProbeRun(Parameters):
-    """A short training on the batch and on its own documents before the long ones: a batch that loses is held."""
-
-    share: Annotated[
-        float, Field(ge=0, lt=1, description="Updates of the probe run, as a part of a full run's; 0 for none.")
-    ] = 0.25
-
-
 class Probed(ReportPart):
     """What a probe run found, by the questions of the exam that may steer. ``status`` is "ok", or why there was none.
 

@@ -22,7 +22,7 @@ def schema() -> dict[str, Any]:
 
 def test_every_part_of_the_cycles_form_is_shut_and_takes_a_line(schema: dict[str, Any]) -> None:
     parts = {name: one for name, one in schema["properties"].items() if "anyOf" in one or "$ref" in one}
-    assert len(parts) == 12
+    assert len(parts) == 11
     for name, one in parts.items():
         assert one["default"] is None, name
         assert any(tab.get("type") == "null" for tab in one["anyOf"]), name
