@@ -25,7 +25,7 @@ from tasks.improve import plan_next, require_loop, require_parts, tell_loop, wor
 from tasks.loop import PROBE_SHARE, Loop, Made, can_pay, purse_of
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
-from tasks.round import Probe, conclude_round, measure_probes
+from tasks.round import Probe, Work, conclude_round, measure_probes
 from tasks.train import adopt_start, find_start, require_trainable
 from tasks.validate import validate_snapshot
 
@@ -115,13 +115,14 @@ def run_round(loaded: Profile, loop: Loop, number: int) -> Round:
         left -= made[name].tokens
     held = {name: words for name, one in made.items() if (words := why_not_trained_on(loaded, one))}
     probe = run_probes(loaded, loop, {n: one.batches for n, one in made.items() if one.batches and n not in held})
-    for name, gain in measure_probes(loaded, loop, number, probe).items():
+    gains = measure_probes(loaded, loop, number, probe)
+    for name, gain in gains.items():
         if probe_verdict(gain) == "hold":
             held[name] = f"in a short run repeating taught more ({gain.signed} {gain.unit} {gain.interval})"
     own = [batch_id for name, one in made.items() if name not in held for batch_id in one.batches]
     batches = [*(earlier[-1].batches if earlier else []), *own]
     runs = train_on(loaded, loop, batches, ("synthetic", "baseline")) if batches else []
-    return conclude_round(loaded, loop, plan, made, held, probe, runs, batches, begun)
+    return conclude_round(loaded, loop, Work(plan, made, held, probe, gains, runs, batches, begun))
 
 
 def run_probes(loaded: Profile, loop: Loop, batches: Mapping[str, Sequence[str]]) -> Probe:

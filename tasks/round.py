@@ -43,32 +43,39 @@ class Probe:
     recipes: dict[str, list[Run]]
 
 
-@task(cache_policy=NO_CACHE, task_run_name="conclude round {plan.number}")
-def conclude_round(
-    profile: Profile,
-    loop: Loop,
-    plan: Plan,
-    made: Mapping[str, Made],
-    held: Mapping[str, str],
-    probe: Probe,
-    runs: list[Run],
-    batches: list[str],
-    begun: float,
-) -> Round:
-    """Record what a round spent and taught, and remove the weights of its probe runs.
+@dataclass(frozen=True)
+class Work:
+    """What was done in a round.
 
-    Args:
+    Attributes:
+        plan: What it was to do.
         made: What each recipe's batches took and gave.
         held: Why the text of a recipe is not trained on, by recipe.
-        runs: Runs of the round's training, of the synthetic arm and of repeating; empty if nothing was trained.
+        probe: Its probe runs, and ``gains`` of each recipe's text over repeating in them.
+        runs: Runs of its training, of the synthetic arm and of repeating; empty if nothing was trained.
         batches: Batches that it was trained on, of all rounds.
+        begun: Time at which it began, in seconds of ``time.time``.
     """
+
+    plan: Plan
+    made: Mapping[str, Made]
+    held: Mapping[str, str]
+    probe: Probe
+    gains: Mapping[str, Figure]
+    runs: list[Run]
+    batches: list[str]
+    begun: float
+
+
+@task(cache_policy=NO_CACHE, task_run_name="conclude round {work.plan.number}")
+def conclude_round(profile: Profile, loop: Loop, work: Work) -> Round:
+    """Record what a round spent and taught, and remove the weights of its probe runs."""
     store = open_store(profile)
-    with Bar(f"ask after round {plan.number}", "models") as bar:
-        summary = _conclude(store, profile, loop, plan, made, held, probe, runs, batches, begun, bar)
-    complete_stage(store, loop.loop_id, ROUND, summary, str(plan.number))
+    with Bar(f"ask after round {work.plan.number}", "models") as bar:
+        summary = _conclude(store, profile, loop, work, bar)
+    complete_stage(store, loop.loop_id, ROUND, summary, str(work.plan.number))
     if loop.probes_apart:
-        for run in (one for runs_of_recipe in probe.recipes.values() for one in runs_of_recipe):
+        for run in (one for runs_of_recipe in work.probe.recipes.values() for one in runs_of_recipe):
             discard_weights(store, run.checkpoints[-1])
     return Round.model_validate(summary["round"])
 
@@ -84,20 +91,8 @@ def probe_gains(store: Store, profile: Profile, loop: Loop, probe: Probe) -> dic
     return {name: standings.gain(name, "baseline") for name in probe.recipes}
 
 
-def _conclude(
-    store: Store,
-    profile: Profile,
-    loop: Loop,
-    plan: Plan,
-    made: Mapping[str, Made],
-    held: Mapping[str, str],
-    probe: Probe,
-    runs: list[Run],
-    batches: list[str],
-    begun: float,
-    bar: Bar,
-) -> dict[str, Any]:
-    gains = probe_gains(store, profile, loop, probe)
+def _conclude(store: Store, profile: Profile, loop: Loop, work: Work, bar: Bar) -> dict[str, Any]:
+    plan, made, runs, batches = work.plan, work.made, work.runs, work.batches
     earlier = read_rounds(store, loop.loop_id)[: plan.number - 1]
     name, before = f"round{plan.number}", f"round{plan.number - 1}" if earlier else "start"
     models = {"start/0/0": loop.start_id}
@@ -118,12 +113,12 @@ def _conclude(
     documents = _documents(store, [one for one in own if one in batches])
     found = Round(
         number=plan.number,
-        recipes=[_recipe_round(profile, store, plan, key, one, held, gains) for key, one in made.items()],
+        recipes=[_recipe_round(profile, store, work, key) for key in made],
         gaps=plan.gaps,
         tokens=sum(one.tokens for one in made.values()),
         synthetic_tokens=_synthetic_tokens(store, loop, runs, batches),
         money=_money(sum(one.cost for one in made.values()), profile),
-        seconds=time.time() - begun,
+        seconds=time.time() - work.begun,
         checkpoints=[run.checkpoints[-1] for run in runs if run.arm == "synthetic"],
         batches=batches,
         training=loop.comparison(batches).training_id if batches else "",
@@ -145,16 +140,9 @@ def _conclude(
     }
 
 
-def _recipe_round(
-    profile: Profile,
-    store: Store,
-    plan: Plan,
-    name: str,
-    made: Made,
-    held: Mapping[str, str],
-    gains: Mapping[str, Figure],
-) -> RecipeRound:
-    gain = gains.get(name) or as_figure(not_measured("points", "its text is not trained on"), "probe run")
+def _recipe_round(profile: Profile, store: Store, work: Work, name: str) -> RecipeRound:
+    plan, made = work.plan, work.made[name]
+    gain = work.gains.get(name) or as_figure(not_measured("points", "its text is not trained on"), "probe run")
     return RecipeRound(
         recipe=name,
         share=plan.shares[name],
@@ -166,7 +154,7 @@ def _recipe_round(
         kept=sum(kept_records(store, one).height for one in made.batches if is_validated(store, one)),
         batches=made.batches,
         verdict=probe_verdict(gain),
-        held=held.get(name, ""),
+        held=work.held.get(name, ""),
         gain=gain,
     )
 
