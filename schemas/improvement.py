@@ -44,7 +44,7 @@ class RecipeRound(ReportPart):
 
 
 class GapRow(ReportPart):
-    """One document: what the model did not know of it before the round, and its share of the round's draws."""
+    """One document: what the model does not know of it, and its share of the next round's draws."""
 
     document: str
     title: str
@@ -54,11 +54,16 @@ class GapRow(ReportPart):
 
 
 class Round(ReportPart):
-    """One turn of the loop. ``checkpoints`` are its models, one a seed."""
+    """One turn of the loop.
+
+    ``gaps`` are the documents with most missing before it, ``missing`` the mean of all. ``checkpoints`` are its models,
+    one a seed.
+    """
 
     number: int
     recipes: list[RecipeRound]
     gaps: list[GapRow]
+    missing: float
     tokens: int
     synthetic_tokens: int
     money: Money | None
@@ -99,7 +104,10 @@ class FinalRow(ReportPart):
 
 
 class Improvement(ReportPart):
-    """The whole loop; ``asked`` is what it was asked to do, ``stopped`` why it ended and ``why`` the same in words."""
+    """The whole loop; ``asked`` is what it was asked to do, ``stopped`` why it ended and ``why`` the same in words.
+
+    ``left`` are the documents with most missing in the end, and ``missing`` is the mean of all then.
+    """
 
     format: int
     improvement: str
@@ -117,6 +125,8 @@ class Improvement(ReportPart):
     stopped: Ending
     why: str
     rounds: list[Round]
+    left: list[GapRow]
+    missing: float
     final: list[FinalRow]
     curve: Curve
     over_repeating: Figure = figure(

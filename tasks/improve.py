@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -48,13 +49,14 @@ NUM_GAPS: Final = 30
 
 @dataclass(frozen=True)
 class Plan:
-    """What a round is to do: each recipe's share and tokens, and the aim of its draws."""
+    """What a round is to do: each recipe's share and tokens, the aim of its draws, and what it was drawn by."""
 
     number: int
     shares: dict[str, float]
     tokens: dict[str, int]
     aim_id: str
     gaps: list[GapRow]
+    missing: float
 
 
 def require_loop(profile: Profile, makings: Mapping[str, Making], spending: Spending, plan: TrainingPlan) -> None:
@@ -122,9 +124,15 @@ def plan_round(store: Store, profile: Profile, loop: Loop, summaries: Sequence[M
     gaps, wrong = find_gaps_of(store, profile, loop, summaries)
     weights = weigh(gaps)
     aim_id = save_aim(store, Aim(weights=weights, missing={name: tuple(texts) for name, texts in wrong.items()}))
+    return Plan(number, shares, share_out(left, shares), aim_id, widest(store, loop, gaps), mean_missing(gaps))
+
+
+def widest(store: Store, loop: Loop, gaps: Sequence[Gap]) -> list[GapRow]:
+    """Return the documents with most missing."""
+    weights = weigh(gaps)
     titles = dict(read_anchors(store, loop.snapshot_id).select("uri", "title").iter_rows())
     named = {document_of(uri): title for uri, title in titles.items()}
-    rows = [
+    return [
         GapRow(
             document=gap.document_id,
             title=named.get(gap.document_id, ""),
@@ -134,7 +142,11 @@ def plan_round(store: Store, profile: Profile, loop: Loop, summaries: Sequence[M
         )
         for gap in sorted(gaps, key=lambda one: (-one.missing, one.document_id))[:NUM_GAPS]
     ]
-    return Plan(number, shares, share_out(left, shares), aim_id, rows)
+
+
+def mean_missing(gaps: Sequence[Gap]) -> float:
+    """Return what is missing of a document, in the mean; 0 if there is none."""
+    return math.fsum(gap.missing for gap in gaps) / max(1, len(gaps))
 
 
 def _beliefs(names: Sequence[str], rounds: Sequence[Round]) -> dict[str, Belief | None]:
@@ -218,12 +230,14 @@ def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: Ev
         urls = ask_models(store, profile, part_of_exam(store, loop.exam_id, "final"), models, loop.asking, bar)
     standings = standings_of(store, loop, urls, {}, "final")
     source = read_snapshot(store, loop.snapshot_id)["source"]
+    gaps, _ = find_gaps_of(store, profile, loop, summaries)
     found = describe_loop(
         loop.loop_id,
         loop.asked,
         name_source(json.loads(source)),
         loop.spending,
         rounds,
+        (widest(store, loop, gaps), mean_missing(gaps)),
         ending,
         even,
         standings,
@@ -232,15 +246,22 @@ def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: Ev
     folder = f"{store.folder}/improvements/{loop.loop_id}"
     write_file(f"{folder}/report.json", found.model_dump_json(indent=2).encode())
     write_file(f"{folder}/report.html", render_improvement(found).encode())
-    if loop.probes_apart and any(one.batches for one in rounds):
-        of = loop.comparison(next(one.batches for one in rounds if one.batches), PROBE_SHARE)
-        for seed in range(of.plan.seeds):
-            discard_weights(store, arm_lineage(store, of, seed, "baseline").checkpoint_id)
+    _discard_probes(store, loop, rounds)
     told = {"headline": found.headline, "stopped": found.stopped, "even": even.model_dump() if even else None}
     complete_stage(store, loop.loop_id, "improve", told, content_hash("told", found.headline))
     save_overview(store, profile.gate)
     create_markdown_artifact(as_markdown(found), key=f"improvement-{loop.loop_id}", description=found.headline)
     return f"{folder}/report.html"
+
+
+def _discard_probes(store: Store, loop: Loop, rounds: Sequence[Round]) -> None:
+    """Remove the weights of all probe runs: repeating's, which all rounds share, and what a kill left of others."""
+    asked = [one.batches for each in rounds for one in each.recipes if one.batches] if loop.probes_apart else []
+    for batches in asked:
+        of = loop.comparison(batches, PROBE_SHARE)
+        for seed in range(of.plan.seeds):
+            for arm in ("synthetic", "baseline"):
+                discard_weights(store, arm_lineage(store, of, seed, arm).checkpoint_id)
 
 
 def _repeating(store: Store, loop: Loop, rounds: Sequence[Round]) -> list[str]:

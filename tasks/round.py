@@ -115,6 +115,7 @@ def _conclude(store: Store, profile: Profile, loop: Loop, work: Work, bar: Bar) 
         number=plan.number,
         recipes=[_recipe_round(profile, store, work, key) for key in made],
         gaps=plan.gaps,
+        missing=plan.missing,
         tokens=sum(one.tokens for one in made.values()),
         synthetic_tokens=_synthetic_tokens(store, loop, runs, batches),
         money=_money(sum(one.cost for one in made.values()), profile),

@@ -28,6 +28,9 @@ RUN_SECONDS = 300
 PATIENCE_SECONDS = 60
 """What an answer of the API may take on a busy machine."""
 
+BUSY = httpx.codes.SERVICE_UNAVAILABLE
+"""What Prefect's server answers where SQLite has another writer: nothing was done, and asking again is safe."""
+
 SETTINGS = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -91,9 +94,14 @@ class Site:
         self._ask("PATCH", path, content)
 
     def _ask(self, method: str, path: str, content: Any = None) -> httpx.Response:
+        """Ask as Prefect's own client does: again where the server says that its database is busy."""
         asked = {} if content is None else {"json": content}
-        answer = httpx.request(method, f"{self.url}/api/{path}", **asked, auth=self.auth, timeout=PATIENCE_SECONDS)
-        return answer.raise_for_status()
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            answer = httpx.request(method, f"{self.url}/api/{path}", **asked, auth=self.auth, timeout=PATIENCE_SECONDS)
+            if answer.status_code != BUSY or time.monotonic() > deadline:
+                return answer.raise_for_status()
+            time.sleep(0.5)
 
     def worker(self) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """Keep a worker of the project's pool running for the block."""

@@ -10,12 +10,15 @@ from gainloop.reports.rounds import Standings
 from gainloop.steering.budget import NORMAL_95, belief_of
 from gainloop.store.duck import now
 from schemas.figure import Figure
-from schemas.improvement import IMPROVEMENT_FORMAT, Ending, FinalRow, Improvement, Round
+from schemas.improvement import IMPROVEMENT_FORMAT, Ending, FinalRow, GapRow, Improvement, Round
 from schemas.profile import Prices
 from schemas.report import Money
 from schemas.steering import EvenShares, Spending
 
 NO_MODEL: Final = "no model was trained"
+
+WIDE: Final = 0.5
+"""Share missing of a document that the next tokens should go to."""
 
 BEFORE, REPEATING, AFTER, EVEN = "Before", "Repeating the documents", "After round", "Even shares"
 """Names of the models that are asked in the end."""
@@ -27,6 +30,7 @@ def describe_loop(
     corpus: str,
     spending: Spending,
     rounds: Sequence[Round],
+    left: tuple[list[GapRow], float],
     ending: tuple[Ending, str],
     even: EvenShares | None,
     final: Standings,
@@ -37,6 +41,7 @@ def describe_loop(
     Args:
         asked: What it was asked to do, as JSON.
         corpus: Name of the documents' source.
+        left: Documents with most missing in the end, and the mean of all then.
         final: What all models know by the part of the exam that nothing steered by.
     """
     trained = [one for one in rounds if one.checkpoints]
@@ -60,6 +65,8 @@ def describe_loop(
         stopped=ending[0],
         why=ending[1],
         rounds=list(rounds),
+        left=left[0],
+        missing=left[1],
         final=_final_rows(rounds, even, final),
         curve=final.curve({"start": 0} | {f"round{one.number}": one.synthetic_tokens for one in trained}),
         over_repeating=_gain(final, last, "baseline"),
@@ -159,10 +166,10 @@ def _steps(found: Improvement) -> list[str]:
     best = _best_recipe(trained[-1])
     if best:
         steps.append(best)
-    gaps = [one for one in trained[-1].gaps if one.missing >= 0.5]
+    gaps = [one for one in found.left if one.missing >= WIDE]
     if gaps and found.stopped in ("budget", "rounds"):
         names = ", ".join(f"{one.title or one.document} ({one.missing:.0%} missing)" for one in gaps[:3])
-        steps.append(f"Spend the next tokens where most was missing before the last round: {names}.")
+        steps.append(f"Spend the next tokens where most is missing still: {names}.")
     if found.curve.status == "ok":
         steps.append(found.curve.sentence)
     steps += [

@@ -10,7 +10,7 @@ from gainloop.reports.page import drawn, open_template
 from gainloop.reports.paragraph import as_points, as_share
 from gainloop.reports.plots import COLOURS, FONT_SIZE, draw_growth, draw_intervals, open_axes
 from schemas.figure import Figure
-from schemas.improvement import Improvement
+from schemas.improvement import GapRow, Improvement
 
 TITLES: Final = {
     "final": "Known at the end, by questions that nothing steered by",
@@ -38,8 +38,20 @@ def render_improvement(found: Improvement) -> str:
     }
     drawings = [drawn(canvas, TITLES[name], CAPTIONS[name]) for name, canvas in canvases.items() if canvas]
     return open_template("improvement.html.j2").render(
-        found=found, drawings=drawings, lead=drawings[:1], others=drawings[1:], share=as_share, points=say_gain
+        found=found,
+        drawings=drawings,
+        lead=drawings[:1],
+        others=drawings[1:],
+        gaps=gap_history(found),
+        share=as_share,
+        points=say_gain,
     )
+
+
+def gap_history(found: Improvement) -> list[tuple[GapRow, list[str]]]:
+    """Return the documents with most missing in the end, each with what was missing of it before every round."""
+    before = [{one.document: f"{one.missing:.0%}" for one in each.gaps} for each in found.rounds]
+    return [(row, [each.get(row.document, "–") for each in before]) for row in found.left]  # noqa: RUF001
 
 
 def say_gain(figure: Figure) -> str:

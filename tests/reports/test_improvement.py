@@ -8,12 +8,16 @@ import pytest
 from gainloop.reports.improvement import as_markdown, describe_loop
 from gainloop.reports.improvement_page import render_improvement
 from gainloop.reports.rounds import Standings
-from schemas.improvement import Improvement
+from schemas.improvement import GapRow, Improvement
 from schemas.profile import Prices
 from schemas.steering import EvenShares, Spending
 from tests.examined import make_examined
 from tests.steering.test_rounds import round_
 
+LEFT = [
+    GapRow(document="mill-3.md", title="Mill of Orl", missing=0.75, share=0.3, asked=2),
+    GapRow(document="mill-8.md", title="", missing=0.25, share=0.1, asked=0),
+]
 ASKED = {"snapshot": "s", "exam": "e", "recipes": {"pairs": {}, "sentences": {}}}
 
 
@@ -28,6 +32,7 @@ def describe(shares: dict[str, float], with_even: bool = True, **changes: Any) -
         corpus="files: mills",
         spending=Spending(tokens=5_000),
         rounds=changes.get("rounds", rounds),
+        left=(LEFT, 0.4),
         ending=changes.get("ending", ("rounds", "all 2 rounds are done")),
         even=even,
         final=Standings(examined, "final"),
@@ -85,11 +90,26 @@ def test_a_recipe_that_is_out_is_told_with_its_reason() -> None:
     assert "pairs is out since round 1: records repeat each other." in describe(WON, rounds=rounds).steps
 
 
+def test_what_is_left_in_the_end_is_told_beside_what_was_missing_before() -> None:
+    first = GapRow(document="mill-3.md", title="Mill of Orl", missing=1, share=0.5, asked=2)
+    rounds = [round_(1).model_copy(update={"gaps": [first], "missing": 0.9}), round_(2)]
+    found = describe(WON, rounds=rounds)
+    steered = "Spend the next tokens where most is missing still: Mill of Orl (75% missing)."
+    assert steered in found.steps
+    page = re.sub(r"\s+", " ", render_improvement(found))
+    assert "90% before round 1, 50% before round 2, 40% in the end" in page
+    told = re.findall(r'<tr><th scope="row">(?:Mill of Orl|mill-8.md)</th>.*?</tr>', page)
+    assert [re.findall(r">([^<>]*)</td>", row) for row in told] == [
+        ["2", "100%", "–", "75%", "30.0%"],  # noqa: RUF001
+        ["none", "–", "–", "25%", "10.0%"],  # noqa: RUF001
+    ]
+
+
 def test_the_page_shows_all_and_loads_nothing() -> None:
     found = describe(WON)
     page = render_improvement(found)
     assert found.headline.replace("'", "&#39;") in page
-    for title in ("What to do next", "In the end", "Rounds", "What was missing before each round", "How it works"):
+    for title in ("What to do next", "In the end", "Rounds", "What is still missing", "How it works"):
         assert title in page
     assert "<svg" in page
     assert not re.search(r"""(?:src|href)=["']?https?:""", page)

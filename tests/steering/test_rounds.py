@@ -37,7 +37,14 @@ def round_(
     held: dict[str, str] | None = None,
 ) -> Round:
     recipes = [recipe(name, (held or {}).get(name, "")) for name in NAMES]
-    about: dict[str, Any] = {"tokens": 2_000, "synthetic_tokens": 100, "money": None, "seconds": 1.0, "gaps": []}
+    about: dict[str, Any] = {
+        "tokens": 2_000,
+        "synthetic_tokens": 100,
+        "money": None,
+        "seconds": 1.0,
+        "gaps": [],
+        "missing": 0.5,
+    }
     return Round(
         number=number,
         recipes=recipes,
