@@ -1,10 +1,11 @@
 """A report for people: as an HTML page, one file that opens anywhere, and as Markdown for the run's page in Prefect."""
 
+import re
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure as Canvas
 
 from gainloop.reports import plots
@@ -68,6 +69,7 @@ ARM_TEXTS: Final = {
 BRACKETS: Final = "Numbers in brackets are 95 % intervals: the truth is likely to lie within them."
 
 FOLDER: Final = Path(__file__).parent
+OPTION: Final = re.compile(r"--[a-z][\w.-]*\w")
 
 
 PARTS: Final[dict[str, tuple[tuple[Section, ...], tuple[str, ...]]]] = {
@@ -142,12 +144,18 @@ def open_template(name: str, folder: Path = FOLDER) -> Template:
         lstrip_blocks=True,
     )
     environment.globals["brackets"] = BRACKETS
+    environment.filters["step"] = _shown_step
     return environment.get_template(name)
 
 
 def _shown(value: Any) -> Any:
     """Return what a page shows of a value: of a text what may be seen of it."""
     return mask(value) if type(value) is str else value
+
+
+def _shown_step(text: str) -> Markup:
+    """Return what to do next, its options in one piece: a line that ends after their dashes reads as another word."""
+    return Markup(OPTION.sub(r'<span class="option">\g<0></span>', str(escape(mask(text)))))  # noqa: S704
 
 
 def list_figures(report: Report) -> dict[str, list[Described]]:

@@ -22,6 +22,7 @@ from gainloop.reports.page import (
     render_page,
     write_markdown,
 )
+from gainloop.reports.paragraph import list_steps
 from gainloop.steering.gate import decide
 from schemas.figure import Figure, ReportPart
 from schemas.profile import Gate
@@ -80,6 +81,13 @@ def test_the_page_begins_with_the_exam_then_what_to_do_then_the_questions(report
     places = [html.index(mark) for mark in marks]
     assert places == sorted(places)
     assert report.headline.startswith(f"The model answers {report.knowledge.after.value:.0f} % [")
+
+
+def test_no_line_end_cuts_the_option_of_a_step_in_two(report: Report) -> None:
+    page = render_page(report)
+    named = re.findall(r"--[a-z.-]+[a-z]", " ".join(list_steps(report)))
+    assert named
+    assert all(f'<span class="option">{option}</span>' in page for option in named)
 
 
 def test_an_arm_has_one_name_and_a_new_reader_is_told_what_brackets_are(report: Report) -> None:
