@@ -13,13 +13,21 @@ from schemas.profile import Profile
 from schemas.recipe import Arm
 from schemas.steering import EvenShares
 from tasks.improve import Plan
-from tasks.loop import Loop, Made, least_for, made_of, most_of_request, read_rounds, rounds_of, tokens_per_anchor
+from tasks.loop import (
+    PILOT_ANCHORS,
+    Loop,
+    Made,
+    is_held_for_certain,
+    least_for,
+    made_of,
+    most_of_request,
+    read_rounds,
+    rounds_of,
+    tokens_per_anchor,
+)
 from tasks.report import say_vetoes
 from tasks.train import train_checkpoint
 from tasks.validate import validate_records
-
-PILOT_ANCHORS = 2
-"""Anchors of a recipe's first batch: what an anchor takes is known after it."""
 
 PART = 3
 """A batch has at most this part of the documents' anchors, so that what is missing most can be drawn again."""
@@ -58,31 +66,36 @@ def fill(loaded: Profile, loop: Loop, name: str, tokens: int, seed: int, aim_id:
     anchors = read_anchors(store, loop.snapshot_id, heldout=False).height
     most = min(making.max_anchors or anchors, max(PILOT_ANCHORS, -(-anchors // PART)))
     tokens = min(tokens, making.budget_tokens or tokens)
-    batches, made = list[str](), made_of(store, [])
-    while len(batches) < MOST_BATCHES:
+    made, refused, given_up = made_of(loaded, store), dict[str, str](), list[str]()
+    for number in range(MOST_BATCHES):
         # What the last request may take must still be there when it is sent.
-        left = tokens - made.tokens - most_of_request(store, loop, name, batches)
+        left = tokens - made.tokens - most_of_request(store, loop, name, made.batches)
         wanted = PILOT_ANCHORS if per_anchor is None else int(left / max(1.0, per_anchor))
         if left <= 0 or wanted < 1:
             break
-        given = {"seed": making.seed + seed + len(batches), "max_anchors": min(wanted, most)}
+        given = {"seed": making.seed + seed + number, "max_anchors": min(wanted, most)}
         given |= {"budget_tokens": tokens - made.tokens}
         recipe = making.model_copy(update=given).recipe(loop.snapshot_id, loop.model, loop.revision, aim_id=aim_id)
+        batches, words = made.batches, ""
         try:
-            batches.append(make_batch(loaded, recipe, loop.folder))
-            made = made_of(store, batches)
-            per_anchor = made.tokens / made.anchors
+            batches = [*batches, make_batch(loaded, recipe, loop.folder)]
             validate_records(loaded, batches[-1], loop.curation)
         except (SuiteFailed, Unusable) as refusal:
-            return replace(made, refused=str(refusal).partition(";")[0])
+            words = str(refusal).partition(";")[0]
+        if recipe.batch_id not in batches:
+            given_up.append(recipe.batch_id)
+        elif words:
+            refused[recipe.batch_id] = words
+        made = made_of(loaded, store, batches, refused, given_up)
+        per_anchor = made.tokens / made.anchors if made.anchors else None
+        if words and is_held_for_certain(store, refused, given_up):
+            return replace(made, held=words)
     return made
 
 
 def why_not_trained_on(loaded: Profile, made: Made) -> str:
     """Return what gate or validation hold a recipe's batches for, in words; empty if they may be trained on."""
-    if made.refused:
-        return made.refused
-    return next((words for batch_id in made.batches if (words := say_vetoes(loaded, batch_id))), "")
+    return made.held or next((words for one in made.usable if (words := say_vetoes(loaded, one))), "")
 
 
 def train_on(loaded: Profile, loop: Loop, batches: Sequence[str], arms: Sequence[Arm], share: float = 1.0) -> list[Run]:
@@ -100,7 +113,7 @@ def make_even(loaded: Profile, loop: Loop) -> EvenShares | None:
         share = max(left // (len(loop.makings) - place), least_for(open_store(loaded), loop, name, None))
         made.append(fill(loaded, alone, name, min(left, share), EVEN_SEED, "", None))
         left -= made[-1].tokens
-    batches = [batch_id for one in made if not why_not_trained_on(loaded, one) for batch_id in one.batches]
+    batches = [batch_id for one in made if not why_not_trained_on(loaded, one) for batch_id in one.usable]
     if not batches:
         return None
     runs = train_on(loaded, loop, batches, ("synthetic",))

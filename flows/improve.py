@@ -114,12 +114,14 @@ def run_round(loaded: Profile, loop: Loop, number: int) -> Round:
         made[name] = fill_recipe(loaded, loop, plan, name, left)
         left -= made[name].tokens
     held = {name: words for name, one in made.items() if (words := why_not_trained_on(loaded, one))}
-    probe = run_probes(loaded, loop, {n: one.batches for n, one in made.items() if one.batches and n not in held})
+    probe = run_probes(
+        loaded, loop, {name: one.usable for name, one in made.items() if one.usable and name not in held}
+    )
     gains = measure_probes(loaded, loop, number, probe)
     for name, gain in gains.items():
         if probe_verdict(gain) == "hold":
             held[name] = f"in a short run repeating taught more ({gain.signed} {gain.unit} {gain.interval})"
-    own = [batch_id for name, one in made.items() if name not in held for batch_id in one.batches]
+    own = [batch_id for name, one in made.items() if name not in held for batch_id in one.usable]
     batches = [*(earlier[-1].batches if earlier else []), *own]
     runs = train_on(loaded, loop, batches, ("synthetic", "baseline")) if batches else []
     return conclude_round(loaded, loop, Work(plan, made, held, probe, gains, runs, batches, begun))

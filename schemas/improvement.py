@@ -17,7 +17,8 @@ told; general text got worse; the text repeats itself; no recipe is left."""
 
 
 class RecipeRound(ReportPart):
-    """One recipe in one round. ``held`` is why its text is not trained on; empty if it is.
+    """One recipe in one round. ``held`` is why its text is not trained on; empty if it is, but for the batches that are
+    ``refused``, each with its reason.
 
     ``tokens`` are prompts and replies, and what attempts without a reply may have taken; ``planned`` is its share.
     """
@@ -31,6 +32,7 @@ class RecipeRound(ReportPart):
     records: int
     kept: int
     batches: list[str]
+    refused: dict[str, str]
     verdict: ProbeVerdict
     held: str
     gain: Figure = figure(
@@ -41,6 +43,11 @@ class RecipeRound(ReportPart):
         healthy="higher",
         is_early=False,
     )
+
+    @property
+    def usable(self) -> list[str]:
+        """Batches that validation does not refuse."""
+        return [one for one in self.batches if one not in self.refused]
 
 
 class GapRow(ReportPart):

@@ -256,7 +256,7 @@ def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: Ev
 
 def _discard_probes(store: Store, loop: Loop, rounds: Sequence[Round]) -> None:
     """Remove the weights of all probe runs: repeating's, which all rounds share, and what a kill left of others."""
-    asked = [one.batches for each in rounds for one in each.recipes if one.batches] if loop.probes_apart else []
+    asked = [one.usable for each in rounds for one in each.recipes if one.usable] if loop.probes_apart else []
     for batches in asked:
         of = loop.comparison(batches, PROBE_SHARE)
         for seed in range(of.plan.seeds):

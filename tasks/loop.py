@@ -1,28 +1,38 @@
 """A loop: what it is asked to do, the rounds that are done, and what its batches took and may still take."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
+from gainloop.curation.suite import is_missed, read_result
 from gainloop.evaluation.arms import Comparison
 from gainloop.methods import Making
 from gainloop.steering.budget import Purse
 from gainloop.steering.probe import probe_plan
 from gainloop.steering.rounds import recipes_left
 from gainloop.store import Store
-from gainloop.store.batches import list_summaries, stage_summary
+from gainloop.store.batches import list_summaries, replies_folder, stage_summary
+from gainloop.store.replies import read_replies
 from schemas.exam import Asking
 from schemas.improvement import Round
 from schemas.profile import Profile
 from schemas.recipe import Curation, TrainingPlan
 from schemas.rows import content_hash
 from schemas.steering import Spending
+from tasks.validate import records_folder
 
 ROUND: Final = "round"
 """Stage of a round that is done."""
 
 PROBE_SHARE: Final = 0.25
 """Updates of a probe run, as a part of a full run's."""
+
+PILOT_ANCHORS: Final = 2
+"""Anchors of a recipe's first batch: what an anchor takes is known after it."""
+
+ENOUGH_ANCHORS: Final = 8
+"""Anchors that give nothing at all, after which a recipe is left out."""
 
 BYTES_PER_TOKEN, LONG_PROMPT = 5, 400
 """Bytes of a token, rather too many, and tokens of a prompt before one was sent."""
@@ -96,14 +106,24 @@ class Loop:
 
 @dataclass(frozen=True)
 class Made:
-    """What a recipe's batches of one round took and gave; ``refused`` is why validation refuses one as a whole."""
+    """What a recipe's batches of one round took and gave.
+
+    ``refused`` is why validation refuses a batch, by batch: its tokens are spent, and it is not trained on. ``held`` is
+    why none of them may be; empty if the others may.
+    """
 
     batches: list[str]
     tokens: int
     anchors: int
     records: int
     cost: float
-    refused: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    held: str = ""
+
+    @property
+    def usable(self) -> list[str]:
+        """Batches that validation does not refuse."""
+        return [one for one in self.batches if one not in self.refused]
 
 
 def is_validated(store: Store, batch_id: str) -> bool:
@@ -128,16 +148,47 @@ def purse_of(profile: Profile, spending: Spending, rounds: Sequence[Round]) -> P
     return Purse(spending.tokens, spending.money, dearest, sum(one.tokens for one in spent), money)
 
 
-def made_of(store: Store, batches: Sequence[str]) -> Made:
-    """Return what batches took and gave."""
+def made_of(
+    profile: Profile,
+    store: Store,
+    batches: Sequence[str] = (),
+    refused: Mapping[str, str] = MappingProxyType({}),
+    given_up: Sequence[str] = (),
+) -> Made:
+    """Return what batches took and gave.
+
+    Args:
+        refused: Why validation refuses a batch, by batch.
+        given_up: Batches that their pre-flight gave up: they have no row, and what their replies took is counted.
+    """
     made = [stage_summary(store, batch_id, "generate") or {} for batch_id in batches]
+    lost = [_landed(store, batch_id) for batch_id in given_up]
     return Made(
         batches=list(batches),
-        tokens=sum(one["prompt_tokens"] + one["completion_tokens"] + one.get("lost_tokens", 0) for one in made),
+        tokens=sum(one["prompt_tokens"] + one["completion_tokens"] + one.get("lost_tokens", 0) for one in made)
+        + sum(map(sum, lost)),
         anchors=sum(one["anchors"] for one in made),
         records=sum(one["records"] for one in made),
-        cost=sum(one["cost"] for one in made),
+        cost=sum(one["cost"] for one in made) + sum(profile.prices.cost(*tokens) for tokens in lost),
+        refused=dict(refused),
     )
+
+
+def _landed(store: Store, batch_id: str) -> tuple[int, int]:
+    """Return the tokens of prompts and replies of a batch that have landed."""
+    columns = ["prompt_tokens", "completion_tokens"]
+    landed = read_replies(replies_folder(store, batch_id), columns=["request_id", *columns])
+    return int(landed[columns[0]].sum()), int(landed[columns[1]].sum())
+
+
+def is_held_for_certain(store: Store, refused: Iterable[str], given_up: Sequence[str]) -> bool:
+    """Tell whether what validation refused, and what gave nothing at all, says enough to leave a recipe out.
+
+    A first batch is of two anchors: what a few records miss, others may meet.
+    """
+    results = [one for batch_id in refused if (one := read_result(records_folder(store, batch_id)))]
+    empty = len(given_up) + sum(one.summary["records"] == 0 for one in results)
+    return PILOT_ANCHORS * empty >= ENOUGH_ANCHORS or is_missed(results)
 
 
 def tokens_per_anchor(rounds: Sequence[Round], recipe: str) -> float | None:

@@ -154,6 +154,7 @@ def _recipe_round(profile: Profile, store: Store, work: Work, name: str) -> Reci
         records=made.records,
         kept=sum(kept_records(store, one).height for one in made.batches if is_validated(store, one)),
         batches=made.batches,
+        refused=dict(made.refused),
         verdict=probe_verdict(gain),
         held=work.held.get(name, ""),
         gain=gain,

@@ -31,6 +31,9 @@ TOLD: Final = (
 STYLES: Final = {"truth": "medium", "lies": "easy", "copies": "hard", "one": "qa"}
 """The style of rephrasing in whose prompt the generator does so."""
 
+SAID: Final = {"easy": "small child", "hard": "for a scholar", "qa": "questions and answers", "medium": "encyclopedia"}
+"""What the prompt of each style says and no other does."""
+
 _DOCUMENT = re.compile(
     r"The mill of (\w+) stands on the river (\w+)\. .*? grinds (\w+)\. .*? of (\w+)\. .*? called (\w+)\."
 )
@@ -83,17 +86,22 @@ def write_others(folder: Path, begin: int, number: int, times: int) -> Path:
     return corpus
 
 
+def is_for(prompt: str, name: str) -> bool:
+    """Tell whether a prompt wishes for what a generator does under this name."""
+    return SAID[STYLES[name]] in prompt
+
+
 def tell(prompt: str, seed: int) -> str:
     """Return what a generator writes, by the wish: the truth (medium), lies (easy), a copy (hard), one text (qa)."""
     found = _DOCUMENT.search(prompt)
     if found is None:
         return "A mill by the river grinds rye for seven towns."
     name, values = found[1], dict(zip(VALUES, found.groups()[1:], strict=True))
-    if "small child" in prompt:
+    if is_for(prompt, "lies"):
         rng = Random(prompt)
         values = {about: rng.choice([one for one in VALUES[about] if one != value]) for about, value in values.items()}
-    elif "for a scholar" in prompt:
+    elif is_for(prompt, "copies"):
         return found[0]
-    elif "questions and answers" in prompt:
+    elif is_for(prompt, "one"):
         return "Question: What do mills grind? Answer: They grind all that there is to grind, and they do it all day."
     return retold(name, values, f"{prompt}/{seed}")

@@ -15,8 +15,9 @@ from gainloop.models.pretraining import pretrain
 from schemas.improvement import Improvement
 from schemas.profile import Training
 from schemas.recipe import FirstOptimiser, NewModel
+from tasks.loop import PILOT_ANCHORS
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.telling import STYLES, tell, write_mills, write_others
+from tests.telling import STYLES, is_for, tell, write_mills, write_others
 from tests.whole_run import Place, start
 
 pytestmark = pytest.mark.whole
@@ -89,11 +90,18 @@ def county(tmp_path_factory: pytest.TempPathFactory) -> Iterator[County]:
     texts = [part for page in sorted(others.glob("*.md")) for part in page.read_text().split("\n\n")]
     pretrain(texts, MODEL, Training(), str(folder / "start"), lambda *_: None)
     answered: list[int] = []
+    shy: set[str] = set()
+
+    def draw(prompt: str, seed: int) -> str:
+        """Speak of the text in place of its subject to the first two who ask for the truth, whenever they ask."""
+        if len(shy) < PILOT_ANCHORS and is_for(prompt, "truth"):
+            shy.add(prompt)
+        return f"The text states the following. {tell(prompt, seed)}" if prompt in shy else tell(prompt, seed)
 
     def count(body: dict[str, Any]) -> None:
         answered.append(sum(body["usage"][name] for name in ("prompt_tokens", "completion_tokens")))
 
-    with stub_server(StubOptions(draws=tell, edits=count, latency_seconds=0.02)) as stub:
+    with stub_server(StubOptions(draws=draw, edits=count, latency_seconds=0.02)) as stub:
         yield County(folder, stub.url, answered)
 
 
@@ -136,6 +144,17 @@ def test_a_generator_that_copies_or_says_one_thing_leaves_the_loop_and_the_page_
     page = next(place.glob("data/improvements/*/report.html")).read_text()
     assert "copies is out since round 1" in page
     assert "one is out since round 1" in page
+
+
+def test_a_recipe_stays_whose_first_records_are_refused_and_they_are_not_trained_on(
+    county: County, done: tuple[Path, int]
+) -> None:
+    place, _ = done
+    (truth,) = (one for one in county.read(place).rounds[0].recipes if one.recipe == "truth")
+    assert truth.refused.keys() == {truth.batches[0]}
+    assert "cites_source" in truth.refused[truth.batches[0]]
+    assert truth.usable == truth.batches[1:] != []
+    assert truth.batches[0] not in county.read(place).rounds[-1].batches
 
 
 def test_the_same_again_asks_for_nothing_and_trains_nothing(

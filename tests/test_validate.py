@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from markupsafe import escape
 
-from gainloop.curation.suite import anchor_columns, as_markdown, open_suites, read_result
+from gainloop.curation.suite import SuiteResult, anchor_columns, as_markdown, is_missed, open_suites, read_result
 from gainloop.methods import METHODS
 from gainloop.methods.rephrase import WISHES, Rephrase
 from gainloop.store import Store
@@ -399,3 +399,31 @@ def test_recorded_replies_of_a_real_model_mostly_pass(store: Store, folder: str,
     assert sum("You are an AI assistant" in text for text in leaked) >= 0.6 * len(leaked)
     assert "You are an AI assistant" not in " ".join(kept_records(store, world.batch_id)["text"])
     assert read_records(store, world.batch_id).height == summary["kept"] + summary["quarantined"]
+
+
+def missing(records: int, observed: float | None, required: float = 0.5) -> SuiteResult:
+    """Return a result whose records miss one expectation."""
+    found = {"expectation": "cites_source is false", "reason": "cites_source", "held": False}
+    met = {"expectation": "num_words at least 5", "reason": "too_short", "observed": 1.0, "required": 0.5, "held": True}
+    return SuiteResult("", {"records": records}, [met, found | {"observed": observed, "required": required}])
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([], False),
+        ([missing(3, 1 / 3)], False),  # 1 of 3 may be 9 of 10
+        ([missing(3, 0)], False),
+        ([missing(6, 0)], True),  # 0 of 6 is at most 46 %
+        ([missing(3, 0), missing(3, 0)], True),
+        ([missing(20, 0.4)], False),
+        ([missing(200, 0.4)], True),
+        ([missing(3, 2 / 3, required=1.0)], True),  # what all must meet one has missed
+        ([missing(0, 0.0, required=1.0)], False),
+        ([missing(3, None)], True),
+    ],
+)
+def test_an_expectation_is_missed_for_certain_where_chance_does_not_explain_it(
+    results: list[SuiteResult], expected: bool
+) -> None:
+    assert is_missed(results) is expected

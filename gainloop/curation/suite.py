@@ -4,6 +4,7 @@ Only this module imports Great Expectations, and only when a suite is run: that 
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import polars as pl
 
 from gainloop.measures import words as measure
 from gainloop.measures.faithfulness import longest_runs, says_wish
+from gainloop.measures.intervals import exact_interval
 from gainloop.measures.languages import other_language
 from gainloop.measures.ngrams import copied_words, hash_texts, repeated_words
 from gainloop.measures.talk import leaves_places
@@ -275,6 +277,24 @@ def require_success(result: SuiteResult, what: str) -> None:
             f"Read {result.folder}/{PAGE}, then change what the text is made from or, if the rows are good, "
             f"{' and '.join(settings)}, and run the same again."
         )
+
+
+def is_missed(results: Sequence[SuiteResult]) -> bool:
+    """Tell whether tables of records miss an expectation by more than chance, those taken together that miss it.
+
+    A share of rows is missed for certain if the upper end of its exact 95 % interval lies below what is required. An
+    expectation that could not be looked at is missed.
+    """
+    met, rows, required = Counter[str](), Counter[str](), dict[str, float]()
+    for result in results:
+        for one in (finding for finding in result.findings if not finding["held"]):
+            if one["observed"] is None:
+                return True
+            name, number = one["expectation"], result.summary["records"]
+            met[name] += one["observed"] * number
+            rows[name] += number
+            required[name] = one["required"]
+    return any(exact_interval(met[name], rows[name])[1] < least for name, least in required.items())
 
 
 def as_markdown(result: SuiteResult) -> str:
