@@ -11,7 +11,7 @@ from gainloop.models.start import make_model
 from gainloop.store.files import exists, read_file, write_file
 from gainloop.studies.steered_budget import spend
 from gainloop.studies.steered_figures import describe_steering
-from gainloop.studies.steered_gaps import direct, know_half, replay_of
+from gainloop.studies.steered_gaps import direct, half_known, know_half
 from gainloop.studies.steered_ground import Ground
 from gainloop.studies.world_runs import MODEL, make_base, one_thread, open_base, open_world, side_by_side
 from schemas.steered import Steered, SteeredRun, SteeredWay, Steering
@@ -86,7 +86,7 @@ def prepare(folder: str, subject: InventedWorld, seed: int) -> None:
     home, own = _home(folder, subject, seed), _subject_of(subject, seed)
     make_base(home, own)
     with one_thread():
-        start = know_half(_with_replay(_open_ground(folder, subject, seed)))
+        start = know_half(half_known(_open_ground(folder, subject, seed)))
     weights = io.BytesIO()
     torch.save(start.state_dict(), weights)
     write_file(_start_file(folder, subject, seed), weights.getvalue())
@@ -98,7 +98,7 @@ def run_play(folder: str, subject: InventedWorld, play: Play) -> None:
         if play.steering == "budget":
             run = spend(_open_ground(folder, subject, play.seed), play.way)
         else:
-            run = direct(_half_known(folder, subject, play.seed), play.way)
+            run = direct(_open_half_known(folder, subject, play.seed), play.way)
     write_file(_run_file(folder, play), run.model_dump_json(indent=1).encode())
 
 
@@ -109,17 +109,13 @@ def _open_ground(folder: str, subject: InventedWorld, seed: int) -> Ground:
     return Ground(world, vocabulary, open_base(_home(folder, subject, seed), own), own.updates, own.batch_tokens, seed)
 
 
-def _half_known(folder: str, subject: InventedWorld, seed: int) -> Ground:
+def _open_half_known(folder: str, subject: InventedWorld, seed: int) -> Ground:
     """Return the ground of the gaps, whose start knows half of the entities."""
-    ground = _with_replay(_open_ground(folder, subject, seed))
+    ground = half_known(_open_ground(folder, subject, seed))
     start = make_model(MODEL, ground.vocabulary.tokenizer)
     weights = read_file(_start_file(folder, subject, seed))
     start.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))
     return replace(ground, start=start)
-
-
-def _with_replay(ground: Ground) -> Ground:
-    return replace(ground, replay=tuple(replay_of(ground)))
 
 
 def _subject_of(subject: InventedWorld, seed: int) -> InventedWorld:

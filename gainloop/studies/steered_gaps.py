@@ -1,7 +1,12 @@
-"""Prompts over entities of which half are known already: even, or by what the trainee still lacks."""
+"""Prompts over entities of which half are known already: even, or by what the trainee still lacks.
+
+What is trained on is text alone, as EntiGraph does (Yang et al. 2024, arXiv:2409.07431), beside a replay of what the
+start has read: with documents beside it, most of what there is to learn is learnt from them.
+"""
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Final
 
@@ -11,7 +16,7 @@ from transformers import PreTrainedModel
 from gainloop.steering.gaps import Gap, find_gaps, weigh
 from gainloop.studies.generator import Plan, make_distribution
 from gainloop.studies.steered_ground import Ground, cost_of, fill
-from gainloop.studies.trainee import Schedule, continue_on
+from gainloop.studies.trainee import Schedule, continue_on, tell_generic
 from gainloop.studies.world import Words, list_words
 from gainloop.studies.world_runs import NUM_SENTENCES, PROBE_SEED, RATE, STEP_TOKENS
 from schemas.steered import SteeredRun, SteeredWay
@@ -20,27 +25,36 @@ PLAN: Final = Plan("rephrase", wordings=6)
 """The one recipe, a good one."""
 
 ROUNDS: Final = 3
-ROUND_PART: Final = 6
-"""A round has a batch's words by this: two sentences for each entity, of which three facts are to be told."""
+ROUND_PART: Final = 12
+"""A round has a batch's words by this: a text of four sentences for one entity in four."""
 
 LONGER: Final = 2
-"""Times the updates of a training on one batch: here text has only a third of them, beside anchors and replay."""
+"""Times the updates of a training on one batch: here text has only a third of them, beside two parts of replay."""
+
+NUM_GENERIC: Final = 600
+"""Texts about generic entities, in all wordings, that are read on: without them a model forgets how to answer."""
 
 KNOWN, NEW = "known before", "new to it"
 
 GOLDEN: Final = (5**0.5 - 1) / 2
 
 
-def replay_of(ground: Ground) -> list[Words]:
-    """Return the text that the start is trained on: a batch's words about half of the entities."""
-    known = half_of(ground, "known")
-    return write(ground, {name: float(name in known) for name in names_of(ground)}, ground.words, ROUNDS)[0]
+def half_known(ground: Ground) -> Ground:
+    """Return the ground with what its start is to have read: of half of the entities, and of generic ones.
+
+    The start itself is as it was: ``know_half`` trains it.
+    """
+    known, rng = half_of(ground, "known"), Random(f"{ground.seed}/generic")  # noqa: S311
+    shares = {name: float(name in known) for name in names_of(ground)}
+    generic = tuple(tell_generic(ground.world, rng) for _ in range(NUM_GENERIC))
+    read = write(ground, shares, ground.words, ROUNDS)[0]
+    return replace(ground, replay=(tuple(read), generic), reads_anchors=False)
 
 
 def know_half(ground: Ground) -> PreTrainedModel:
-    """Return the ground's model after a training on its replay alone: of half of the entities it knows most facts."""
+    """Return the start after a training on its replay's first part: of half of the entities it knows most facts."""
     model = copy.deepcopy(ground.start)
-    rows = [ground.vocabulary.row(text) for text in ground.replay]
+    rows = [ground.vocabulary.row(text) for text in ground.replay[0]]
     continue_on(model, [rows], Schedule(ground.updates, STEP_TOKENS, RATE), PROBE_SEED)
     return model
 

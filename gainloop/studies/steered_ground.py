@@ -31,7 +31,9 @@ class Ground:
         updates: Updates of a full training.
         words: Words of a batch of the first part.
         seed: Seed of the world, of what generators draw, and of trainings.
-        replay: Text that the start was trained on, to be read on; none where it knows of none of the entities.
+        replay: Texts that the start was trained on, in parts of equal tokens, to be read on; none where it knows of
+            none of the entities.
+        reads_anchors: Whether trainings read the documents too, beside the text that was made of them.
     """
 
     world: World
@@ -40,12 +42,13 @@ class Ground:
     updates: int
     words: int
     seed: int
-    replay: tuple[Words, ...] = ()
+    replay: tuple[tuple[Words, ...], ...] = ()
+    reads_anchors: bool = True
 
     def train(self, texts: Sequence[Words], updates: int, seed: int) -> PreTrainedModel:
-        """Return the start continued on anchors, texts and replay, on as many tokens of each that there is."""
-        anchors = [write_document(entity) for entity in self.world.anchors]
-        parts = [part for part in (anchors, texts, self.replay) if part]
+        """Return the start continued on anchors, texts and the replay's parts, on as many tokens of each."""
+        anchors = [write_document(entity) for entity in self.world.anchors] if self.reads_anchors else []
+        parts = [part for part in (anchors, texts, *self.replay) if part]
         return learn(self.start, self.vocabulary, parts, updates, seed)[0]
 
     def examine(self, texts: Sequence[Words], updates: int) -> list[float]:

@@ -51,24 +51,25 @@ class Vocabulary:
 
 
 def pretrain(world: World, vocabulary: Vocabulary, plan: NewModel, schedule: Schedule) -> PreTrainedModel:
-    """Return the base model: it knows every wording, and nothing of the anchors' entities.
-
-    Each text tells one generic entity's facts in wordings drawn at random, so that a fact read in one wording can be
-    said in another.
-    """
+    """Return the base model: it knows every wording, and nothing of the anchors' entities."""
     model = make_model(plan, vocabulary.tokenizer)
     rng = Random(f"{plan.seed}/pretrain")  # noqa: S311
 
     def texts() -> Iterator[Row]:
         while True:
-            entity, other = rng.sample(world.generic, 2)
-            facts = rng.sample(entity.facts, len(entity.facts))
-            said = [say(rng.choice(EVERY), fact, fact.value, other.name) for fact in facts]
-            yield vocabulary.row(tuple(word for sentence in said for word in sentence))
+            yield vocabulary.row(tell_generic(world, rng))
 
     for _ in _steps(model, [texts()], schedule):
         pass
     return model
+
+
+def tell_generic(world: World, rng: Random) -> Words:
+    """Return one generic entity's facts, each in any wording: a fact read in one can then be said in another."""
+    entity, other = rng.sample(world.generic, 2)
+    facts = rng.sample(entity.facts, len(entity.facts))
+    said = [say(rng.choice(EVERY), fact, fact.value, other.name) for fact in facts]
+    return tuple(word for sentence in said for word in sentence)
 
 
 def continue_on(
