@@ -7,7 +7,7 @@ from flows.generate import make_batch
 from gainloop.evaluation.likelihoods import Run
 from gainloop.store import open_store
 from gainloop.store.snapshots import read_anchors
-from schemas.errors import SuiteFailed, Unusable
+from schemas.errors import SuiteFailed, TooFewTokens, Unusable
 from schemas.improvement import Round
 from schemas.profile import Profile
 from schemas.recipe import Arm
@@ -80,6 +80,8 @@ def fill(loaded: Profile, loop: Loop, name: str, tokens: int, seed: int, aim_id:
         try:
             batches = [*batches, make_batch(loaded, recipe, loop.folder)]
             validate_records(loaded, batches[-1], loop.curation)
+        except TooFewTokens:
+            return made_of(loaded, store, batches, refused, [*given_up, recipe.batch_id])
         except (SuiteFailed, Unusable) as refusal:
             words = str(refusal).partition(";")[0]
         if recipe.batch_id not in batches:

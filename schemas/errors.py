@@ -18,6 +18,10 @@ class BadInput(GainloopError, ValueError):
     """A parameter, a file or a row is not what it must be."""
 
 
+class TooFewTokens(BadInput):
+    """What a batch may take does not pay for its first requests."""
+
+
 class NothingNew(BadInput):
     """A corpus has nothing that its accepted batch ``batch_id`` was not made with."""
 

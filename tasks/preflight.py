@@ -14,6 +14,7 @@ from gainloop.asking.chunks import needed_tokens
 from gainloop.asking.conversation import reason_to_drop
 from gainloop.asking.structured import holds_placeholder, read_object
 from gainloop.methods.pipeline import read_pipeline
+from gainloop.serving.allowance import OVER_BUDGET
 from gainloop.serving.driver import Driver, Trial, landed_tokens
 from gainloop.serving.engine import engine
 from gainloop.serving.pool import Pool
@@ -22,7 +23,7 @@ from gainloop.store.batches import replies_folder, with_missing
 from gainloop.store.draws import draw_for
 from gainloop.store.replies import ReplyLog, Span, read_replies
 from gainloop.store.snapshots import read_texts
-from schemas.errors import BadInput, Unusable
+from schemas.errors import BadInput, TooFewTokens, Unusable
 from schemas.profile import Profile
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, Answer, Outcome, Reply, Request
@@ -350,8 +351,11 @@ def reason_not_usable(anchor: Anchor, request: Request, answer: Answer) -> str:
 def _require_records(recipe: Recipe, outcomes: list[Outcome]) -> None:
     """Refuse a recipe whose whole anchors gave no record, not one reply of them for what it says: nobody can judge."""
     drops = Counter(drop.reason for outcome in outcomes for drop in outcome.drops)
+    if any(outcome.records for outcome in outcomes):
+        return
+    _require_tokens(recipe, drops)
     failures = {"unjudged", "no_critique", *ADVICE}
-    if any(outcome.records for outcome in outcomes) or drops.keys() - failures - FOLLOWING:
+    if drops.keys() - failures - FOLLOWING:
         return
     reasons = ", ".join(f"{count} {reason}" for reason, count in drops.most_common())
     raise Unusable(
@@ -362,9 +366,20 @@ def _require_records(recipe: Recipe, outcomes: list[Outcome]) -> None:
     )
 
 
+def _require_tokens(recipe: Recipe, drops: Counter[str]) -> None:
+    """Refuse a budget that ends before a first reply could be used: of the model it says nothing."""
+    if drops[OVER_BUDGET]:
+        raise TooFewTokens(
+            f"trying out {recipe.method['kind']} on {recipe.model!r} with text.budget_tokens {recipe.budget_tokens:,}: "
+            f"{drops[OVER_BUDGET]} of the first requests may take more than is left of it, and no other gave a record; "
+            "they must be paid for. Raise text.budget_tokens, or lower text.sampling.max_tokens."
+        )
+
+
 def _require_usable(recipe: Recipe, faults: Counter[str], num_tried: int) -> None:
     if faults.total() < num_tried:
         return
+    _require_tokens(recipe, faults)
     reasons = ", ".join(f"{count} {reason}" for reason, count in faults.most_common())
     advice = ADVICE.get(faults.most_common(1)[0][0], "Read the server's log")
     raise Unusable(

@@ -14,7 +14,7 @@ from gainloop.methods import read_method
 from gainloop.sources.files import Files
 from gainloop.store import Store
 from gainloop.store.draws import plan_batch
-from schemas.errors import ServerError
+from schemas.errors import ServerError, TooFewTokens
 from schemas.profile import Prices, Profile
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Reply, Request
@@ -316,6 +316,20 @@ def test_the_error_counts_every_fault_and_advises_on_the_commonest(
     assert {found[2], found[4]} == {"cut_off", "empty"}
     assert int(found[1]) + int(found[3]) == 8
     assert ADVICE[found[2]] in message
+
+
+def test_a_budget_that_pays_for_no_reply_says_nothing_of_the_model(
+    profile: Profile, store: Store, snapshot_id: str, stub: Stub
+) -> None:
+    recipe = recipe_on(snapshot_id, budget_tokens=100)
+    with pytest.raises(TooFewTokens) as caught:
+        try_out(store, on_servers(profile, stub), recipe, None)
+
+    message = str(caught.value)
+    assert HOUSE_FORM.fullmatch(message), message
+    assert "with text.budget_tokens 100: 8 of the first requests may take more than is left of it" in message
+    assert not asked(stub)
+    assert begun(store) == 0
 
 
 @pytest.mark.server
