@@ -1,6 +1,6 @@
 # `make demo` is the main job on this machine; `make test` the tests that need no server. Both install what they need.
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-python model test test-vllm test-server test-crash test-whole test-all lint format docs install vllm
+.PHONY: help demo demo-python model test test-vllm test-server test-crash test-all lint format docs install vllm
 
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
@@ -21,21 +21,18 @@ demo-python: .venv/installed  ## another: Python's documentation, a model made f
 		--release "the demo trains on what the gate holds, to show what comes of it"
 
 test: .venv/installed  ## facts that need neither a server nor vLLM
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-vllm: .venv/installed vllm  ## the same client against a real vLLM server on the CPU
 	$(RUN) -m pytest -m vllm
 
-test-server: .venv/installed  ## a real Prefect server, a worker, every deployment, a browser
+test-server: .venv/installed  ## a real Prefect server, a worker, every deployment, a browser, an hour of hostile input
 	$(RUN) -m pytest -m server
 
-test-crash: .venv/installed  ## whole runs, killed in the middle of every stage and run again
+test-crash: .venv/installed  ## whole runs and loops, killed in the middle of every stage and run again
 	$(RUN) -m pytest -m crash
 
-test-whole: .venv/installed  ## the loop from its first round to its last, killed too, and an hour of hostile input
-	$(RUN) -m pytest -m whole
-
-test-all: test test-vllm test-server test-crash test-whole  ## every ring
+test-all: test test-vllm test-server test-crash  ## every ring
 
 lint: .venv/installed  ## ruff and mypy
 	$(RUN) -m ruff check .

@@ -1,5 +1,6 @@
 """Text of a loop's recipes: batches until a share of the tokens is used, and what even shares would have made of it."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,16 +11,16 @@ from gainloop.store.snapshots import read_anchors
 from schemas.errors import SuiteFailed, TooFewTokens, Unusable
 from schemas.improvement import Round
 from schemas.profile import Profile
-from schemas.recipe import Arm
+from schemas.recipe import Arm, Recipe
 from schemas.steering import EvenShares
 from tasks.improve import Plan
 from tasks.loop import (
     PILOT_ANCHORS,
+    Filling,
     Loop,
     Made,
-    is_held_for_certain,
+    is_proved,
     least_for,
-    made_of,
     most_of_request,
     read_rounds,
     rounds_of,
@@ -27,7 +28,9 @@ from tasks.loop import (
 )
 from tasks.report import say_vetoes
 from tasks.train import train_checkpoint
-from tasks.validate import validate_records
+from tasks.validate import require_accepted, validate_records
+
+logger = logging.getLogger("gainloop.improve")
 
 PART = 3
 """A batch has at most this part of the documents' anchors, so that what is missing most can be drawn again."""
@@ -49,50 +52,78 @@ def fill_recipe(loaded: Profile, loop: Loop, plan: Plan, name: str, left: int) -
     Args:
         left: Tokens that are left of the loop's whole budget.
     """
-    known = tokens_per_anchor(done_rounds(loaded, loop)[: plan.number - 1], name)
+    rounds = done_rounds(loaded, loop)[: plan.number - 1]
+    known = tokens_per_anchor(rounds, name)
     least = least_for(open_store(loaded), loop, name, known)  # so that a small share says something
     tokens = min(left, max(plan.tokens[name], least))
-    return fill(loaded, loop, name, tokens, 1_000 * plan.number, plan.aim_id, known)
+    return fill(loaded, loop, name, tokens, 1_000 * plan.number, plan.aim_id, known, rounds)
 
 
-def fill(loaded: Profile, loop: Loop, name: str, tokens: int, seed: int, aim_id: str, per_anchor: float | None) -> Made:
-    """Return validated batches of one recipe that take no more tokens than there are; none if they pay for none.
+def fill(
+    loaded: Profile,
+    loop: Loop,
+    name: str,
+    tokens: int,
+    seed: int,
+    aim_id: str = "",
+    per_anchor: float | None = None,
+    rounds: Sequence[Round] = (),
+) -> Made:
+    """Return the batches of one recipe, refused ones among them, that take no more tokens than there are.
 
     Args:
         seed: Seed of the first batch, added to the recipe's own; each further one has the next.
         per_anchor: Tokens that an anchor takes, as far as is known: a few anchors find out.
+        rounds: Rounds that are done, whose batches count beside these for what validation refuses.
     """
     store, making = open_store(loaded), loop.makings[name]
     anchors = read_anchors(store, loop.snapshot_id, heldout=False).height
     most = min(making.max_anchors or anchors, max(PILOT_ANCHORS, -(-anchors // PART)))
     tokens = min(tokens, making.budget_tokens or tokens)
-    made, refused, given_up = made_of(loaded, store), dict[str, str](), list[str]()
+    before = [one for each in rounds for one in each.recipes if one.recipe == name]
+    filling = Filling(store, loaded.prices)
     for number in range(MOST_BATCHES):
+        made = filling.made
         # What the last request may take must still be there when it is sent.
         left = tokens - made.tokens - most_of_request(store, loop, name, made.batches)
+        per_anchor = filling.per_anchor or per_anchor
         wanted = PILOT_ANCHORS if per_anchor is None else int(left / max(1.0, per_anchor))
         if left <= 0 or wanted < 1:
             break
         given = {"seed": making.seed + seed + number, "max_anchors": min(wanted, most)}
         given |= {"budget_tokens": tokens - made.tokens}
         recipe = making.model_copy(update=given).recipe(loop.snapshot_id, loop.model, loop.revision, aim_id=aim_id)
-        batches, words = made.batches, ""
         try:
-            batches = [*batches, make_batch(loaded, recipe, loop.folder)]
-            validate_records(loaded, batches[-1], loop.curation)
-        except TooFewTokens:
-            return made_of(loaded, store, batches, refused, [*given_up, recipe.batch_id])
-        except (SuiteFailed, Unusable) as refusal:
-            words = str(refusal).partition(";")[0]
-        if recipe.batch_id not in batches:
-            given_up.append(recipe.batch_id)
-        elif words:
-            refused[recipe.batch_id] = words
-        made = made_of(loaded, store, batches, refused, given_up)
-        per_anchor = made.tokens / made.anchors if made.anchors else None
-        if words and is_held_for_certain(store, refused, given_up):
-            return replace(made, held=words)
-    return made
+            words = fill_batch(loaded, loop, recipe, filling)
+        except TooFewTokens as refusal:
+            logger.info("Recipe %s has no more batch in this round: %s", name, refusal)
+            break
+        judged = [batch_id for one in before for batch_id in one.batches] + filling.batches
+        if words and is_proved(store, judged, sum(len(one.given_up) for one in before) + len(filling.given_up)):
+            return replace(filling.made, held=words)
+    return filling.made
+
+
+def fill_batch(loaded: Profile, loop: Loop, recipe: Recipe, filling: Filling) -> str:
+    """Make and validate a batch, and add it to those of its recipe; return why it is not trained on, or nothing."""
+    try:
+        make_batch(loaded, recipe, loop.folder)
+    except Unusable as refusal:
+        filling.lost += refusal.lost_tokens
+        filling.given_up[recipe.batch_id] = _first(refusal)
+        return _first(refusal)
+    filling.batches.append(recipe.batch_id)
+    try:
+        require_accepted(filling.store, recipe.batch_id)  # text made since is no reason to judge it otherwise
+        validate_records(loaded, recipe.batch_id, loop.curation)
+    except SuiteFailed as refusal:
+        filling.refused[recipe.batch_id] = _first(refusal)
+    return filling.refused.get(recipe.batch_id, "")
+
+
+def _first(refusal: Exception) -> str:
+    """Return what was attempted and found, without what to do: nobody is there to do it."""
+    return str(refusal).partition(";")[0]
 
 
 def why_not_trained_on(loaded: Profile, made: Made) -> str:
@@ -113,7 +144,7 @@ def make_even(loaded: Profile, loop: Loop) -> EvenShares | None:
     alone = replace(loop, curation=loop.curation.model_copy(update={"among": among}))
     for place, name in enumerate(loop.makings):
         share = max(left // (len(loop.makings) - place), least_for(open_store(loaded), loop, name, None))
-        made.append(fill(loaded, alone, name, min(left, share), EVEN_SEED, "", None))
+        made.append(fill(loaded, alone, name, min(left, share), EVEN_SEED))
         left -= made[-1].tokens
     batches = [batch_id for one in made if not why_not_trained_on(loaded, one) for batch_id in one.usable]
     if not batches:

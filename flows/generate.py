@@ -76,11 +76,12 @@ def make_batch(
             get_run_logger().warning(reopened)
         if not completed_summary(loaded, recipe):
             with started(loaded, recipe, folder) as reached:
-                preflight(reached, recipe, folder)
+                tried = preflight(reached, recipe, folder)
                 if dry_run:
                     get_run_logger().info(say_passed(recipe.batch_id))
                     return recipe.batch_id
                 made = generate_shards(reached, recipe, folder)
+            made.progress.lost_tokens += tried.lost_tokens
             count_batch(loaded, recipe, made)
     get_run_logger().info(completed_summary(loaded, recipe))
     return recipe.batch_id

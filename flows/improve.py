@@ -89,7 +89,9 @@ def improve(
                 number = len(done_rounds(loaded, loop)) + 1
                 stage(f"round {number}")
                 found = run_round(loaded, loop, number)
-                get_run_logger().info("Round %s: %s over the round before.", number, found.gain.signed)
+                get_run_logger().info(
+                    "Round %s: %s %s over the round before.", number, found.gain.signed, found.gain.unit
+                )
             stage("end")
             even = make_even(loaded, loop) if spending.even else None
             page = tell_loop(loaded, loop, ending, even)

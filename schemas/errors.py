@@ -19,7 +19,7 @@ class BadInput(GainloopError, ValueError):
 
 
 class TooFewTokens(BadInput):
-    """What a batch may take does not pay for its first requests."""
+    """The token budget of a batch does not pay for its first requests."""
 
 
 class NothingNew(BadInput):
@@ -51,7 +51,12 @@ class ServerError(GainloopError, ConnectionError):
 
 
 class Unusable(ServerError):
-    """A model answers, and nothing of what it says can be used by a recipe."""
+    """A model answers, and nothing of what it says can be used by a recipe.
+
+    ``lost_tokens`` are those that attempts without a reply may have taken until that was known.
+    """
+
+    lost_tokens: int = 0
 
 
 class SuiteFailed(GainloopError):

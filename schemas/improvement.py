@@ -8,7 +8,7 @@ from schemas.figure import Figure, ReportPart, figure
 from schemas.report import Money
 from schemas.steering import ProbeVerdict
 
-IMPROVEMENT_FORMAT = 1
+IMPROVEMENT_FORMAT = 2
 """Raised when the fields or the arithmetic change."""
 
 Ending = Literal["rounds", "budget", "no gain", "worse", "nothing new", "no recipe"]
@@ -17,8 +17,10 @@ told; general text got worse; the text repeats itself; no recipe is left."""
 
 
 class RecipeRound(ReportPart):
-    """One recipe in one round. ``held`` is why its text is not trained on; empty if it is, but for the batches that are
-    ``refused``, each with its reason.
+    """One recipe in one round.
+
+    ``held`` is the reason why none of its text is trained on, or empty; ``refused`` are single batches that are left
+    out, and ``given_up`` those that ended with their pre-flight, each with its reason.
 
     ``tokens`` are prompts and replies, and what attempts without a reply may have taken; ``planned`` is its share.
     """
@@ -33,6 +35,7 @@ class RecipeRound(ReportPart):
     kept: int
     batches: list[str]
     refused: dict[str, str]
+    given_up: dict[str, str]
     verdict: ProbeVerdict
     held: str
     gain: Figure = figure(
@@ -113,7 +116,7 @@ class FinalRow(ReportPart):
 class Improvement(ReportPart):
     """The whole loop; ``asked`` is what it was asked to do, ``stopped`` why it ended and ``why`` the same in words.
 
-    ``left`` are the documents with most missing in the end, and ``missing`` is the mean of all then.
+    ``gaps`` are the documents with most missing in the end, and ``missing`` is the mean of all then.
     """
 
     format: int
@@ -132,7 +135,7 @@ class Improvement(ReportPart):
     stopped: Ending
     why: str
     rounds: list[Round]
-    left: list[GapRow]
+    gaps: list[GapRow]
     missing: float
     final: list[FinalRow]
     curve: Curve

@@ -10,7 +10,7 @@ from schemas.figure import Figure, ReportPart
 from schemas.recipe import Parameters
 from schemas.steered import Steered
 
-VERIFICATION_FORMAT = 5
+VERIFICATION_FORMAT = 6
 """Raised when the fields or the arithmetic change, so that a verification is run anew."""
 
 Direction = Literal["rises", "falls"]

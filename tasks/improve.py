@@ -44,12 +44,12 @@ FADING: Final = 0.5
 """Weight of what earlier rounds measured of a recipe, each round anew: later text gains less."""
 
 NUM_GAPS: Final = 30
-"""Documents that a round lists, those with most missing first."""
+"""Documents that a round, or the loop's end, lists, those with most missing first."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a round is to do: each recipe's share and tokens, the aim of its draws, and what it was drawn by."""
+    """What a round is to do: each recipe's share and tokens, the aim of its draws, and the gaps that it follows."""
 
     number: int
     shares: dict[str, float]
@@ -124,12 +124,13 @@ def plan_round(store: Store, profile: Profile, loop: Loop, summaries: Sequence[M
     gaps, wrong = find_gaps_of(store, profile, loop, summaries)
     weights = weigh(gaps)
     aim_id = save_aim(store, Aim(weights=weights, missing={name: tuple(texts) for name, texts in wrong.items()}))
-    return Plan(number, shares, share_out(left, shares), aim_id, widest(store, loop, gaps), mean_missing(gaps))
+    return Plan(
+        number, shares, share_out(left, shares), aim_id, list_gaps(store, loop, gaps, weights), mean_missing(gaps)
+    )
 
 
-def widest(store: Store, loop: Loop, gaps: Sequence[Gap]) -> list[GapRow]:
-    """Return the documents with most missing."""
-    weights = weigh(gaps)
+def list_gaps(store: Store, loop: Loop, gaps: Sequence[Gap], weights: Mapping[str, float]) -> list[GapRow]:
+    """Return the documents with most missing, each with its share of the draws."""
     titles = dict(read_anchors(store, loop.snapshot_id).select("uri", "title").iter_rows())
     named = {document_of(uri): title for uri, title in titles.items()}
     return [
@@ -165,19 +166,23 @@ def find_gaps_of(
     store: Store, profile: Profile, loop: Loop, summaries: Sequence[Mapping[str, Any]]
 ) -> tuple[list[Gap], dict[str, list[str]]]:
     """Return the gap of every document under the last round's model, and the questions that it has wrong."""
-    trained = read_anchors(store, loop.snapshot_id, heldout=False)
-    documents = sorted({document_of(uri) for uri in trained["uri"]})
-    if not summaries:
-        urls, model, losses, had_text = loop_start(store, profile, loop), "start", {}, frozenset[str]()
-    else:
-        last = summaries[-1]
-        urls, model = last["urls"], f"round{len(summaries)}"
-        losses = {str(name): float(loss) for name, loss in last["losses"].items()}
-        had_text = frozenset(last["documents"])
+    anchors = read_anchors(store, loop.snapshot_id, heldout=False)
+    documents = sorted({document_of(uri) for uri in anchors["uri"]})
+    urls = summaries[-1]["urls"] if summaries else loop_start(store, profile, loop)
+    had_text = frozenset(summaries[-1]["documents"]) if summaries else frozenset[str]()
+    model, losses = last_model(rounds_of(summaries)), dict[str, float]()
+    if number := model.removeprefix("round") if model != "start" else "":
+        told = summaries[int(number) - 1]["losses"]
+        losses = {str(name): float(loss) for name, loss in told.items()}
     standings = standings_of(store, loop, urls, {}, "dev")
     before = [Gap(**one) for one in summaries[-1]["gaps"]] if summaries else []
     gaps = find_gaps(standings.rights_by_document(model), losses, documents, before, had_text)
     return gaps, standings.wrong(model)
+
+
+def last_model(rounds: Sequence[Round]) -> str:
+    """Return the name of the newest model after some rounds; a round whose text is all refused trains none."""
+    return next((f"round{one.number}" for one in reversed(rounds) if one.checkpoints), "start")
 
 
 def loop_start(store: Store, profile: Profile, loop: Loop) -> dict[str, str]:
@@ -237,7 +242,8 @@ def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: Ev
         name_source(json.loads(source)),
         loop.spending,
         rounds,
-        (widest(store, loop, gaps), mean_missing(gaps)),
+        list_gaps(store, loop, gaps, weigh(gaps)),
+        mean_missing(gaps),
         ending,
         even,
         standings,
@@ -257,10 +263,10 @@ def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: Ev
 def _discard_probes(store: Store, loop: Loop, rounds: Sequence[Round]) -> None:
     """Remove the weights of all probe runs: repeating's, which all rounds share, and what a kill left of others."""
     asked = [one.usable for each in rounds for one in each.recipes if one.usable] if loop.probes_apart else []
-    for batches in asked:
+    for place, batches in enumerate(asked):
         of = loop.comparison(batches, PROBE_SHARE)
         for seed in range(of.plan.seeds):
-            for arm in ("synthetic", "baseline"):
+            for arm in ("synthetic", "baseline") if place == 0 else ("synthetic",):
                 discard_weights(store, arm_lineage(store, of, seed, arm).checkpoint_id)
 
 

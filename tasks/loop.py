@@ -1,22 +1,21 @@
 """A loop: what it is asked to do, the rounds that are done, and what its batches took and may still take."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gainloop.curation.suite import is_missed, read_result
 from gainloop.evaluation.arms import Comparison
 from gainloop.methods import Making
+from gainloop.serving.driver import landed_tokens
 from gainloop.steering.budget import Purse
 from gainloop.steering.probe import probe_plan
 from gainloop.steering.rounds import recipes_left
 from gainloop.store import Store
 from gainloop.store.batches import list_summaries, replies_folder, stage_summary
-from gainloop.store.replies import read_replies
 from schemas.exam import Asking
-from schemas.improvement import Round
-from schemas.profile import Profile
+from schemas.improvement import IMPROVEMENT_FORMAT, Round
+from schemas.profile import Prices, Profile
 from schemas.recipe import Curation, TrainingPlan
 from schemas.rows import content_hash
 from schemas.steering import Spending
@@ -65,7 +64,7 @@ class Loop:
 
     @property
     def loop_id(self) -> str:
-        return content_hash("improvement", self.asked)
+        return content_hash("improvement", IMPROVEMENT_FORMAT, self.asked)
 
     @property
     def asked(self) -> dict[str, Any]:
@@ -108,8 +107,9 @@ class Loop:
 class Made:
     """What a recipe's batches of one round took and gave.
 
-    ``refused`` is why validation refuses a batch, by batch: its tokens are spent, and it is not trained on. ``held`` is
-    why none of them may be; empty if the others may.
+    ``refused`` are the batches that validation refuses, each with the reason: their tokens are spent, and they are not
+    trained on; ``given_up`` are those that ended with their pre-flight, likewise. ``held`` is the reason why no batch
+    of the recipe is trained on; empty if the usable ones may be.
     """
 
     batches: list[str]
@@ -118,6 +118,7 @@ class Made:
     records: int
     cost: float
     refused: Mapping[str, str] = field(default_factory=dict)
+    given_up: Mapping[str, str] = field(default_factory=dict)
     held: str = ""
 
     @property
@@ -148,47 +149,57 @@ def purse_of(profile: Profile, spending: Spending, rounds: Sequence[Round]) -> P
     return Purse(spending.tokens, spending.money, dearest, sum(one.tokens for one in spent), money)
 
 
-def made_of(
-    profile: Profile,
-    store: Store,
-    batches: Sequence[str] = (),
-    refused: Mapping[str, str] = MappingProxyType({}),
-    given_up: Sequence[str] = (),
-) -> Made:
-    """Return what batches took and gave.
+@dataclass
+class Filling:
+    """Batches of a recipe that are being made in a round; ``lost`` are tokens that pre-flights without an end took."""
+
+    store: Store
+    prices: Prices
+    batches: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+    given_up: dict[str, str] = field(default_factory=dict)
+    lost: int = 0
+
+    @property
+    def made(self) -> Made:
+        """What the batches took and gave so far."""
+        made = [stage_summary(self.store, batch_id, "generate") or {} for batch_id in self.batches]
+        ended = [landed_tokens(replies_folder(self.store, batch_id)) for batch_id in self.given_up]
+        return Made(
+            batches=list(self.batches),
+            tokens=sum(one["prompt_tokens"] + one["completion_tokens"] + one.get("lost_tokens", 0) for one in made)
+            + sum(map(sum, ended))
+            + self.lost,
+            anchors=sum(one["anchors"] for one in made),
+            records=sum(one["records"] for one in made),
+            cost=sum(one["cost"] for one in made) + sum(self.prices.cost(*tokens) for tokens in ended),
+            refused=dict(self.refused),
+            given_up=dict(self.given_up),
+        )
+
+    @property
+    def per_anchor(self) -> float | None:
+        """Tokens that an anchor took in the batches that were made; None before the first."""
+        made = replace(self, given_up={}, lost=0).made
+        return made.tokens / made.anchors if made.anchors else None
+
+
+def is_proved(store: Store, batches: Iterable[str], given_up: int) -> bool:
+    """Tell whether a recipe's batches prove that it is to leave the loop.
+
+    They do by what their records miss, or by anchors that gave nothing at all. A first batch is of two anchors: what a
+    few records miss, others may meet.
 
     Args:
-        refused: Why validation refuses a batch, by batch.
-        given_up: Batches that their pre-flight gave up: they have no row, and what their replies took is counted.
+        batches: All batches of the recipe that validation has judged, of earlier rounds too.
+        given_up: Batches that ended with their pre-flight.
     """
-    made = [stage_summary(store, batch_id, "generate") or {} for batch_id in batches]
-    lost = [_landed(store, batch_id) for batch_id in given_up]
-    return Made(
-        batches=list(batches),
-        tokens=sum(one["prompt_tokens"] + one["completion_tokens"] + one.get("lost_tokens", 0) for one in made)
-        + sum(map(sum, lost)),
-        anchors=sum(one["anchors"] for one in made),
-        records=sum(one["records"] for one in made),
-        cost=sum(one["cost"] for one in made) + sum(profile.prices.cost(*tokens) for tokens in lost),
-        refused=dict(refused),
-    )
-
-
-def _landed(store: Store, batch_id: str) -> tuple[int, int]:
-    """Return the tokens of prompts and replies of a batch that have landed."""
-    columns = ["prompt_tokens", "completion_tokens"]
-    landed = read_replies(replies_folder(store, batch_id), columns=["request_id", *columns])
-    return int(landed[columns[0]].sum()), int(landed[columns[1]].sum())
-
-
-def is_held_for_certain(store: Store, refused: Iterable[str], given_up: Sequence[str]) -> bool:
-    """Tell whether what validation refused, and what gave nothing at all, says enough to leave a recipe out.
-
-    A first batch is of two anchors: what a few records miss, others may meet.
-    """
-    results = [one for batch_id in refused if (one := read_result(records_folder(store, batch_id)))]
-    empty = len(given_up) + sum(one.summary["records"] == 0 for one in results)
-    return PILOT_ANCHORS * empty >= ENOUGH_ANCHORS or is_missed(results)
+    made = {batch_id: stage_summary(store, batch_id, "generate") or {} for batch_id in batches}
+    empty = sum(one["anchors"] for one in made.values() if not one["records"])
+    judged = [
+        (found, one["anchors"]) for name, one in made.items() if (found := read_result(records_folder(store, name)))
+    ]
+    return empty + PILOT_ANCHORS * given_up >= ENOUGH_ANCHORS or is_missed(judged)
 
 
 def tokens_per_anchor(rounds: Sequence[Round], recipe: str) -> float | None:

@@ -3,7 +3,7 @@
 import logging
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import polars as pl
@@ -113,7 +113,8 @@ class Budget:
     """What a batch will take, estimated from the first anchors, and what it can take at most.
 
     ``cost`` is that of the estimate, ``max_cost`` that of as many requests as the method allows with replies that are
-    all as long as they may be, and prompts as long as the estimated ones.
+    all as long as they may be, and prompts as long as the estimated ones. ``lost_tokens`` may have been taken already,
+    by attempts without a reply.
     """
 
     batch_id: str
@@ -135,6 +136,7 @@ class Budget:
     state: str
     lengths: "Lengths"
     dropped: dict[str, int]
+    lost_tokens: int = 0
 
     @property
     def summary(self) -> str:
@@ -198,6 +200,8 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         folder: The generator's weights; None for a model that servers have.
 
     Raises:
+        BadInput: There is no anchor to generate from.
+        TooFewTokens: The recipe's token budget does not pay for the first requests.
         ServerError: Servers are down, lack the model or its log-probabilities, or no first reply can be used.
     """
     drawn = draw_for(store, recipe)
@@ -209,20 +213,25 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         )
     replies = replies_folder(store, recipe.batch_id)
 
-    async def ask(pool: Pool) -> tuple[Trial, str]:
+    async def ask(pool: Pool) -> tuple[Trial, str, int]:
         log = ReplyLog.open(replies, Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors])
         limit = recipe.budget_tokens
-        allowance = None if limit is None else pool.allowance(recipe.batch_id, limit, landed_tokens(replies))
+        allowance = None if limit is None else pool.allowance(recipe.batch_id, limit, sum(landed_tokens(replies)))
         trying = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, allowance=allowance)
-        return await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(*one)), pool.state
+        trial = await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(*one))
+        return trial, pool.state, trying.progress.lost_tokens
 
     with engine(profile, recipe, folder) as lent:
-        (answers, outcomes), state = lent.run(ask)
+        (answers, outcomes), state, lost = lent.run(ask)
         semantics = lent.logprob_semantics
     faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, answers, strict=True)]
-    _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
     whole = [anchor for anchor in anchors if anchor.anchor_id in outcomes]
-    _require_records(recipe, list(outcomes.values()))
+    try:
+        _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
+        _require_records(recipe, list(outcomes.values()))
+    except Unusable as refusal:
+        refusal.lost_tokens = lost
+        raise
     first = {answer.request_id for _, answer in answers if isinstance(answer, Reply)}
     asked = [next(read_pipeline(recipe).rounds(anchor, recipe.seed)) for anchor in anchors]
     at_once = list(map(len, asked))
@@ -230,7 +239,8 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
     sample = _Sample(anchors, whole, first, sum(at_once) / len(at_once), outcomes, taken)
     longest = max(needed_tokens(request) for requests in asked for request in requests)
     lengths = Lengths.of(taken, recipe.sampling.max_tokens, longest)
-    return _estimate(profile, recipe, drawn, sample, faults, semantics, state, lengths)
+    estimate = _estimate(profile, recipe, drawn, sample, faults, semantics, state, lengths)
+    return replace(estimate, lost_tokens=lost)
 
 
 @dataclass(frozen=True)
@@ -368,7 +378,7 @@ def _require_records(recipe: Recipe, outcomes: list[Outcome]) -> None:
 
 def _require_tokens(recipe: Recipe, drops: Counter[str]) -> None:
     """Refuse a budget that ends before a first reply could be used: of the model it says nothing."""
-    if drops[OVER_BUDGET]:
+    if drops[OVER_BUDGET] and not drops.keys() - FOLLOWING - {OVER_BUDGET}:
         raise TooFewTokens(
             f"trying out {recipe.method['kind']} on {recipe.model!r} with text.budget_tokens {recipe.budget_tokens:,}: "
             f"{drops[OVER_BUDGET]} of the first requests may take more than is left of it, and no other gave a record; "

@@ -26,8 +26,8 @@ from schemas.improvement import RecipeRound, Round
 from schemas.profile import Profile
 from schemas.report import Money
 from schemas.rows import document_of
-from tasks.improve import Plan, find_gaps_of, standings_of
-from tasks.loop import ROUND, Loop, Made, is_validated, read_rounds
+from tasks.improve import Plan, find_gaps_of, last_model, standings_of
+from tasks.loop import ROUND, Loop, Made, is_validated, read_rounds, rounds_of
 from tasks.probe import ask_models, part_of_exam
 from tasks.progress import Bar
 
@@ -94,7 +94,7 @@ def probe_gains(store: Store, profile: Profile, loop: Loop, probe: Probe) -> dic
 def _conclude(store: Store, profile: Profile, loop: Loop, work: Work, bar: Bar) -> dict[str, Any]:
     plan, made, runs, batches = work.plan, work.made, work.runs, work.batches
     earlier = read_rounds(store, loop.loop_id)[: plan.number - 1]
-    name, before = f"round{plan.number}", f"round{plan.number - 1}" if earlier else "start"
+    name, before = f"round{plan.number}", last_model(rounds_of(earlier))
     models = {"start/0/0": loop.start_id}
     models |= {f"{name if run.arm == 'synthetic' else run.arm}/{run.seed}/1": run.checkpoints[-1] for run in runs}
     exam = part_of_exam(store, loop.exam_id, "dev")
@@ -155,6 +155,7 @@ def _recipe_round(profile: Profile, store: Store, work: Work, name: str) -> Reci
         kept=sum(kept_records(store, one).height for one in made.batches if is_validated(store, one)),
         batches=made.batches,
         refused=dict(made.refused),
+        given_up=dict(made.given_up),
         verdict=probe_verdict(gain),
         held=work.held.get(name, ""),
         gain=gain,

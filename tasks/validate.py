@@ -43,6 +43,16 @@ def anchors_folder(store: Store, snapshot_id: str) -> str:
     return f"{store.folder}/snapshots/{snapshot_id}/validation"
 
 
+def require_accepted(store: Store, batch_id: str) -> None:
+    """Refuse again a batch whose records a suite has refused before.
+
+    Raises:
+        SuiteFailed: The suite's own words.
+    """
+    if (reached := read_result(records_folder(store, batch_id))) and not reached.summary["success"]:
+        require_success(reached, f"{reached.summary['records']} records of batch {batch_id}")
+
+
 def records_folder(store: Store, batch_id: str) -> str:
     """Return where the results and the page of a batch's records lie."""
     return f"{batch_folder(store, batch_id)}/validation"

@@ -148,8 +148,7 @@ def test_a_second_press_of_run_waits_for_the_first_and_both_complete(site: Site,
 
     for count in (1, 2):  # two people, each with a page of their own
         with open_page(f"{site.url}/v2/deployments/deployment/{nightly['id']}") as page:
-            while _press_run(page) == BUSY:  # a person presses again
-                pass
+            wait_until(lambda page=page: _press_run(page) != BUSY, PATIENCE_SECONDS)  # a person presses again
             require_text(page, "Flow run created", f"press-{count}")
     assert len(pressed()) == 2
     wait_until(lambda: [run["state"]["type"] for run in pressed()] == ["COMPLETED"] * 2, RUN_SECONDS)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.whole
+pytestmark = pytest.mark.server
 
 
 def test_whatever_is_hostile_ends_as_a_sentence_or_a_counted_drop_and_gets_nothing_out() -> None:

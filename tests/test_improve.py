@@ -20,7 +20,7 @@ from tests.serving.stub_server import StubOptions, stub_server
 from tests.telling import STYLES, is_for, tell, write_mills, write_others
 from tests.whole_run import Place, start
 
-pytestmark = pytest.mark.whole
+pytestmark = pytest.mark.crash
 
 MODEL = NewModel(
     vocabulary=512,

@@ -23,7 +23,7 @@ from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Recipe
 from schemas.rows import Anchor, Record
 from schemas.suites import ANCHORS, CORPUS, KEPT, REASONS, at_most, records_suite
-from tasks.validate import records_folder, validate_anchors, validate_batch
+from tasks.validate import records_folder, require_accepted, validate_anchors, validate_batch
 from tests.browser import open_page
 
 REWRITES = records_suite(Rephrase.expectations)
@@ -401,29 +401,46 @@ def test_recorded_replies_of_a_real_model_mostly_pass(store: Store, folder: str,
     assert read_records(store, world.batch_id).height == summary["kept"] + summary["quarantined"]
 
 
-def missing(records: int, observed: float | None, required: float = 0.5) -> SuiteResult:
-    """Return a result whose records miss one expectation."""
-    found = {"expectation": "cites_source is false", "reason": "cites_source", "held": False}
-    met = {"expectation": "num_words at least 5", "reason": "too_short", "observed": 1.0, "required": 0.5, "held": True}
-    return SuiteResult("", {"records": records}, [met, found | {"observed": observed, "required": required}])
+def looked_at(rows: int, observed: float | None, anchors: int = 100, **about: Any) -> tuple[SuiteResult, int]:
+    """Return the result of a batch of so many anchors, whose records have an expectation observed so."""
+    found = {"expectation": "cites_source is false", "required": 0.5, "is_share": True, "held": False, **about}
+    met = {"expectation": "num_words at least 5", "required": 0.5, "is_share": True, "held": True, "observed": 1.0}
+    return SuiteResult("", {}, [met | {"rows": rows}, found | {"rows": rows, "observed": observed}]), anchors
 
 
 @pytest.mark.parametrize(
-    ("results", "expected"),
+    ("batches", "expected"),
     [
         ([], False),
-        ([missing(3, 1 / 3)], False),  # 1 of 3 may be 9 of 10
-        ([missing(3, 0)], False),
-        ([missing(6, 0)], True),  # 0 of 6 is at most 46 %
-        ([missing(3, 0), missing(3, 0)], True),
-        ([missing(20, 0.4)], False),
-        ([missing(200, 0.4)], True),
-        ([missing(3, 2 / 3, required=1.0)], True),  # what all must meet one has missed
-        ([missing(0, 0.0, required=1.0)], False),
-        ([missing(3, None)], True),
+        ([looked_at(3, 1 / 3)], False),  # 1 of 3 may be 9 of 10
+        ([looked_at(3, 0)], False),
+        ([looked_at(6, 0)], True),  # 0 of 6 is at most 46 %
+        ([looked_at(8, 0, anchors=2)], False),  # four records of each anchor are not independent
+        ([looked_at(3, 0), looked_at(3, 0)], True),
+        ([looked_at(3, 0), looked_at(3, 0), looked_at(40, 0.9, held=True)], False),  # what passed counts too
+        ([looked_at(20, 0.4)], False),
+        ([looked_at(200, 0.4, anchors=200)], True),
+        ([looked_at(3, 2 / 3, required=1.0)], True),  # what all must meet one has missed
+        ([looked_at(0, 0.0)], False),
+        ([looked_at(50, 0.1, required=0.2, is_share=False)], False),
+        ([looked_at(50, None)], False),
     ],
 )
-def test_an_expectation_is_missed_for_certain_where_chance_does_not_explain_it(
-    results: list[SuiteResult], expected: bool
+def test_an_expectation_is_missed_where_chance_does_not_explain_it(
+    batches: list[tuple[SuiteResult, int]], expected: bool
 ) -> None:
-    assert is_missed(results) is expected
+    assert is_missed(batches) is expected
+
+
+def test_a_result_says_of_how_many_rows_it_is_and_what_is_refused_stays_so(store: Store) -> None:
+    world = make_world(store, {str(number): "Too few." for number in range(6)}, good_anchors())
+    with pytest.raises(SuiteFailed) as first:
+        world.validate()
+    found = read_result(records_folder(store, world.batch_id))
+    assert found is not None
+    assert {one["rows"] for one in found.findings if one["reason"] == "too_short"} == {6}
+    assert is_missed([(found, 6)])
+    assert not is_missed([(found, 2)])
+    with pytest.raises(SuiteFailed) as again:
+        require_accepted(store, world.batch_id)
+    assert str(again.value) == str(first.value)

@@ -59,12 +59,14 @@ class Finding:
         observed: Share of rows that pass, or the table's own value; None if it could not be computed.
         held: True if the expectation is met.
         failing: Ids of the rows that do not pass, in order.
+        rows: Rows of the table.
     """
 
     expectation: Expectation
     observed: float | None
     held: bool
     failing: tuple[str, ...] = ()
+    rows: int = 0
 
     def as_row(self) -> dict[str, Any]:
         """Return the finding without its rows, as JSON types."""
@@ -76,6 +78,8 @@ class Finding:
             "observed": observed,
             "required": expectation.required,
             "held": self.held,
+            "rows": self.rows,
+            "is_share": expectation.mostly is not None,
         }
 
 
@@ -156,11 +160,11 @@ def _configuration(expectation: Expectation, position: int) -> dict[str, Any]:
 def _finding(expectation: Expectation, one: dict[str, Any], id_column: str, num_rows: int) -> Finding:
     """Return one result as a finding; an expectation that raised has nothing observed and is not met."""
     if one["exception_info"].get("raised_exception", True):
-        return Finding(expectation, None, False)
+        return Finding(expectation, None, False, rows=num_rows)
     if expectation.mostly is None:
-        return Finding(expectation, float(one["result"]["observed_value"] or 0), one["success"])
+        return Finding(expectation, float(one["result"]["observed_value"] or 0), one["success"], rows=num_rows)
     failing = tuple(sorted(row[id_column] for row in one["result"]["unexpected_index_list"] or ()))
-    return Finding(expectation, 1 - len(failing) / num_rows if num_rows else 1.0, one["success"], failing)
+    return Finding(expectation, 1 - len(failing) / num_rows if num_rows else 1.0, one["success"], failing, num_rows)
 
 
 def _remove(folder: str) -> None:
@@ -232,7 +236,8 @@ class SuiteResult:
     Attributes:
         folder: Folder with ``verdict.json``, ``results/`` and the page, ``index.html``.
         summary: Counts of rows; ``reasons``, if rows are quarantined; ``success``; ``expectations``, how many.
-        findings: One row per expectation: expectation, reason, observed, required, held.
+        findings: One row per expectation: expectation, reason, observed, required, held; rows, of the table; is_share,
+            true where what is observed is the share of rows that pass.
     """
 
     folder: str
@@ -279,22 +284,25 @@ def require_success(result: SuiteResult, what: str) -> None:
         )
 
 
-def is_missed(results: Sequence[SuiteResult]) -> bool:
-    """Tell whether tables of records miss an expectation by more than chance, those taken together that miss it.
+def is_missed(batches: Sequence[tuple[SuiteResult, int]]) -> bool:
+    """Tell whether the records of several batches together miss an expectation by more than chance.
 
-    A share of rows is missed for certain if the upper end of its exact 95 % interval lies below what is required. An
-    expectation that could not be looked at is missed.
+    So they do where the upper end of the exact 95 % interval of the share that meets it lies below what is required.
+    Records of one anchor go together: a batch counts as no more rows than it has anchors. An expectation of the table
+    as a whole proves nothing.
+
+    Args:
+        batches: Results of all of a recipe's batches, those that passed among them, each with the batch's anchors.
     """
-    met, rows, required = Counter[str](), Counter[str](), dict[str, float]()
-    for result in results:
-        for one in (finding for finding in result.findings if not finding["held"]):
-            if one["observed"] is None:
-                return True
-            name, number = one["expectation"], result.summary["records"]
-            met[name] += one["observed"] * number
-            rows[name] += number
-            required[name] = one["required"]
-    return any(exact_interval(met[name], rows[name])[1] < least for name, least in required.items())
+    met, number, required = Counter[str](), Counter[str](), dict[str, float]()
+    for result, anchors in batches:
+        for one in result.findings:
+            if one["is_share"] and one["observed"] is not None:
+                name, rows = one["expectation"], min(one["rows"], anchors)
+                met[name] += one["observed"] * rows
+                number[name] += rows
+                required[name] = one["required"]
+    return any(exact_interval(met[name], number[name])[1] < least for name, least in required.items() if number[name])
 
 
 def as_markdown(result: SuiteResult) -> str:

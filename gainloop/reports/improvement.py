@@ -18,7 +18,7 @@ from schemas.steering import EvenShares, Spending
 NO_MODEL: Final = "no model was trained"
 
 WIDE: Final = 0.5
-"""Share missing of a document that the next tokens should go to."""
+"""Share missing of a document, from which on the next tokens should go to it."""
 
 BEFORE, REPEATING, AFTER, EVEN = "Before", "Repeating the documents", "After round", "Even shares"
 """Names of the models that are asked in the end."""
@@ -30,7 +30,8 @@ def describe_loop(
     corpus: str,
     spending: Spending,
     rounds: Sequence[Round],
-    left: tuple[list[GapRow], float],
+    gaps: list[GapRow],
+    missing: float,
     ending: tuple[Ending, str],
     even: EvenShares | None,
     final: Standings,
@@ -41,7 +42,8 @@ def describe_loop(
     Args:
         asked: What it was asked to do, as JSON.
         corpus: Name of the documents' source.
-        left: Documents with most missing in the end, and the mean of all then.
+        gaps: Documents with most missing in the end.
+        missing: Share missing of a document in the end, the mean of all.
         final: What all models know by the part of the exam that nothing steered by.
     """
     trained = [one for one in rounds if one.checkpoints]
@@ -65,8 +67,8 @@ def describe_loop(
         stopped=ending[0],
         why=ending[1],
         rounds=list(rounds),
-        left=left[0],
-        missing=left[1],
+        gaps=gaps,
+        missing=missing,
         final=_final_rows(rounds, even, final),
         curve=final.curve({"start": 0} | {f"round{one.number}": one.synthetic_tokens for one in trained}),
         over_repeating=_gain(final, last, "baseline"),
@@ -166,7 +168,7 @@ def _steps(found: Improvement) -> list[str]:
     best = _best_recipe(trained[-1])
     if best:
         steps.append(best)
-    gaps = [one for one in found.left if one.missing >= WIDE]
+    gaps = [one for one in found.gaps if one.missing >= WIDE]
     if gaps and found.stopped in ("budget", "rounds"):
         names = ", ".join(f"{one.title or one.document} ({one.missing:.0%} missing)" for one in gaps[:3])
         steps.append(f"Spend the next tokens where most is missing still: {names}.")

@@ -51,7 +51,7 @@ def render_improvement(found: Improvement) -> str:
 def gap_history(found: Improvement) -> list[tuple[GapRow, list[str]]]:
     """Return the documents with most missing in the end, each with what was missing of it before every round."""
     before = [{one.document: f"{one.missing:.0%}" for one in each.gaps} for each in found.rounds]
-    return [(row, [each.get(row.document, "–") for each in before]) for row in found.left]  # noqa: RUF001
+    return [(row, [each.get(row.document, "–") for each in before]) for row in found.gaps]  # noqa: RUF001
 
 
 def say_gain(figure: Figure) -> str:

@@ -70,6 +70,7 @@ BRACKETS: Final = "Numbers in brackets are 95 % intervals: the truth is likely t
 
 FOLDER: Final = Path(__file__).parent
 OPTION: Final = re.compile(r"--[a-z][\w.-]*\w")
+"""An option of the command line, as a sentence names it."""
 
 
 PARTS: Final[dict[str, tuple[tuple[Section, ...], tuple[str, ...]]]] = {
@@ -144,7 +145,7 @@ def open_template(name: str, folder: Path = FOLDER) -> Template:
         lstrip_blocks=True,
     )
     environment.globals["brackets"] = BRACKETS
-    environment.filters["step"] = _shown_step
+    environment.filters["whole_options"] = _with_whole_options
     return environment.get_template(name)
 
 
@@ -153,7 +154,7 @@ def _shown(value: Any) -> Any:
     return mask(value) if type(value) is str else value
 
 
-def _shown_step(text: str) -> Markup:
+def _with_whole_options(text: str) -> Markup:
     """Return what to do next, its options in one piece: a line that ends after their dashes reads as another word."""
     return Markup(OPTION.sub(r'<span class="option">\g<0></span>', str(escape(mask(text)))))  # noqa: S704
 

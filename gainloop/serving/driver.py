@@ -289,7 +289,7 @@ async def run_shard(
     log = await asyncio.to_thread(ReplyLog.open, replies, span, [anchor.anchor_id for anchor in anchors])
     allowance = None
     if recipe.budget_tokens is not None:
-        taken = await asyncio.to_thread(landed_tokens, replies)
+        taken = sum(await asyncio.to_thread(landed_tokens, replies))
         allowance = pool.allowance(recipe.batch_id, recipe.budget_tokens, taken)
     driver = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, on_progress, allowance=allowance)
     try:
@@ -306,11 +306,11 @@ async def run_shard(
     return driver.progress
 
 
-def landed_tokens(replies: str) -> int:
-    """Return the tokens of all replies of a batch that have landed, prompts and completions together."""
+def landed_tokens(replies: str) -> tuple[int, int]:
+    """Return the tokens of prompts and of completions of all replies of a batch that have landed."""
     columns = ["prompt_tokens", "completion_tokens"]
     landed = read_replies(replies, columns=["request_id", *columns])
-    return sum(int(landed[name].sum()) for name in columns)
+    return int(landed[columns[0]].sum()), int(landed[columns[1]].sum())
 
 
 def insert_outcomes(store: Store, batch_id: str, outcomes: dict[str, Outcome]) -> None:

@@ -11,7 +11,7 @@ from gainloop.models.start import make_model
 from gainloop.store.files import exists, read_file, write_file
 from gainloop.studies.steered_budget import spend
 from gainloop.studies.steered_figures import describe_steering
-from gainloop.studies.steered_gaps import direct, half_known, know_half
+from gainloop.studies.steered_gaps import direct, know_half, with_replay
 from gainloop.studies.steered_ground import Ground
 from gainloop.studies.world_runs import MODEL, make_base, one_thread, open_base, open_world, side_by_side
 from schemas.steered import Steered, SteeredRun, SteeredWay, Steering
@@ -86,7 +86,7 @@ def prepare(folder: str, subject: InventedWorld, seed: int) -> None:
     home, own = _home(folder, subject, seed), _subject_of(subject, seed)
     make_base(home, own)
     with one_thread():
-        start = know_half(half_known(_open_ground(folder, subject, seed)))
+        start = know_half(with_replay(_open_ground(folder, subject, seed)))
     weights = io.BytesIO()
     torch.save(start.state_dict(), weights)
     write_file(_start_file(folder, subject, seed), weights.getvalue())
@@ -111,7 +111,7 @@ def _open_ground(folder: str, subject: InventedWorld, seed: int) -> Ground:
 
 def _open_half_known(folder: str, subject: InventedWorld, seed: int) -> Ground:
     """Return the ground of the gaps, whose start knows half of the entities."""
-    ground = half_known(_open_ground(folder, subject, seed))
+    ground = with_replay(_open_ground(folder, subject, seed))
     start = make_model(MODEL, ground.vocabulary.tokenizer)
     weights = read_file(_start_file(folder, subject, seed))
     start.load_state_dict(torch.load(io.BytesIO(weights), weights_only=True))

@@ -31,7 +31,7 @@ ROUND_PART: Final = 12
 LONGER: Final = 2
 """Times the updates of a training on one batch: here text has only a third of them, beside two parts of replay."""
 
-NUM_GENERIC: Final = 600
+NUM_GENERIC_TEXTS: Final = 600
 """Texts about generic entities, in all wordings, that are read on: without them a model forgets how to answer."""
 
 KNOWN, NEW = "known before", "new to it"
@@ -39,14 +39,14 @@ KNOWN, NEW = "known before", "new to it"
 GOLDEN: Final = (5**0.5 - 1) / 2
 
 
-def half_known(ground: Ground) -> Ground:
+def with_replay(ground: Ground) -> Ground:
     """Return the ground with what its start is to have read: of half of the entities, and of generic ones.
 
     The start itself is as it was: ``know_half`` trains it.
     """
     known, rng = half_of(ground, "known"), Random(f"{ground.seed}/generic")  # noqa: S311
     shares = {name: float(name in known) for name in names_of(ground)}
-    generic = tuple(tell_generic(ground.world, rng) for _ in range(NUM_GENERIC))
+    generic = tuple(tell_generic(ground.world, rng) for _ in range(NUM_GENERIC_TEXTS))
     read = write(ground, shares, ground.words, ROUNDS)[0]
     return replace(ground, replay=(tuple(read), generic), reads_anchors=False)
 

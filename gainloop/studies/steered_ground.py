@@ -31,8 +31,8 @@ class Ground:
         updates: Updates of a full training.
         words: Words of a batch of the first part.
         seed: Seed of the world, of what generators draw, and of trainings.
-        replay: Texts that the start was trained on, in parts of equal tokens, to be read on; none where it knows of
-            none of the entities.
+        replay: Texts that trainings read on beside the new text, in parts of equal tokens: the first is what the start
+            was trained on, the second is of generic entities; empty where the start knows no entity.
         reads_anchors: Whether trainings read the documents too, beside the text that was made of them.
     """
 

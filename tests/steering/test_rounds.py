@@ -26,7 +26,9 @@ def recipe(name: str, held: str = "", tokens: int = 1_000) -> RecipeRound:
         "anchors": 4,
         "records": 4,
     }
-    return RecipeRound(recipe=name, held=held, kept=4, batches=[], refused={}, verdict="go", gain=figure(1, 3), **about)
+    return RecipeRound(
+        recipe=name, held=held, kept=4, batches=[], refused={}, given_up={}, verdict="go", gain=figure(1, 3), **about
+    )
 
 
 def round_(

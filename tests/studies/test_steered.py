@@ -14,7 +14,7 @@ from gainloop.studies import steered_ground
 from gainloop.studies.steered import WAYS, count_steps, list_plays, run_play, steer
 from gainloop.studies.steered_budget import ARMS, spend
 from gainloop.studies.steered_figures import decide, describe_agreement, describe_steering
-from gainloop.studies.steered_gaps import KNOWN, NEW, direct, half_known, half_of, names_of, write
+from gainloop.studies.steered_gaps import KNOWN, NEW, direct, half_of, names_of, with_replay, write
 from gainloop.studies.steered_ground import Ground
 from gainloop.studies.trainee import Vocabulary
 from gainloop.studies.verification_page import render_verification
@@ -51,7 +51,7 @@ def by_gain(ground: Ground) -> SteeredRun:
 
 @pytest.fixture(scope="module")
 def by_gaps(ground: Ground) -> SteeredRun:
-    return direct(half_known(ground), "gap-directed")
+    return direct(with_replay(ground), "gap-directed")
 
 
 def test_every_way_has_as_many_words_in_every_round(ground: Ground, by_gain: SteeredRun, by_gaps: SteeredRun) -> None:
@@ -106,7 +106,7 @@ def test_draws_follow_their_shares_and_end_at_the_last_word(ground: Ground) -> N
 
 def test_the_start_has_read_of_half_of_the_entities_alone(ground: Ground) -> None:
     known = half_of(ground, "known")
-    read, generic = half_known(ground).replay
+    read, generic = with_replay(ground).replay
     said = " . ".join(" ".join(text) for text in read)
     assert len(known) == 3
     assert not [name for text in generic for name in names_of(ground) if f"{name} " in " ".join(text)]
