@@ -28,6 +28,9 @@ RUN_SECONDS = 300
 PATIENCE_SECONDS = 60
 """What an answer of the API may take on a busy machine."""
 
+PASSWORD = {"PREFECT_SERVER_API_AUTH_STRING": "team:of-two", "PREFECT_API_AUTH_STRING": "team:of-two"}
+"""Settings of a Prefect server that asks for a user and a password, and of those who know them."""
+
 BUSY = httpx.codes.SERVICE_UNAVAILABLE
 """What Prefect's server answers where SQLite has another writer: nothing was done, and asking again is safe."""
 
@@ -110,16 +113,16 @@ class Site:
 
 @contextmanager
 def postgres() -> Iterator[dict[str, str]]:
-    """Keep a Postgres running for the block; gives the settings of a Prefect server that uses it and has a password.
+    """Keep a Postgres running for the block; gives the settings of a Prefect server that uses it.
 
-    Where there is no Postgres, the server has its own database.
+    Where there is no Postgres, the server has its own database: SQLite, whose only writer the others wait for, on a
+    busy machine for a minute and more.
     """
-    shared = {"PREFECT_SERVER_API_AUTH_STRING": "team:of-two", "PREFECT_API_AUTH_STRING": "team:of-two"}
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     control = shutil.which("pg_ctl") or (str(programs[-1]) if programs else "")
     if not control:
         warnings.warn("no Postgres here: the Prefect server has its own database", stacklevel=2)
-        yield shared
+        yield {}
         return
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -137,7 +140,7 @@ def postgres() -> Iterator[dict[str, str]]:
     ask(control, "-D", f"{data}/db", "-l", f"{data}/log", "-o", options, "-w", "start")
     try:
         url = f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
-        yield shared | {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url}
+        yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url}
     finally:
         ask(control, "-D", f"{data}/db", "-m", "immediate", "stop")
         shutil.rmtree(data)
@@ -148,7 +151,7 @@ def running_site(folder: Path, shared: Mapping[str, str] = MappingProxyType({}))
     """Keep a server with the project's deployments running for the block.
 
     Args:
-        shared: Settings for more than one person, of ``postgres``.
+        shared: Settings for more than one person: of ``postgres``, and ``PASSWORD``.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

@@ -15,7 +15,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.site import Site, postgres, running_site, wait_until
+from tests.site import PASSWORD, Site, postgres, running_site, wait_until
 from tests.small_run import ROOT
 
 pytestmark = pytest.mark.server
@@ -48,7 +48,7 @@ def heard() -> Iterator[tuple[str, list[str]]]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("alerts")
-    with postgres() as shared, running_site(folder, shared) as site:
+    with postgres() as database, running_site(folder, database | PASSWORD) as site:
         yield site
 
 

@@ -22,7 +22,7 @@ from schemas.report import Report
 from tasks.refresh import refresh_snapshot
 from tests.browser import open_page, require_text
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.site import BUSY, PATIENCE_SECONDS, RUN_SECONDS, Site, running_site, wait_until
+from tests.site import BUSY, PATIENCE_SECONDS, RUN_SECONDS, Site, postgres, running_site, wait_until
 from tests.small_run import PLAN, ROOT, START, command, parameters, served, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
@@ -33,7 +33,7 @@ SCREEN = 1024
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with running_site(tmp_path_factory.mktemp("site")) as site, site.worker():
+    with postgres() as database, running_site(tmp_path_factory.mktemp("site"), database) as site, site.worker():
         yield site
 
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from tests.browser import log_in, open_page, require_text
-from tests.site import Site, kill_family, postgres, running_site, wait_until
+from tests.site import PASSWORD, Site, kill_family, postgres, running_site, wait_until
 from tests.small_run import ROOT, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
@@ -75,7 +75,7 @@ class Unattended:
 @pytest.fixture(scope="module")
 def unattended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]:
     folder = tmp_path_factory.mktemp("unattended")
-    with postgres() as shared, running_site(folder, shared) as site:
+    with postgres() as database, running_site(folder, database | PASSWORD) as site:
         site.require("automation", "create", "--from-file", "automations.yaml")
         _deploy_patience(site)
         runs = {name: _start(site, name, state="RUNNING") for name in ("mute", "stranger")}
