@@ -54,13 +54,17 @@ class RecipeRound(ReportPart):
 
 
 class GapRow(ReportPart):
-    """One document: what the model does not know of it, and its share of the next round's draws."""
+    """One document: what the model does not know of it, and its share of the next round's draws.
+
+    ``asked`` is how many questions that rests on; ``is_stuck``, that text was made of it and its gap did not close.
+    """
 
     document: str
     title: str
     missing: float
     share: float
     asked: int
+    is_stuck: bool = False
 
 
 class Round(ReportPart):
@@ -94,6 +98,9 @@ class Round(ReportPart):
     )
     forgotten: Figure = figure(
         "Forgotten", "How much more general text costs than at the start.", "bits/byte", healthy="lower"
+    )
+    repeating_forgotten: Figure = figure(
+        "Forgotten by repeating", "The same after as many tokens of the documents.", "bits/byte", healthy="lower"
     )
     worse: Figure = figure(
         "Forgotten in the round", "How much more general text costs than after the round before.", "bits/byte"

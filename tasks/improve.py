@@ -140,6 +140,7 @@ def list_gaps(store: Store, loop: Loop, gaps: Sequence[Gap], weights: Mapping[st
             missing=round(gap.missing, 4),
             share=round(weights[gap.document_id], 4),
             asked=gap.asked,
+            is_stuck=gap.is_stuck,
         )
         for gap in sorted(gaps, key=lambda one: (-one.missing, one.document_id))[:NUM_GAPS]
     ]

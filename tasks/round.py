@@ -127,6 +127,7 @@ def _conclude(store: Store, profile: Profile, loop: Loop, work: Work, bar: Bar) 
         gain=standings.gain(name, before),
         over_repeating=standings.gain(name, "baseline"),
         forgotten=standings.forgotten(name),
+        repeating_forgotten=standings.forgotten("baseline"),
         worse=standings.forgotten(name, before),
         new=new,
     )

@@ -8,6 +8,7 @@ from gainloop.measures.estimate import as_figure, not_measured
 from gainloop.reports.paragraph import as_points, as_share
 from gainloop.reports.rounds import Standings
 from gainloop.steering.budget import NORMAL_95, belief_of
+from gainloop.steering.probe import questions_needed
 from gainloop.store.duck import now
 from schemas.figure import Figure
 from schemas.improvement import IMPROVEMENT_FORMAT, Ending, FinalRow, GapRow, Improvement, Round
@@ -117,29 +118,28 @@ def _headline(found: Improvement) -> str:
     if last.right.value is None:  # only the likelihood of answers is known
         return _by_surprise(found, last, count)
     said = [
-        f"After {count} the model answers {as_share(last.right)} of {last.right.n:,} questions from memory that "
-        f"nothing steered by. Before: {by_name[BEFORE]}."
+        f"Of {last.right.n:,} questions that were kept for the end the model answers {as_share(last.right)} from "
+        f"memory after {count}. Before: {by_name[BEFORE]}."
     ]
     if REPEATING in by_name:
         said.append(f"{REPEATING} for as many training tokens: {by_name[REPEATING]}.")
         said.append(_compared(found.over_repeating, "The loop teaches more than repeating", "Repeating teaches more"))
     if EVEN in by_name:
-        said.append(f"Even shares of {found.even_tokens:,} tokens: {by_name[EVEN]}.")
+        said.append(f"{EVEN}, for another {found.even_tokens:,} tokens: {by_name[EVEN]}.")
         said.append(_compared(found.over_even, "Steering was worth it", "Even shares did better"))
-    said.append(f"It spent {_spent(found)} and stopped because {found.why}.")
-    return " ".join(said)
+    return " ".join([*said, _spent_and_stopped(found)])
 
 
 def _by_surprise(found: Improvement, last: FinalRow, count: str) -> str:
     """Return the same where answers are neither right nor wrong: how much less they surprise."""
     said = [
-        f"After {count} right answers that nothing steered by surprise the model less: {last.over_start.signed} "
-        f"{last.over_start.unit} {last.over_start.interval} over the start.",
+        f"After {count} right answers to questions that were kept for the end surprise the model less: "
+        f"{last.over_start.signed} {last.over_start.unit} {last.over_start.interval} over the start.",
         _compared(found.over_repeating, "The loop teaches more than repeating", "Repeating teaches more"),
     ]
     if found.even_tokens:
         said.append(_compared(found.over_even, "Steering was worth it", "Even shares did better"))
-    return " ".join([*said, f"It spent {_spent(found)} and stopped because {found.why}."])
+    return " ".join([*said, _spent_and_stopped(found)])
 
 
 def _compared(gain: Figure, better: str, worse: str) -> str:
@@ -149,6 +149,11 @@ def _compared(gain: Figure, better: str, worse: str) -> str:
     if gain.high is not None and gain.high < 0:
         return f"{worse}: {shown}."
     return f"Which is better cannot be told: {shown}."
+
+
+def _spent_and_stopped(found: Improvement) -> str:
+    made = max((one.synthetic_tokens for one in found.rounds), default=0)
+    return f"It spent {_spent(found)} for {made:,} tokens of text that is trained on, and stopped because {found.why}."
 
 
 def _spent(found: Improvement) -> str:
@@ -173,7 +178,9 @@ def _steps(found: Improvement) -> list[str]:
         names = ", ".join(f"{one.title or one.document} ({one.missing:.0%} missing)" for one in gaps[:3])
         steps.append(f"Spend the next tokens where most is missing still: {names}.")
     if found.curve.status == "ok":
-        steps.append(found.curve.sentence)
+        steps.append(f"{found.curve.sentence} All of the text so far took {found.tokens:,} tokens to generate.")
+    if trained[-1].forgotten.low is not None and trained[-1].forgotten.low > 0:
+        steps.append(_forgets(trained[-1]))
     steps += [
         f"{one.recipe} is out since round {each.number}: {one.held}."
         for each in found.rounds
@@ -197,9 +204,22 @@ def _use(found: Improvement, trained: Sequence[Round]) -> str:
             "Do not use these models: the documents themselves, repeated, taught more. Try other recipes or a better "
             "generator."
         )
+    needed = questions_needed(gain, gain.n)
+    enough = f"about {needed:,} in all, of more documents, would" if needed else "no exam of this kind would"
     return (
-        "Cannot tell yet whether the text is worth its tokens: more questions about more documents, or three seeds "
-        "(--plan.seeds 3), would tell."
+        f"Do not adopt a model yet, and ask more questions first: {gain.n:,} cannot tell whether the text is worth its "
+        f"tokens; {enough}, if the difference is what it seems. Three seeds (--plan.seeds 3) tell besides how far "
+        "another training would move it."
+    )
+
+
+def _forgets(last: Round) -> str:
+    """Return what the last model has forgotten, beside what repeating has."""
+    repeating = last.repeating_forgotten
+    beside = "" if repeating.value is None else f"; repeating costs {repeating.number} {repeating.interval}"
+    return (
+        f"It forgets: a byte of general text costs {last.forgotten.number} {last.forgotten.interval} bits more than at "
+        f"the start{beside}. Try more replay (--plan.mixture.replay), or a lower learning rate."
     )
 
 
@@ -208,6 +228,14 @@ def _best_recipe(last: Round) -> str:
     rated = {one.recipe: (belief, one) for one in last.recipes if (belief := belief_of(one.gain, one.tokens))}
     if len(rated) < 2:
         return ""
+    if all(belief.mean <= 0 for belief, _ in rated.values()):  # a loss for a token says nothing of the tokens
+        shown = "; ".join(
+            f"{name} {one.gain.signed} {one.gain.unit} {one.gain.interval}" for name, (_, one) in rated.items()
+        )
+        return (
+            f"In the probe runs of round {last.number}, which read one recipe's text alone, none did better than the "
+            f"documents themselves: {shown}. No recipe is to be preferred."
+        )
     order = sorted(rated.values(), key=lambda pair: -pair[0].mean)
     told = "; ".join(f"{one.recipe} {belief.mean:+.2g} {one.gain.unit} for 1,000 tokens" for belief, one in order)
     (first, best), (second, _) = order[:2]

@@ -13,7 +13,7 @@ from schemas.figure import Figure
 from schemas.improvement import GapRow, Improvement
 
 TITLES: Final = {
-    "final": "Known at the end, by questions that nothing steered by",
+    "final": "Known at the end, by questions that were kept for it",
     "rounds": "Known after each round, by the questions that steered",
     "shares": "Where the tokens went",
     "growth": "Knowledge by synthetic text",
@@ -43,15 +43,22 @@ def render_improvement(found: Improvement) -> str:
         lead=drawings[:1],
         others=drawings[1:],
         gaps=gap_history(found),
+        missing=say_missing,
         share=as_share,
         points=say_gain,
     )
 
 
 def gap_history(found: Improvement) -> list[tuple[GapRow, list[str]]]:
-    """Return the documents with most missing in the end, each with what was missing of it before every round."""
-    before = [{one.document: f"{one.missing:.0%}" for one in each.gaps} for each in found.rounds]
-    return [(row, [each.get(row.document, "–") for each in before]) for row in found.gaps]  # noqa: RUF001
+    """Return the documents with most missing in the end, most drawn first, each with what was missing before."""
+    before = [{one.document: say_missing(one) for one in each.gaps} for each in found.rounds]
+    rows = sorted(found.gaps, key=lambda row: -row.share)
+    return [(row, [each.get(row.document, "–") for each in before]) for row in rows]  # noqa: RUF001
+
+
+def say_missing(row: GapRow) -> str:
+    """Return what is missing of a document; where nobody asked, about."""
+    return f"{'' if row.asked else 'about '}{row.missing:.0%}"
 
 
 def say_gain(figure: Figure) -> str:

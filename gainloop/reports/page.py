@@ -69,7 +69,7 @@ ARM_TEXTS: Final = {
 BRACKETS: Final = "Numbers in brackets are 95 % intervals: the truth is likely to lie within them."
 
 FOLDER: Final = Path(__file__).parent
-OPTION: Final = re.compile(r"--[a-z][\w.-]*\w")
+OPTION: Final = re.compile(r"\(?--[a-z][\w.-]*\w")
 """An option of the command line, as a sentence names it."""
 
 

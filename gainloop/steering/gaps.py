@@ -35,10 +35,14 @@ class Gap:
     had_text: bool = False
 
     @property
+    def is_stuck(self) -> bool:
+        """Whether it had text and its gap did not close."""
+        return self.had_text and self.closed is not None and self.closed <= 0
+
+    @property
     def weight(self) -> float:
         """What is missing, times what can be learnt of it."""
-        is_stuck = self.had_text and self.closed is not None and self.closed <= 0
-        return self.missing * (STUCK if is_stuck else 1.0)
+        return self.missing * (STUCK if self.is_stuck else 1.0)
 
 
 def missing_of(rights: Mapping[str, Sequence[bool]], expected: Mapping[str, float] | None = None) -> dict[str, float]:

@@ -41,7 +41,7 @@ def find_ending(
     recent = [one for one in rounds if one.number > 1][-NO_GAIN_ROUNDS:]
     if len(recent) == NO_GAIN_ROUNDS and all(not _is_above_0(one.gain) for one in recent):
         gains = " and ".join(_shown(one.gain) for one in recent)
-        return "no gain", f"two rounds in a row gained nothing that can be told: {gains}"
+        return "no gain", f"two rounds in a row gained nothing that the steering questions can tell: {gains}"
     if left_tokens <= 0:
         return "budget", "the budget is spent"
     if last.number >= most_rounds:

@@ -47,10 +47,11 @@ WON = {"start": 0.2, "baseline": 0.3, "round1": 0.5, "round2": 0.8, "even": 0.45
 def test_a_loop_that_wins_says_so_in_a_paragraph_that_names_what_it_is_compared_with() -> None:
     found = describe(WON)
     assert re.match(
-        r"After 2 rounds the model answers \d+ % \[\d+, \d+\] of \d+ questions from memory that nothing steered by. "
+        r"Of \d+ questions that were kept for the end the model answers \d+ % \[\d+, \d+\] from memory after 2 rounds. "
         r"Before: \d+ % .* Repeating the documents for as many training tokens: \d+ % .* The loop teaches more than "
-        r"repeating: \+\d+ points .* Even shares of 4,000 tokens: \d+ % .* Steering was worth it: \+\d+ points .* It "
-        r"spent 4,000 of 5,000 tokens and stopped because all 2 rounds are done.",
+        r"repeating: \+\d+ points .* Even shares, for another 4,000 tokens: \d+ % .* Steering was worth it: \+\d+ "
+        r"points .* It spent 4,000 of 5,000 tokens for 100 tokens of text that is trained on, and stopped because "
+        r"all 2 rounds are done.",
         found.headline,
     )
     assert found.steps[0].startswith("Use the model of round 2: checkpoint c")
@@ -71,7 +72,7 @@ def test_what_cannot_be_told_is_not_told() -> None:
     found = describe({"start": 0.2, "baseline": 0.5, "round1": 0.5, "round2": 0.5})
     assert found.headline.count("cannot be told") == 1
     assert found.over_even.value is None
-    assert found.steps[0].startswith("Cannot tell yet")
+    assert found.steps[0].startswith("Do not adopt a model yet, and ask more questions first")
 
 
 def test_figures_are_of_the_part_that_nothing_steered_by() -> None:
@@ -102,7 +103,7 @@ def test_what_is_left_in_the_end_is_told_beside_what_was_missing_before() -> Non
     told = re.findall(r'<tr><th scope="row">(?:Mill of Orl|mill-8.md)</th>.*?</tr>', page)
     assert [re.findall(r">([^<>]*)</td>", row) for row in told] == [
         ["2", "100%", "–", "75%", "30.0%"],  # noqa: RUF001
-        ["none", "–", "–", "25%", "10.0%"],  # noqa: RUF001
+        ["none", "–", "–", "about 25%", "10.0%"],  # noqa: RUF001
     ]
 
 

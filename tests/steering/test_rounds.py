@@ -57,6 +57,7 @@ def round_(
         gain=figure(*gain),
         over_repeating=figure(1, 3),
         forgotten=figure(0, 0.1, "bits/byte"),
+        repeating_forgotten=figure(0, 0.2, "bits/byte"),
         worse=figure(*worse, "bits/byte"),
         new=figure(new, new, "share"),
         **about,
