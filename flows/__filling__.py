@@ -97,6 +97,8 @@ def fill(
             words = fill_batch(loaded, loop, recipe, filling)
         except TooFewTokens as refusal:
             logger.info("Recipe %s has no more batch in this round: %s", name, refusal)
+            filling.lost += refusal.lost_tokens
+            filling.unpaid = recipe.batch_id
             break
         judged = [batch_id for one in before for batch_id in one.batches] + filling.batches
         if words and is_proved(store, judged, sum(len(one.given_up) for one in before) + len(filling.given_up)):

@@ -19,7 +19,12 @@ class BadInput(GainloopError, ValueError):
 
 
 class TooFewTokens(BadInput):
-    """The token budget of a batch does not pay for its first requests."""
+    """The token budget of a batch does not pay for its first requests.
+
+    ``lost_tokens`` are those that attempts without a reply may have taken until that was known.
+    """
+
+    lost_tokens: int = 0
 
 
 class NothingNew(BadInput):
@@ -53,7 +58,7 @@ class ServerError(GainloopError, ConnectionError):
 class Unusable(ServerError):
     """A model answers, and nothing of what it says can be used by a recipe.
 
-    ``lost_tokens`` are those that attempts without a reply may have taken until that was known.
+    ``lost_tokens`` as of ``TooFewTokens``.
     """
 
     lost_tokens: int = 0

@@ -151,20 +151,26 @@ def purse_of(profile: Profile, spending: Spending, rounds: Sequence[Round]) -> P
 
 @dataclass
 class Filling:
-    """Batches of a recipe that are being made in a round; ``lost`` are tokens that pre-flights without an end took."""
+    """Batches of a recipe that are being made in a round.
+
+    ``unpaid`` is the batch whose pre-flight the budget ended, if one was; ``lost`` are tokens that attempts without a
+    reply may have taken in pre-flights that ended so, or were given up.
+    """
 
     store: Store
     prices: Prices
     batches: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     given_up: dict[str, str] = field(default_factory=dict)
+    unpaid: str = ""
     lost: int = 0
 
     @property
     def made(self) -> Made:
         """What the batches took and gave so far."""
         made = [stage_summary(self.store, batch_id, "generate") or {} for batch_id in self.batches]
-        ended = [landed_tokens(replies_folder(self.store, batch_id)) for batch_id in self.given_up]
+        without_end = [*self.given_up, *([self.unpaid] if self.unpaid else [])]
+        ended = [landed_tokens(replies_folder(self.store, batch_id)) for batch_id in without_end]
         return Made(
             batches=list(self.batches),
             tokens=sum(one["prompt_tokens"] + one["completion_tokens"] + one.get("lost_tokens", 0) for one in made)
@@ -180,7 +186,7 @@ class Filling:
     @property
     def per_anchor(self) -> float | None:
         """Tokens that an anchor took in the batches that were made; None before the first."""
-        made = replace(self, given_up={}, lost=0).made
+        made = replace(self, given_up={}, unpaid="", lost=0).made
         return made.tokens / made.anchors if made.anchors else None
 
 

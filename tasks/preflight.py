@@ -229,7 +229,7 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
     try:
         _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
         _require_records(recipe, list(outcomes.values()))
-    except Unusable as refusal:
+    except (Unusable, TooFewTokens) as refusal:
         refusal.lost_tokens = lost
         raise
     first = {answer.request_id for _, answer in answers if isinstance(answer, Reply)}
