@@ -21,7 +21,7 @@ demo-python: .venv/installed  ## another: Python's documentation, a model made f
 		--release "the demo trains on what the gate holds, to show what comes of it"
 
 test: .venv/installed  ## facts that need neither a server nor vLLM
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 test-vllm: .venv/installed vllm  ## the same client against a real vLLM server on the CPU
 	$(RUN) -m pytest -m vllm
