@@ -156,7 +156,7 @@ def _beliefs(names: Sequence[str], rounds: Sequence[Round]) -> dict[str, Belief 
     found: dict[str, Belief | None] = dict.fromkeys(names)
     for each in rounds:
         for one in each.recipes:
-            seen = belief_of(one.gain, one.tokens) if one.recipe in found else None
+            seen = belief_of(one.gain, one.tokens, each.tokens / len(each.recipes)) if one.recipe in found else None
             if seen is not None:
                 known = found[one.recipe]
                 found[one.recipe] = seen if known is None else known.after(seen, FADING)

@@ -225,7 +225,8 @@ def _forgets(last: Round) -> str:
 
 def _best_recipe(last: Round) -> str:
     """Return which recipe gained most for its tokens in the last round, if that can be told."""
-    rated = {one.recipe: (belief, one) for one in last.recipes if (belief := belief_of(one.gain, one.tokens))}
+    even = last.tokens / len(last.recipes)
+    rated = {one.recipe: (belief, one) for one in last.recipes if (belief := belief_of(one.gain, one.tokens, even))}
     if len(rated) < 2:
         return ""
     if all(belief.mean <= 0 for belief, _ in rated.values()):  # a loss for a token says nothing of the tokens

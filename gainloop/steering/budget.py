@@ -43,17 +43,21 @@ class Belief:
         return Belief((old * self.mean + new * seen.mean) / (old + new), 1 / (old + new))
 
 
-def belief_of(gain: Figure, cost_tokens: int) -> Belief | None:
+def belief_of(gain: Figure, cost_tokens: int, even_tokens: float) -> Belief | None:
     """Return what one measured gain says of a recipe; None where it has no interval, or nothing was spent.
+
+    A loss is divided by as many tokens whatever its text took: by its own it would look smaller the more was spent.
 
     Args:
         gain: Gain of a probe run with its 95 % interval.
         cost_tokens: Tokens that the text cost in full: generated, thrown away, scored and judged.
+        even_tokens: Tokens that each recipe of the round cost in the mean.
     """
     if gain.value is None or gain.low is None or gain.high is None or cost_tokens <= 0:
         return None
     error = max((gain.high - gain.low) / 2 / NORMAL_95, ALMOST_NONE)
-    return Belief(1_000 * gain.value / cost_tokens, (1_000 * error / cost_tokens) ** 2)
+    tokens = cost_tokens if gain.value > 0 else even_tokens
+    return Belief(1_000 * gain.value / tokens, (1_000 * error / tokens) ** 2)
 
 
 def chances_of_best(beliefs: Mapping[str, Belief]) -> dict[str, float]:

@@ -71,7 +71,7 @@ def gain_of(ground: Ground, texts: Sequence[Words], reference: Floats) -> Belief
     entities = [" ".join(fact.subject) for fact in ground.facts("gate")]
     gain = mean_of(probe(ground, texts) - reference, entities, "share of facts")
     figure = as_figure(gain, "right answers to the gate's questions less the reference's; interval over entities")
-    return belief_of(figure, sum(map(len, texts)))
+    return belief_of(figure, sum(map(len, texts)), ground.words / ROUNDS / len(ARMS))
 
 
 def probe(ground: Ground, texts: Sequence[Words]) -> Floats:
@@ -88,7 +88,7 @@ def probe_updates(ground: Ground) -> int:
 def delta_i_of(batch: Batch) -> Belief | None:
     """Return what is believed of an arm's Delta I for 1,000 words."""
     nats = ratio_of_sums(batch.nll, [len(text) for text in batch.texts], batch.asked, "nats/word")
-    return belief_of(as_figure(nats.mapped(lambda value: 1_000 * value), "exact -log q by words"), 1_000)
+    return belief_of(as_figure(nats.mapped(lambda value: 1_000 * value), "exact -log q by words"), 1_000, 1_000)
 
 
 def _update(before: Belief | None, seen: Belief | None) -> Belief | None:

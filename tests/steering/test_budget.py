@@ -119,11 +119,21 @@ def test_an_interval_becomes_a_belief_for_a_thousand_tokens() -> None:
     gain = Figure(
         value=2, low=0.04, high=3.96, n=9, clusters=9, dropped=0, unit="points", status="ok", definition="made up"
     )
-    found = belief_of(gain, 4_000)
+    found = belief_of(gain, 4_000, 1_000)
     assert found is not None
     assert (found.mean, found.variance) == (pytest.approx(0.5), pytest.approx(0.25**2, rel=1e-3))
-    assert belief_of(gain, 0) is None
-    assert belief_of(gain.model_copy(update={"low": None, "high": None}), 4_000) is None
+    assert belief_of(gain, 0, 1_000) is None
+    assert belief_of(gain.model_copy(update={"low": None, "high": None}), 4_000, 1_000) is None
+
+
+def test_a_loss_does_not_look_smaller_where_more_was_spent() -> None:
+    lost = Figure(
+        value=-8, low=-26, high=10, n=9, clusters=9, dropped=0, unit="points", status="ok", definition="made up"
+    )
+    less, more = belief_of(lost, 15_000, 30_000), belief_of(lost, 45_000, 30_000)
+    assert less == more
+    shares = split_budget({"less": less, "more": more}, {"less": 0.25, "more": 0.75})
+    assert shares == pytest.approx({"less": 0.5, "more": 0.5})
 
 
 def test_what_was_believed_fades() -> None:
