@@ -86,7 +86,7 @@ def fill(
         made = filling.made
         # What the last request may take must still be there when it is sent.
         left = tokens - made.tokens - most_of_request(store, loop, name, made.batches)
-        per_anchor = filling.per_anchor or per_anchor
+        per_anchor = made.per_anchor or per_anchor
         wanted = PILOT_ANCHORS if per_anchor is None else int(left / max(1.0, per_anchor))
         if left <= 0 or wanted < 1:
             break

@@ -171,10 +171,9 @@ def find_gaps_of(
     documents = sorted({document_of(uri) for uri in anchors["uri"]})
     urls = summaries[-1]["urls"] if summaries else loop_start(store, profile, loop)
     had_text = frozenset(summaries[-1]["documents"]) if summaries else frozenset[str]()
-    model, losses = last_model(rounds_of(summaries)), dict[str, float]()
-    if number := model.removeprefix("round") if model != "start" else "":
-        told = summaries[int(number) - 1]["losses"]
-        losses = {str(name): float(loss) for name, loss in told.items()}
+    model = last_model(rounds_of(summaries))
+    told: Mapping[str, Any] = next((one["losses"] for one in reversed(summaries) if one["round"]["checkpoints"]), {})
+    losses = {str(name): float(loss) for name, loss in told.items()}
     standings = standings_of(store, loop, urls, {}, "dev")
     before = [Gap(**one) for one in summaries[-1]["gaps"]] if summaries else []
     gaps = find_gaps(standings.rights_by_document(model), losses, documents, before, had_text)

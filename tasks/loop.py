@@ -1,7 +1,7 @@
 """A loop: what it is asked to do, the rounds that are done, and what its batches took and may still take."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from gainloop.curation.suite import is_missed, read_result
@@ -109,11 +109,13 @@ class Made:
 
     ``refused`` are the batches that validation refuses, each with the reason: their tokens are spent, and they are not
     trained on; ``given_up`` are those that ended with their pre-flight, likewise. ``held`` is the reason why no batch
-    of the recipe is trained on; empty if the usable ones may be.
+    of the recipe is trained on; empty if the usable ones may be. ``ended_tokens`` are those of ``tokens`` that
+    pre-flights took after which there was no batch.
     """
 
     batches: list[str]
     tokens: int
+    ended_tokens: int
     anchors: int
     records: int
     cost: float
@@ -125,6 +127,11 @@ class Made:
     def usable(self) -> list[str]:
         """Batches that validation does not refuse."""
         return [one for one in self.batches if one not in self.refused]
+
+    @property
+    def per_anchor(self) -> float | None:
+        """Tokens that an anchor of a batch took; None before the first batch."""
+        return (self.tokens - self.ended_tokens) / self.anchors if self.anchors else None
 
 
 def is_validated(store: Store, batch_id: str) -> bool:
@@ -171,23 +178,18 @@ class Filling:
         made = [stage_summary(self.store, batch_id, "generate") or {} for batch_id in self.batches]
         without_end = [*self.given_up, *([self.unpaid] if self.unpaid else [])]
         ended = [landed_tokens(replies_folder(self.store, batch_id)) for batch_id in without_end]
+        ended_tokens = sum(map(sum, ended)) + self.lost
         return Made(
             batches=list(self.batches),
             tokens=sum(one["prompt_tokens"] + one["completion_tokens"] + one.get("lost_tokens", 0) for one in made)
-            + sum(map(sum, ended))
-            + self.lost,
+            + ended_tokens,
+            ended_tokens=ended_tokens,
             anchors=sum(one["anchors"] for one in made),
             records=sum(one["records"] for one in made),
             cost=sum(one["cost"] for one in made) + sum(self.prices.cost(*tokens) for tokens in ended),
             refused=dict(self.refused),
             given_up=dict(self.given_up),
         )
-
-    @property
-    def per_anchor(self) -> float | None:
-        """Tokens that an anchor took in the batches that were made; None before the first."""
-        made = replace(self, given_up={}, unpaid="", lost=0).made
-        return made.tokens / made.anchors if made.anchors else None
 
 
 def is_proved(store: Store, batches: Iterable[str], given_up: int) -> bool:

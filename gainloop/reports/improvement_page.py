@@ -25,6 +25,9 @@ CAPTIONS: Final = {
     "growth": "Each round's model by the tokens of all its synthetic text, and what twice as much would reach if it "
     "were chosen alike; every training reads as many tokens.",
 }
+DASH: Final = "–"  # noqa: RUF001
+"""Stands where a round did not list a document."""
+
 LINES: Final = (("synthetic", "-", "o"), ("baseline", "-", "s"), ("delta", "-", "^"), ("ink", "--", "D"))
 
 
@@ -36,13 +39,15 @@ def render_improvement(found: Improvement) -> str:
         "shares": draw_shares(found),
         "growth": draw_growth(found.curve),
     }
+    gaps = gap_history(found)
     drawings = [drawn(canvas, TITLES[name], CAPTIONS[name]) for name, canvas in canvases.items() if canvas]
     return open_template("improvement.html.j2").render(
         found=found,
         drawings=drawings,
         lead=drawings[:1],
         others=drawings[1:],
-        gaps=gap_history(found),
+        gaps=gaps,
+        has_dash=any(DASH in before for _, before in gaps),
         missing=say_missing,
         share=as_share,
         points=say_gain,
@@ -53,7 +58,7 @@ def gap_history(found: Improvement) -> list[tuple[GapRow, list[str]]]:
     """Return the documents with most missing in the end, most drawn first, each with what was missing before."""
     before = [{one.document: say_missing(one) for one in each.gaps} for each in found.rounds]
     rows = sorted(found.gaps, key=lambda row: -row.share)
-    return [(row, [each.get(row.document, "–") for each in before]) for row in rows]  # noqa: RUF001
+    return [(row, [each.get(row.document, DASH) for each in before]) for row in rows]
 
 
 def say_missing(row: GapRow) -> str:
