@@ -67,6 +67,9 @@ OF_ONE_RUN: Final = {"summary", "report", "decision", "url", "metrics", "source"
 DISK_MB: Final = 96
 HEADROOM_BYTES: Final = 40 * 2**20
 
+NO_ROOM_FOR_A_THREAD: Final = 127
+"""The status with which the C library ends a process: "cannot allocate memory for thread-local data: ABORT"."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -209,7 +212,11 @@ STAGES: Final[dict[str, tuple[Callable[[Place], object], Callable[[Place], objec
 
 @dataclass(frozen=True)
 class Ended:
-    """How a process ended: 0 well, 1 with an error, 143 stopped, below 0 by a signal; and its last line."""
+    """How a process ended: 0 well, 1 with an error, 127 by the C library, 143 stopped, below 0 by a signal.
+
+    Attributes:
+        said: Its last line.
+    """
 
     status: int
     said: str
@@ -282,8 +289,9 @@ HARMS: Final = {
     "full disk": Harm("No space left on device", around=fill_disk),
     "read-only folder": Harm("Read-only file system", around=remount),
     "limit on file sizes": Harm("File too large", within=limit_files),
-    # A library in Rust ends its process where an allocation fails, and nothing can catch it: as after a kill.
-    "limit on memory": Harm("memory", (1, -signal.SIGABRT), within=limit_memory),
+    # A library in Rust ends its process where an allocation fails, and the C library where a new thread has no room
+    # for its data; nothing can catch either: as after a kill.
+    "limit on memory": Harm("memory", (1, -signal.SIGABRT, NO_ROOM_FOR_A_THREAD), within=limit_memory),
     "SIGTERM": Harm("", (143,), signal=signal.SIGTERM),
     "SIGKILL": Harm("", (-signal.SIGKILL,), signal=signal.SIGKILL),
 }
@@ -365,10 +373,11 @@ def _require_same(place: Place, whole: Place) -> None:
         raise RuntimeError("other rows")
 
 
+SILENT: Final = {0: "done: the limit was not reached", NO_ROOM_FOR_A_THREAD: "ended by the C library", 143: "stopped"}
+
+
 def as_line(row: Row) -> str:
-    found = row.harmed.said.partition("; ")[0] or {0: "done: the limit was not reached", 143: "stopped"}.get(
-        row.harmed.status, f"ended by signal {-row.harmed.status}"
-    )
+    found = row.harmed.said.partition("; ")[0] or SILENT.get(row.harmed.status, f"ended by signal {-row.harmed.status}")
     again = "the same rows" if row.is_same else f"other rows, or {row.again.said or row.again.status}"
     return f"| {row.stage} | {row.harm} | {found} | {again} | {'yes' if row.is_well else 'NO'} |"
 

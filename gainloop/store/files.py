@@ -1,12 +1,12 @@
 """Files in the profile's folder, local or in object storage: whole or not there at all."""
 
 import contextlib
+import fcntl
 import io
 import logging
 import os
 import posixpath
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,14 +204,26 @@ def _sync_files(folder: str) -> None:
 @contextmanager
 def _whole_local_file(path: str) -> Iterator[IO[bytes]]:
     os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-    partial = f"{path}.{uuid.uuid4().hex[:8]}{_SCRAP}"
-    try:
-        with open(partial, "wb") as file:
+    partial = f"{path}{_SCRAP}"
+    with _only_writer_of(partial) as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(partial)
-        raise
+            os.replace(partial, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(partial)
+            raise
+
+
+def _only_writer_of(partial: str) -> IO[bytes]:
+    """Open a scrap for the only one who writes it: what a killed run left under this name is written over."""
+    while True:
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o666)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # until it is closed, or its process ends
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(partial)):
+                os.truncate(descriptor, 0)
+                return os.fdopen(descriptor, "r+b")
+        os.close(descriptor)  # another, who had it, gave it its own name or took it away

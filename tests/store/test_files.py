@@ -1,5 +1,9 @@
 import errno
 import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import fsspec
@@ -61,6 +65,45 @@ def test_a_full_disk_is_an_error_and_leaves_nothing_half_written(small_disk: Pat
     assert os.listdir(small_disk) == ["a.bin"]
     assert read_file(f"{small_disk}/a.bin") == b"early"
     write_file(f"{small_disk}/b.bin", b"late")
+
+
+def write_and_wait(url: str) -> subprocess.Popen[str]:
+    """Start a process that has written some of a file and waits in the middle of it."""
+    writing = (
+        "import sys; from gainloop.store.files import whole_file\n"
+        f"with whole_file({url!r}) as file:\n"
+        "    file.write(b'a long beginning'); file.flush(); print('begun', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", writing], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def test_what_a_killed_writer_left_is_gone_when_the_file_is_written_again(tmp_path: Path) -> None:
+    url = str(tmp_path / "a.txt")
+    with write_and_wait(url) as process:
+        process.kill()
+    assert os.listdir(tmp_path) == ["a.txt.partial"]
+
+    write_file(url, b"short")
+    assert read_file(url) == b"short"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_two_that_write_one_file_take_turns_and_it_is_whole_each_time(tmp_path: Path) -> None:
+    url = str(tmp_path / "a.txt")
+    with write_and_wait(url) as process, ThreadPoolExecutor(1) as pool:
+        second = pool.submit(write_file, url, b"second")
+        time.sleep(0.2)
+        assert not second.done()
+        assert not exists(url)
+        process.communicate("")
+        second.result(timeout=30)
+    assert read_file(url) == b"second"
+    assert os.listdir(tmp_path) == ["a.txt"]
 
 
 def test_a_folder_takes_its_name_when_all_of_it_is_there(tmp_path: Path) -> None:
