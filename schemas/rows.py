@@ -7,6 +7,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from schemas.conversation import Turn, transcript
+
 FinishReason = Literal["stop", "length"]
 
 _CANONICAL = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":"))
@@ -146,13 +148,24 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One synthetic document, made of one or more replies. One row per text that may be trained on."""
+    """One synthetic document or conversation, made of one or more replies. One row per text that may be trained on.
+
+    ``turns`` are those of a conversation, and ``text`` is its transcript then; see ``of_turns``.
+    """
 
     anchor_id: str
     method: str
     facet: str
     text: str
     request_ids: tuple[str, ...]
+    turns: tuple[Turn, ...] = ()
+
+    @classmethod
+    def of_turns(
+        cls, anchor_id: str, method: str, facet: str, turns: tuple[Turn, ...], request_ids: tuple[str, ...]
+    ) -> "Record":
+        """Return the record of a conversation."""
+        return cls(anchor_id, method, facet, transcript(turns), request_ids, turns)
 
     @property
     def record_id(self) -> str:

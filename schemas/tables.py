@@ -6,7 +6,7 @@ latest or newest goes by it. Columns that hold a time are for people: clocks are
 between machines.
 """
 
-VERSION = 4
+VERSION = 5
 """Raised when a table changes. A store carries the version that wrote it, and is brought up to this one when opened."""
 
 MIGRATIONS: dict[int, str] = {
@@ -25,6 +25,7 @@ alter table part_anchors add column uri varchar;
 update part_anchors set uri = anchors.uri from anchors where part_anchors.anchor_id = anchors.anchor_id;
 """,
     3: "",
+    4: "alter table records add column if not exists turns varchar default '';",
 }
 """By version: the SQL that brings a store to the next one; tables that it lacks are made in any case."""
 
@@ -88,10 +89,12 @@ create table if not exists snapshot_heldout (
 create table if not exists batches (
     batch_id varchar not null, snapshot_id varchar not null, recipe varchar not null,
     logprob_semantics varchar not null, created_at timestamptz not null);
--- one synthetic document
+-- one synthetic document, or one conversation: turns are its messages as JSON, empty for a document, and its text is
+-- their transcript
 create table if not exists records (
     batch_id varchar not null, record_id varchar not null, anchor_id varchar not null, method varchar not null,
-    facet varchar not null, text varchar not null, request_ids varchar[] not null, num_bytes bigint not null);
+    facet varchar not null, text varchar not null, request_ids varchar[] not null, num_bytes bigint not null,
+    turns varchar default '');
 -- one reply or anchor that gave no record
 create table if not exists drops (
     batch_id varchar not null, anchor_id varchar not null, facet varchar not null, reason varchar not null,

@@ -203,6 +203,7 @@ def _record(reply: dict[str, Any]) -> dict[str, Any]:
         "text": reply["text"],
         "request_ids": [reply["request_id"]],
         "num_bytes": len(reply["text"].encode()),
+        "turns": "",
     }
 
 

@@ -323,6 +323,7 @@ def completed(batch_id: str, stage: str) -> dict[str, object]:
 def fill(store: Store) -> None:
     source = json.dumps({"kind": "files", "paths": ["handbook"]})
     record = {"batch_id": "b1", "anchor_id": "a", "method": "rephrase", "facet": "", "text": "x", "num_bytes": 1}
+    record |= {"turns": ""}
     store.insert(
         snapshots=[
             {"snapshot_id": "5a77", "source_id": "s", "source": source, "heldout_fraction": 0.0, "num_anchors": 9}

@@ -45,7 +45,7 @@ def exam_id(store: Store, snapshot_id: str, tmp_path: Path) -> str:
 def full(store: Store, profile: Profile, snapshot_id: str) -> Comparison:
     recipe = Recipe(method={"kind": "rephrase"}, snapshot_id=snapshot_id, model="m")
     batch_id = begin_batch(store, recipe, "raw")
-    about = {"batch_id": batch_id, "method": "rephrase", "facet": "", "request_ids": ["q"], "num_bytes": 9}
+    about = {"batch_id": batch_id, "method": "rephrase", "facet": "", "request_ids": ["q"], "num_bytes": 9, "turns": ""}
     anchors = read_anchors(store, snapshot_id).select("anchor_id", "text").rows()
     store.insert(
         records=[

@@ -99,7 +99,7 @@ def train_arms(store: Store, place: Profile, of: Comparison) -> dict[str, str]:
 def write_batch(store: Store, snapshot_id: str, seed: int) -> str:
     """Write a validated batch of one record an anchor, of which the first is quarantined."""
     batch_id = begin_batch(store, Recipe(method={"kind": "sbp"}, snapshot_id=snapshot_id, model="m", seed=seed), "raw")
-    about = {"batch_id": batch_id, "method": "sbp", "facet": "", "request_ids": ["q"]}
+    about = {"batch_id": batch_id, "method": "sbp", "facet": "", "request_ids": ["q"], "turns": ""}
     anchors = read_anchors(store, snapshot_id, heldout=False).select("anchor_id", "text")[::2]
     records = [
         about | {"record_id": f"r{n:02}", "anchor_id": owner, "text": f"Synthetic {n} {text[::-1]}", "num_bytes": 1}

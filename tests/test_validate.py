@@ -19,6 +19,7 @@ from gainloop.methods.rephrase import WISHES, Rephrase
 from gainloop.store import Store
 from gainloop.store.batches import begin_batch, complete_stage, kept_records, read_records, resolve_batch
 from gainloop.store.duck import now
+from schemas.conversation import write_turns
 from schemas.errors import BadInput, SuiteFailed
 from schemas.recipe import Curation, Recipe
 from schemas.rows import Anchor, Record
@@ -119,7 +120,8 @@ def make_world(
 def as_row(batch_id: str, record: Record) -> dict[str, Any]:
     names = ("record_id", "anchor_id", "method", "facet", "text")
     sizes = {"request_ids": list(record.request_ids), "num_bytes": len(record.text.encode())}
-    return {"batch_id": batch_id} | {name: getattr(record, name) for name in names} | sizes
+    named = {name: getattr(record, name) for name in names}
+    return {"batch_id": batch_id, "turns": write_turns(record.turns)} | named | sizes
 
 
 def good_anchors(count: int = 24) -> list[Anchor]:
@@ -189,7 +191,7 @@ def test_kept_and_quarantined_records_add_up_to_all(judged: World) -> None:
     assert (summary["records"], summary["kept"], summary["quarantined"]) == (len(everything), kept.height, len(refused))
     assert summary["reasons"] == dict.fromkeys(summary["reasons"], 1)
     assert kept["record_id"].is_sorted()
-    assert kept.columns == ["record_id", "anchor_id", "facet", "text", "request_ids", "num_bytes"]
+    assert kept.columns == ["record_id", "anchor_id", "facet", "text", "request_ids", "num_bytes", "turns"]
 
 
 def test_every_reason_is_explained() -> None:

@@ -71,7 +71,8 @@ class Evidence:
         measured_at: Time at which the evidence was read.
         replies: Replies: request_id, prompt_id, anchor_id, text, finish_reason, and token_logprobs, empty if
             none were requested.
-        records: Records: record_id, anchor_id, facet, text, request_ids, num_bytes, and bool kept.
+        records: Records: record_id, anchor_id, facet, text, request_ids, num_bytes, turns and
+            bool kept.
         quarantine: Quarantined records, a row for each reason: record_id, reason.
         drops: Drops: anchor_id, facet, reason, request_id.
         anchors: Anchors with a record or a drop: anchor_id, text, title, num_bytes.

@@ -16,6 +16,7 @@ from gainloop.serving.watch import Tally
 from gainloop.store import Store
 from gainloop.store.batches import open_anchors
 from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
+from schemas.conversation import write_turns
 from schemas.errors import ServerError
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Prompt, Record, Reply, Request, Rounds, content_hash
@@ -330,7 +331,8 @@ def outcome_rows(batch_id: str, outcomes: dict[str, Outcome]) -> tuple[Rows, Row
 
 def _as_row(record: Record, batch_id: str) -> dict[str, object]:
     own = {name: getattr(record, name) for name in _RECORD_FIELDS}  # asdict copies deeply: 15 us a record
-    return own | {"batch_id": batch_id, "record_id": record.record_id, "num_bytes": len(record.text.encode())}
+    made = {"batch_id": batch_id, "record_id": record.record_id, "num_bytes": len(record.text.encode())}
+    return own | made | {"turns": write_turns(record.turns)}
 
 
 def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict[str, Request]:

@@ -244,9 +244,13 @@ def would_be_records(store: Store, batch_id: str) -> pl.DataFrame:
 
 
 def read_records(store: Store, batch_id: str) -> pl.DataFrame:
-    """Return every record of a batch, kept or not, in the order of record_id."""
+    """Return every record of a batch, kept or not, in the order of record_id.
+
+    Returns:
+        Columns record_id, anchor_id, facet, text, request_ids, num_bytes, turns: see ``conversation.read_turns``.
+    """
     return store.query(
-        "select record_id, anchor_id, facet, text, request_ids, num_bytes from records where batch_id = ? "
+        "select record_id, anchor_id, facet, text, request_ids, num_bytes, turns from records where batch_id = ? "
         "order by record_id",
         batch_id,
     )
@@ -256,7 +260,7 @@ def kept_records(store: Store, batch_id: str) -> pl.DataFrame:
     """Return the records that may be trained on, in the order of record_id.
 
     Returns:
-        Columns record_id, anchor_id, facet, text, request_ids, num_bytes.
+        Columns record_id, anchor_id, facet, text, request_ids, num_bytes, turns.
 
     Raises:
         BadInput: The batch has not been validated, or its suite failed.

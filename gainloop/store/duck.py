@@ -132,7 +132,7 @@ class Store:
         """Return the records of a batch that may be trained on.
 
         Returns:
-            Columns record_id, anchor_id, facet, text, request_ids, num_bytes.
+            Columns record_id, anchor_id, facet, text, request_ids, num_bytes, turns.
 
         Raises:
             BadInput: There is no such batch, or it is not validated.

@@ -103,7 +103,8 @@ def test_used_anchors_are_those_with_a_record_or_a_drop_of_the_batch(store: Stor
 
 
 def settle(store: Store, batch_id: str, *, recorded: list[str], dropped: list[str]) -> None:
-    record = {"method": "m", "facet": "", "text": "t", "request_ids": ["q"], "num_bytes": 1, "batch_id": batch_id}
+    record = {"method": "m", "facet": "", "text": "t", "request_ids": ["q"], "num_bytes": 1, "turns": ""}
+    record |= {"batch_id": batch_id}
     drop = {"facet": "", "reason": "empty", "request_id": "q", "batch_id": batch_id}
     store.insert(
         records=[record | {"anchor_id": owner, "record_id": owner} for owner in recorded],

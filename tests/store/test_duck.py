@@ -14,11 +14,15 @@ import duckdb
 import polars as pl
 import pytest
 
+from gainloop.serving.driver import insert_outcomes
 from gainloop.store import Store, open_store
+from gainloop.store.batches import read_records
 from gainloop.store.duck import now
 from gainloop.store.snapshots import read_anchors
+from schemas.conversation import Turn, read_turns
 from schemas.errors import BadInput, StoreError
 from schemas.profile import Profile, StoreSettings
+from schemas.rows import Outcome, Record
 from schemas.tables import KEYS, VERSION
 from tests.small_run import ROOT
 
@@ -98,6 +102,20 @@ def test_what_a_store_of_the_second_version_held_out_stays_held_out(store: Store
     assert read_anchors(store, "x", heldout=False)["anchor_id"].to_list() == ["2", "3"]
     assert "heldout_draw" not in store.query("from anchors").columns
     assert store.query("select uri from part_anchors order by uri")["uri"][0] == "p;piece=1"
+
+
+def test_the_records_of_a_store_of_the_fourth_version_are_texts(store: Store) -> None:
+    record = {"batch_id": "b", "record_id": "r", "anchor_id": "a", "method": "m", "facet": "", "text": "A mill."}
+    store.insert(records=[record | {"request_ids": ["q"], "num_bytes": 7, "turns": ""}])
+    with duckdb.connect(store.path) as connection:
+        connection.execute("delete from schema_version; insert into schema_version values (4)")
+        connection.execute("alter table records drop column turns")
+
+    assert read_records(store, "b").select("text", "turns").rows() == [("A mill.", "")]
+    turns = (Turn("user", "What is it?"), Turn("assistant", "A mill."))
+    insert_outcomes(store, "b", {"a": Outcome([Record.of_turns("a", "m", "", turns, ("q2",))])})
+    (written,) = read_records(store, "b").filter(pl.col("turns") != "")["turns"]
+    assert read_turns(written) == turns
 
 
 def test_a_store_of_a_later_version_is_refused_and_left_as_it_is(store: Store) -> None:
