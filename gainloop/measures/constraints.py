@@ -208,7 +208,7 @@ _Constraints = (
 AnyConstraint = Annotated[_Constraints, Field(discriminator="kind")]
 
 
-def unmet(constraints: Sequence[Constraint], text: str) -> tuple[Constraint, ...]:
+def unmet(constraints: Sequence[AnyConstraint], text: str) -> tuple[AnyConstraint, ...]:
     """Return the constraints that a text does not meet, in their order; none where it meets all.
 
     >>> [one.kind for one in unmet([NoComma(), Words(least=5)], "Rye, oats and corn")]

@@ -49,7 +49,7 @@ class Function:
 
     @property
     def required(self) -> tuple[str, ...]:
-        return tuple(self.parameters.get("required") or ())
+        return _required(self.parameters)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +145,8 @@ def _fault_of_call(known: Mapping[str, Function], right: WantedCall, call: ToolC
     function = known.get(call.name)
     if call.name != right.name or function is None:
         return CallFault("wrong_name", call.name)
-    properties = function.parameters.get("properties") or {}
-    needed = {*function.required, *(name for name in right.accepted if OMITTED not in right.accepted[name])}
+    properties = _properties(function.parameters)
+    needed = {*function.required, *(name for name, some in right.accepted.items() if OMITTED not in _listed(some))}
     fault = _fault_of_fields(call.arguments, right.accepted, properties, needed, "")
     return fault and CallFault(fault[0], call.name, fault[1])
 
@@ -165,7 +165,7 @@ def _fault_of_fields(
         if name not in accepted:
             return "unwanted_argument" if name in properties else "unknown_argument", _under(path, name)
     faults = (
-        _fault_of_value(value, _listed(accepted[name]), properties.get(name) or {}, _under(path, name))
+        _fault_of_value(value, _listed(accepted[name]), _spec(properties.get(name)), _under(path, name))
         for name, value in given.items()
     )
     return next(filter(None, faults), None)
@@ -195,7 +195,7 @@ def _fault_beside(value: Any, right: Any, spec: Spec, path: str) -> _Fault | Non
         if not isinstance(value, dict):
             return "wrong_type", path
         needed = {name for name, some in right.items() if OMITTED not in _listed(some)}
-        return _fault_of_fields(value, right, spec.get("properties") or {}, needed, path)
+        return _fault_of_fields(value, right, _properties(spec), needed, path)
     if isinstance(right, list):
         if not isinstance(value, list | tuple):
             return "wrong_type", path
@@ -234,13 +234,13 @@ def _fault_of_type(value: Any, spec: Spec, path: str) -> _Fault | None:
     parts: list[tuple[Any, Spec, str]] = []
     if isinstance(value, list | tuple):
         parts = [(one, _items(spec), f"{path}[{number}]") for number, one in enumerate(value)]
-    elif isinstance(value, dict) and (properties := spec.get("properties")):
-        for name in spec.get("required") or ():
+    elif isinstance(value, dict) and (properties := _properties(spec)):
+        for name in _required(spec):
             if name not in value:
                 return "missing_argument", _under(path, name)
         if other := next((name for name in value if name not in properties), None):
             return "unknown_argument", _under(path, other)
-        parts = [(value[name], properties[name], _under(path, name)) for name in value]
+        parts = [(one, _spec(properties[name]), _under(path, name)) for name, one in value.items()]
     return next(filter(None, (_fault_of_type(*part) for part in parts)), None)
 
 
@@ -252,8 +252,21 @@ def _is_of(value: Any, kind: str) -> bool:
 
 
 def _items(spec: Spec) -> Spec:
-    items = spec.get("items")
-    return items if isinstance(items, Mapping) else {}
+    return _spec(spec.get("items"))
+
+
+def _properties(spec: Spec) -> Spec:
+    return _spec(spec.get("properties"))
+
+
+def _required(spec: Spec) -> tuple[str, ...]:
+    listed = spec.get("required")
+    return tuple(listed) if isinstance(listed, list | tuple) else ()
+
+
+def _spec(given: Any) -> Spec:
+    """Return what a specification says of a part of a value: nothing where it is none, as JSON schema's true."""
+    return given if isinstance(given, Mapping) else {}
 
 
 def _listed(accepted: Any) -> Sequence[Any]:

@@ -249,6 +249,17 @@ def test_an_argument_that_must_not_be_given_is_unwanted_and_one_that_is_not_ther
     assert calls_fault([function], wanted, [ToolCall("f", {"a": "x"})] * 2) == ("wrong_count", "", "")
 
 
+def test_a_specification_that_says_little_checks_little_and_one_accepted_value_needs_no_list() -> None:
+    for properties in ({"a": True}, {"a": {}}, {"a": {"type": ["string", "null"]}}, {"a": {"type": "corn"}}):
+        function = Function("f", {"properties": properties, "required": None})
+        assert calls_fault([function], [WantedCall("f", {"a": "rye"})], [ToolCall("f", {"a": "Rye"})]) is None
+        missing = calls_fault([function], [WantedCall("f", {"a": "rye"})], [ToolCall("f", {})])
+        assert missing == ("missing_argument", "f", "a")
+    assert str(calls_fault([function], [WantedCall("f", {"a": [["b"]]})], [ToolCall("f", {"a": ["c"]})])) == (
+        "wrong_value f (a[0])"
+    )
+
+
 def test_calls_in_parallel_are_right_where_a_greedy_matching_would_fail() -> None:
     function = Function("f", {"properties": {"a": {"type": "integer"}}})
     wanted = [WantedCall("f", {"a": [1, 2]}), WantedCall("f", {"a": [1]})]
