@@ -41,6 +41,7 @@ RESULTS: Final = {
     "probe": "report",
     "train": "training",
     "evaluate": "exam",
+    "assess": "assessment",
     "report": "report",
     "export": "dataset",
     "simulate": "simulation",
