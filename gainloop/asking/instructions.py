@@ -14,13 +14,14 @@ from schemas.instruction import Instruction
 
 LEAST_WORDS, MOST_WORDS = 3, 150
 """Words that an instruction has more of, and at most."""
+MOST_CHARS = 20 * MOST_WORDS
 
 _NOTHING: Final = r"n ?/ ?a|none|nil|null|not (?:applicable|needed|required)|empty|blank|nothing"
 _NO_INPUT: Final = re.compile(
-    rf"[\W_]*(?:{_NOTHING}|input|no ?(?:further |specific )?inputs?(?: (?:is )?(?:needed|required|given|provided))?)?"
+    rf"\A[\W_]*(?:{_NOTHING}|input|no ?(?:further |specific )?inputs?(?: (?:is )?(?:needed|required|given|provided))?)?"
     r"[\W_]*"
 )
-_NO_OUTPUT: Final = re.compile(rf"[\W_]*(?:{_NOTHING}|no ?outputs?|output)[\W_]*")
+_NO_OUTPUT: Final = re.compile(rf"\A[\W_]*(?:{_NOTHING}|no ?outputs?|output)[\W_]*")
 
 _THING: Final = (
     "(?:texts?|sentences?|paragraphs?|passages?|articles?|documents?|essays?|stor(?:y|ies)|poems?|lyrics|jokes?|quotes?|"
@@ -99,9 +100,9 @@ _BY_CODE: Final = re.compile(
 """Words of instructions for programs, which may draw, open files and ask the net."""
 
 _PLACE_ALONE: Final = re.compile(
-    r"\W*(?:(?:link|url|image|photo|picture|video|file|source|website)s?\W{1,4})?(?:(?:https?://|www\.|data:)\S{1,2000}\W*"
-    r"|[^\s.]{1,80}\.(?:jpe?g|png|gif|bmp|webp|svg|mp3|mp4|wav|avi|mov|pdf|docx?|xlsx?|pptx?|csv|zip))"
-    rf"|\W*(?:(?:an?|the|attached|insert|see) ){{0,3}}{_SEEN}(?: (?:attached|here|file|of [^.\n]{{1,80}}))?\W*",
+    r"\A(?:\W*(?:(?:link|url|image|photo|picture|video|file|source|website)s?\W{1,4})?"
+    r"(?:(?:https?://|www\.|data:)\S{1,2000}\W*|[^\s.]{1,80}\.(?:jpe?g|png|gif|bmp|webp|svg|mp3|mp4|wav|avi|mov|pdf|docx?|xlsx?|pptx?|csv|zip))"
+    rf"|\W*(?:(?:an?|the|attached|insert|see) ){{0,3}}{_SEEN}(?: (?:attached|here|file|of [^.\n]{{1,80}}))?\W*)",
     re.IGNORECASE,
 )
 
@@ -125,7 +126,7 @@ def fault_of_instruction(text: str) -> str:
     ('impossible', 'glued')
     """
     length = num_words(text)
-    if length <= LEAST_WORDS or length > MOST_WORDS:
+    if length <= LEAST_WORDS or length > MOST_WORDS or len(text) > MOST_CHARS:
         return "too_short" if length <= LEAST_WORDS else "too_long"
     if any(mark.search(text) for mark in (_TASK_MARK, _FIELD_MARK)) or len(_ENUMERATED.findall(text)) > 1:
         return "glued"
