@@ -16,7 +16,7 @@ from gainloop.methods.method import Method
 from schemas.characters import folded
 from schemas.instruction import Instruction, read_group
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
-from schemas.suites import Suite, at_most, distinct
+from schemas.suites import Suite, at_least, at_most, distinct
 
 CONTINUE = (
     "The document is a numbered list of instructions, some of them with an input and an output. Continue the list: "
@@ -49,8 +49,11 @@ INSTRUCTION_TOKENS, INSTANCE_TOKENS = 40, 300
 
 LEAST_CHARS, LISTED_CHARS = 12, 1200
 
+# Of 426 real instructions with their outputs, as records beside groups of the seeds, 2 puzzles have fewer letters than
+# prose, 3 translations are of another language than the group; 14 hold places to be filled in, which are refused.
 EXPECTED: Final[Suite] = (
-    distinct("opening", 0.1, "same_openings"),
+    distinct("opening", 0.1, "same_openings"),  # examples of one instruction begin alike
+    at_least("letter_share", 0.15, "not_prose", mostly=0.5),
     at_most("foreign_share", 0.9, "foreign_script", mostly=0.8),
     at_most("other_language", 0.9, "other_language", mostly=0.5),
 )
