@@ -46,6 +46,7 @@ class Alpaca(Method):
     """
 
     kind: Literal["alpaca"] = "alpaca"
+    invents_instructions: ClassVar[bool] = True
     wishes: ClassVar[tuple[str, ...]] = (WRITE,)
     expectations: ClassVar[Suite] = EXPECTED
     tasks: Annotated[int, Field(ge=1, le=32, description="Instructions of each reply, one a record.")] = 4

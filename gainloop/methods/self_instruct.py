@@ -100,6 +100,7 @@ class SelfInstruct(Method):
     """
 
     kind: Literal["self_instruct"] = "self_instruct"
+    invents_instructions: ClassVar[bool] = True
     wishes: ClassVar[tuple[str, ...]] = (CONTINUE, INPUT_FIRST, OUTPUT_FIRST)
     expectations: ClassVar[Suite] = EXPECTED
     instructions: Annotated[int, Field(ge=1, le=32, description="New instructions of each anchor.")] = 8
