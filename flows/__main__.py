@@ -36,6 +36,7 @@ RESULTS: Final = {
     "refresh": "snapshot",
     "generate": "batch",
     "validate": "validation",
+    "select": "selection",
     "score": "batch",
     "judge": "judging",
     "probe": "report",
