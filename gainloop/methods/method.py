@@ -26,6 +26,7 @@ class Method(Parameters):
         kind: Name of the method in recipes, in the registry and in the README.
         tunes_generator: True if it trains its own generator from the start checkpoint first.
         holds_anchor: True if its records hold the anchor itself, so that no critic may rewrite them.
+        calls_tools: True if its requests may be calls of real tools, of servers that the profile names.
         wishes: Instructions of its prompts for text. A record that repeats a piece of one has leaked its prompt.
         expectations: Expectations of its records; each replaces the general one of the same column.
     """
@@ -33,6 +34,7 @@ class Method(Parameters):
     kind: str
     tunes_generator: ClassVar[bool] = False
     holds_anchor: ClassVar[bool] = False
+    calls_tools: ClassVar[bool] = False
     wishes: ClassVar[tuple[str, ...]] = ()
     expectations: ClassVar[Suite] = ()
 

@@ -245,7 +245,8 @@ def name_request(model: str, revision: str, request: Request, sampling: dict[str
     """Return the request's id: the hash of everything that decides its reply; ``sampling`` as a dict."""
     if request.greedy:
         sampling = sampling | {"temperature": 0.0}
-    return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed])
+    role = [request.role] if request.role else []  # without one, ids are as they were before there were roles
+    return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed, *role])
 
 
 def unanswered_drops(outcome: Outcome, answers: Mapping[str, Answer]) -> list[Drop]:
