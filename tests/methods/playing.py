@@ -37,6 +37,8 @@ def obey(request: Request, number: int, choice: int = -1) -> str:
 
 def _fill(schema: dict[str, Any], name: str, choice: int) -> Any:
     """Return a value of a schema: lists as long as they may be, and of every choice the same."""
+    if "anyOf" in schema:
+        return _fill(schema["anyOf"][choice], name, choice)
     if "enum" in schema:
         return schema["enum"][choice]
     match schema["type"]:
