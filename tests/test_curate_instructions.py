@@ -11,8 +11,8 @@ from gainloop.curation.suite import MATCHES
 from gainloop.measures.rouge import rouge_l, rouge_tokens
 from gainloop.methods import METHODS
 from gainloop.store import Store
-from schemas.instruction import Instruction, write_group
 from schemas.curation import Curation
+from schemas.instruction import Instruction, write_group
 from schemas.rows import Anchor, Record
 from tasks.validate import differing_settings, records_folder
 from tests.test_validate import ADJECTIVES, NOUNS, VERBS, World, as_row, make_world, sentences

@@ -46,6 +46,7 @@ class Alpaca(Method):
     """
 
     kind: Literal["alpaca"] = "alpaca"
+    makes_turns: ClassVar[bool] = True
     invents_instructions: ClassVar[bool] = True
     wishes: ClassVar[tuple[str, ...]] = (WRITE,)
     expectations: ClassVar[Suite] = EXPECTED

@@ -100,6 +100,7 @@ class SelfInstruct(Method):
     """
 
     kind: Literal["self_instruct"] = "self_instruct"
+    makes_turns: ClassVar[bool] = True
     invents_instructions: ClassVar[bool] = True
     wishes: ClassVar[tuple[str, ...]] = (CONTINUE, INPUT_FIRST, OUTPUT_FIRST)
     expectations: ClassVar[Suite] = EXPECTED
