@@ -44,7 +44,7 @@ class Limr(Selection):
 
     def choose(self, rows: Sequence[Candidate]) -> Selected:
         require_field(rows, self.rewards_field, "selection.rewards-field")
-        lists = {row.row_id: _as_list(row.values.get(self.rewards_field)) for row in rows}
+        lists = {row.row_id: _as_list(row.value(self.rewards_field)) for row in rows}
         epochs = max(map(len, lists.values()), default=0)
         filled = {name: fill_gaps(rewards, epochs) for name, rewards in lists.items()}
         sieve = Sieve(rows)
