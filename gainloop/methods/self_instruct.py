@@ -90,7 +90,7 @@ class SelfInstruct(Method):
     or ``impossible``, has an ``empty_output``, ``repeats_input``, ``ends_open`` in a colon, is ``conflicting``: the
     same input has two outputs, and all examples of the instruction go; or a ``placeholder_input``: the input is
     missing or "N/A" where the instruction, its output or the asking for a class needs one. Elsewhere "N/A", "None",
-    "<noinput>" and the like mean that there is no input, and the record has none.
+    ``<noinput>`` and the like mean that there is no input, and the record has none.
     Measured: validation compares each instruction with those of other anchors, of earlier batches of the method and of
     the anchors by ROUGE-L as well: ``curation.instructions_alike``.
     Source: Self-Instruct, Wang et al. 2022, arXiv:2212.10560, with its thresholds and its two orders of examples.

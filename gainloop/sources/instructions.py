@@ -46,7 +46,7 @@ class Instructions(Source):
         list[str],
         Field(
             default_factory=list,
-            description="Files of instructions that a model wrote, such as the kept records of earlier batches.",
+            description="Files of instructions that a model wrote, as store.kept(batch).write_ndjson(file) does.",
         ),
     ]
     shown: Annotated[int, BASIC, Field(ge=1, le=64, description="Instructions of a group.")] = 8

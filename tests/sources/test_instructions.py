@@ -11,11 +11,14 @@ from pydantic import TypeAdapter
 from gainloop.sources import AnySource
 from gainloop.sources.instructions import Instructions, read_instruction, read_instructions
 from gainloop.store import Store
+from gainloop.store.batches import complete_stage
 from gainloop.store.snapshots import read_anchors
 from schemas.conversation import ToolCall, Turn, as_messages, write_turns
 from schemas.errors import BadInput
 from schemas.instruction import Instruction, read_group
+from schemas.rows import Anchor, Record
 from tasks.refresh import refresh_snapshot
+from tests.test_validate import as_row, make_world
 
 MOOD = Instruction("Name the mood of the sentence.", "It rained.", "sad")
 ASKED = as_messages(MOOD.turns)
@@ -144,6 +147,21 @@ def test_groups_are_anchors_that_a_refresh_reads_once_and_again_when_a_file_is_a
 
     write(tmp_path / "seeds.jsonl", [seed(number) for number in range(21)])
     assert refresh_snapshot(store, source, 0).num_parts_read == 1
+
+
+def test_kept_records_of_an_earlier_batch_are_shown_as_what_a_model_wrote(store: Store, tmp_path: Path) -> None:
+    world = make_world(store, {}, [Anchor("1. Do thing 1.")], "self_instruct")
+    talk = Record.of_turns(world.anchors[0].anchor_id, "self_instruct", "f", MOOD.turns, ("q1",))
+    text = Record(world.anchors[0].anchor_id, "self_instruct", "f", "A text is no conversation.", ("q2",))
+    store.insert(records=[as_row(world.batch_id, one) for one in (talk, text)])
+    complete_stage(store, world.batch_id, "validate", {})
+
+    store.kept(world.batch_id).write_ndjson(tmp_path / "kept.jsonl")
+    seeds = [write(tmp_path / "seeds.jsonl", [seed(1), seed(2)])]
+    (group,) = groups(Instructions(paths=seeds, made_paths=[str(tmp_path / "kept.jsonl")], groups=1))
+
+    assert {one.text for one in group} == {MOOD.text, "Do thing 1.", "Do thing 2."}
+    assert MOOD in group
 
 
 def test_the_real_seeds_are_all_read_and_their_groups_are_read_back(shared_data: Path) -> None:
