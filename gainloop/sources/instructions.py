@@ -12,7 +12,7 @@ from pydantic import Field
 
 from gainloop.sources.names import readable
 from gainloop.sources.pieces import normalise, one_line
-from gainloop.sources.places import open_place
+from gainloop.sources.places import changed, open_place
 from gainloop.sources.source import MaxChars, Part, Source
 from gainloop.sources.tables import Tables
 from schemas.conversation import read_messages
@@ -67,7 +67,7 @@ class Instructions(Source):
 
     def read(self, part: Part) -> Iterator[Document]:
         seen: set[str] = set()
-        human, made = ([one for url, _ in listed for one in self._read(url, seen)] for listed in part.found)
+        human, made = ([one for url, mark in listed for one in self._read(url, mark, seen)] for listed in part.found)
         if not human:
             raise FILES.refusal(
                 ", ".join(self.paths),
@@ -90,9 +90,11 @@ class Instructions(Source):
         rng.shuffle(group)
         return group
 
-    def _read(self, url: str, seen: set[str]) -> list[Instruction]:
+    def _read(self, url: str, mark: str, seen: set[str]) -> list[Instruction]:
         """Return the instructions of a file that no other has, each short enough to be one of a group."""
         found, drops = read_instructions((row for _, row in FILES.read(url)), seen)
+        if _marked(url)[1] != mark:
+            raise changed(url)
         num_rows = len(found) + drops.total()
         fitting = [one for one in (self._fitted(one) for one in found) if one]
         drops["too_long"] += len(found) - len(fitting)

@@ -14,7 +14,7 @@ from gainloop.store import Store
 from gainloop.store.batches import complete_stage
 from gainloop.store.snapshots import read_anchors
 from schemas.conversation import ToolCall, Turn, as_messages, write_turns
-from schemas.errors import BadInput
+from schemas.errors import BadInput, SourceChanged
 from schemas.instruction import Instruction, read_group
 from schemas.rows import Anchor, Record
 from tasks.refresh import refresh_snapshot
@@ -147,6 +147,15 @@ def test_groups_are_anchors_that_a_refresh_reads_once_and_again_when_a_file_is_a
 
     write(tmp_path / "seeds.jsonl", [seed(number) for number in range(21)])
     assert refresh_snapshot(store, source, 0).num_parts_read == 1
+
+
+def test_a_file_that_changes_before_it_is_read_is_told_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    source = Instructions(paths=[write(tmp_path / "seeds.jsonl", [seed(1)])])
+    (part,) = source.parts()
+    write(tmp_path / "seeds.jsonl", [seed(1), seed(2)])
+
+    with pytest.raises(SourceChanged):
+        list(source.read(part))
 
 
 def test_kept_records_of_an_earlier_batch_are_shown_as_what_a_model_wrote(store: Store, tmp_path: Path) -> None:
