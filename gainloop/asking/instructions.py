@@ -55,8 +55,8 @@ _SEEN: Final = (
     "videos?|animations?|audio|recordings?|sound ?clips?|video clips?)"
 )
 _SAID_OF_IT: Final = (
-    "(?! (?:titles?|descriptions?|captions?|lyrics|ideas?|names?|topics?|genres?|reviews?|scripts?|outlines?|games?|"
-    "twists?|types?|theory|databases?)\\b)"
+    "(?!'s\\b| (?:titles?|descriptions?|captions?|lyrics|ideas?|names?|topics?|genres?|reviews?|scripts?|outlines?|"
+    "games?|twists?|types?|theory|databases?)\\b)"
 )
 _FILE: Final = "(?:files?|pdfs?|spreadsheets?|attachments?|links?|urls?|web ?sites?|web ?pages?|folders?)"
 _MINE: Final = "(?:my|our|your|his|her|their)"
@@ -96,7 +96,7 @@ _IMPOSSIBLE: Final = (
     r"\bsend (?:an?|the|this) (?:e-?mail|text|message|tweet|fax|gift)\b",
     r"\bremind (?:me|us) (?:to|about|of|at|in|when)\b",
     r"\bturn (?:up|down) the\b|\bthe nearest\b|\bnear me\b|\bclosest to me\b",
-    r"\bthis (?:facebook|instagram|twitter|youtube|reddit|linkedin|social media) (?:post|page|profile|account|channel)\b",
+    r"\bthis (?:facebook|instagram|twitter|youtube|reddit|linkedin|social media) (?:post|page|profile|account)\b",
     r"\b(?:call|phone|text|message) (?:me|my \w+|him|her)\b",
     r"\b(?:set|schedule|start|turn (?:on|off)|switch (?:on|off)) (?:an?|the|my) (?:\w+ )?(?:alarm|timer|reminder|"
     r"lights?|thermostat|heating|tv|television|music|camera)\b",
