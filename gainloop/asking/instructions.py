@@ -131,6 +131,7 @@ _TASK_MARK: Final = re.compile(
 _FIELD_MARK: Final = re.compile(r"(?:^|\n|[.?!] )[#*> ]{0,6}(?:input|output)\W{0,3}:", re.IGNORECASE)
 _INLINE: Final = re.compile(r"\b(?:Instruction|Task|Input|Output) ?\d{0,3}:")
 _ENUMERATED: Final = re.compile(r"(?:^|\s)\d{1,2}\. (?=[^\W\d_])")
+_NEXT: Final = re.compile(r"[.?!] \d{1,2}\. (?=[^\W\d_])")
 
 
 def fault_of_instruction(text: str) -> str:
@@ -147,7 +148,8 @@ def fault_of_instruction(text: str) -> str:
     length = num_words(text)
     if length <= LEAST_WORDS or length > MOST_WORDS or len(text) > MOST_CHARS:
         return "too_short" if length <= LEAST_WORDS else "too_long"
-    if any(mark.search(text) for mark in (_TASK_MARK, _FIELD_MARK, _INLINE)) or len(_ENUMERATED.findall(text)) > 1:
+    marks = (_TASK_MARK, _FIELD_MARK, _INLINE, _NEXT)
+    if any(mark.search(text) for mark in marks) or len(_ENUMERATED.findall(text)) > 1:
         return "glued"
     said = _HOW_TO.sub("how ", folded(text))
     return "impossible" if _CANNOT.search(said) and not _BY_CODE.search(said) else ""
