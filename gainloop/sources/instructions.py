@@ -23,7 +23,7 @@ from schemas.rows import Document, content_hash
 
 logger = logging.getLogger("gainloop.sources")
 
-FILES: Final = Tables("instructions", "source.paths and source.made_paths")
+FILES: Final = Tables("instructions", "source.seed_paths and source.made_paths")
 
 
 class Instructions(Source):
@@ -37,7 +37,7 @@ class Instructions(Source):
     """
 
     kind: Literal["instructions"] = "instructions"
-    paths: Annotated[
+    seed_paths: Annotated[
         list[str],
         BASIC,
         Field(min_length=1, description="Files of instructions that people wrote: paths, globs or any fsspec url."),
@@ -62,7 +62,7 @@ class Instructions(Source):
     max_chars: MaxChars = 4000
 
     def parts(self) -> Iterator[Part]:
-        listed = [[_marked(url) for url in FILES.find(paths)] for paths in (self.paths, self.made_paths)]
+        listed = [[_marked(url) for url in FILES.find(paths)] for paths in (self.seed_paths, self.made_paths)]
         yield Part(self.name, content_hash("instructions", [[mark for _, mark in one] for one in listed]), found=listed)
 
     def read(self, part: Part) -> Iterator[Document]:
@@ -70,10 +70,10 @@ class Instructions(Source):
         human, made = ([one for url, mark in listed for one in self._read(url, mark, seen)] for listed in part.found)
         if not human:
             raise FILES.refusal(
-                ", ".join(self.paths),
+                ", ".join(self.seed_paths),
                 "no row has an instruction and an output",
                 "rows with instruction and output, instruction and instances, or messages are read",
-                "Correct source.paths",
+                "Correct source.seed_paths",
             )
         for number in range(self.groups):
             rng = Random(f"{self.seed}/{number}")  # noqa: S311
