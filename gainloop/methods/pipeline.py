@@ -29,6 +29,11 @@ class Pipeline:
         return self.method.max_requests + self.method.max_records * a_record
 
     @property
+    def waits(self) -> bool:
+        """Whether a step of it may take seconds of this machine."""
+        return self.method.waits or any(one.waits for one in self.filters)
+
+    @property
     def wishes(self) -> tuple[str, ...]:
         """Instructions of the prompts that its records were made by, system messages among them."""
         return (SYSTEM, SYSTEM_ALONE, GUARD) + self.method.wishes + (self.critic.wishes if self.critic else ())
