@@ -42,6 +42,7 @@ RESULTS: Final = {
     "train": "training",
     "evaluate": "exam",
     "report": "report",
+    "export": "dataset",
     "simulate": "simulation",
     "verify": "verification",
 }

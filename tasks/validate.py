@@ -29,9 +29,9 @@ from gainloop.store.batches import batch_folder, complete_stage, read_recipe, re
 from gainloop.store.exams import snapshot_questions
 from gainloop.store.files import only_one
 from gainloop.store.snapshots import read_anchors
+from schemas.curation import Curation
 from schemas.errors import BadInput
 from schemas.profile import Profile
-from schemas.recipe import Curation
 from schemas.suites import ANCHORS, CORPUS, KEPT, records_suite
 from tasks.artifacts import create_markdown_artifact, create_table_artifact
 

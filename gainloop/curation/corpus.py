@@ -16,7 +16,7 @@ from gainloop.store import Store
 from gainloop.store.batches import batch_folder, kept_records
 from gainloop.store.files import exists, read_frame, write_file, write_frame
 from schemas.characters import words
-from schemas.recipe import Curation, Probes
+from schemas.curation import Curation, Probes
 
 CONTAMINATED: Final = "contaminated"
 ANCHOR_CONTAMINATED: Final = "anchor holds a probe"

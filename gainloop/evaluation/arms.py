@@ -11,6 +11,8 @@ from gainloop.store import Store
 from gainloop.store.batches import kept_records, read_recipe, used_anchors
 from gainloop.store.checkpoints import Lineage
 from gainloop.store.snapshots import read_anchors, read_siblings
+from schemas.conversation import Turn, read_turns
+from schemas.errors import BadInput
 from schemas.recipe import Arm, TrainingPlan
 from schemas.rows import content_hash, heldout_draw
 
@@ -107,14 +109,33 @@ def arm_parts(store: Store, device: str, of: Comparison, arm: Arm) -> "list[Mixt
         if name in uses:
             texts = general_texts(store, device, of.general_id, uses[name], of.start_id, snapshot_id)
             return MixturePart(name, texts["text"].to_list(), share)
-        anchors = texts = arm_anchors(store, of)
+        anchors, turns = (texts := arm_anchors(store, of)), []
         if name == "synthetic":
             texts = split_records(arm_records(store, of), of.plan.heldout_records)[0]
+            turns = read_conversations(of, texts)
         titles = dict(anchors.select("anchor_id", "title").iter_rows())
         above = [titles.get(one, "") for one in texts["anchor_id"]] if of.plan.titled else []
-        return MixturePart(name, texts["text"].to_list(), share, titles=above)
+        return MixturePart(name, texts["text"].to_list(), share, titles=above, turns=turns)
 
     return [part_of(name, share) for name, share in shares_of(of.plan, arm).items() if share]
+
+
+def read_conversations(of: Comparison, records: pl.DataFrame) -> list[tuple[Turn, ...]]:
+    """Return the turns of records that are read as conversations; none where they are read as text.
+
+    Raises:
+        BadInput: Conversations are wanted, and some of the records are none.
+    """
+    written = records["turns"].to_list()
+    if of.plan.objective == "text" or (of.plan.objective is None and not any(written)):
+        return []
+    if texts := written.count(""):
+        raise BadInput(
+            f"training on batch {of.batch_id}: {texts:,} of {len(written):,} records are texts, and plan.objective is "
+            f"{of.plan.objective or 'conversation, as the others are'}; conversations are needed for that. Set "
+            "plan.objective to text, or train on batches of one kind."
+        )
+    return [read_turns(one) for one in written]
 
 
 def arm_orders(of: Comparison, seed: int, arm: Arm) -> tuple[str, str]:

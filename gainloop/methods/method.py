@@ -25,6 +25,7 @@ class Method(Parameters):
     Attributes:
         kind: Name of the method in recipes, in the registry and in the README.
         tunes_generator: True if it trains its own generator from the start checkpoint first.
+        makes_turns: True if its records are conversations, which a training reads by a chat template.
         holds_anchor: True if its records hold the anchor itself, so that no critic may rewrite them.
         wishes: Instructions of its prompts for text. A record that repeats a piece of one has leaked its prompt.
         expectations: Expectations of its records; each replaces the general one of the same column.
@@ -32,6 +33,7 @@ class Method(Parameters):
 
     kind: str
     tunes_generator: ClassVar[bool] = False
+    makes_turns: ClassVar[bool] = False
     holds_anchor: ClassVar[bool] = False
     wishes: ClassVar[tuple[str, ...]] = ()
     expectations: ClassVar[Suite] = ()
