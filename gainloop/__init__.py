@@ -45,7 +45,8 @@ ORDER: Final = (
     ("models",),
     ("methods",),
     ("curation", "filters", "steering"),
-    ("measures", "sources", "store", "asking", "solutions"),
+    ("measures", "sources", "store", "asking"),
+    ("solutions",),
 )
 """The packages from top to bottom: each imports those below it, never one beside or above it; all import schemas."""
 

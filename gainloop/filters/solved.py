@@ -19,8 +19,8 @@ class Solved(Filter):
     problem, says of its answer: numbers and formulas by their value, programs by their tests in a sandbox, options and
     texts by what they say (docs/reasoning.md). A record is refused as ``wrong``; as ``timeout`` if time or memory ran
     out before it was known; as ``unreadable`` if it gives no answer, no program or no option; and as ``no_answer`` if
-    its anchor is no problem with a known answer. Only ``timeout`` depends on the clock: on a busy machine a slow program
-    may be refused that is kept on another.
+    its anchor is no problem with a known answer. Only ``timeout`` depends on the clock: on a busy machine a slow
+    program may be refused that is kept on another.
     """
 
     kind: Literal["solved"] = "solved"

@@ -14,17 +14,17 @@ from gainloop.methods.method import Method
 from gainloop.solutions.problem import Problem, ProblemKind, read_problem
 from gainloop.solutions.verdict import SolutionVerdict, verdict_of
 from schemas.conversation import Turn
-from schemas.marks import THOUGHTS, takes_turns, thinks
-from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
+from schemas.marks import THOUGHTS
+from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request, Rounds
 from schemas.suites import Suite, at_least, at_most
 
 Keep = Literal["all", "right", "shortest_right"]
 Preset = Literal["none", "sky_t1", "openthoughts3"]
 
 SOLVE = (
-    "The document is a problem. Answer in two parts. Begin the first with a line that holds the word THOUGHT alone, and "
-    "think below it: try ways, check every step, go back where one fails. Begin the second with a line that holds the "
-    "word SOLUTION alone, and write below it the finished solution for a reader who sees nothing else."
+    "The document is a problem. Answer in two parts. Begin the first with a line that holds the word THOUGHT alone, "
+    "and think below it: try ways, check every step, go back where one fails. Begin the second with a line that holds "
+    "the word SOLUTION alone, and write below it the finished solution for a reader who sees nothing else."
 )
 SOLVE_ALOUD = (
     "The document is a problem. Think about it in writing: try ways, check every step, go back where one fails. Then "
@@ -36,11 +36,12 @@ PART = (
     "draft thinks, word for word and not shortened. Begin the second with a line that holds the word SOLUTION alone: "
     "below it stands the finished solution. Change no result."
 )
+_ENDS_IN: Final = "End the solution with a line that begins with Answer and a colon, and gives the {}."
 ENDS: Final[dict[ProblemKind, str]] = {
-    "mathematics": "End the solution with a line that begins with Answer and a colon, and gives the final answer alone.",
+    "mathematics": _ENDS_IN.format("final answer alone"),
     "code": "End the solution with one block of Python code that holds the whole program.",
-    "choice": "End the solution with a line that begins with Answer and a colon, and gives the letter of the right option.",
-    "exact": "End the solution with a line that begins with Answer and a colon, and gives the final answer alone.",
+    "choice": _ENDS_IN.format("letter of the right option"),
+    "exact": _ENDS_IN.format("final answer alone"),
 }
 LENGTH = "Write {max_words} words at most."
 
@@ -58,7 +59,7 @@ _CLOSING = re.compile(r"/|end|done", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One answer to a problem: what was thought, the solution, the replies it is made of, and how long the first was."""
+    """One answer to a problem: its parts, the replies that it is made of, and the tokens of the first."""
 
     facet: str
     thought: str
@@ -87,11 +88,12 @@ class Reasoning(Method):
     as it comes, and then once more for its parts. What a model thinks between marks of its own, such as <think>, or
     what its server sends apart, is the thought.
     Costs: ``answers d`` prompt tokens, and with ``rewrite`` each answer once more.
-    Counts: ``no_thought`` and ``no_solution`` for answers that lack one, ``too_short`` and ``too_long`` by their tokens.
-    Where answers are verified, as they are unless ``keep`` is all and pass rates are free: ``wrong``, ``timeout`` and
-    ``unreadable`` as the filter ``solved`` has them, ``no_answer`` where the problem has none, ``longer`` for right
-    ones that are not the shortest; and of all answers to a problem ``too_hard`` or ``too_easy`` if the share of right
-    ones is out of bounds. It is the generator's own share: with the trainee as generator, it is the trainee's.
+    Counts: ``no_thought`` and ``no_solution`` for answers that lack one, ``too_short`` and ``too_long`` by their
+    tokens. Where answers are verified, as they are unless ``keep`` is all and pass rates are free: ``wrong``,
+    ``timeout`` and ``unreadable`` as the filter ``solved`` has them, ``no_answer`` where the problem has none,
+    ``longer`` for right ones that are not the shortest; and of all answers to a problem ``too_hard`` or
+    ``too_easy`` if the share of right ones is out of bounds. It is the generator's own share: with the trainee as
+    generator, it is the trainee's.
     Source: Sky-T1, NovaSky 2025, github.com/NovaSky-AI/SkyThought; OpenThoughts3, Guha et al. 2025, arXiv:2506.04178,
     which finds no filter of answers better than none: verify, and measure whether it gains.
     Differs: prompts are our own; no score by a model stands in for a verdict; a verifier that fails is an error, never
@@ -99,6 +101,7 @@ class Reasoning(Method):
     """
 
     kind: Literal["reasoning"] = "reasoning"
+    makes_turns: ClassVar[bool] = True
     holds_anchor: ClassVar[bool] = True
     wishes: ClassVar[tuple[str, ...]] = (SOLVE, SOLVE_ALOUD, PART, *dict.fromkeys(ENDS.values()), LENGTH)
     expectations: ClassVar[Suite] = (
@@ -248,14 +251,10 @@ def _read(anchor: Anchor, request: Request, answer: Answer, first: Trace | None)
     if isinstance(answer, Drop):
         return answer
     thought, solution = read_own_parts(read_parts(answer.text)[2]) if first else read_parts(answer.text)[:2]
-    known = f"{anchor.title} {anchor.text}"
-    # What stands in place of the solution: a thought without one is no empty reply.
-    said = replace(answer, text=solution or thought)
-    if drop := reason_to_drop(anchor, request, said):
-        return drop
-    if thinks(thought, known) or takes_turns(thought, known):
-        reason = "chain_of_thought" if thinks(thought, known) else "turn_marks"
-        return Drop(anchor.anchor_id, request.facet, reason, answer.request_id)
+    # A thought without a solution is no empty reply, and what no reply may hold no thought may.
+    for said in dict.fromkeys((solution or thought, thought or solution)):
+        if drop := reason_to_drop(anchor, request, replace(answer, text=said)):
+            return drop
     if first:
         return Trace(first.facet, thought, solution, (*first.request_ids, answer.request_id), first.tokens)
     return Trace(request.facet, thought, solution, (answer.request_id,), answer.completion_tokens)

@@ -239,8 +239,9 @@ def advance(rounds: Rounds, answers: list[Answer] | None) -> list[Request] | Out
     try:
         return next(rounds) if answers is None else rounds.send(answers)
     except StopIteration as end:
-        assert isinstance(end.value, Outcome)
-        return end.value
+        outcome = end.value
+        assert isinstance(outcome, Outcome)
+        return outcome
 
 
 def _leading(firsts: Sequence[Answer | None], most: int, leads_on: Callable[[int, Answer], bool]) -> Iterator[int]:

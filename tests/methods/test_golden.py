@@ -45,6 +45,7 @@ def made(method: Method) -> dict[str, Any]:
     asked, outcome = play(method, ANCHOR, reply)
     requests = [{"facet": one.facet, "prompt": one.prompt_id, "draw": one.draw, "greedy": one.greedy} for one in asked]
     found = {"method": method.model_dump(mode="json"), "asked": requests, **asdict(outcome)}
+    found["records"] = [{key: one[key] for key in one if key != "turns" or one[key]} for one in found["records"]]
     return dict(json.loads(json.dumps(found)))
 
 
