@@ -53,6 +53,10 @@ class Method(Parameters):
         """Whether it waits for processes of this machine: it is stepped where it holds up nothing else."""
         return False
 
+    def said(self, reply: Reply) -> Reply:
+        """Return a reply as it is judged whether it can be used: without a thought, where one is wanted."""
+        return reply
+
     @abstractmethod
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         """Yield lists of requests, be sent their answers in the same order, return the anchor's records and drops.

@@ -15,7 +15,7 @@ from gainloop.solutions.problem import Problem, ProblemKind, read_problem
 from gainloop.solutions.verdict import SolutionVerdict, verdict_of
 from schemas.conversation import Turn
 from schemas.marks import THOUGHTS
-from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request, Rounds
+from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
 from schemas.suites import Suite, at_least, at_most
 
 Keep = Literal["all", "right", "shortest_right"]
@@ -156,6 +156,10 @@ class Reasoning(Method):
     @property
     def waits(self) -> bool:
         return self.keep != "all" or self.least_pass_rate > 0 or self.most_pass_rate < 1
+
+    def said(self, reply: Reply) -> Reply:
+        thought, solution, _ = read_parts(reply.text)
+        return replace(reply, text=solution or thought)
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         problem = read_problem(anchor.text) or Problem(anchor.text)

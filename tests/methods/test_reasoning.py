@@ -9,10 +9,15 @@ from pydantic import ValidationError
 
 from gainloop.asking.conversation import wish_of
 from gainloop.methods import read_method
+from gainloop.methods.explain import Explain
+from gainloop.methods.pipeline import read_pipeline
 from gainloop.methods.reasoning import PART, SOLVE, SOLVE_ALOUD, Reasoning
 from gainloop.solutions.problem import Problem, write_problem
 from schemas.conversation import Turn, fault_of
+from schemas.errors import BadInput
+from schemas.recipe import Recipe
 from schemas.rows import Anchor, Answer, Outcome, Request
+from tasks.preflight import reason_not_usable
 from tests.methods.playing import make_reply, play, prompt, say, shown
 
 SUM = Problem("What is 3 + 4?", "7", "mathematics", worked="It is 7, since 4 follows 3.\n#### 7")
@@ -193,6 +198,25 @@ def test_choices_and_programs_are_asked_for_in_the_form_that_can_be_verified() -
     assert "assert" not in prompt(play(Reasoning(), code)[0][0])
     kept = answered(Reasoning(answers=1, keep="right"), [parts("It is 3.", "Answer: B")], choice)
     assert len(kept.records) == 1
+
+
+def test_a_recipe_that_verifies_is_refused_before_it_asks_if_a_known_answer_is_not_found_right() -> None:
+    recipe = Recipe(method={"kind": "reasoning", "keep": "right"}, snapshot_id="s", model="m")
+    unsound = Anchor(write_problem(Problem("What?", "B", "choice", ("one",))))
+
+    read_pipeline(recipe).require_verified([ANCHOR, Anchor("No problem.")])
+    with pytest.raises(BadInput, match="that of problem 2, 'What\\?', is unreadable, not right"):
+        read_pipeline(recipe).require_verified([ANCHOR, unsound])
+    read_pipeline(recipe.model_copy(update={"method": {"kind": "reasoning"}})).require_verified([unsound])
+
+
+def test_a_first_reply_that_thinks_can_be_used_and_one_that_is_cut_off_in_its_thought_cannot() -> None:
+    request = play(Reasoning(answers=1), ANCHOR)[0][0]
+
+    for text, ends, reason in (("<think>Add.</think>7", "stop", ""), ("<think>Add,", "length", "cut_off")):
+        assert reason_not_usable(Reasoning(), ANCHOR, request, make_reply(request, 0, text, ends)) == reason
+    thinking = make_reply(request, 0, "<think>Add.</think>7")
+    assert reason_not_usable(Explain(), ANCHOR, request, thinking) == "chain_of_thought"
 
 
 def test_a_lost_answer_is_no_part_of_a_share_of_right_ones() -> None:
