@@ -244,10 +244,14 @@ def read_all(
     Args:
         before: Answers that these are the parts of, by number; of them only our own marks count.
     """
-    traces, drops = [], []
+    traces: list[Trace] = []
+    drops: list[Drop] = []
     for number, (request, answer) in enumerate(zip(requests, answers, strict=True)):
         read = _read(anchor, request, answer, before.get(number))
-        (traces if isinstance(read, Trace) else drops).append(read)  # type: ignore[arg-type]
+        if isinstance(read, Drop):
+            drops.append(read)
+        else:
+            traces.append(read)
     return traces, drops
 
 
