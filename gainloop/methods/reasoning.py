@@ -50,7 +50,7 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
     "sky_t1": {"answers": 1, "rewrite": True, "keep": "right", "max_words": 8000},
     "openthoughts3": {"answers": 16, "rewrite": False, "keep": "all", "max_words": 8000},
 }
-"""Parameters of published recipes; those that a person sets beside a preset stand."""
+"""Parameters of published recipes, in place of those that have their own defaults."""
 
 _THOUGHT = re.compile(r"^[ \t>*#_]{0,9}THOUGHTS?[ \t:*_]{0,9}$", re.MULTILINE)
 _SOLUTION = re.compile(r"^[ \t>*#_]{0,9}SOLUTION[ \t:*_]{0,9}$", re.MULTILINE)
@@ -80,9 +80,9 @@ class Reasoning(Method):
     assistant has a thought, which stands apart, and a solution. Anchors are problems, as the source ``problems`` makes
     them: mathematics, code with tests, choices, exact answers. Any other anchor is a question with no known answer.
 
-    Published recipes are presets. ``sky_t1``: one answer, which a second request parts into thought and solution; right
-    ones are kept. ``openthoughts3``: 16 answers, none verified. Both want ``text.sampling.max_tokens`` of 16384. A
-    parameter set beside a preset stands.
+    Published recipes are presets. ``sky_t1``: one answer, which a second request parts into thought and solution;
+    right ones are kept. ``openthoughts3``: 16 answers, none verified. Both want ``text.sampling.max_tokens`` of
+    16384. A parameter that is set to another value than its default stands beside a preset.
 
     Asks: ``answers`` draws of one request for thought and solution in two marked parts; with ``rewrite`` for an answer
     as it comes, and then once more for its parts. What a model thinks between marks of its own, such as <think>, or
@@ -134,7 +134,12 @@ class Reasoning(Method):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: Any) -> Any:
-        return {**PRESETS.get(str(given.get("preset")), {}), **given} if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        # What has its own default gives way: a form sends the defaults of all that nobody has set.
+        own = {name: cls.model_fields[name].default for name in given.keys() & cls.model_fields.keys()}
+        preset = PRESETS.get(str(given.get("preset")), {})
+        return given | {name: value for name, value in preset.items() if name not in own or given[name] == own[name]}
 
     @model_validator(mode="after")
     def _leave_room(self) -> Self:

@@ -186,6 +186,8 @@ def test_what_is_set_beside_a_preset_stands_and_a_recipe_says_all_of_it() -> Non
 
     assert (method.answers, method.keep, method.max_words) == (2, "right", 8000)
     assert read_method(method.model_dump(mode="json")) == method
+    defaults = {**Reasoning().model_dump(mode="json"), "preset": "sky_t1"}
+    assert read_method(defaults) == Reasoning(preset="sky_t1"), "a form sends all defaults"
 
 
 def test_choices_and_programs_are_asked_for_in_the_form_that_can_be_verified() -> None:
