@@ -85,7 +85,7 @@ class Reasoning(Method):
     16384. A parameter that is set to another value than its default stands beside a preset.
 
     Asks: ``answers`` draws of one request for thought and solution in two marked parts; with ``rewrite`` for an answer
-    as it comes, and then once more for its parts. What a model thinks between marks of its own, such as <think>, or
+    as it comes, and then once more for its parts. What a model thinks between marks of its own, such as ``<think>``, or
     what its server sends apart, is the thought.
     Costs: ``answers d`` prompt tokens, and with ``rewrite`` each answer once more.
     Counts: ``no_thought`` and ``no_solution`` for answers that lack one, ``too_short`` and ``too_long`` by their
