@@ -164,7 +164,7 @@ def _read_tool(one: dict[str, Any], attempt: str) -> Tool:
     takes = one.get("inputSchema") or one.get("input_schema") or one.get("parameters") or ANY_OBJECT
     gives = one.get("outputSchema") or one.get("output_schema") or one.get("response") or {}
     try:
-        return Tool(str(one.get("name")), str(one.get("description") or ""), _standard(takes), _standard(gives))
+        return Tool(str(one.get("name") or ""), str(one.get("description") or ""), _standard(takes), _standard(gives))
     except (BadInput, RecursionError) as error:
         raise BadInput(f"{attempt}: {error}") from error
 
