@@ -123,10 +123,7 @@ class ToolUse(Method):
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         faults = Faults(self.tool_errors, self.partial_results, str(rng.getrandbits(64)))
-        try:
-            task = read_task(anchor.text)
-        except BadInput:
-            return Outcome(drops=[Drop(anchor.anchor_id, "task", "bad_task")])
+        task = task_in(anchor)
         scenes, drops = ([scene_of(task, faults)], []) if task else (yield from self._evolve(anchor, faults))
         plays = [self._play(anchor, scene, number, len(scenes)) for number, scene in enumerate(scenes)]
         outcomes = yield from side_by_side(plays)
@@ -173,6 +170,14 @@ class ToolUse(Method):
         if not found.value.user_kept:
             return "user_broke_scenario"
         return "" if found.value.agent_passed else "rubric_failed"
+
+
+def task_in(anchor: Anchor) -> ToolTask | None:
+    """Return the task that an anchor is; None for any other text, and for a broken task, which the source refuses."""
+    try:
+        return read_task(anchor.text)
+    except BadInput:
+        return None
 
 
 def scene_of(task: ToolTask, faults: Faults) -> Scene:

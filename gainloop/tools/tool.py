@@ -45,7 +45,7 @@ def _matches(_validator: object, pattern: str, text: object, _schema: object) ->
     yield ValidationError(f"{text[:40]!r} does not match {pattern!r}")
 
 
-_Validator: Any = extend(Draft202012Validator, {"pattern": _matches})
+_Validator: Any = extend(Draft202012Validator, {"pattern": _matches})  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
