@@ -26,7 +26,7 @@ from gainloop.curation.corpus import sketched
 from gainloop.measures.contamination import find_probes
 from gainloop.measures.duplication import LEAST_SIMILAR, NUM_HASHES, SHINGLE_WORDS, jaccard, repeats, sketch
 from gainloop.measures.ngrams import HashedTexts, hash_texts
-from schemas.recipe import Probes
+from schemas.curation import Probes
 
 PROBES, PROBE_WORDS = 10_000, 20
 PEER_BANDS = (25, 5)

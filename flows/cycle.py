@@ -15,18 +15,19 @@ from gainloop.methods import SmallMaking, require_generator
 from gainloop.sources import AnySource
 from gainloop.store import open_store
 from gainloop.store.batches import page_of
+from schemas.curation import Curation
 from schemas.errors import NothingNew
 from schemas.exam import AnyExam, Asking, WrittenExam
 from schemas.form import SHUT, Folded
 from schemas.profile import load_profile
-from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Curation, Judge, Own, Scoring
+from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Judge, Own, Scoring
 from tasks.evaluate import evaluate_training, guess, show_answers
 from tasks.exam import prepare_exam
 from tasks.judge import find_judge
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
 from tasks.report import as_finished, as_held, headline_of, make_report, show_report, why_held
-from tasks.train import adopt_start, find_start, require_trainable, warn_of_little_text
+from tasks.train import adopt_start, find_start, reads_turns, require_trainable, warn_of_little_text
 
 
 @flow(name="cycle", flow_run_name="cycle-{text.method.kind}-on-{source.kind}")
@@ -69,7 +70,7 @@ def cycle(
         require_trainable(loaded)
     if judge:
         find_judge(loaded, judge)  # before anything costs time
-    chats = isinstance(generator, Own) and not text.method.tunes_generator
+    chats = (isinstance(generator, Own) and not text.method.tunes_generator) or reads_turns(text.method, plan)
     if isinstance(start, Checkpoint):
         start = adopt_start(loaded, start, chats)
     elif isinstance(start, Accepted):

@@ -13,11 +13,12 @@ from gainloop.sources import AnySource
 from gainloop.steering.probe import probe_verdict
 from gainloop.steering.rounds import find_ending
 from gainloop.store import open_store
+from schemas.curation import Curation
 from schemas.exam import AnyExam, Asking
 from schemas.form import SHUT, Folded
 from schemas.improvement import Ending, Round
 from schemas.profile import Profile, load_profile
-from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Curation, Own
+from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Own
 from schemas.steering import Spending
 from tasks.evaluate import guess
 from tasks.exam import prepare_exam
@@ -26,7 +27,7 @@ from tasks.loop import PROBE_SHARE, Loop, Made, can_pay, purse_of
 from tasks.progress import Stages, ended
 from tasks.refresh import find_general
 from tasks.round import Probe, Work, conclude_round, measure_probes
-from tasks.train import adopt_start, find_start, require_trainable
+from tasks.train import adopt_start, find_start, reads_turns, require_trainable
 from tasks.validate import validate_snapshot
 
 
@@ -68,10 +69,12 @@ def improve(
     require_loop(loaded, makings, spending, plan)
     require_trainable(loaded)
     first = next(iter(makings.values()))
+    chats = isinstance(generator, Own) and not first.method.tunes_generator
+    chats |= any(reads_turns(making.method, plan) for making in makings.values())
     if isinstance(start, Checkpoint):
-        start = adopt_start(loaded, start, isinstance(generator, Own) and not first.method.tunes_generator)
+        start = adopt_start(loaded, start, chats)
     elif isinstance(start, Accepted):
-        adopt_start(loaded, start.first_checkpoint, isinstance(generator, Own))
+        adopt_start(loaded, start.first_checkpoint, chats)
     with Stages(["refresh", "exam", *(f"round {n}" for n in range(1, spending.rounds + 1)), "end"]) as stage:
         stage("refresh")
         snapshot_id = refresh(source, profile, heldout_fraction)

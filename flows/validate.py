@@ -4,8 +4,8 @@ from prefect import flow
 
 from gainloop.store import open_store
 from gainloop.store.batches import only_writer, read_recipe, resolve_batch
+from schemas.curation import Curation
 from schemas.profile import load_profile
-from schemas.recipe import Curation
 from tasks.progress import ended
 from tasks.validate import validate_records, validate_snapshot, validation_summary
 

@@ -64,6 +64,10 @@ class Unusable(ServerError):
     lost_tokens: int = 0
 
 
+class VerifierError(GainloopError):
+    """What tells whether a solution is right does not work here: no verdict of it would mean anything."""
+
+
 class SuiteFailed(GainloopError):
     """A Great Expectations suite refused a whole table."""
 

@@ -305,6 +305,17 @@ class TrainingPlan(Parameters):
     titled: Annotated[
         bool, Field(description="True to train on anchors and records under the titles of their documents.")
     ] = False
+    objective: Annotated[
+        Literal["text", "conversation"] | None,
+        Field(
+            description="Reading of the records: text has a loss on all of it, conversation, by the chat template, on "
+            "what the assistant says alone. Default: as the records are."
+        ),
+    ] = None
+    chat_template: Annotated[
+        Literal["own", "plain"],
+        Field(description="Template of conversations: the start's own, or a plain one for a start without any."),
+    ] = "own"
     trained_layers: Annotated[
         int | None,
         Field(ge=1, description="Last layers that are trained, all else frozen, or none for all layers."),
@@ -331,63 +342,17 @@ class TrainingPlan(Parameters):
 
         What is asked before it changes none of its models.
         """
-        return self.model_dump(mode="json", exclude={"probe_share"} | (set() if self.titled else {"titled"}))
+        lacks = {
+            "titled": not self.titled,
+            "objective": not self.objective,
+            "chat_template": self.chat_template == "own",
+        }
+        return self.model_dump(
+            mode="json", exclude={"probe_share", *(name for name, is_lacking in lacks.items() if is_lacking)}
+        )
 
 
 SMALL_PLAN: Final = {"seeds": 1, "optimiser": {"learning_rate": 1e-3}}
 """For a model of a few million weights: a high rate, and one seed where three would take three times as long."""
 
 AnyPlan = Annotated[TrainingPlan, Fold(presets={"small": SMALL_PLAN})]
-
-Compared = Literal["batch", "earlier_batches", "anchors"]
-
-
-class Probes(Parameters):
-    """Questions that a model is to be tested on: no record that holds one of them is trained on."""
-
-    files: Annotated[
-        list[str],
-        Field(description="Files of questions, .jsonl .json .csv or .parquet: paths, globs or any fsspec url."),
-    ] = []
-    fields: Annotated[
-        list[str],
-        Field(min_length=1, description="Fields whose texts are looked for; questions.answer is one within another."),
-    ] = ["question"]
-    words_in_a_row: Annotated[
-        int, Field(ge=5, description="Words in a row that a refused record shares with a probe.")
-    ] = 13
-    least_words: Annotated[
-        int, Field(ge=3, description="Words that a shorter probe must have to be looked for whole.")
-    ] = 6
-    overlap_words: Annotated[int, Field(ge=3, description="Words of the sequences whose overlap is counted.")] = 8
-    overlap: Annotated[
-        float,
-        Field(ge=0, le=1, description="Share of a probe's sequences that a refused record has; 0 refuses none for it."),
-    ] = 0.7
-
-    def model_post_init(self, _context: Any) -> None:
-        if self.least_words > self.words_in_a_row:
-            raise ValueError(
-                f"least_words is {self.least_words}, words_in_a_row {self.words_in_a_row}; least_words must not be more"
-            )
-
-
-class Curation(Parameters):
-    """Texts that every record is compared with besides its own anchor: other records, anchors, probes."""
-
-    near_duplicates: Annotated[
-        float,
-        Field(
-            ge=0, le=1, description="Jaccard similarity of word 5-grams from which a record is refused; 0 refuses none."
-        ),
-    ] = 0.8
-    among: Annotated[list[Compared], Field(description="Texts that records are compared with for it.")] = [
-        "batch",
-        "earlier_batches",
-        "anchors",
-    ]
-    probes: Folded[Probes] = Probes()
-
-    def model_post_init(self, _context: Any) -> None:
-        if 0 < self.near_duplicates < 0.5:
-            raise ValueError(f"near_duplicates is {self.near_duplicates:g}; it must be from 0.5 to 1, or 0 for none")

@@ -7,7 +7,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from schemas.conversation import Turn, transcript
+from schemas.conversation import Turn, fault_of, transcript
 
 FinishReason = Literal["stop", "length"]
 
@@ -171,7 +171,13 @@ class Record:
     def of_turns(
         cls, anchor_id: str, method: str, facet: str, turns: tuple[Turn, ...], request_ids: tuple[str, ...]
     ) -> "Record":
-        """Return the record of a conversation."""
+        """Return the record of a conversation.
+
+        Raises:
+            ValueError: The turns are none; see ``fault_of``, by which a method drops what a model made of them.
+        """
+        if fault := fault_of(turns):
+            raise ValueError(f"making a record of {len(turns)} turns: {fault}")
         return cls(anchor_id, method, facet, transcript(turns), request_ids, turns)
 
     @property

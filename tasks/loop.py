@@ -13,10 +13,11 @@ from gainloop.steering.probe import probe_plan
 from gainloop.steering.rounds import recipes_left
 from gainloop.store import Store
 from gainloop.store.batches import list_summaries, replies_folder, stage_summary
+from schemas.curation import Curation
 from schemas.exam import Asking
 from schemas.improvement import IMPROVEMENT_FORMAT, Round
 from schemas.profile import Prices, Profile
-from schemas.recipe import Curation, TrainingPlan
+from schemas.recipe import TrainingPlan
 from schemas.rows import content_hash
 from schemas.steering import Spending
 from tasks.validate import records_folder

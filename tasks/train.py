@@ -10,8 +10,9 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.evaluation.arms import Comparison, arm_lineage, arm_orders, arm_parts
+from gainloop.evaluation.arms import Comparison, arm_lineage, arm_orders, arm_parts, trained_records
 from gainloop.evaluation.likelihoods import Run, score_training
+from gainloop.methods.method import Method
 from gainloop.methods.sbp import SBP
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage, read_recipe, stage_summary
@@ -27,7 +28,7 @@ from gainloop.store.checkpoints import (
 from gainloop.store.measurements import latest_accepted
 from gainloop.store.snapshots import read_anchors, read_snapshot
 from schemas.profile import Profile, Training
-from schemas.recipe import Accepted, AnyStart, Arm, Checkpoint, NewModel
+from schemas.recipe import Accepted, AnyStart, Arm, Checkpoint, NewModel, TrainingPlan
 from tasks.progress import Bar
 
 logger = logging.getLogger("gainloop.train")
@@ -148,6 +149,9 @@ def finish_training(store: Store, of: Comparison, runs: list[Run], scores: dict[
             if role in first
         },
     }
+    if of.selection and (selected := trained_records(store, of)[1]):
+        about = {"steps": selected.steps, "dropped": selected.dropped}
+        summary["selection"] = of.selection.model_dump(mode="json") | about
     complete_stage(store, of.batch_id, "train", summary, of.training_id)
 
 
@@ -218,6 +222,12 @@ def adopt_start(profile: Profile, start: Checkpoint, chats: bool) -> Checkpoint:
     if chats:
         require_chat(open_store(profile), checkpoint_id)
     return Checkpoint(model=checkpoint_id)
+
+
+def reads_turns(method: Method, plan: TrainingPlan) -> bool:
+    """Tell whether a training of what a method makes needs a chat template of the start's own."""
+    objective = plan.objective or ("conversation" if method.makes_turns else "text")
+    return objective == "conversation" and plan.chat_template == "own"
 
 
 def require_chat(store: Store, checkpoint_id: str) -> None:

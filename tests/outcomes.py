@@ -37,9 +37,10 @@ from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.draws import plan_batch
 from gainloop.store.measurements import resolve_training
 from gainloop.store.snapshots import read_snapshot
+from schemas.curation import Curation
 from schemas.exam import Asking, ExamFiles
 from schemas.profile import Profile
-from schemas.recipe import Curation, Recipe, Sampling
+from schemas.recipe import Recipe, Sampling
 from schemas.tables import KEYS
 from tasks.evaluate import evaluate_points
 from tasks.exam import make_exam

@@ -17,8 +17,8 @@ from gainloop.reports.batch import count_rows
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage, kept_records, read_records
 from gainloop.store.snapshots import read_anchors
+from schemas.curation import Curation, Probes
 from schemas.errors import BadInput, SuiteFailed
-from schemas.recipe import Curation, Probes
 from schemas.rows import Anchor
 from tasks.validate import differing_settings, records_folder
 from tests.evidence import make_evidence

@@ -15,8 +15,9 @@ from gainloop.store.batches import kept_records
 from gainloop.store.draws import plan_batch
 from gainloop.store.measurements import load_report
 from gainloop.store.replies import spans_of
+from schemas.curation import Curation
 from schemas.profile import Generation, Profile, Servers
-from schemas.recipe import Curation, Recipe, Sampling
+from schemas.recipe import Recipe, Sampling
 from tasks.generate import RunTotals, finish_batch, generate_records
 from tasks.refresh import refresh_snapshot
 from tasks.report import save_report

@@ -10,22 +10,38 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from gainloop.evaluation.arms import Comparison, arm_anchors, arm_parts, shares_of, split_records
+from gainloop.curation.selection.chance import RandomRows
+from gainloop.evaluation.arms import (
+    Comparison,
+    arm_anchors,
+    arm_lineage,
+    arm_parts,
+    arm_records,
+    read_conversations,
+    shares_of,
+    split_records,
+    trained_records,
+)
 from gainloop.evaluation.general import deal, general_texts
 from gainloop.evaluation.likelihoods import Run as ArmRun
 from gainloop.evaluation.likelihoods import score_training
 from gainloop.methods.sbp import SBP
 from gainloop.models import pretraining
+from gainloop.models.conversations import IGNORED, conversation_rows
+from gainloop.models.loading import load_tokenizer
 from gainloop.models.packing import MixturePart, Packed, pack
 from gainloop.models.pretraining import LEARNED, name_text, texts_read
+from gainloop.serving.driver import insert_outcomes
 from gainloop.sources.files import Files
 from gainloop.store import Store
 from gainloop.store.batches import begin_batch, complete_stage, kept_records, stage_summary
 from gainloop.store.checkpoints import checkpoint_folder, checkpoint_metrics
 from gainloop.store.snapshots import read_anchors, read_snapshot
+from schemas.conversation import Turn
 from schemas.errors import BadInput
 from schemas.profile import Profile, Training
 from schemas.recipe import Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
+from schemas.rows import Outcome, Record
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
 from tasks.train import (
@@ -108,6 +124,48 @@ def write_batch(store: Store, snapshot_id: str, seed: int) -> str:
     store.insert(records=records, quarantine=[{"batch_id": batch_id, "record_id": "r00", "reason": "repeats"}])
     complete_stage(store, batch_id, "validate", {})
     return batch_id
+
+
+def write_conversations(store: Store, snapshot_id: str, texts: int = 0) -> str:
+    """Write a validated batch of one conversation an anchor, and so many records that are none."""
+    batch_id = begin_batch(store, Recipe(method={"kind": "x"}, snapshot_id=snapshot_id, model="m", seed=texts), "raw")
+    anchors = read_anchors(store, snapshot_id, heldout=False)
+    turns = (Turn("user", "What does it say?"), Turn("assistant", "As little as a conversation says."))
+    made = [
+        Record(one, "x", "", title, ("q",)) if number < texts else Record.of_turns(one, "x", str(number), turns, (one,))
+        for number, (one, title) in enumerate(anchors.select("anchor_id", "text").rows())
+    ]
+    insert_outcomes(store, batch_id, {record.anchor_id: Outcome([record]) for record in made})
+    complete_stage(store, batch_id, "validate", {})
+    return batch_id
+
+
+def test_conversations_are_trained_on_by_the_words_of_the_assistant_and_as_text_where_the_plan_says_so(
+    run: Run,
+) -> None:
+    batch_id = write_conversations(run.store, run.snapshot_id)
+    of = Comparison(batch_id, run.start_id, PLAN)
+    as_text = replace(of, plan=PLAN.model_copy(update={"objective": "text"}))
+    talked, read = (
+        checkpoint_metrics(run.store, train_arm(run.store, run.place.training, one, 0, "synthetic", QUIET)[-1])
+        for one in (of, as_text)
+    )
+
+    said = conversation_rows(
+        load_tokenizer(checkpoint_folder(run.store, run.start_id)),
+        read_conversations(of, arm_records(run.store, of))[0],
+    )[0]
+    share = sum(label != IGNORED for label in said["labels"]) / len(said["input_ids"])
+    assert talked["trained_tokens"]["synthetic"] / talked["tokens"]["synthetic"] == pytest.approx(share)
+    assert talked["trained_tokens"]["anchors"] == talked["tokens"]["anchors"]
+    assert "trained_tokens" not in read
+    assert of.training_id != as_text.training_id
+
+
+def test_texts_among_conversations_are_refused(run: Run) -> None:
+    of = Comparison(write_conversations(run.store, run.snapshot_id, texts=2), run.start_id, PLAN)
+    with pytest.raises(BadInput, match=r"2 of \d+ records are texts, and plan.objective is conversation, as"):
+        train_arm(run.store, run.place.training, of, 0, "synthetic", QUIET)
 
 
 def test_held_out_anchors_records_held_out_and_quarantined_ones_are_never_trained_on(run: Run) -> None:
@@ -393,6 +451,37 @@ def test_a_training_is_named_by_its_batch_start_plan_and_general_text() -> None:
     of = [("b", "start", PLAN), ("c", "start", PLAN), ("b", "start", more), ("b", "other", PLAN)]
 
     assert len({Comparison(*one).training_id for one in [*of, ("b", "start", PLAN, "general")]}) == 5
+
+
+def test_a_selection_is_of_the_records_that_are_not_held_out_and_leaves_the_other_arms_as_they_are(run: Run) -> None:
+    plan = PLAN.model_copy(update={"heldout_records": 0.4})
+    full = Comparison(run.batch_id, run.start_id, plan)
+    few = replace(full, selection=RandomRows(size=3))
+    other = replace(full, selection=RandomRows(size=3, seed=1))
+    trained, heldout = split_records(kept_records(run.store, run.batch_id), 0.4)
+    (synthetic, _), (of_few, _) = (arm_parts(run.store, "cpu", of, "synthetic") for of in (full, few))
+    chosen, selected = trained_records(run.store, few)
+
+    assert trained_records(run.store, full)[0].equals(trained)
+    assert of_few.texts == chosen["text"].to_list()
+    assert len(of_few.texts) == 3 < len(synthetic.texts) == len(trained)
+    assert selected
+    assert selected.steps == {"given": len(trained), "selected": 3}
+    assert len({one.training_id for one in (full, few, other)}) == 3
+    lineages = {
+        arm: {arm_lineage(run.store, of, 0, arm).checkpoint_id for of in (full, few, other)} for arm in full.arms
+    }
+    assert {arm: len(ids) for arm, ids in lineages.items()} == {"synthetic": 3, "baseline": 1}
+
+    runs = [ArmRun(arm, 0, [one]) for arm, one in train_arms(run.store, run.place, few).items()]
+    scores = score_training(run.store, "cpu", few, runs, lambda *_: None)
+    scored = pl.read_parquet(scores["synthetic/records"])["text_id"]
+    assert set(scored) == {*chosen["record_id"], *heldout["record_id"]}
+    finish_training(run.store, few, runs, scores, 1.0)
+    told = stage_summary(run.store, run.batch_id, "train", few.training_id)
+    assert told
+    assert told["selection"] == {"kind": "random", "size": 3, "seed": 0, "steps": selected.steps,
+                                 "dropped": {"not_selected": len(trained) - 3}}  # fmt: skip
 
 
 def test_the_arms_have_as_many_tokens_of_each_kind_in_common_as_they_can() -> None:

@@ -20,8 +20,9 @@ from gainloop.store import Store
 from gainloop.store.batches import begin_batch, complete_stage, kept_records, read_records, resolve_batch
 from gainloop.store.duck import now
 from schemas.conversation import write_turns
+from schemas.curation import Curation
 from schemas.errors import BadInput, SuiteFailed
-from schemas.recipe import Curation, Recipe
+from schemas.recipe import Recipe
 from schemas.rows import Anchor, Record
 from schemas.suites import ANCHORS, CORPUS, KEPT, REASONS, at_most, records_suite
 from tasks.validate import records_folder, require_accepted, validate_anchors, validate_batch
@@ -231,7 +232,7 @@ def test_results_and_a_page_lie_in_the_batch_folder(judged: World) -> None:
     assert judged.records["good 1"].record_id not in page
     results = json.loads((place / "results/records.json").read_text())
     assert results["success"]
-    unasked = 1  # no probes are named
+    unasked = 2  # no probes are named, and the method invents no instructions
     assert len(results["results"]) == judged.validate()["expectations"] - len(KEPT) - (len(CORPUS) - unasked)
 
 
@@ -259,7 +260,7 @@ def test_a_page_of_hostile_texts_loads_nothing_and_runs_nothing(store: Store, fo
 def test_a_second_run_changes_nothing_and_does_not_import_great_expectations(judged: World) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in Path(judged.store.folder).rglob("*")}
     again = (
-        "import sys; from schemas.recipe import Curation; from gainloop.store import Store; "
+        "import sys; from schemas.curation import Curation; from gainloop.store import Store; "
         "from tasks.validate import validate_anchors, validate_batch; "
         f"store = Store({judged.store.path!r}, {judged.store.folder!r}); validate_anchors(store, 'snap'); "
         f"assert validate_batch(store, {judged.batch_id!r}, Curation()) == {judged.validate()!r}; "

@@ -1,14 +1,14 @@
 """The texts that a model is to be tested on, read from files of rows."""
 
 import posixpath
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import polars as pl
 
 from gainloop.sources.tables import Tables
+from schemas.curation import Probes
 from schemas.exam import Question
-from schemas.recipe import Probes
 
 FILES = Tables("probes", "curation.probes.files")
 TEXTS = pl.Schema({"item": pl.String, "text": pl.String})
@@ -23,7 +23,7 @@ def read_probes(probes: Probes) -> pl.DataFrame:
     Raises:
         BadInput: A file is not there, is none of the kinds that are read, is damaged or empty, or lacks a field.
     """
-    rows = [found for url in FILES.find(probes.files) for found in _read_file(url, probes.fields)]
+    rows = [found for url in FILES.find(list(probes.files)) for found in _read_file(url, probes.fields)]
     return pl.DataFrame(rows, TEXTS, orient="row")
 
 
@@ -36,7 +36,7 @@ def exam_probes(questions: Iterable[Question]) -> pl.DataFrame:
     return pl.DataFrame(rows, TEXTS, orient="row")
 
 
-def _read_file(url: str, fields: list[str]) -> list[tuple[str, str]]:
+def _read_file(url: str, fields: Sequence[str]) -> list[tuple[str, str]]:
     """Return the texts of one file's rows."""
     name = posixpath.basename(url)
     texts, missing, known = [], dict.fromkeys(fields), dict[str, None]()

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from gainloop.measures.ngrams import HashedTexts, Hashes, HashSet
-from schemas.recipe import Probes
+from schemas.curation import Probes
 
 FOUND = pl.Schema({"text": pl.Int64, "probe": pl.Int64, "at": pl.Int64, "num_words": pl.Int64, "overlap": pl.Float64})
 

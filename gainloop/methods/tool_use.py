@@ -62,6 +62,7 @@ class ToolUse(Method):
     """
 
     kind: Literal["tool_use"] = "tool_use"
+    makes_turns: ClassVar[bool] = True
     holds_anchor: ClassVar[bool] = True
     calls_tools: ClassVar[bool] = True
     wishes: ClassVar[tuple[str, ...]] = (

@@ -1,4 +1,4 @@
-"""Texts to rows of tokens: packed documents with an exact budget, and pairs with the loss on the second."""
+"""Texts to rows of tokens: packed documents and conversations with an exact budget, and pairs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,16 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from gainloop.models.conversations import IGNORED, Row, conversation_rows
 from gainloop.models.tokens import beginning, continued_tokens, text_tokens
+from schemas.conversation import Turn
 from schemas.errors import BadInput
 from schemas.rows import content_hash
 
-Row = dict[str, list[int]]
-
 TEXTS_AT_ONCE = 1000
-
-IGNORED = -100
-"""The label that the loss leaves out."""
 
 
 Orders = Callable[[str], np.random.Generator]
@@ -47,7 +44,8 @@ class MixturePart:
     """One part of a mixture: its texts and its share of the token budget.
 
     ``times_read`` says how often the model has read each text before; default: never. ``titles`` has what stands above
-    each text when it is read; default: nothing.
+    each text when it is read; default: nothing. ``turns`` has the turns of each text where they are conversations: they
+    are read by the chat template, and the loss is on what the assistant says.
     """
 
     name: str
@@ -55,6 +53,7 @@ class MixturePart:
     share: float
     times_read: Sequence[float] = ()
     titles: Sequence[str] = ()
+    turns: Sequence[Sequence[Turn]] = ()
 
     @property
     def as_read(self) -> list[str]:
@@ -76,8 +75,10 @@ class Packed:
     """Rows to train on, in the order of training.
 
     Attributes:
-        rows: Rows of tokens.
+        rows: Rows of tokens; of conversations they are of several lengths.
         tokens: Tokens of each part.
+        trained: Tokens of each part that the loss is on.
+        too_long: Conversations of each part that are longer than a row, and so are left out.
         repetitions: Number of times that each part's texts are read to fill its share.
         read_before: Number of times that the model has read each part's texts before, a mean over tokens.
         times_read: Number of times that each text of a part is read.
@@ -87,6 +88,8 @@ class Packed:
 
     rows: list[Row]
     tokens: dict[str, int]
+    trained: dict[str, int]
+    too_long: dict[str, int]
     repetitions: dict[str, float]
     read_before: dict[str, float]
     times_read: dict[str, list[float]]
@@ -100,7 +103,8 @@ def pack(
     """Fill a token budget with documents of each part, end token between them, cut into full rows.
 
     A part's texts come in a new random order each time they are gone through; rows of all parts are
-    shuffled together. The budget is met to within a row.
+    shuffled together. The budget is met to within a row. Conversations are not cut: a row has as many whole ones as
+    it has room for.
 
     Args:
         parts: Parts whose shares add up to 1; a part with share 0 is left out.
@@ -109,11 +113,14 @@ def pack(
         orders: Orders of each part's texts and of the rows.
 
     Raises:
-        BadInput: The budget is too small for a row, or a part has a share and no text.
+        BadInput: The budget is too small for a row, a part has a share and no text, or no conversation fits a row.
     """
-    packed = Packed([], {}, {}, {}, {}, [], [])
+    packed = Packed([], {}, {}, {}, {}, {}, {}, [], [])
     for part, num_rows in _share_out(parts, budget, context):
-        _fill(packed, part, encode(tokenizer, part.as_read), num_rows, context, orders(part.name))
+        if part.turns:
+            _fill_with_turns(packed, part, tokenizer, num_rows * context, context, orders(part.name))
+        else:
+            _fill(packed, part, encode(tokenizer, part.as_read), num_rows, context, orders(part.name))
     order = orders(ROWS).permutation(len(packed.rows))
     return replace(
         packed,
@@ -140,10 +147,47 @@ def _fill(
         packed.rows.append({"input_ids": row, "labels": row})
         packed.is_first.append(is_first)
     packed.parts.extend([part.name] * num_rows)
-    packed.tokens[part.name] = num_rows * context
+    packed.tokens[part.name] = packed.trained[part.name] = num_rows * context
     packed.repetitions[part.name] = num_rows * context / int(lengths.sum())
     packed.read_before[part.name] = float(before @ lengths / lengths.sum())
     packed.times_read[part.name] = (stream.taken / lengths).tolist()
+
+
+def _fill_with_turns(
+    packed: Packed,
+    part: MixturePart,
+    tokenizer: PreTrainedTokenizerBase,
+    budget: int,
+    context: int,
+    rng: np.random.Generator,
+) -> None:
+    """Add rows of whole conversations, of no more tokens together than the budget."""
+    pieces = [conversation_rows(tokenizer, turns) for turns in part.turns]
+    fits = [max(len(piece["input_ids"]) for piece in of_one) <= context for of_one in pieces]
+    packed.too_long[part.name] = fits.count(False)
+    if not any(fits):
+        raise BadInput(
+            f"packing {len(pieces):,} conversations of {part.name} into rows of {context} tokens: each of them is "
+            "longer; a conversation is not cut. Raise plan.context_tokens, or lower text.sampling.max_tokens."
+        )
+    before = np.array(part.times_read or [0.0] * len(pieces))
+    lengths = np.array([sum(len(piece["input_ids"]) for piece in of_one) for of_one in pieces])
+    whole = _Whole([of_one if fit else [] for of_one, fit in zip(pieces, fits, strict=True)], before > 0)
+    while True:
+        row, is_first = whole.take(context, rng)
+        if packed.tokens.get(part.name, 0) + len(row["input_ids"]) > budget and part.name in packed.tokens:
+            break
+        packed.rows.append(row)
+        packed.is_first.append(is_first)
+        packed.parts.append(part.name)
+        packed.tokens[part.name] = packed.tokens.get(part.name, 0) + len(row["input_ids"])
+        trained = sum(label != IGNORED for label in row["labels"])
+        packed.trained[part.name] = packed.trained.get(part.name, 0) + trained
+        whole.settle()
+    fitting = lengths[np.array(fits)]
+    packed.repetitions[part.name] = packed.tokens[part.name] / int(fitting.sum())
+    packed.read_before[part.name] = float(before[np.array(fits)] @ fitting / fitting.sum())
+    packed.times_read[part.name] = (whole.taken / lengths).tolist()
 
 
 def _share_out(parts: Sequence[MixturePart], budget: int, context: int) -> list[tuple[MixturePart, int]]:
@@ -246,3 +290,40 @@ class _Stream:
                 self._order.pop()
                 self._at = 0
         return row, bool(is_first)
+
+
+class _Whole:
+    """Whole conversations, gone through in one random order after another, as many in a row as it has room for.
+
+    Attributes:
+        taken: Tokens of each conversation in the rows that were settled.
+    """
+
+    def __init__(self, pieces: list[list[Row]], is_known: NDArray[np.bool_]) -> None:
+        self.taken = np.zeros(len(pieces))
+        self._pieces, self._is_known = pieces, is_known
+        self._order: list[tuple[int, Row]] = []
+        self._pass = 0
+        self._used: list[tuple[int, int]] = []
+
+    def take(self, most_tokens: int, rng: np.random.Generator) -> tuple[Row, bool]:
+        """Return the next row, and whether none of its conversations was read before."""
+        row: Row = {"input_ids": [], "labels": []}
+        is_first, self._used = True, []
+        while True:
+            if not self._order:
+                order = rng.permutation(len(self._pieces)).tolist()[::-1]
+                self._order = [(number, piece) for number in order for piece in reversed(self._pieces[number])]
+                self._pass += 1
+            number, piece = self._order[-1]
+            if len(row["input_ids"]) + len(piece["input_ids"]) > most_tokens:
+                return row, bool(is_first)
+            self._order.pop()
+            row = {name: row[name] + piece[name] for name in row}
+            is_first &= self._pass == 1 and not self._is_known[number]
+            self._used.append((number, len(piece["input_ids"])))
+
+    def settle(self) -> None:
+        """Count the row that was taken last."""
+        for number, tokens in self._used:
+            self.taken[number] += tokens

@@ -10,9 +10,10 @@ import polars as pl
 import torch
 
 from gainloop.methods.sbp import SBP, ask_related
+from gainloop.models.conversations import PLAIN, Row
 from gainloop.models.embedding import Vectors
 from gainloop.models.loading import context_of, load_model, load_tokenizer
-from gainloop.models.packing import MixturePart, Orders, Packed, PairRows, Row, orders_of, pack
+from gainloop.models.packing import MixturePart, Orders, Packed, PairRows, orders_of, pack
 from gainloop.models.pairing import Pairing, related_pairs
 from gainloop.models.start import make_model, make_tokenizer
 from gainloop.models.trainer import Online, OnStep, freeze_but_last, learned_rows, train
@@ -110,7 +111,7 @@ def continue_pretraining(
     on_step: OnStep,
     notes_losses: bool = True,
 ) -> Metrics:
-    """Continue the checkpoint ``start`` on a mixture of texts with an exact token budget.
+    """Continue the checkpoint ``start`` on a mixture of texts or conversations with an exact token budget.
 
     Beside the weights lie all texts that the model has read by now (``READ``), the losses of each row that was read for
     the first time (``LEARNED``), and the weights along the way, if the plan has points.
@@ -120,6 +121,8 @@ def continue_pretraining(
         notes_losses: False to leave ``LEARNED`` out, which takes a forward pass more over all those rows.
     """
     model, tokenizer, before = load_model(start), load_tokenizer(start), texts_read(start)
+    if plan.chat_template == "plain":
+        tokenizer.chat_template = PLAIN  # saved with the weights: the model is asked as it was trained
     if plan.trained_layers:
         freeze_but_last(model, plan.trained_layers)
     context = min(plan.context_tokens, context_of(model.config))
@@ -132,7 +135,8 @@ def continue_pretraining(
         learned_rows(model, tokenizer, packed, online, training).write_parquet(f"{folder}/{LEARNED}")
     write_read(folder, parts, packed, before)
     counts = {"tokens": packed.tokens, "repetitions": packed.repetitions, "read_before": packed.read_before}
-    return metrics | counts
+    said = {"trained_tokens": packed.trained, "too_long": packed.too_long} if packed.too_long else {}
+    return metrics | counts | said
 
 
 def name_text(text: str) -> str:

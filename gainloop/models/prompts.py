@@ -10,7 +10,7 @@ from gainloop.models.tokens import Tokens, continued_tokens
 from schemas.errors import BadInput
 from schemas.rows import Prompt
 
-Turn = dict[str, str]
+Turn = dict[str, Any]
 
 NO_CLOCK = "{%- macro strftime_now(format) -%}01 January 2026{%- endmacro -%}"
 """Tells templates that write the day into a prompt (Llama 3, SmolLM3) always the same: no reply depends on a clock."""
@@ -30,20 +30,23 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Tokens:
     return encode_chat(tokenizer, [{"role": message.role, "content": message.content} for message in prompt])
 
 
-def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> Tokens:
+def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], asks: bool = True) -> Tokens:
     """Return the tokens of a chat. Where a template has no system message, that begins the first question.
+
+    Args:
+        asks: True for tokens up to where the assistant begins, False for the chat as it stands.
 
     Raises:
         BadInput: The tokenizer has no chat template, or one that refuses the messages.
     """
     try:
         try:
-            return _fill_in(tokenizer, list(turns))
+            return _fill_in(tokenizer, list(turns), asks)
         except TemplateError:
             if len(turns) < 2 or turns[0]["role"] != "system":
                 raise
             begun = turns[1] | {"content": f"{turns[0]['content']}\n\n{turns[1]['content']}"}
-            return _fill_in(tokenizer, [begun, *turns[2:]])
+            return _fill_in(tokenizer, [begun, *turns[2:]], asks)
     except Exception as error:  # a template is a program
         found = " ".join(str(error).split())[:200] if tokenizer.chat_template else "its tokenizer has no chat template"
         raise BadInput(
@@ -52,10 +55,10 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn]) -> To
         ) from error
 
 
-def _fill_in(tokenizer: PreTrainedTokenizerBase, turns: list[Turn]) -> Tokens:
+def _fill_in(tokenizer: PreTrainedTokenizerBase, turns: list[Turn], asks: bool) -> Tokens:
     template = tokenizer.get_chat_template()
     if "strftime_now" in template:
         template = NO_CLOCK + template
-    options: dict[str, Any] = {"add_generation_prompt": True, "return_dict": False, "sanitize_control_tokens": True}
+    options: dict[str, Any] = {"add_generation_prompt": asks, "return_dict": False, "sanitize_control_tokens": True}
     ids: Any = tokenizer.apply_chat_template(turns, chat_template=template, **options)
     return list(ids)

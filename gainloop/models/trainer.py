@@ -18,8 +18,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import logging
 
 from gainloop.measures.estimate import Floats
+from gainloop.models.conversations import IGNORED, Row
 from gainloop.models.loading import num_logits, require_device
-from gainloop.models.packing import IGNORED, Packed, Row
+from gainloop.models.packing import Packed
 from gainloop.store.checkpoints import point_folder
 from gainloop.store.files import whole_folder
 from schemas.errors import BadInput
@@ -95,15 +96,17 @@ def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 @torch.inference_mode()
 def losses_of(model: PreTrainedModel, rows: Sequence[Row], training: Training) -> list[float]:
-    """Return the loss of each row under a model, in nats, as training itself computes it; all rows have one length."""
+    """Return the loss of each row under a model, in nats, as training itself computes it."""
     model.eval()
     losses: list[float] = []
     at_once = min(4, rows_in_memory(model, rows))
+    collate = _Collator(0)
     for at in range(0, len(rows), at_once):
-        ids = torch.tensor([row["input_ids"] for row in rows[at : at + at_once]], device=model.device)
+        batch = {name: ids.to(model.device) for name, ids in collate(list(rows[at : at + at_once])).items()}
+        labels = batch.pop("labels")
         with torch.autocast(model.device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(training)):
-            logits = model(input_ids=ids).logits
-        losses += torch.stack([row_loss(*one) for one in zip(logits, ids, strict=True)]).tolist()
+            logits = model(**batch).logits
+        losses += torch.stack([row_loss(*one) for one in zip(logits, labels, strict=True)]).tolist()
     return losses
 
 
@@ -144,14 +147,15 @@ def learned_rows(
     """
     first = [number for number, is_first in enumerate(packed.is_first) if is_first]
     rows = [packed.rows[number] for number in first]
-    texts = tokenizer.batch_decode([row["input_ids"][1:] for row in rows], skip_special_tokens=True) if rows else []
+    learnt = [[label for label in row["labels"][1:] if label != IGNORED] for row in rows]
+    texts = tokenizer.batch_decode(learnt, skip_special_tokens=True) if rows else []
     return pl.DataFrame(
         {
             "position": pl.Series(first, dtype=pl.Int64),
             "part": pl.Series([packed.parts[number] for number in first], dtype=pl.String),
-            "num_tokens": pl.Series([len(row["input_ids"]) - 1 for row in rows], dtype=pl.Int64),
+            "num_tokens": pl.Series([len(ids) for ids in learnt], dtype=pl.Int64),
             "num_bytes": pl.Series([len(str(text).encode()) for text in texts], dtype=pl.Int64),
-            "num_ends": pl.Series([row["input_ids"].count(tokenizer.eos_token_id) for row in rows], dtype=pl.Int64),
+            "num_ends": pl.Series([row["labels"].count(tokenizer.eos_token_id) for row in rows], dtype=pl.Int64),
             "online_nats": pl.Series(online.nats[first], dtype=pl.Float64),
             "final_nats": pl.Series(losses_of(model, rows, training), dtype=pl.Float64),
         }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gainloop.measures.contamination import find_probes
 from gainloop.measures.ngrams import hash_texts
 from gainloop.measures.words import words
-from schemas.recipe import Probes
+from schemas.curation import Probes
 
 LONG = "In which year did the ship that had brought the bell to the northern harbour burn down near the old mill?"
 SHORT = "Who sold the bell to the mayor?"

@@ -44,6 +44,9 @@ def made(method: Method) -> dict[str, Any]:
     asked, outcome = play(method, ANCHOR, reply)
     requests = [{"facet": one.facet, "prompt": one.prompt_id, "draw": one.draw, "greedy": one.greedy} for one in asked]
     found = {"method": method.model_dump(mode="json"), "asked": requests, **asdict(outcome)}
+    for record in found["records"]:
+        if not record["turns"]:  # a text, not a conversation
+            del record["turns"]
     return dict(json.loads(json.dumps(found)))
 
 

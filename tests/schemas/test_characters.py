@@ -21,7 +21,7 @@ from gainloop.measures.ngrams import copied_share, hash_texts
 from gainloop.measures.sentences import sentence_fault
 from gainloop.sources.pieces import normalise, split_document
 from schemas.characters import WORD_RULES, ends_sentence, sentence_ends, visible, words
-from schemas.recipe import Probes
+from schemas.curation import Probes
 from schemas.rows import Document
 
 HINDI = "हिन्दी में नदी का पानी मिल को चलाता है"

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from schemas.recipe import Curation, Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
+from schemas.curation import Curation
+from schemas.recipe import Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
 from schemas.rows import content_hash
 
 RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s", model="m", revision="1")

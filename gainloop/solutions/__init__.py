@@ -1,0 +1,1 @@
+"""Problems, their solutions, and whether a solution is right."""
