@@ -8,8 +8,12 @@ from itertools import chain
 from random import Random
 from typing import Any
 
+import polars as pl
 import pytest
 
+from gainloop.curation.suite import record_columns
+from gainloop.measures.duplication import repeats, sketch
+from gainloop.measures.ngrams import hash_texts
 from gainloop.methods.tool_audit import broken_scenario
 from gainloop.methods.tool_prompts import reply_schema
 from gainloop.methods.tool_use import ToolUse
@@ -19,7 +23,9 @@ from gainloop.tools.task import Scenario, ToolTask, write_task
 from gainloop.tools.tool import Tool
 from gainloop.tools.world import Faults, state_id
 from schemas.conversation import ToolCall, Turn, fault_of
+from schemas.curation import Curation
 from schemas.rows import CALL, Anchor, Answer, Drop, Outcome, Request
+from schemas.suites import BETWEEN, IN_SET, records_suite
 from tests.methods.playing import make_reply, obey, play, say
 from tests.methods.tool_players import (
     VERDICT,
@@ -225,6 +231,28 @@ def test_the_records_system_turn_has_rules_and_tools_and_no_word_of_the_scenario
     assert system.role == "system"
     assert all(f'"name": "{tool.name}"' in system.content for tool in SHOP.tools)
     assert task.scenario.persona not in record.text
+
+
+def test_validation_refuses_no_conversation_for_what_all_with_the_same_tools_share() -> None:
+    anchors = [Anchor(write_task(task)) for task in TASKS]
+    kept = [played(task, Players(honest(task), right(task))).records[0] for task in TASKS]
+    known = pl.DataFrame(
+        [(one.anchor_id, one.text, False) for one in anchors], ["anchor_id", "text", "heldout"], orient="row"
+    )
+    records = pl.DataFrame(
+        [(one.record_id, one.anchor_id, one.text) for one in kept], ["record_id", "anchor_id", "text"], orient="row"
+    )
+    rows, hashed = record_columns(records, known, METHOD.wishes), hash_texts(records["text"])
+
+    for one in records_suite(METHOD.expectations):
+        if one.kind == BETWEEN:
+            bounds = one.arguments.get("min_value", 0), one.arguments.get("max_value", 1e9)
+            assert rows[one.column].is_between(*bounds).all(), one.rule
+        elif one.kind == IN_SET:
+            assert rows[one.column].is_in(one.arguments["value_set"]).all(), one.rule
+        elif one.column:
+            assert rows[one.column].n_unique() / len(rows) >= one.arguments["min_value"], one.rule
+    assert not repeats(hashed, list(range(len(kept))), sketch(hashed), Curation().near_duplicates)
 
 
 def test_an_agent_never_sees_the_scenario_nor_a_user_what_is_unknown_to_it() -> None:
