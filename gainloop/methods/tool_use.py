@@ -39,6 +39,10 @@ class Scene:
 class ToolUse(Method):
     """Conversations in which an agent does what a user wants by calling tools, kept where they are right.
 
+    The target capability is to reach what a user wants by several calls and messages: to ask for what is missing, keep
+    rules, and read results. A prompt is the rules and tools as a system turn, then what the user says and what tools
+    give; a response is what the agent says or calls: a record is the whole conversation.
+
     An anchor is a task (the source ``tool_tasks``) or a text about a domain, of which tools, agents and tasks are
     evolved first. In a task's world of code the state where the conversation ends says whether it is right; real tools
     are called once each, whatever is killed meanwhile; of an evolved domain a model plays the tools, their results and
@@ -59,7 +63,7 @@ class ToolUse(Method):
     ``tool_interrupted`` for a call of a real tool that was begun before a crash, and is never made again. A reply that
     cannot be read is a drop of its own, and asked for again.
     Source: Kimi K2, arXiv:2507.20534, whose pipeline this follows; rewards as in tau2-bench, arXiv:2506.07982.
-    Differs: neither paper prints its prompts. State is changed by code, or by a checked change, alone; the user is
+    Differs: prompts are our own. State is changed by code, or by a checked change, alone; the user is
     audited too, since a user that leaks the answer makes any agent right; each argument of a reference action counts.
     """
 
@@ -90,9 +94,9 @@ class ToolUse(Method):
         distinct("opening", 0.02, "same_openings"),
     )
     max_tools: Annotated[int, Field(ge=1, le=12, description="Tools that are evolved from a domain, at most.")] = 6
-    max_agents: Annotated[int, Field(ge=1, le=8, description="Agents that are evolved from a domain, at most.")] = 2
+    max_agents: Annotated[int, Field(ge=1, le=4, description="Agents that are evolved from a domain, at most.")] = 2
     levels: Annotated[
-        int, Field(ge=1, le=6, description="Tasks that are evolved for each agent, from simple to hard.")
+        int, Field(ge=1, le=5, description="Tasks that are evolved for each agent, from simple to hard.")
     ] = 3
     max_steps: Annotated[
         int,
