@@ -177,7 +177,8 @@ class Play:
     def _act(self) -> Conversation[Stopped | None]:
         """Take the agent's steps until it says something."""
         while self.left >= GO_ON_LEFT - 1:
-            step = yield from self.hear(self._ask_agent, read_step, "unreadable_call")
+            talk: Conversation[str | ToolCall | Stopped] = self.hear(self._ask_agent, read_step, "unreadable_call")
+            step = yield from talk
             if isinstance(step, Stopped):
                 return step
             if isinstance(step, str):

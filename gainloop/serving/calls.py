@@ -3,15 +3,36 @@
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gainloop.methods.method import Method
 from gainloop.store.calls import CallMarks
 from gainloop.store.replies import ReplyLog
-from gainloop.tools.servers import ToolServers
+from gainloop.tools.servers import ServerLike, ToolServers
 from schemas.errors import BadInput
 from schemas.rows import CALL, Anchor, Drop, Reply, Request
 
 INTERRUPTED = "tool_interrupted"
+
+
+@asynccontextmanager
+async def calling(method: Method, servers: Mapping[str, ServerLike] | None, seconds: float) -> AsyncIterator["Caller"]:
+    """Give what makes a method's calls, connected as long as the block lasts; a method that makes none needs nothing.
+
+    Args:
+        servers: Servers of tools by name.
+        seconds: Seconds that a connection or a call may take.
+
+    Raises:
+        BadInput: A server cannot be reached.
+    """
+    if not servers or not method.calls_tools:
+        yield Caller()
+        return
+    async with ToolServers(servers, seconds) as tools:
+        yield Caller(tools)
 
 
 @dataclass(frozen=True, slots=True)

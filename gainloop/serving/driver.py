@@ -12,13 +12,13 @@ from typing import Any, NamedTuple, Protocol
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving import Refused
 from gainloop.serving.allowance import OVER_BUDGET, Allowance, Bill, most_tokens
-from gainloop.serving.calls import Caller
+from gainloop.serving.calls import Caller, calling
 from gainloop.serving.pool import Pool
 from gainloop.serving.watch import Tally
 from gainloop.store import Store
 from gainloop.store.batches import open_anchors
 from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
-from gainloop.tools.servers import ServerLike, ToolServers
+from gainloop.tools.servers import ServerLike
 from schemas.conversation import write_turns
 from schemas.errors import ServerError
 from schemas.recipe import Recipe, Sampling
@@ -321,11 +321,10 @@ async def run_shard(
         allowance = pool.allowance(recipe.batch_id, recipe.budget_tokens, taken)
     pipeline = read_pipeline(recipe)
     driver = Driver(pipeline, pool, recipe.sampling, recipe.seed, log, on_progress, allowance=allowance)
-    called = servers if servers and pipeline.method.calls_tools else {}
     try:
-        async with ToolServers(called, pool.bounds.tool_seconds) as tools, asyncio.timeout(pool.bounds.shard_seconds):
-            driver.calls = Caller(tools if called else None)
-            outcomes = await driver.run(anchors)
+        async with calling(pipeline.method, servers, pool.bounds.tool_seconds) as driver.calls:
+            async with asyncio.timeout(pool.bounds.shard_seconds):
+                outcomes = await driver.run(anchors)
     except TimeoutError:
         raise ServerError(
             f"generating batch {recipe.batch_id}: anchors {span.begin} to {span.end} are not done after "

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gainloop.store.files import exists, read_file, write_file
+from gainloop.store.files import create_file, read_file, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +10,7 @@ class CallMarks:
     """The marks of a batch's calls, in a folder beside its replies: a file each, empty until the result is there.
 
     A call whose mark has no result was under way when its run ended: nobody can tell whether it had its effect, so it
-    is not made again. One run at a time works on an anchor: two that begin the same call at once would both make it.
+    is not made again. Of two runs that begin the same call at once, on a disk one makes it; elsewhere both may.
     """
 
     folder: str
@@ -22,10 +22,7 @@ class CallMarks:
             StoreError: The folder cannot be written.
         """
         url = self._url(request_id)
-        if exists(url):
-            return read_file(url).decode()
-        write_file(url, b"")
-        return None
+        return None if create_file(url) else read_file(url).decode()
 
     def finish(self, request_id: str, result: str) -> None:
         """Write the result of a call down.

@@ -45,7 +45,7 @@ def _matches(_validator: object, pattern: str, text: object, _schema: object) ->
     yield ValidationError(f"{text[:40]!r} does not match {pattern!r}")
 
 
-_Validator: Any = extend(Draft202012Validator, {"pattern": _matches})
+_Validator: Any = extend(Draft202012Validator, {"pattern": _matches})  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ def _read_tool(one: dict[str, Any], attempt: str) -> Tool:
     takes = one.get("inputSchema") or one.get("input_schema") or one.get("parameters") or ANY_OBJECT
     gives = one.get("outputSchema") or one.get("output_schema") or one.get("response") or {}
     try:
-        return Tool(str(one.get("name")), str(one.get("description") or ""), _standard(takes), _standard(gives))
+        return Tool(str(one.get("name") or ""), str(one.get("description") or ""), _standard(takes), _standard(gives))
     except (BadInput, RecursionError) as error:
         raise BadInput(f"{attempt}: {error}") from error
 
