@@ -50,7 +50,7 @@ def _places(given: dict[str, Any], models: tuple[str, ...], above: str = "") -> 
         if isinstance(value, BaseModel):
             fields = {field: getattr(value, field) for field in type(value).model_fields}
             yield from _places(fields, models, f"{option}.")
-        elif name in ("paths", "files", "answers"):
+        elif name in ("paths", "files") or name.endswith(("_paths", "_files")):
             yield from ((option, str(path), FILES) for path in value)
         elif option in models:
             named = (value,) if isinstance(value, str) else value

@@ -20,7 +20,7 @@ class Exercises(Parameters):
         BASIC,
         Field(min_length=1, description="Files of exercises, .jsonl .json .csv or .parquet: paths, globs or urls."),
     ]
-    answers: Annotated[
+    answer_files: Annotated[
         tuple[str, ...],
         Field(description="Files of the calls that are accepted, by the id of a row, as BFCL has them apart."),
     ] = ()

@@ -22,7 +22,7 @@ from schemas.exercise import Exercises
 from schemas.rows import Message, content_hash
 
 FILES: Final = Tables("exercises", "exercises.paths")
-ANSWER_FILES: Final = Tables("accepted calls", "exercises.answers")
+ANSWER_FILES: Final = Tables("accepted calls", "exercises.answer_files")
 
 QUESTIONS: Final = ("question", "prompt", "instruction", "problem", "messages")
 ANSWERS: Final = ("answer", "final_answer", "solution")
@@ -207,7 +207,7 @@ def _wanted(
         raise _bad(
             where,
             f"no calls that are accepted, in {' or '.join(ACCEPTED)} or under the id {row_id!r}",
-            "a list is needed, empty where nothing is to be called; exercises.answers names BFCL's files of them",
+            "a list is needed, empty where nothing is to be called; exercises.answer_files names BFCL's files of them",
         )
     known = {one.name for one in functions}
     calls = [(name, some) for call in given if isinstance(call, dict) for name, some in call.items()]
@@ -217,7 +217,7 @@ def _wanted(
 
 
 def _accepted_by_id(wanted: Exercises) -> Iterator[tuple[str, Any]]:
-    for url in ANSWER_FILES.find(list(wanted.answers)):
+    for url in ANSWER_FILES.find(list(wanted.answer_files)):
         for number, row in ANSWER_FILES.read(url):
             if "id" not in row or (found := _first(row, ACCEPTED)) is None:
                 raise _bad(f"{posixpath.basename(url)} row {number}", "no id and accepted calls", "both are needed")

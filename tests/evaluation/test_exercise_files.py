@@ -42,7 +42,7 @@ def test_the_problems_of_gsm8k_are_read_with_their_final_answers(shared_data: Pa
 def test_the_functions_of_bfcl_are_read_with_the_calls_that_are_accepted(shared_data: Path) -> None:
     folder = shared_data / "bfcl"
     wanted = Exercises(
-        paths=[str(folder / "BFCL_v4_*.json")], answers=(str(folder / "possible_answer" / "BFCL_v4_*.json"),)
+        paths=[str(folder / "BFCL_v4_*.json")], answer_files=(str(folder / "possible_answer" / "BFCL_v4_*.json"),)
     )
     found = read_exercises(wanted)
     keys = [one.key for one in found.exercises if isinstance(one.key, Calling)]
@@ -129,7 +129,7 @@ def test_files_without_rows_and_answers_without_ids_are_refused(tmp_path: Path) 
     (tmp_path / "answers.jsonl").write_text('{"ground_truth": []}\n')
     for wanted in (
         Exercises(paths=[str(tmp_path / "none.jsonl")]),
-        Exercises(paths=[str(tmp_path / "none.jsonl")], answers=(str(tmp_path / "answers.jsonl"),)),
+        Exercises(paths=[str(tmp_path / "none.jsonl")], answer_files=(str(tmp_path / "answers.jsonl"),)),
     ):
         with pytest.raises(BadInput) as refused:
             read_exercises(wanted)
