@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from gainloop.curation.selection import SELECTIONS
 from gainloop.filters import FILTERS
 from gainloop.methods import METHODS
 from gainloop.methods.critic import Critic
@@ -23,7 +24,7 @@ from schemas.report import WORDS
 from schemas.sections import Section
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", ROOT / "docs/methods.md", ROOT / "docs/measures.md")
+PAGES = tuple(ROOT / name for name in ("README.md", "docs/methods.md", "docs/measures.md", "docs/selection.md"))
 LABELS = ("Asks", "Passes", "Costs", "Counts", "Measured", "Source", "Differs")
 
 Kind = type[BaseModel]
@@ -59,11 +60,13 @@ def sections(known: dict[str, Any]) -> str:
 def section(made: Kind) -> str:
     """Return what a class says of itself, what it costs by default, and its parameters."""
     about, items = read(made)
-    items["Costs"] = f"at most {cost(made)}; {items['Costs']}" if "Costs" in items else f"at most {cost(made)}."
+    if hasattr(made, "max_requests"):  # a selection asks nothing
+        items["Costs"] = f"at most {cost(made)}; {items['Costs']}" if "Costs" in items else f"at most {cost(made)}."
     listed = [wrapped(f"- {label}: {items[label]}", "  ") for label in LABELS if label in items]
     fields = [(name, field) for name, field in made.model_fields.items() if field.description]
     rows = [(f"`{name}`", shown(field.default), str(field.description)) for name, field in fields]
-    return "\n\n".join([*map(wrapped, about), "\n".join(listed), table(("parameter", "default", "is"), rows)])
+    parts = [*map(wrapped, about), "\n".join(listed), table(("parameter", "default", "is"), rows)]
+    return "\n\n".join(filter(None, parts))
 
 
 def read(made: Kind) -> tuple[list[str], dict[str, str]]:
@@ -134,6 +137,7 @@ WRITTEN: dict[str, Callable[[], str]] = {
     "methods": lambda: sections(METHODS),
     "critic": lambda: section(Critic),
     "filters": lambda: sections(FILTERS),
+    "selections": lambda: sections(SELECTIONS),
     "figures": figures,
 }
 

@@ -21,7 +21,7 @@ MODELS: Final = (
 OWN_MODELS: Final = ("start.model", "start.first", "exam.guesser", "checkpoints")
 """Options of models that run here."""
 
-ASKED_MODELS: Final = ("judge.model", "exam.model", "asking.judge")
+ASKED_MODELS: Final = ("judge.model", "exam.model", "asking.judge", "models")
 """Options of models that the profile's servers have; on a profile without servers they run here."""
 
 
@@ -50,7 +50,7 @@ def _places(given: dict[str, Any], models: tuple[str, ...], above: str = "") -> 
         if isinstance(value, BaseModel):
             fields = {field: getattr(value, field) for field in type(value).model_fields}
             yield from _places(fields, models, f"{option}.")
-        elif name in ("paths", "files"):
+        elif name in ("paths", "files", "answers"):
             yield from ((option, str(path), FILES) for path in value)
         elif option in models:
             named = (value,) if isinstance(value, str) else value

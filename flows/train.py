@@ -4,6 +4,7 @@ import time
 
 from prefect import flow
 
+from gainloop.curation.selection import AnySelection
 from gainloop.evaluation.arms import Comparison
 from gainloop.evaluation.likelihoods import Run
 from gainloop.sources import AnySource
@@ -23,6 +24,7 @@ def train(
     start: Folded[AnyStart] = SHUT,
     plan: AnyPlan = SHUT,
     general: AnySource | None = None,
+    selection: AnySelection | None = None,
     release: str = "",
     profile: str = "embedded",
 ) -> str:
@@ -34,6 +36,8 @@ def train(
             corpus's latest accepted batch made.
         general: Source of text that has nothing to do with the corpus: to measure forgetting on, to replay, and for the
             replay control. Default: text that the start itself writes.
+        selection: Rule by which the records that are trained on are selected. Baseline and replay control do not depend
+            on it: trainings by several rules share theirs. Default: all records.
         release: Reason to train on a batch that the gate holds; it is recorded, and holds for that batch.
         profile: Profile that says where to run: a name in profiles/, or a YAML file.
     """
@@ -44,7 +48,7 @@ def train(
     start_id = find_start(loaded, read_recipe(store, batch_id).snapshot_id, start)
     if held := why_held(loaded, batch_id, start_id, release):
         return as_held(held)
-    return train_arms(loaded, Comparison(batch_id, start_id, plan, general_id))
+    return train_arms(loaded, Comparison(batch_id, start_id, plan, general_id, selection=selection))
 
 
 def train_arms(loaded: Profile, of: Comparison) -> str:

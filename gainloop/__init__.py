@@ -46,7 +46,7 @@ ORDER: Final = (
     ("methods",),
     ("curation", "filters", "steering"),
     ("measures", "sources", "store", "asking"),
-    ("solutions",),
+    ("solutions", "tools"),
 )
 """The packages from top to bottom: each imports those below it, never one beside or above it; all import schemas."""
 

@@ -54,6 +54,9 @@ class Curation(Parameters):
         "earlier_batches",
         "anchors",
     )
+    instructions_alike: Annotated[
+        float, Field(ge=0, le=1, description="ROUGE-L above which a new instruction is refused; 0 refuses none.")
+    ] = 0.7
     probes: Folded[Probes] = Probes()
 
     def model_post_init(self, _context: Any) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 DOCUMENT, DRAFT = "document", "draft"
-_OURS: Final = rf"</?(?:{DOCUMENT}|{DRAFT})(?:-[0-9a-f]{{8}})?>"
+RULES, SCENARIO, TALK = "rules", "scenario", "conversation"
+_OURS: Final = rf"</?(?:{DOCUMENT}|{DRAFT}|{RULES}|{SCENARIO}|{TALK})(?:-[0-9a-f]{{8}})?>"
 
 OURS: Final = re.compile(rf"^{_OURS}$", re.MULTILINE)
 """Lines around the texts of our prompts."""

@@ -90,6 +90,30 @@ AnyEmbedding = Annotated[
 ]
 
 
+class ToolCommand(Parameters):
+    """A server of tools that a run starts as a command, and speaks to by its input and output."""
+
+    kind: Literal["command"] = "command"
+    command: Annotated[list[str], Field(min_length=1, description="Command and its arguments.")]
+    variables: Annotated[
+        tuple[str, ...], Field(description="Names of environment variables that it gets, such as that of a key.")
+    ] = ()
+
+
+class ToolUrl(Parameters):
+    """A server of tools that is running already."""
+
+    kind: Literal["url"] = "url"
+    url: Annotated[str, Field(pattern=r"^https?://", description="Url that the server speaks MCP at.")]
+
+
+_ToolServers = ToolCommand | ToolUrl
+
+AnyToolServer = Annotated[
+    _ToolServers, Field(discriminator="kind"), choice("tools", by_kind(_ToolServers), "schemas/profile.py")
+]
+
+
 class Generation(Parameters):
     """Requests and shards at once, and how long they may take."""
 
@@ -105,6 +129,7 @@ class Generation(Parameters):
     shards_at_once: Annotated[
         int, Field(ge=1, description="Shards at once in a process: the last replies of one keep no server waiting.")
     ] = 2
+    tool_seconds: Annotated[float, Field(gt=0, description="Seconds of one call of a real tool, at most.")] = 30
     shard_seconds: Annotated[float, Field(gt=0, description="Seconds of one shard, at most.")] = 86_400
 
 
@@ -211,6 +236,9 @@ class Profile(Parameters):
     runner: AnyRunner = Threads()
     prices: Prices = Prices()
     embedding: AnyEmbedding = LocalEmbedding()
+    tools: Annotated[
+        dict[str, AnyToolServer], Field(default_factory=dict, description="Servers of real tools, by name.")
+    ]
     training: Training = Training()
     gate: Gate = Gate()
 

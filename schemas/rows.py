@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from schemas.conversation import Turn, fault_of, transcript
 
@@ -100,15 +100,21 @@ Prompt = str | tuple[Message, ...]
 """Chat messages, or the raw text that a base model continues."""
 
 
+CALL: Final = "call"
+"""Role of a request that is a call: its prompt is the JSON of server, name and arguments. It is run once, at most."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One prompt to send.
 
     ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
-    model. ``draw`` numbers the samples of one prompt. ``greedy`` asks for the likeliest reply,
-    whatever the recipe's temperature: a judge's verdict. ``reply_tokens`` is about how many tokens the reply was asked
-    to have, 0 where its schema alone says so: it decides no reply, only whether one fits. ``prompt_id`` is the prompt's
-    hash without the draw: replies to one prompt are one cluster.
+    model. ``draw`` numbers the samples of one prompt. ``role`` says who is asked, where several speak (a user, an
+    agent, a judge): all are played by the recipe's model, but for ``CALL``, which is no prompt but the call of a real
+    tool. ``greedy`` asks for the likeliest reply, whatever the recipe's temperature: a judge's verdict.
+    ``reply_tokens`` is about how many tokens the reply was asked to have, 0 where its schema alone says so: it decides
+    no reply, only whether one fits. ``prompt_id`` is the prompt's hash without the draw: replies to one prompt are one
+    cluster.
     """
 
     prompt: Prompt
@@ -116,6 +122,7 @@ class Request:
     json_schema: str | None = None
     draw: int = 0
     greedy: bool = False
+    role: str = ""
     reply_tokens: int = field(default=0, compare=False)
     prompt_id: str = field(init=False, compare=False)
 

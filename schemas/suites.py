@@ -150,6 +150,7 @@ CORPUS: Suite = (
     always("near_duplicate_of_anchor", False, "near_duplicate_of_anchor", mostly=0.5),
     always("near_duplicate_of_earlier_batch", False, "near_duplicate_of_earlier_batch", mostly=0.5),
     always("near_duplicate", False, "near_duplicate", mostly=0.5),
+    always("near_instruction", False, "near_instruction", mostly=0.5),
 )
 """The suite of records that passed, compared with all others; only what ``Curation`` switches on is validated."""
 
@@ -158,7 +159,10 @@ KEPT: Suite = (always("kept", True, "too_few_kept", mostly=0.3),)
 
 THRESHOLDS = "the thresholds in schemas/suites.py"
 
-SET_BY = {"near_duplicate_of_earlier_batch": "curation.among, to leave earlier_batches out"}
+SET_BY = {
+    "near_duplicate_of_earlier_batch": "curation.among, to leave earlier_batches out",
+    "near_instruction": "curation.instructions_alike",
+}
 """By reason: what else than ``THRESHOLDS`` lets a table pass, as an error advises it."""
 
 REASONS: dict[str, str] = {
@@ -197,6 +201,9 @@ REASONS: dict[str, str] = {
     "of a batch, change method or seed, or leave earlier_batches out of curation.among.",
     "near_duplicate": "Four fifths of the wording of another record; of those the one with the lowest id stays. Real "
     "replies have none.",
+    "near_instruction": "An instruction that an anchor, an earlier batch or a record of another anchor has already, by "
+    "ROUGE-L; of those in the batch the one with the lowest id stays. If that is most of a batch, the generator has "
+    "nothing new to ask: add seeds, or change its model.",
     "too_few_kept": "Where curation refuses more than 70 %, it shapes what is left: change the recipe instead.",
 }
 """The reason for each expectation, with the numbers behind its threshold. The page of a validation shows it."""

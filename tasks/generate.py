@@ -106,7 +106,9 @@ def generate_records(
     with engine(profile, recipe, folder) as lent:
         begin_batch(store, recipe, lent.logprob_semantics)
         return lent.run(
-            lambda pool: run_shard(store, replies, recipe, pool, span, lambda progress: live.update({span: progress}))
+            lambda pool: run_shard(
+                store, replies, recipe, pool, span, lambda progress: live.update({span: progress}), profile.tools
+            )
         )
 
 

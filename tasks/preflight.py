@@ -16,6 +16,7 @@ from gainloop.asking.structured import holds_placeholder, read_object
 from gainloop.methods.method import Method
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving.allowance import OVER_BUDGET
+from gainloop.serving.calls import calling
 from gainloop.serving.driver import Driver, Trial, landed_tokens
 from gainloop.serving.engine import engine
 from gainloop.serving.pool import Pool
@@ -220,7 +221,8 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         limit = recipe.budget_tokens
         allowance = None if limit is None else pool.allowance(recipe.batch_id, limit, sum(landed_tokens(replies)))
         trying = Driver(pipeline, pool, recipe.sampling, recipe.seed, log, allowance=allowance)
-        trial = await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(pipeline.method, *one))
+        async with calling(pipeline.method, profile.tools, pool.bounds.tool_seconds) as trying.calls:
+            trial = await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(pipeline.method, *one))
         return trial, pool.state, trying.progress.lost_tokens
 
     with engine(profile, recipe, folder) as lent:

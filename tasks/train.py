@@ -10,7 +10,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from gainloop.evaluation.arms import Comparison, arm_lineage, arm_orders, arm_parts
+from gainloop.evaluation.arms import Comparison, arm_lineage, arm_orders, arm_parts, trained_records
 from gainloop.evaluation.likelihoods import Run, score_training
 from gainloop.methods.method import Method
 from gainloop.methods.sbp import SBP
@@ -149,6 +149,11 @@ def finish_training(store: Store, of: Comparison, runs: list[Run], scores: dict[
             if role in first
         },
     }
+    if too_long := metrics["synthetic"].get("too_long", {}).get("synthetic"):
+        summary["too_long"] = too_long
+    if of.selection and (selected := trained_records(store, of)[1]):
+        about = {"steps": selected.steps, "dropped": selected.dropped}
+        summary["selection"] = of.selection.model_dump(mode="json") | about
     complete_stage(store, of.batch_id, "train", summary, of.training_id)
 
 

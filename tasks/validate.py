@@ -23,6 +23,8 @@ from gainloop.curation.suite import (
     require_success,
     write_result,
 )
+from gainloop.methods import METHODS
+from gainloop.methods.method import Method
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.store import Store, open_store
 from gainloop.store.batches import batch_folder, complete_stage, read_recipe, read_records, resolve_batch, stage_summary
@@ -115,7 +117,7 @@ def validate_batch(store: Store, batch_id: str, curation: Curation) -> dict[str,
     findings = runner.run("records", rows, "record_id", records_suite(pipeline.method.expectations))
     refused = _quarantine_rows(batch_id, findings)["record_id"].to_list()
     passed = records.filter(~pl.col("record_id").is_in(refused))
-    corpus = compare(store, batch_id, passed, anchors, probes, curation)
+    corpus = compare(store, batch_id, passed, anchors, probes, curation, _inventing(pipeline.method))
     if suite := tuple(one for one in CORPUS if one.reason in corpus.found):
         findings += runner.run("corpus", corpus.columns, "record_id", suite)
     write_matches(f"{folder}/{MATCHES}", corpus)
@@ -182,10 +184,10 @@ def differing_settings(summary: dict[str, Any], curation: Curation) -> str:
     >>> differing_settings({"corpus": {"curation": wanted.model_dump(mode="json")}}, wanted)
     ''
     """
-    wanted, before = (
-        _settings(curation.model_dump(mode="json")),
-        _settings(summary.get("corpus", {}).get("curation", {})),
-    )
+    made, known = curation.model_dump(mode="json"), summary.get("corpus", {}).get("curation", {})
+    if known:  # validated when there was no such setting, and no such method
+        known = {"instructions_alike": made["instructions_alike"]} | known
+    wanted, before = _settings(made), _settings(known)
     others = [f"{name} {before.get(name)}, not {value}" for name, value in wanted.items() if before.get(name) != value]
     if not others:
         return ""
@@ -216,6 +218,11 @@ def _page_of(what: str, findings: Sequence[Finding], texts: pl.DataFrame) -> Cal
     from gainloop.reports.validation_page import render_validation  # matplotlib comes with it: half a second
 
     return partial(render_validation, what=what, findings=findings, texts=dict(texts.rows()))
+
+
+def _inventing(method: Method) -> list[str]:
+    """Return the methods whose instructions a method's are compared with: those that invent them, if it is one."""
+    return [kind for kind, made in METHODS.items() if made.invents_instructions] if method.invents_instructions else []
 
 
 def _require_generated(store: Store, batch_id: str) -> None:

@@ -132,6 +132,16 @@ def beside(anchor: Anchor, text: str, wish: str) -> tuple[Message, ...]:
     )
 
 
+def among(system: str, parts: Sequence[tuple[str, str]], wish: str) -> tuple[Message, ...]:
+    """Return a prompt of texts, each between marks of a name, and a wish that is of them, after a system message.
+
+    Args:
+        parts: Name of the marks and text of each; what changes least comes first, so that servers read it once.
+    """
+    texts = [text for _, text in parts]
+    return _prompt(system, *(marked(text, tag_of(*texts, name=name)) for name, text in parts), wish)
+
+
 def alone(wish: str) -> tuple[Message, ...]:
     """Return a prompt without a document, after a system message of ours."""
     return _prompt(SYSTEM_ALONE, wish)

@@ -50,9 +50,9 @@ def object_schema(fields: dict[str, Schema]) -> Schema:
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
 
-def text_of(most_chars: int) -> Schema:
-    """Return the schema of a string that is not empty; a bound keeps a list short enough for a reply."""
-    return {"type": "string", "minLength": 1, "maxLength": most_chars}
+def text_of(most_chars: int, least_chars: int = 1) -> Schema:
+    """Return the schema of a string, not empty by default; a bound keeps a list short enough for a reply."""
+    return {"type": "string", "minLength": least_chars, "maxLength": most_chars}
 
 
 def list_of(item: Schema, least: int, most: int) -> Schema:

@@ -1,7 +1,7 @@
 """Records compared with all other texts: which are near duplicates, which hold a probe, and the evidence."""
 
 import json
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -9,6 +9,13 @@ import numpy as np
 import polars as pl
 from rensa import RMinHash
 
+from gainloop.curation.instructions import (
+    NEAR_INSTRUCTION,
+    KnownInstructions,
+    earlier_instructions,
+    instructions_of_anchors,
+    instructions_said_again,
+)
 from gainloop.measures.contamination import find_probes
 from gainloop.measures.duplication import SHINGLE_WORDS, Matches, candidates, confirm, kept, repeats, restored, sketch
 from gainloop.measures.ngrams import HashedTexts, hash_texts
@@ -147,24 +154,30 @@ def compare(
     anchors: pl.DataFrame,
     probes: pl.DataFrame,
     curation: Curation,
+    inventing: Sequence[str] = (),
 ) -> CorpusMatches:
-    """Return which records hold a probe or are nearly the same as an anchor, an earlier record or one of their batch.
+    """Return which records hold a probe, are nearly the same as an anchor, an earlier record or one of their batch, or
+    have the instruction of another.
 
     In this order, and a record with one match is not compared further: a refused record takes no other with it. Of the
     batch's records that are nearly the same, the one with the lowest id stays.
 
     Args:
-        records: Records that have passed the suite: columns record_id, text.
+        records: Records that have passed the suite: columns record_id, text; with ``inventing`` anchor_id, turns too.
         anchors: All anchors of the snapshot: columns anchor_id, text, heldout.
         probes: Probes as ``read_probes`` returns them; may have no row.
         curation: Settings: what records are compared with, and from which similarity on they match.
+        inventing: Methods whose records' instructions are compared with each other's; none if the batch's method
+            invents none.
     """
-    records = records.select("record_id", "text").sort("record_id")
-    corpus = CorpusMatches(records, hash_texts(records["text"]))
+    records = records.sort("record_id")
+    corpus = CorpusMatches(records.select("record_id", "text"), hash_texts(records["text"]))
     if probes.height:
         _look_for_probes(corpus, anchors, probes, curation.probes)
     if curation.near_duplicates:
         _look_for_near_duplicates(store, batch_id, corpus, anchors, curation)
+    if curation.instructions_alike and inventing:
+        _look_for_instructions(store, batch_id, corpus, records, anchors, curation, inventing)
     return corpus
 
 
@@ -225,6 +238,32 @@ def _look_for_near_duplicates(
         corpus.found[OF_BATCH] = set()
         for row, (other, similarity) in found.items():
             _match_text(corpus, OF_BATCH, row, "record", batch_id, corpus.records.row(other), similarity)
+
+
+def _look_for_instructions(
+    store: Store,
+    batch_id: str,
+    corpus: CorpusMatches,
+    records: pl.DataFrame,
+    anchors: pl.DataFrame,
+    curation: Curation,
+    inventing: Sequence[str],
+) -> None:
+    """Match the records whose instruction an anchor, an earlier record or one of another anchor's has."""
+    known, kept_before = KnownInstructions(curation.instructions_alike), set[str]()
+    if "anchors" in curation.among:
+        for one in instructions_of_anchors(_snapshot_of(store, batch_id), anchors):
+            known.add(one)
+    if "earlier_batches" in curation.among:
+        for one in earlier_instructions(store, batch_id, inventing):
+            known.add(one)
+            kept_before.add(one.item)
+    corpus.found[NEAR_INSTRUCTION], corpus.compared["instructions known before"] = set(), len(known)
+    rows = {record_id: row for row, record_id in enumerate(records["record_id"])}
+    talks = records[corpus.open_rows].filter(pl.col("turns") != "")
+    again = instructions_said_again(talks, batch_id, known, kept_before, "batch" in curation.among)
+    for record_id, other, alike in again:
+        _match_text(corpus, NEAR_INSTRUCTION, rows[record_id], other.kind, other.of, (other.item, other.text), alike)
 
 
 def _snapshot_of(store: Store, batch_id: str) -> str:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from gainloop.curation.selection import Selected, Selection, select_rows
+from gainloop.curation.selection.records import record_candidates
 from gainloop.evaluation.general import Use, general_texts
 from gainloop.store import Store
 from gainloop.store.batches import kept_records, read_recipe, used_anchors
@@ -31,6 +33,7 @@ class Comparison:
         general_id: Snapshot of the general text; empty where it is drawn from the start.
         others: Batches of the same snapshot whose records the synthetic arm reads as well: those of earlier rounds.
         of_all: True for arms that read the anchors of all documents, not those of the batch's own alone.
+        selection: Rule by which the records that the synthetic arm reads are selected, or None for all.
     """
 
     batch_id: str
@@ -39,11 +42,13 @@ class Comparison:
     general_id: str = ""
     others: tuple[str, ...] = ()
     of_all: bool = False
+    selection: Selection | None = None
 
     @property
     def training_id(self) -> str:
         """Id of the training: all its arms and seeds are one, so that none can be chosen."""
-        more = [[*self.others], self.of_all] if self.others or self.of_all else []
+        more: list[Any] = [[*self.others], self.of_all] if self.others or self.of_all else []
+        more += [{"selection": self.selection.model_dump(mode="json")}] if self.selection else []
         return content_hash("training", self.batch_id, self.start_id, self.plan.identity(), self.general_id, *more)
 
     @property
@@ -93,6 +98,8 @@ def arm_lineage(store: Store, of: Comparison, seed: int, arm: Arm, fraction: flo
         plan |= {"anchors": content_hash("anchors", anchors)}
     elif of.of_all:
         plan |= {"anchors": "all"}
+    if arm == "synthetic" and of.selection:
+        plan |= {"selection": of.selection.model_dump(mode="json")}
     if fraction < 1:
         plan |= {"fraction": fraction}
     return Lineage(arm, of.start_id, plan, [*of.batches] if arm == "synthetic" else [])
@@ -111,7 +118,7 @@ def arm_parts(store: Store, device: str, of: Comparison, arm: Arm) -> "list[Mixt
             return MixturePart(name, texts["text"].to_list(), share)
         anchors, turns = (texts := arm_anchors(store, of)), []
         if name == "synthetic":
-            texts = split_records(arm_records(store, of), of.plan.heldout_records)[0]
+            texts = trained_records(store, of)[0]
             turns = read_conversations(of, texts)
         titles = dict(anchors.select("anchor_id", "title").iter_rows())
         above = [titles.get(one, "") for one in texts["anchor_id"]] if of.plan.titled else []
@@ -159,6 +166,18 @@ def arm_records(store: Store, of: Comparison) -> pl.DataFrame:
     """Return the kept records of all batches, a record that several have once, in the order of record_id."""
     kept = pl.concat([kept_records(store, batch_id) for batch_id in of.batches])
     return kept.unique("record_id", keep="first").sort("record_id")
+
+
+def trained_records(store: Store, of: Comparison) -> tuple[pl.DataFrame, Selected | None]:
+    """Return the records that the synthetic arm reads, and what a selection made of those that are not held out.
+
+    Held-out records are not selected from: they are the same whatever is.
+    """
+    records = split_records(arm_records(store, of), of.plan.heldout_records)[0]
+    if not of.selection:
+        return records, None
+    selected = select_rows(record_candidates(records, arm_anchors(store, of)), of.selection)
+    return records.filter(pl.col("record_id").is_in(selected.ids)), selected
 
 
 def split_records(records: pl.DataFrame, heldout: float) -> tuple[pl.DataFrame, pl.DataFrame]:

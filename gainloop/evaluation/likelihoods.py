@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from gainloop.evaluation.arms import Comparison
+from gainloop.evaluation.arms import Comparison, split_records, trained_records
 from gainloop.evaluation.general import general_texts
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage, kept_records, read_recipe, stage_summary, used_anchors
@@ -125,7 +125,7 @@ def _seen_by_all(store: Store, device: str, of: Comparison, runs: list[Run]) -> 
 
 def _seen_by_first(store: Store, of: Comparison) -> Iterator[tuple[str, str, TextSet]]:
     """Yield key, role and texts of the sets that say what was learnt of anchors and records."""
-    kept, used, most = kept_records(store, of.batch_id), used_anchors(store, of.batch_id), of.plan.scored_texts
+    kept, used, most = _scored_records(store, of), used_anchors(store, of.batch_id), of.plan.scored_texts
     records = TextSet(_as_texts(kept, "record_id"), most=most)
     # One record an anchor, the first by its id: what the generator said of it.
     before = kept.unique("anchor_id", keep="first", maintain_order=True).select("anchor_id", before="text")
@@ -143,6 +143,16 @@ def _seen_by_first(store: Store, of: Comparison) -> Iterator[tuple[str, str, Tex
     yield "synthetic/records", "synthetic", records
     yield "synthetic/closed", "synthetic", TextSet(closed, half=True)
     yield "synthetic/open", "synthetic", TextSet(opened, half=True)
+
+
+def _scored_records(store: Store, of: Comparison) -> pl.DataFrame:
+    """Return the batch's kept records, without those that a selection left out: they are neither read nor held out."""
+    kept = kept_records(store, of.batch_id)
+    if not of.selection:
+        return kept
+    heldout = split_records(kept, of.plan.heldout_records)[1]
+    read = [*trained_records(store, of)[0]["record_id"], *heldout["record_id"]]
+    return kept.filter(pl.col("record_id").is_in(read))
 
 
 def score_yardstick(store: Store, device: str, batch_id: str, start_id: str) -> None:

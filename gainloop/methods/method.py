@@ -27,6 +27,8 @@ class Method(Parameters):
         tunes_generator: True if it trains its own generator from the start checkpoint first.
         makes_turns: True if its records are conversations, which a training reads by a chat template.
         holds_anchor: True if its records hold the anchor itself, so that no critic may rewrite them.
+        invents_instructions: True if what users say in its records is new, and must not say again what others say.
+        calls_tools: True if its requests may be calls of real tools, of servers that the profile names.
         wishes: Instructions of its prompts for text. A record that repeats a piece of one has leaked its prompt.
         expectations: Expectations of its records; each replaces the general one of the same column.
     """
@@ -35,6 +37,8 @@ class Method(Parameters):
     tunes_generator: ClassVar[bool] = False
     makes_turns: ClassVar[bool] = False
     holds_anchor: ClassVar[bool] = False
+    invents_instructions: ClassVar[bool] = False
+    calls_tools: ClassVar[bool] = False
     wishes: ClassVar[tuple[str, ...]] = ()
     expectations: ClassVar[Suite] = ()
 

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple, Protocol
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving import Refused
 from gainloop.serving.allowance import OVER_BUDGET, Allowance, Bill, most_tokens
+from gainloop.serving.calls import Caller, calling
 from gainloop.serving.pool import Pool
 from gainloop.serving.watch import Tally
 from gainloop.store import Store
 from gainloop.store.batches import open_anchors
 from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
+from gainloop.tools.servers import ServerLike
 from schemas.conversation import write_turns
 from schemas.errors import ServerError
 from schemas.recipe import Recipe, Sampling
@@ -93,6 +95,7 @@ class Driver:
     on_progress: Callable[[Progress], None] = lambda _progress: None
     progress: Progress = field(default_factory=Progress)
     allowance: Allowance | None = None
+    calls: Caller = field(default_factory=Caller)
     _sampling: dict[str, Any] = field(init=False)
     _waiting: ThreadPoolExecutor = field(init=False)
     _greedy: Sampling = field(init=False)
@@ -210,6 +213,8 @@ class Driver:
         if landed := self.replies.take(request_id):
             self.progress.replies_reused += 1
             return landed
+        if self.calls.takes(request):
+            return await self.calls.make(anchor, request, request_id, self.replies)
         sampling = self._greedy if request.greedy else self.sampling
         pay = Bill(self.allowance, most_tokens(request, sampling)) if self.allowance else None
         if pay and not await pay():
@@ -264,7 +269,8 @@ def name_request(model: str, revision: str, request: Request, sampling: dict[str
     """Return the request's id: the hash of everything that decides its reply; ``sampling`` as a dict."""
     if request.greedy:
         sampling = sampling | {"temperature": 0.0}
-    return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed])
+    role = [request.role] if request.role else []  # without one, ids are as they were before there were roles
+    return content_hash("request", model, revision, [request.prompt_id, request.draw, sampling, seed, *role])
 
 
 def unanswered_drops(outcome: Outcome, answers: Mapping[str, Answer]) -> list[Drop]:
@@ -292,12 +298,14 @@ async def run_shard(
     pool: Pool,
     span: Span,
     on_progress: Callable[[Progress], None] = lambda _progress: None,
+    servers: Mapping[str, ServerLike] | None = None,
 ) -> Progress:
     """Make the records of one shard; after a crash only what had not landed is asked for again.
 
     Args:
         replies: The folder of the batch's replies.
         span: The shard's anchors in the order of the batch.
+        servers: Servers of real tools by name, for a method that calls them.
 
     Raises:
         ServerError: No request can be answered, or the shard took longer than ``shard_seconds``; what landed stays.
@@ -311,10 +319,12 @@ async def run_shard(
     if recipe.budget_tokens is not None:
         taken = sum(await asyncio.to_thread(landed_tokens, replies))
         allowance = pool.allowance(recipe.batch_id, recipe.budget_tokens, taken)
-    driver = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, on_progress, allowance=allowance)
+    pipeline = read_pipeline(recipe)
+    driver = Driver(pipeline, pool, recipe.sampling, recipe.seed, log, on_progress, allowance=allowance)
     try:
-        async with asyncio.timeout(pool.bounds.shard_seconds):
-            outcomes = await driver.run(anchors)
+        async with calling(pipeline.method, servers, pool.bounds.tool_seconds) as driver.calls:
+            async with asyncio.timeout(pool.bounds.shard_seconds):
+                outcomes = await driver.run(anchors)
     except TimeoutError:
         raise ServerError(
             f"generating batch {recipe.batch_id}: anchors {span.begin} to {span.end} are not done after "

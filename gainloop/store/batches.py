@@ -123,7 +123,7 @@ def complete_stage(
     """Mark a stage of a batch as complete: the last write of the stage.
 
     Args:
-        stage: Name of the stage: generate, validate, score, judge, yardstick, probe, train or evaluate.
+        stage: Name of the stage: generate, validate, score, judge, yardstick, probe, train, evaluate or assess.
         summary: Counts, seconds and urls of the stage, as JSON.
         key: Id of the plan, judging, start or training, where a stage can be done in several ways.
         rows: Rows of other tables, by table name, that are there if and only if the stage is complete.

@@ -49,6 +49,31 @@ def write_file(url: str, content: bytes) -> None:
         file.write(content)
 
 
+def create_file(url: str) -> bool:
+    """Create an empty file; False if it is there already. On a disk, of several who create it at once one is told True.
+
+    Raises:
+        StoreError: The place cannot be written.
+    """
+    system, path = fsspec.url_to_fs(url)
+    if not isinstance(system, LocalFileSystem):
+        is_new = not system.exists(path)
+        if is_new:
+            write_file(url, b"")
+        return is_new
+    with disk_errors(f"creating {url}"):
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        except FileExistsError:
+            return False
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    return True
+
+
 def write_frame(url: str, frame: pl.DataFrame) -> None:
     """Write a frame as one Parquet file; see ``write_file``."""
     part = io.BytesIO()
