@@ -213,8 +213,7 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
             f"trying out {recipe.method['kind']}: snapshot {recipe.snapshot_id} has no anchor to generate from, all "
             "are held out; one at least is needed. Refresh with a smaller heldout_fraction or a larger source."
         )
-    pipeline, replies = read_pipeline(recipe), replies_folder(store, recipe.batch_id)
-    pipeline.require_verified(anchors)
+    pipeline, replies = read_pipeline(recipe).tried_on(anchors), replies_folder(store, recipe.batch_id)
 
     async def ask(pool: Pool) -> tuple[Trial, str, int]:
         log = ReplyLog.open(replies, Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Self
 
 from gainloop import methods
 from gainloop.asking.conversation import GUARD, SYSTEM, SYSTEM_ALONE
@@ -13,7 +14,7 @@ from gainloop.methods.method import Method
 from gainloop.solutions.problem import read_problem
 from gainloop.solutions.verdict import require_yes, shared_verifier
 from schemas.recipe import Recipe
-from schemas.rows import Anchor, Rounds
+from schemas.rows import Anchor, Answer, Outcome, Request, Rounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class Pipeline:
         """Instructions of the prompts that its records were made by, system messages among them."""
         return (SYSTEM, SYSTEM_ALONE, GUARD) + self.method.wishes + (self.critic.wishes if self.critic else ())
 
-    def require_verified(self, anchors: Sequence[Anchor]) -> None:
-        """Check that the known answers of problems are found right, where solutions are verified.
+    def tried_on(self, anchors: Sequence[Anchor]) -> Self:
+        """Return this, once the known answers of problems are found right, where solutions are verified.
 
         Raises:
             BadInput: One is not, or programs cannot be kept apart here.
@@ -51,6 +52,7 @@ class Pipeline:
             unisolated = any(getattr(one, "run_unisolated", False) for one in (self.method, *self.filters))
             problems = [problem for anchor in anchors if (problem := read_problem(anchor.text))]
             require_yes(problems, shared_verifier(unisolated))
+        return self
 
     def rounds(self, anchor: Anchor, seed: int) -> Rounds:
         """Yield the requests of one anchor, be sent their answers, return its records and drops.
@@ -62,6 +64,20 @@ class Pipeline:
         if self.critic:
             outcome = yield from revise_all(anchor, outcome, self.critic)
         return (yield from sift(anchor, outcome, self.filters, rng))
+
+
+def advance(rounds: Rounds, answers: list[Answer] | None) -> list[Request] | Outcome:
+    """Return what a method asks next, or what came of it.
+
+    Args:
+        answers: Answers to what it asked before; None to begin.
+    """
+    try:
+        return next(rounds) if answers is None else rounds.send(answers)
+    except StopIteration as end:
+        outcome = end.value
+        assert isinstance(outcome, Outcome)
+        return outcome
 
 
 def read_pipeline(recipe: Recipe) -> Pipeline:

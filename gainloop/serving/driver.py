@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
-from gainloop.methods.pipeline import read_pipeline
+from gainloop.methods.pipeline import advance, read_pipeline
 from gainloop.serving import Refused
 from gainloop.serving.allowance import OVER_BUDGET, Allowance, Bill, most_tokens
 from gainloop.serving.calls import Caller, calling
@@ -233,20 +233,6 @@ class Driver:
         self.progress.prompt_tokens += reply.prompt_tokens
         self.progress.completion_tokens += reply.completion_tokens
         return reply
-
-
-def advance(rounds: Rounds, answers: list[Answer] | None) -> list[Request] | Outcome:
-    """Return what a method asks next, or what came of it.
-
-    Args:
-        answers: Answers to what it asked before; None to begin.
-    """
-    try:
-        return next(rounds) if answers is None else rounds.send(answers)
-    except StopIteration as end:
-        outcome = end.value
-        assert isinstance(outcome, Outcome)
-        return outcome
 
 
 def _leading(firsts: Sequence[Answer | None], most: int, leads_on: Callable[[int, Answer], bool]) -> Iterator[int]:

@@ -206,10 +206,10 @@ def test_a_recipe_that_verifies_is_refused_before_it_asks_if_a_known_answer_is_n
     recipe = Recipe(method={"kind": "reasoning", "keep": "right"}, snapshot_id="s", model="m")
     unsound = Anchor(write_problem(Problem("What?", "B", "choice", ("one",))))
 
-    read_pipeline(recipe).require_verified([ANCHOR, Anchor("No problem.")])
+    read_pipeline(recipe).tried_on([ANCHOR, Anchor("No problem.")])
     with pytest.raises(BadInput, match="that of problem 2, 'What\\?', is unreadable, not right"):
-        read_pipeline(recipe).require_verified([ANCHOR, unsound])
-    read_pipeline(recipe.model_copy(update={"method": {"kind": "reasoning"}})).require_verified([unsound])
+        read_pipeline(recipe).tried_on([ANCHOR, unsound])
+    read_pipeline(recipe.model_copy(update={"method": {"kind": "reasoning"}})).tried_on([unsound])
 
 
 def test_a_first_reply_that_thinks_can_be_used_and_one_that_is_cut_off_in_its_thought_cannot() -> None:

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gainloop.solutions import worker
+from gainloop.solutions import pool, worker
 from gainloop.solutions.choice import compare_options
 from gainloop.solutions.exact import compare_texts
 from gainloop.solutions.mathematics import compare_plainly, final_answer
@@ -164,6 +165,31 @@ def test_a_process_that_was_killed_between_two_answers_is_replaced(verifier: Ver
     os.kill(process._popen.pid, 9)
 
     assert verifier.verdict(asked("\\pi"), "\\boxed{\\frac{4\\pi}{4}}") == "right"
+
+
+def test_an_answer_of_which_two_processes_die_is_unreadable_and_the_next_one_is_not() -> None:
+    found: list[SolutionVerdict] = []
+    with Verifier(workers=1, seconds=60.0) as deadly:
+        asking = threading.Thread(target=lambda: found.append(deadly.verdict(asked("18"), TOWER)))
+        asking.start()
+        for _ in range(2):
+            process = wait_until_it_compares(deadly)
+            os.kill(process._popen.pid, 9)
+            while deadly._pool._busy == {process}:
+                time.sleep(0.01)
+        asking.join(60)
+        assert found == ["unreadable"]
+        assert deadly.verdict(asked("\\pi"), "\\boxed{\\frac{2\\pi}{2}}") == "right"
+
+
+def wait_until_it_compares(verifier: Verifier) -> pool.Process:
+    for _ in range(1000):
+        ready = [one for one in verifier._pool._busy if "mathematics" in one.prepared]
+        if ready:
+            time.sleep(0.2)
+            return ready[0]
+        time.sleep(0.05)
+    raise AssertionError("no process is ready")
 
 
 def test_a_problem_without_a_known_answer_has_no_verdict() -> None:
