@@ -85,8 +85,8 @@ def peer_pairs_per_second(texts: list[str]) -> float:
     return PEER_PAIRS / (time.process_time() - begun)
 
 
-def measure(number: int) -> dict[str, Any]:
-    folder = Path(os.environ.get("GAINLOOP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+def measure(folder: Path, number: int) -> dict[str, Any]:
+    """Return what so many candidates take and lead to; ``folder`` holds ``self_instruct``."""
     texts = make_candidates(instructions(folder / "self_instruct"), number)
     candidates = [rouge_tokens(text) for text in texts]
     before = rss_mb()
@@ -112,7 +112,8 @@ if __name__ == "__main__":
     parser.add_argument("--candidates", type=int, default=5000)
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
     asked = parser.parse_args()
-    found = measure(asked.candidates)
+    data = Path(os.environ.get("GAINLOOP_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    found = measure(data, asked.candidates)
     for name, value in found.items():
         print(f"{name:30} {value:>12,}")
     if asked.json:

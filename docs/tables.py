@@ -65,7 +65,8 @@ def section(made: Kind) -> str:
     listed = [wrapped(f"- {label}: {items[label]}", "  ") for label in LABELS if label in items]
     fields = [(name, field) for name, field in made.model_fields.items() if field.description]
     rows = [(f"`{name}`", shown(field.default), str(field.description)) for name, field in fields]
-    return "\n\n".join([*map(wrapped, about), "\n".join(listed), table(("parameter", "default", "is"), rows)])
+    parts = [*map(wrapped, about), "\n".join(listed), table(("parameter", "default", "is"), rows)]
+    return "\n\n".join(filter(None, parts))
 
 
 def read(made: Kind) -> tuple[list[str], dict[str, str]]:

@@ -45,8 +45,8 @@ ORDER: Final = (
     ("models",),
     ("methods",),
     ("curation", "filters", "steering"),
-    ("measures", "sources", "store", "asking", "solutions"),
-    ("tools",),
+    ("measures", "sources", "store", "asking"),
+    ("solutions", "tools"),
 )
 """The packages from top to bottom: each imports those below it, never one beside or above it; all import schemas."""
 

@@ -93,8 +93,8 @@ def _marked(exercise: Exercise, draw: int, answer: Reply | Drop) -> dict[str, An
     if isinstance(answer, Drop):
         return row | {"skipped": answer.reason}
     mark = exercise.mark(answer.text, answer.finish_reason == "length")
-    said = {"answer": answer.text, "right": mark.is_right, "reasons": list(mark.reasons), "skipped": ""}
-    return row | said | {"num_met": mark.num_met, "num_checks": mark.num_checks}
+    said = {"answer": answer.text, "right": mark.is_right, "reasons": list(mark.reasons), "detail": mark.detail}
+    return row | said | {"num_met": mark.num_met, "num_checks": mark.num_checks, "skipped": ""}
 
 
 def read_set(exercises: Exercises) -> ExerciseSet:

@@ -13,6 +13,7 @@ from prefect.cache_policies import NO_CACHE
 from gainloop.asking.chunks import needed_tokens
 from gainloop.asking.conversation import reason_to_drop
 from gainloop.asking.structured import holds_placeholder, read_object
+from gainloop.methods.method import Method
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving.allowance import OVER_BUDGET
 from gainloop.serving.calls import calling
@@ -212,21 +213,21 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
             f"trying out {recipe.method['kind']}: snapshot {recipe.snapshot_id} has no anchor to generate from, all "
             "are held out; one at least is needed. Refresh with a smaller heldout_fraction or a larger source."
         )
-    replies = replies_folder(store, recipe.batch_id)
+    pipeline, replies = read_pipeline(recipe), replies_folder(store, recipe.batch_id)
+    pipeline.require_verified(anchors)
 
     async def ask(pool: Pool) -> tuple[Trial, str, int]:
         log = ReplyLog.open(replies, Span(0, len(anchors)), [anchor.anchor_id for anchor in anchors])
         limit = recipe.budget_tokens
         allowance = None if limit is None else pool.allowance(recipe.batch_id, limit, sum(landed_tokens(replies)))
-        trying = Driver(read_pipeline(recipe), pool, recipe.sampling, recipe.seed, log, allowance=allowance)
-        async with calling(read_pipeline(recipe).method, profile.tools, pool.bounds.tool_seconds) as trying.calls:
-            trial = await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(*one))
+        trying = Driver(pipeline, pool, recipe.sampling, recipe.seed, log, allowance=allowance)
+        async with calling(pipeline.method, profile.tools, pool.bounds.tool_seconds) as trying.calls:
+            trial = await trying.try_out(anchors, WHOLE, lambda *one: not reason_not_usable(pipeline.method, *one))
         return trial, pool.state, trying.progress.lost_tokens
 
     with engine(profile, recipe, folder) as lent:
-        (answers, outcomes), state, lost = lent.run(ask)
-        semantics = lent.logprob_semantics
-    faults = [reason_not_usable(anchor, *one) for anchor, one in zip(anchors, answers, strict=True)]
+        (answers, outcomes), state, lost, semantics = (*lent.run(ask), lent.logprob_semantics)
+    faults = [reason_not_usable(pipeline.method, anchor, *one) for anchor, one in zip(anchors, answers, strict=True)]
     whole = [anchor for anchor in anchors if anchor.anchor_id in outcomes]
     try:
         _require_usable(recipe, Counter(fault for fault in faults if fault), len(faults))
@@ -235,7 +236,7 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         refusal.lost_tokens = lost
         raise
     first = {answer.request_id for _, answer in answers if isinstance(answer, Reply)}
-    asked = [next(read_pipeline(recipe).rounds(anchor, recipe.seed)) for anchor in anchors]
+    asked = [next(pipeline.rounds(anchor, recipe.seed)) for anchor in anchors]
     at_once = list(map(len, asked))
     taken = read_replies(replies, [anchor.anchor_id for anchor in anchors])
     sample = _Sample(anchors, whole, first, sum(at_once) / len(at_once), outcomes, taken)
@@ -348,9 +349,9 @@ def preflight(profile: Profile, recipe: Recipe, folder: str | None) -> Budget:
     return budget
 
 
-def reason_not_usable(anchor: Anchor, request: Request, answer: Answer) -> str:
+def reason_not_usable(method: Method, anchor: Anchor, request: Request, answer: Answer) -> str:
     """Return why a first reply leads no further: the reason of its drop, or malformed; nothing if it does."""
-    if drop := reason_to_drop(anchor, request, answer):
+    if drop := reason_to_drop(anchor, request, method.said(answer) if isinstance(answer, Reply) else answer):
         return drop.reason
     if request.json_schema and isinstance(answer, Reply):
         if read_object(answer.text) is None:

@@ -149,6 +149,8 @@ def finish_training(store: Store, of: Comparison, runs: list[Run], scores: dict[
             if role in first
         },
     }
+    if too_long := metrics["synthetic"].get("too_long", {}).get("synthetic"):
+        summary["too_long"] = too_long
     if of.selection and (selected := trained_records(store, of)[1]):
         about = {"steps": selected.steps, "dropped": selected.dropped}
         summary["selection"] = of.selection.model_dump(mode="json") | about

@@ -100,6 +100,9 @@ def test_a_served_model_is_right_as_often_as_its_rule_says_in_one_sample_and_in_
     assert result.accuracy.value == pytest.approx((5 + 7 * half) / 12)
     assert (result.all_right.value or 0) < (result.accuracy.value or 0) < (result.any_right.value or 0)
 
+    called = marked.filter(skill="called")
+    assert called["detail"].unique().to_list() == ["wrong_type grind (sacks)"]
+
     shown: list[str] = []
     monkeypatch.setattr("tasks.assess.create_markdown_artifact", lambda markdown, **_more: shown.append(markdown))
     said = show_marked(place, found, urls, trials)

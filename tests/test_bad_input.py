@@ -500,6 +500,10 @@ def test_no_default_of_a_flow_differs_from_its_parts_own() -> None:
             "generate --text.method.kind backtranslate --text.critic.max-turns 1",
             r"generating by backtranslate with critic: the records of backtranslate hold the anchor as it is",
         ),
+        (
+            "generate --text.method.kind self_instruct --text.critic.max-turns 1",
+            r"generating by self_instruct with critic: the records of self_instruct are conversations",
+        ),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
         ("refresh --depth 3", r"reading the options of `python -m flows refresh`: --depth is not one of them"),
         ("dream", r'reading the options of `python -m flows`: unknown command "dream"; known are cycle, improve, .*'),

@@ -24,6 +24,7 @@ from benchmarks.orders import (
     told_in,
     without_marks,
 )
+from benchmarks.rouge import measure as measure_rouge
 from gainloop.asking.conversation import after
 from schemas.recipe import Sampling
 from schemas.rows import Anchor, Reply, Request, Verdict
@@ -54,6 +55,12 @@ def test_planted_near_duplicates_and_probes_are_found_and_timed(tmp_path: Path) 
     assert told["planted_found"] == told["planted"] > 0
     assert (told["probes_found"], told["probes_wrong"]) == (told["probes_planted"], 0)
     assert told["precision"] == told["recall"] == 1
+
+
+def test_instructions_that_are_said_again_are_refused_as_comparing_every_pair_refuses_them(shared_data: Path) -> None:
+    told = measure_rouge(shared_data, 600)
+    assert told["differing decisions"] == 0
+    assert 20 < told["refused"] < 300
 
 
 DRYING = Anchor("Two dryers stand in the Upper Yard. Cormorant dries kelp at 76 degrees. It must snap.", "Drying", "a")

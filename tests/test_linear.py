@@ -30,7 +30,7 @@ from schemas.rows import Anchor, Document, Record, Reply, Request
 
 PACKAGES: Final = (
     *("schemas", "gainloop.sources", "gainloop.asking", "gainloop.methods", "gainloop.filters", "gainloop.measures"),
-    *("gainloop.curation", "gainloop.curation.selection"),
+    *("gainloop.curation", "gainloop.curation.selection", "gainloop.solutions"),
 )
 MODULES: Final = (
     *("gainloop.evaluation.writing", "gainloop.evaluation.wording", "gainloop.evaluation.distractors"),

@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from gainloop.methods import read_method
+from gainloop.methods.rephrase import Rephrase
 from gainloop.sources.files import Files
 from gainloop.store import Store
 from gainloop.store.draws import plan_batch
@@ -292,7 +293,7 @@ def test_a_fenced_object_can_be_read_and_a_list_cannot(profile: Profile) -> None
         Reply("q", "p", text, (), (), "stop", 1, 1, 0.1, "s") for text in ('```json\n{"a": 1}\n```', "[1]", '{"a": 1}')
     ]
 
-    assert [reason_not_usable(anchor, request, reply) for reply in said] == ["", "malformed", ""]
+    assert [reason_not_usable(Rephrase(), anchor, request, reply) for reply in said] == ["", "malformed", ""]
 
 
 def test_one_first_reply_that_can_be_used_is_enough(profile: Profile, store: Store, snapshot_id: str) -> None:

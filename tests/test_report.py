@@ -264,6 +264,19 @@ def test_records_of_several_replies_have_a_caveat_that_says_what_a_nat_is_of() -
     assert not [one for one in measure_batch(evidence).caveats if "made of" in one]
 
 
+def test_a_training_that_did_not_read_all_records_has_a_caveat_that_says_which() -> None:
+    evidence = make_evidence()
+    selection = {"kind": "s1", "size": 20, "steps": {"given": 140, "selected": 20}, "dropped": {"too_easy": 120}}
+    some = evidence.summaries["train"] | {"selection": selection, "too_long": 7}
+    said = measure_batch(replace(evidence, summaries=evidence.summaries | {"train": some})).caveats
+
+    assert "The synthetic arm read 20 of 140 records, selected by s1: figures of the batch are of all records" in str(
+        said
+    )
+    assert "left out 7 conversations that are longer than a row: raise plan.context_tokens" in str(said)
+    assert set(measure_batch(evidence).caveats) == {one for one in said if "synthetic arm" not in one}
+
+
 def test_a_second_report_measures_nothing_and_changes_nothing(store: Store, profile: Profile) -> None:
     evidence = make_evidence()
     save_evidence(store, profile, evidence)

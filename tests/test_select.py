@@ -81,6 +81,22 @@ def test_of_a_conversation_the_last_answer_is_judged_and_changed(tmp_path: Path)
     assert row["messages"][1] == {"role": "assistant", "content": f"<think>\nI know.\n</think>\n\n{said}"}
 
 
+def test_of_real_questions_those_are_left_that_two_real_models_got_wrong(tmp_path: Path, shared_data: Path) -> None:
+    file, out = shared_data / "gsm8k" / "example_model_solutions.jsonl", tmp_path / "hard.jsonl"
+    selection = S1(size=200, right_fields=("6b_finetuning.is_correct", "175b_finetuning.is_correct"))
+    counts = select_from_files([str(file)], str(out), selection, RowFields(answer="ground_truth"))
+    verdicts = [[row[f"{size}_finetuning"]["is_correct"] for size in ("6b", "175b")] for row in read(file)]
+
+    assert counts["steps"]["given"] == counts["steps"]["quality"] == len(verdicts) == 660
+    assert counts["steps"]["difficulty"] == sum(not any(one) for one in verdicts)
+    assert counts["dropped"]["too_easy"] == sum(any(one) for one in verdicts)
+    chosen = read(out)
+    assert len(chosen) == 200
+    assert not any(row["6b_finetuning"]["is_correct"] or row["175b_finetuning"]["is_correct"] for row in chosen)
+    mean = sum(len(row["ground_truth"]) for row in chosen) / 200
+    assert mean > 1.2 * sum(len(row["ground_truth"]) for row in read(file)) / 660  # long ones are drawn first
+
+
 @pytest.mark.parametrize(
     ("rows", "out", "found"),
     [

@@ -456,17 +456,17 @@ def test_a_training_is_named_by_its_batch_start_plan_and_general_text() -> None:
 def test_a_selection_is_of_the_records_that_are_not_held_out_and_leaves_the_other_arms_as_they_are(run: Run) -> None:
     plan = PLAN.model_copy(update={"heldout_records": 0.4})
     full = Comparison(run.batch_id, run.start_id, plan)
-    few = replace(full, selection=RandomRows(size=3))
-    other = replace(full, selection=RandomRows(size=3, seed=1))
+    few = replace(full, selection=RandomRows(size=2))
+    other = replace(full, selection=RandomRows(size=2, seed=1))
     trained, heldout = split_records(kept_records(run.store, run.batch_id), 0.4)
     (synthetic, _), (of_few, _) = (arm_parts(run.store, "cpu", of, "synthetic") for of in (full, few))
     chosen, selected = trained_records(run.store, few)
 
     assert trained_records(run.store, full)[0].equals(trained)
     assert of_few.texts == chosen["text"].to_list()
-    assert len(of_few.texts) == 3 < len(synthetic.texts) == len(trained)
+    assert len(of_few.texts) == 2 < len(synthetic.texts) == len(trained)
     assert selected
-    assert selected.steps == {"given": len(trained), "selected": 3}
+    assert selected.steps == {"given": len(trained), "selected": 2}
     assert len({one.training_id for one in (full, few, other)}) == 3
     lineages = {
         arm: {arm_lineage(run.store, of, 0, arm).checkpoint_id for of in (full, few, other)} for arm in full.arms
@@ -480,8 +480,8 @@ def test_a_selection_is_of_the_records_that_are_not_held_out_and_leaves_the_othe
     finish_training(run.store, few, runs, scores, 1.0)
     told = stage_summary(run.store, run.batch_id, "train", few.training_id)
     assert told
-    assert told["selection"] == {"kind": "random", "size": 3, "seed": 0, "steps": selected.steps,
-                                 "dropped": {"not_selected": len(trained) - 3}}  # fmt: skip
+    assert told["selection"] == {"kind": "random", "size": 2, "seed": 0, "steps": selected.steps,
+                                 "dropped": {"not_selected": len(trained) - 2}}  # fmt: skip
 
 
 def test_the_arms_have_as_many_tokens_of_each_kind_in_common_as_they_can() -> None:

@@ -2,7 +2,8 @@
 
 The reasons are those that people found in Alpaca's and Self-Instruct's data by hand. Of the 175 seeds of Self-Instruct
 the patterns (``impossible``, ``glued``, ``empty_output``, ``placeholder_input``) refuse none, of its 252 user-oriented
-instructions one, whose output is two emoji; length and colons refuse 4 and 3.
+instructions one, whose output is two emoji; length and colons refuse 4 and 3. Of 25 impossible instructions that the
+patterns were not set on they tell 17, of 20 good ones they refuse one: a judge is needed for the others.
 """
 
 import re
@@ -54,8 +55,8 @@ _SEEN: Final = (
     "videos?|animations?|audio|recordings?|sound ?clips?|video clips?)"
 )
 _SAID_OF_IT: Final = (
-    "(?! (?:titles?|descriptions?|captions?|lyrics|ideas?|names?|topics?|genres?|reviews?|scripts?|outlines?|games?|"
-    "twists?|types?|theory|databases?)\\b)"
+    "(?!'s\\b| (?:titles?|descriptions?|captions?|lyrics|ideas?|names?|topics?|genres?|reviews?|scripts?|outlines?|"
+    "games?|twists?|types?|theory|databases?)\\b)"
 )
 _FILE: Final = "(?:files?|pdfs?|spreadsheets?|attachments?|links?|urls?|web ?sites?|web ?pages?|folders?)"
 _MINE: Final = "(?:my|our|your|his|her|their)"
@@ -68,31 +69,48 @@ _IMPOSSIBLE: Final = (
     rf"(?: \w+){{0,5}}? (?:in|on|of|from|at) {_THE} {_SEEN}\b{_SAID_OF_IT}",
     r"\b(?:describe|caption|transcribe|watch|view|look at|listen to|crop|scan|upload|download|edit|resize|play)\b "
     rf"{_THE} (?:\w+ )?(?:{_SEEN}|songs?|music|tracks?|podcasts?)\b{_SAID_OF_IT}",
+    rf"\b(?:in|on) (?:the|this|these) (?:\w+ )?(?:images?|pictures?|photo(?:graph)?s?|screenshots?|videos?)\b"
+    rf"{_SAID_OF_IT}",
+    r"\bof (?:these|the two|the three) (?:images|pictures|photos|videos)\b",
     # made for eyes or ears
     r"\b(?:draw|sketch|paint|illustrate|doodle)\b (?:me |us )?(?:an?|the|your|my|some|two|three|it)\b(?! conclusion)",
     r"\b(?:create|generate|make|produce|design|render|show|display|find|send|take|record|film|shoot|post|insert)\b "
     rf"(?:me |us )?{_THE} (?:\w+ ){{0,2}}?(?<!table )(?<!mind ){_SEEN}\b{_SAID_OF_IT}",
     r"\bplot (?:(?:an?|the|this|these) )?(?:\w+ )?(?:graph|chart|curve|line|function|data|points|histogram)\b",
+    r"\b(?:compose|play|perform|record) (?:an?|the|some) (?:\w+ )?(?:melody|tune|symphony|soundtrack|beat|music)\b",
     r"\b(?:sing|hum|whistle)\b (?:me |us )?(?:an?|the|your|my|some|happy)\b",
     # files, pages and links that nobody can open
     r"\b(?:open|upload|download|attach|save|delete|rename|print|unzip|click|click on|visit|browse|go to|access)\b "
     rf"(?:{_THE}|following) (?:\w+ )?{_FILE}\b",
     rf"\b(?:given|following|attached|provided|uploaded|linked|this) (?:\w+ )?{_FILE}\b",
+    r"\bopen (?:the|this|my) (?:document|app|browser|e-?mail|door|window)\b",
+    r"\b(?:at|from|behind) (?:the|this) (?:link|url)\b",
     r"https?://\S|\bwww\.\w",
     # accounts, devices, and the world as it is now
     rf"\b(?:log|sign) ?in(?:to)? (?:to )?(?:{_MINE}|the|an?)\b|\b(?:access|check|open|update|hack|delete|reset|connect "
     rf"to) {_MINE} (?:\w+ ){{0,2}}?(?:accounts?|inbox|e-?mails?|mailbox|calendar|profile|phone|balance|messages?|feed|"
     r"camera|microphone|location|computer|device)\b",
+    r"\b(?:on|to|from|in) my (?:\w+ )?(?:account|calendar|inbox|feed|profile|phone|playlist|contacts)\b",
     r"\b(?:book|reserve|order|buy) (?:me|us) (?:an?|the|some|two)\b",
+    r"\b(?:book|reserve|order) (?:an?|the|two) (?:\w+ )?(?:table|flight|hotel|room|tickets?|taxi|cab|car|pizza)\b",
+    r"\bsend (?:an?|the|this) (?:e-?mail|text|message|tweet|fax|gift)\b",
+    r"\bremind (?:me|us) (?:to|about|of|at|in|when)\b",
+    r"\bturn (?:up|down) the\b|\bthe nearest\b|\bnear me\b|\bclosest to me\b",
+    r"\bthis (?:facebook|instagram|twitter|youtube|reddit|linkedin|social media) (?:post|page|profile|account)\b",
     r"\b(?:call|phone|text|message) (?:me|my \w+|him|her)\b",
     r"\b(?:set|schedule|start|turn (?:on|off)|switch (?:on|off)) (?:an?|the|my) (?:\w+ )?(?:alarm|timer|reminder|"
     r"lights?|thermostat|heating|tv|television|music|camera)\b",
     r"\b(?:weather|temperature|forecast|time|date|traffic|stock price|exchange rate|score|news|headlines)\b"
     r"(?: \w+){0,4} (?:today|right now|now|tonight|tomorrow|currently|at the moment|outside)\b",
-    r"\b(?:today|current|latest|live)(?:'s)? (?:weather|temperature|forecast|time|traffic|stock price|exchange rate|"
-    r"scores?|news|headlines)\b",
+    r"\b(?:today's|current|latest|live) (?:\w+ )?(?:weather|temperature|forecast|time|traffic|price|value|rate|"
+    r"scores?|news|headlines|tweets?|posts?)\b",
 )
 _CANNOT: Final = re.compile("|".join(_IMPOSSIBLE))
+_HOW_TO: Final = re.compile(
+    r"\b(?:how|ways?|tips|steps|guide|advice|reasons?|when|where|why) (?:to|on how to) (?:\w+ )?(?=\w)"
+)
+"""What goes before a deed that is spoken of, not asked for, and its verb."""
+
 _BY_CODE: Final = re.compile(
     r"\b(?:code|python|java|javascript|html|css|sql|latex|tikz|svg|ascii|bash|regex|matplotlib|excel|scripts?|programs?|"
     r"functions?|algorithms?|api)\b"
@@ -111,7 +129,9 @@ _TASK_MARK: Final = re.compile(
     re.IGNORECASE,
 )
 _FIELD_MARK: Final = re.compile(r"(?:^|\n|[.?!] )[#*> ]{0,6}(?:input|output)\W{0,3}:", re.IGNORECASE)
+_INLINE: Final = re.compile(r"\b(?:Instruction|Task|Input|Output) ?\d{0,3}:")
 _ENUMERATED: Final = re.compile(r"(?:^|\s)\d{1,2}\. (?=[^\W\d_])")
+_NEXT: Final = re.compile(r"[.?!] \d{1,2}\. (?=[^\W\d_])")
 
 
 def fault_of_instruction(text: str) -> str:
@@ -128,9 +148,10 @@ def fault_of_instruction(text: str) -> str:
     length = num_words(text)
     if length <= LEAST_WORDS or length > MOST_WORDS or len(text) > MOST_CHARS:
         return "too_short" if length <= LEAST_WORDS else "too_long"
-    if any(mark.search(text) for mark in (_TASK_MARK, _FIELD_MARK)) or len(_ENUMERATED.findall(text)) > 1:
+    marks = (_TASK_MARK, _FIELD_MARK, _INLINE, _NEXT)
+    if any(mark.search(text) for mark in marks) or len(_ENUMERATED.findall(text)) > 1:
         return "glued"
-    said = folded(text)
+    said = _HOW_TO.sub("how ", folded(text))
     return "impossible" if _CANNOT.search(said) and not _BY_CODE.search(said) else ""
 
 

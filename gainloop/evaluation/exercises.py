@@ -45,17 +45,19 @@ class Mark(NamedTuple):
         reasons: Short keys of why not, in their order.
         num_met: Checks that it meets; of constraints there are several.
         num_checks: Checks that there are.
+        detail: What is wrong where, as far as it is known: a function and its argument.
     """
 
     is_right: bool
     reasons: tuple[str, ...]
     num_met: int
     num_checks: int
+    detail: str = ""
 
     @classmethod
-    def of(cls, reason: str) -> "Mark":
+    def of(cls, reason: str, detail: str = "") -> "Mark":
         """Return the mark of one check: right where there is no reason against it."""
-        return cls(not reason, (reason,) if reason else (), int(not reason), 1)
+        return cls(not reason, (reason,) if reason else (), int(not reason), 1, detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Calling:
         if calls is None:
             return Mark.of("unreadable")
         fault = calls_fault(self.functions, self.wanted, calls)
-        return Mark.of(fault.reason if fault else "")
+        return Mark.of(fault.reason, str(fault)) if fault else Mark.of("")
 
 
 @dataclass(frozen=True, slots=True)

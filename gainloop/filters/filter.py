@@ -25,6 +25,11 @@ class Filter(Parameters):
     def max_requests(self) -> int:
         """Requests that one record can lead to, at most."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for processes of this machine: it is stepped where it holds up nothing else."""
+        return False
+
     @abstractmethod
     def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
         """Return ``KEEP``, or the short key of the reason why a record is refused; ask the generator where needed."""

@@ -119,6 +119,12 @@ def require_generator(profile: Profile, text: Making, generator: Own | Served) -
             f"with a generator that can judge {fitting}. Leave {' and '.join(asking)} out, or set text.method.kind to "
             "one."
         )
+    if method.makes_turns and text.critic:
+        raise BadInput(
+            f"generating by {method.kind} with critic: the records of {method.kind} are conversations, and a critic "
+            "would make a text of each; filters, which only keep or drop, are allowed. Leave critic out, or set "
+            "text.method.kind to another method."
+        )
     if method.holds_anchor and text.critic:
         raise BadInput(
             f"generating by {method.kind} with critic: the records of {method.kind} hold the anchor as it is, and a "

@@ -10,7 +10,7 @@ from gainloop.asking.instructions import fault_of_instance, without_placeholder
 from gainloop.asking.structured import list_of, object_of, object_schema, read_object, read_passage, read_text, text_of
 from gainloop.measures.rouge import LEAST_ALIKE
 from gainloop.methods.method import Method
-from gainloop.methods.self_instruct import EXPECTED, LEAST_CHARS, LISTED_CHARS, Alike, Sieve, record_of
+from gainloop.methods.self_instruct import EXPECTED, LEAST_CHARS, LISTED_CHARS, Alike, Sieve, record_of, unnumbered
 from schemas.instruction import Instruction
 from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 from schemas.suites import Suite
@@ -104,5 +104,9 @@ def _read_task(value: Any) -> Instruction:
     given = value.get("input") or "" if isinstance(value, dict) else None
     if not isinstance(given, str):
         return Instruction("")
-    texts = (read_text(value.get("instruction")), read_passage(given), read_passage(value.get("output")))
+    texts = (
+        unnumbered(read_text(value.get("instruction")) or ""),
+        read_passage(given),
+        read_passage(value.get("output")),
+    )
     return Instruction(*(one or "" for one in texts))

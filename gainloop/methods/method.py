@@ -52,6 +52,15 @@ class Method(Parameters):
         """Records that one anchor can lead to: one a request, where a method does not say otherwise."""
         return self.max_requests
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for processes of this machine: it is stepped where it holds up nothing else."""
+        return False
+
+    def said(self, reply: Reply) -> Reply:
+        """Return a reply as it is judged whether it can be used: without a thought, where one is wanted."""
+        return reply
+
     @abstractmethod
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
         """Yield lists of requests, be sent their answers in the same order, return the anchor's records and drops.

@@ -10,6 +10,8 @@ from gainloop.filters import read_filters
 from gainloop.filters.filter import Filter, sift
 from gainloop.methods.critic import Critic, revise_all
 from gainloop.methods.method import Method
+from gainloop.solutions.problem import read_problem
+from gainloop.solutions.verdict import require_yes, shared_verifier
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, Rounds
 
@@ -29,9 +31,26 @@ class Pipeline:
         return self.method.max_requests + self.method.max_records * a_record
 
     @property
+    def waits(self) -> bool:
+        """Whether a step of it may take seconds of this machine."""
+        return self.method.waits or any(one.waits for one in self.filters)
+
+    @property
     def wishes(self) -> tuple[str, ...]:
         """Instructions of the prompts that its records were made by, system messages among them."""
         return (SYSTEM, SYSTEM_ALONE, GUARD) + self.method.wishes + (self.critic.wishes if self.critic else ())
+
+    def require_verified(self, anchors: Sequence[Anchor]) -> None:
+        """Check that the known answers of problems are found right, where solutions are verified.
+
+        Raises:
+            BadInput: One is not, or programs cannot be kept apart here.
+            VerifierError: The verifier does not work here.
+        """
+        if self.waits:
+            unisolated = any(getattr(one, "run_unisolated", False) for one in (self.method, *self.filters))
+            problems = [problem for anchor in anchors if (problem := read_problem(anchor.text))]
+            require_yes(problems, shared_verifier(unisolated))
 
     def rounds(self, anchor: Anchor, seed: int) -> Rounds:
         """Yield the requests of one anchor, be sent their answers, return its records and drops.

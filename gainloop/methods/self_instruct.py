@@ -71,6 +71,9 @@ _MARK: Final = re.compile(
     r"^[ \t#*>-]{0,8}(input|output|class label|label|answer)[ \t*]{0,4}:[ \t*]{0,4}", re.IGNORECASE | re.MULTILINE
 )
 _INDENT: Final = " " * 6
+_NUMBER: Final = re.compile(
+    r"[#*\s-]{0,8}(?:(?:task|instruction)\s{0,2}(?:\d{1,3})?\s{0,2}:|\d{1,3}[.):])\s+", re.IGNORECASE
+)
 
 
 class SelfInstruct(Method):
@@ -90,7 +93,7 @@ class SelfInstruct(Method):
     or ``impossible``, has an ``empty_output``, ``repeats_input``, ``ends_open`` in a colon, is ``conflicting``: the
     same input has two outputs, and all examples of the instruction go; or a ``placeholder_input``: the input is
     missing or "N/A" where the instruction, its output or the asking for a class needs one. Elsewhere "N/A", "None",
-    "<noinput>" and the like mean that there is no input, and the record has none.
+    ``<noinput>`` and the like mean that there is no input, and the record has none.
     Measured: validation compares each instruction with those of other anchors, of earlier batches of the method and of
     the anchors by ROUGE-L as well: ``curation.instructions_alike``.
     Source: Self-Instruct, Wang et al. 2022, arXiv:2212.10560, with its thresholds and its two orders of examples.
@@ -234,11 +237,21 @@ def ask_instance(anchor: Anchor, number: int, draw: int, text: str, is_class: bo
 def read_instructions(text: str) -> list[str] | None:
     """Return the instructions of a reply, empty where one is no text; None if it has no list of them.
 
-    >>> read_instructions('{"instructions": ["Name a grain.", 7]}'), read_instructions("1. Name a grain.") is None
+    >>> read_instructions('{"instructions": ["9. Name a grain.", 7]}'), read_instructions("9. Name a grain.") is None
     (['Name a grain.', ''], True)
     """
     listed = (read_object(text) or {}).get("instructions")
-    return [read_text(one) or "" for one in listed] if isinstance(listed, list) and listed else None
+    return [unnumbered(read_text(one) or "") for one in listed] if isinstance(listed, list) and listed else None
+
+
+def unnumbered(text: str) -> str:
+    """Return an instruction without the number that it would have in a list.
+
+    >>> unnumbered("9. Name a grain."), unnumbered("Task 3: Name a mill."), unnumbered("3.5 tons are how much rye?")
+    ('Name a grain.', 'Name a mill.', '3.5 tons are how much rye?')
+    """
+    found = _NUMBER.match(text)
+    return text[found.end() :] if found else text
 
 
 def read_sort(text: str) -> bool | None:

@@ -113,7 +113,7 @@ def train_by_reward(
     return table
 
 
-class _Notes(TrainerCallback):  # type: ignore[misc]
+class _Notes(TrainerCallback):
     """The rewards of every answer, noted by question and epoch as they are given."""
 
     def __init__(self, questions: Mapping[str, str], reward: Reward) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -144,6 +144,23 @@ def list_caveats_of_gain(evidence: Evidence, gain: Gain) -> list[str]:
         )
     if not train.get("general", ""):
         found.append("Forgetting is measured on text that the start itself wrote, since no general text was given.")
+    return found + list_caveats_of_reading(train)
+
+
+def list_caveats_of_reading(train: dict[str, Any]) -> list[str]:
+    """Return what a training read of its records, where that is not all of them."""
+    found = []
+    if chosen := train.get("selection"):
+        steps = chosen["steps"]
+        found.append(
+            f"The synthetic arm read {steps['selected']:,} of {steps['given']:,} records, selected by "
+            f"{chosen['kind']}: figures of the batch are of all records, those of the gain of these."
+        )
+    if too_long := train.get("too_long"):
+        found.append(
+            f"The synthetic arm left out {too_long:,} conversations that are longer than a row: raise "
+            "plan.context_tokens to have them read."
+        )
     return found
 
 

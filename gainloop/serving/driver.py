@@ -5,6 +5,7 @@ A shard is one run of it over some anchors; a replay is one without a generator,
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
@@ -96,11 +97,13 @@ class Driver:
     allowance: Allowance | None = None
     calls: Caller = field(default_factory=Caller)
     _sampling: dict[str, Any] = field(init=False)
+    _waiting: ThreadPoolExecutor = field(init=False)
     _greedy: Sampling = field(init=False)
 
     def __post_init__(self) -> None:
         self._greedy = self.sampling.model_copy(update={"temperature": 0.0})
         self._sampling = self.sampling.model_dump(mode="json")
+        self._waiting = ThreadPoolExecutor(thread_name_prefix="waiting")  # which begins no thread until one is needed
 
     async def run(self, anchors: Iterable[Anchor]) -> dict[str, Outcome]:
         """Return what came of every anchor, by anchor id.
@@ -175,17 +178,19 @@ class Driver:
         """
         rounds = self.pipeline.rounds(anchor, self.seed)
         answers: dict[str, Answer] = dict(known or {})
-        try:
-            requests = next(rounds)
-            while True:
-                names = [self._name(request) for request in requests]
-                await self._ask(anchor, dict(zip(names, requests, strict=True)), answers)
-                requests = rounds.send([answers[name] for name in names])
-        except StopIteration as end:
-            outcome = end.value
-            assert isinstance(outcome, Outcome)
-            outcome.drops.extend(unanswered_drops(outcome, answers))
-            return outcome
+        step = await self._advance(rounds, None)
+        while not isinstance(step, Outcome):
+            names = [self._name(request) for request in step]
+            await self._ask(anchor, dict(zip(names, step, strict=True)), answers)
+            step = await self._advance(rounds, [answers[name] for name in names])
+        step.drops.extend(unanswered_drops(step, answers))
+        return step
+
+    async def _advance(self, rounds: Rounds, answers: list[Answer] | None) -> list[Request] | Outcome:
+        """Take one step; one that may wait for processes of this machine does so beside the replies of others."""
+        if not getattr(self.pipeline, "waits", False):
+            return advance(rounds, answers)
+        return await asyncio.get_running_loop().run_in_executor(self._waiting, advance, rounds, answers)
 
     async def _ask(self, anchor: Anchor, named: dict[str, Request], answers: dict[str, Answer]) -> None:
         """Send the requests that were not sent before: two records, or two rounds, may lead to the same one."""
@@ -228,6 +233,20 @@ class Driver:
         self.progress.prompt_tokens += reply.prompt_tokens
         self.progress.completion_tokens += reply.completion_tokens
         return reply
+
+
+def advance(rounds: Rounds, answers: list[Answer] | None) -> list[Request] | Outcome:
+    """Return what a method asks next, or what came of it.
+
+    Args:
+        answers: Answers to what it asked before; None to begin.
+    """
+    try:
+        return next(rounds) if answers is None else rounds.send(answers)
+    except StopIteration as end:
+        outcome = end.value
+        assert isinstance(outcome, Outcome)
+        return outcome
 
 
 def _leading(firsts: Sequence[Answer | None], most: int, leads_on: Callable[[int, Answer], bool]) -> Iterator[int]:

@@ -12,7 +12,9 @@ _WRAP: Final = re.compile(r"\\(?:text|mathrm|mathbf|textbf)\s?\{([^{}]*)\}")
 _LETTER: Final = re.compile(
     r"^(?:option|choice|answer)?\s?\(?([A-Za-z])(?:[).:]|$|(?=\s?[-\u2013]\s)|(?=\s?[,;]))", re.I
 )
-_CAPITAL: Final = re.compile(r"(?<![\w'])\(?([A-Z])[).](?!\w)|\(([A-Z])\)|^\s*\*{0,2}([A-Z])\*{0,2}\s*$", re.MULTILINE)
+_CAPITAL: Final = re.compile(
+    r"(?<![\w'])\(?([A-Z])[).](?!\w)|\(([A-Z])\)|^[ \t]{0,9}\*{0,2}([A-Z])\*{0,2}[ \t]{0,9}$", re.MULTILINE
+)
 _OTHERS: Final = re.compile(r"(?<!\w)\(?([A-Z])\)?(?: (?:or|and) |/|, ?)\(?([A-Z])\)?(?!\w)")
 
 

@@ -27,7 +27,7 @@ Ending = Literal["done", "failed", "timeout"]
 MOST_PRINTED_BYTES: Final = 16 * 2**20
 NONCE_BYTES: Final = 16
 _GRACE_SECONDS: Final = 2
-_PYTHON: Final = os.path.realpath(sys.executable)
+_PYTHON: Final = os.path.realpath(getattr(sys, "_base_executable", sys.executable))
 _USERS: Final = 1_000_000_000
 """Users from which on none is anybody's: each worker has one, so that limits count its processes alone."""
 
@@ -204,6 +204,7 @@ class _Run:
 
     def _inside(self) -> None:
         """Make the root that the program sees, and be the first process of it: with this one all others end."""
+        namespaces.die_with_parent()
         signal.setitimer(signal.ITIMER_REAL, self.limits.seconds + _GRACE_SECONDS)
         if self.isolation != "none":
             namespaces.shut_in(self.limits.file_bytes)

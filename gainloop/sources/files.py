@@ -4,7 +4,7 @@ import logging
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import takewhile
 from typing import IO, Annotated, Literal
@@ -38,13 +38,21 @@ def is_readable(name: str) -> bool:
     return suffix in PAGES or (suffix in TABLES and not (suffix == ".parquet" and compression))
 
 
-def list_parts(paths: list[str], exclude: list[str], follow_links: bool) -> list[Part]:
+def list_parts(
+    paths: list[str],
+    exclude: list[str],
+    follow_links: bool,
+    is_wanted: Callable[[str], bool] = is_readable,
+    kinds: str = KINDS,
+) -> list[Part]:
     """Return the readable files in the order of their names, which are relative to the folder that all share.
 
     Args:
         paths: Folders (with all below them), files or globs; as paths or fsspec urls.
         exclude: Globs of files and folders that are left out, by their names below each path.
         follow_links: True if links are followed that lead out of a folder.
+        is_wanted: Function that tells whether a file of this name is of a kind that is read.
+        kinds: Words for these kinds.
 
     Raises:
         BadInput: A path has nothing that can be read.
@@ -56,7 +64,7 @@ def list_parts(paths: list[str], exclude: list[str], follow_links: bool) -> list
         place = open_place(path, follow_links)
         listing = place.find()
         roots.append(listing.root)
-        chosen = _choose(path, listing, exclude)
+        chosen = _choose(path, listing, exclude, is_wanted, kinds)
         parts |= {posixpath.join(listing.root, name): (place, file) for name, file in chosen.items()}
     shared = _shared_folder(roots)
     return [
@@ -64,26 +72,28 @@ def list_parts(paths: list[str], exclude: list[str], follow_links: bool) -> list
     ]
 
 
-def _choose(path: str, listing: Listing, exclude: list[str]) -> dict[str, File]:
+def _choose(
+    path: str, listing: Listing, exclude: list[str], is_wanted: Callable[[str], bool], kinds: str
+) -> dict[str, File]:
     """Return the files that are read, and say what is not, and why."""
     is_excluded = matcher(exclude)
     why = dict(listing.skipped)
     for name in listing.files:
         if is_excluded(name):
             why[name] = "excluded"
-        elif not is_readable(name):
-            why[name] = f"not {KINDS}"
+        elif not is_wanted(name):
+            why[name] = f"not {kinds}"
     chosen = {name: file for name, file in listing.files.items() if name not in why}
     if not chosen:
-        raise _nothing(path, why)
+        raise _nothing(path, why, kinds)
     _tell_skipped(path, len(chosen), why)
     return chosen
 
 
-def _nothing(path: str, why: dict[str, str]) -> BadInput:
+def _nothing(path: str, why: dict[str, str], kinds: str) -> BadInput:
     if not why and os.path.isdir(os.path.expanduser(path)):
         return BadInput(
-            f"reading source files: no file is in the folder {path!r}; allowed are {KINDS}. "
+            f"reading source files: no file is in the folder {path!r}; allowed are {kinds}. "
             "Put files there, or correct paths."
         )
     attempt = f"reading source files: {len(why) or 'nothing'} found at {path!r}"
@@ -91,7 +101,7 @@ def _nothing(path: str, why: dict[str, str]) -> BadInput:
         advice = "a folder, a file or a glob is allowed. Correct paths, or put files there."
         return BadInput(f"{attempt}; {advice}")
     reasons = "; ".join(f"{reason} ({count})" for reason, count in Counter(why.values()).most_common(5))
-    return BadInput(f"{attempt}, none that is read: {reasons}; allowed are {KINDS}. Convert them, or correct paths.")
+    return BadInput(f"{attempt}, none that is read: {reasons}; allowed are {kinds}. Convert them, or correct paths.")
 
 
 def _tell_skipped(path: str, num_read: int, why: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from gainloop.sources.names import readable
 from gainloop.sources.pieces import normalise, one_line
-from gainloop.sources.places import open_place
+from gainloop.sources.places import changed, open_place
 from gainloop.sources.source import MaxChars, Part, Source
 from gainloop.sources.tables import Tables
 from schemas.conversation import read_messages
@@ -23,7 +23,7 @@ from schemas.rows import Document, content_hash
 
 logger = logging.getLogger("gainloop.sources")
 
-FILES: Final = Tables("instructions", "source.paths and source.made_paths")
+FILES: Final = Tables("instructions", "source.seed_paths and source.made_paths")
 
 
 class Instructions(Source):
@@ -37,7 +37,7 @@ class Instructions(Source):
     """
 
     kind: Literal["instructions"] = "instructions"
-    paths: Annotated[
+    seed_paths: Annotated[
         list[str],
         BASIC,
         Field(min_length=1, description="Files of instructions that people wrote: paths, globs or any fsspec url."),
@@ -46,7 +46,7 @@ class Instructions(Source):
         list[str],
         Field(
             default_factory=list,
-            description="Files of instructions that a model wrote, such as the kept records of earlier batches.",
+            description="Files of instructions that a model wrote, as store.kept(batch).write_ndjson(file) does.",
         ),
     ]
     shown: Annotated[int, BASIC, Field(ge=1, le=64, description="Instructions of a group.")] = 8
@@ -62,18 +62,18 @@ class Instructions(Source):
     max_chars: MaxChars = 4000
 
     def parts(self) -> Iterator[Part]:
-        listed = [[_marked(url) for url in FILES.find(paths)] for paths in (self.paths, self.made_paths)]
+        listed = [[_marked(url) for url in FILES.find(paths)] for paths in (self.seed_paths, self.made_paths)]
         yield Part(self.name, content_hash("instructions", [[mark for _, mark in one] for one in listed]), found=listed)
 
     def read(self, part: Part) -> Iterator[Document]:
         seen: set[str] = set()
-        human, made = ([one for url, _ in listed for one in self._read(url, seen)] for listed in part.found)
+        human, made = ([one for url, mark in listed for one in self._read(url, mark, seen)] for listed in part.found)
         if not human:
             raise FILES.refusal(
-                ", ".join(self.paths),
+                ", ".join(self.seed_paths),
                 "no row has an instruction and an output",
                 "rows with instruction and output, instruction and instances, or messages are read",
-                "Correct source.paths",
+                "Correct source.seed_paths",
             )
         for number in range(self.groups):
             rng = Random(f"{self.seed}/{number}")  # noqa: S311
@@ -90,9 +90,11 @@ class Instructions(Source):
         rng.shuffle(group)
         return group
 
-    def _read(self, url: str, seen: set[str]) -> list[Instruction]:
+    def _read(self, url: str, mark: str, seen: set[str]) -> list[Instruction]:
         """Return the instructions of a file that no other has, each short enough to be one of a group."""
         found, drops = read_instructions((row for _, row in FILES.read(url)), seen)
+        if _marked(url)[1] != mark:
+            raise changed(url)
         num_rows = len(found) + drops.total()
         fitting = [one for one in (self._fitted(one) for one in found) if one]
         drops["too_long"] += len(found) - len(fitting)

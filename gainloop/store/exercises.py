@@ -16,14 +16,15 @@ _COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "answer": pl.String,
     "right": pl.Boolean,
     "reasons": pl.List(pl.String),
+    "detail": pl.String,
     "num_met": pl.Int64,
     "num_checks": pl.Int64,
     "skipped": pl.String,
 }
 
 MARKED: Final = pl.Schema(_COLUMNS)
-"""One row per exercise and draw: what was asked last, the answer, whether it is right and why not, how many of its
-checks it meets; ``skipped`` says why there is no answer, and is empty if there is one. Null is what was not marked."""
+"""One row per exercise and draw: what was asked last, the answer, whether it is right, why not and where, how many of
+its checks it meets; ``skipped`` says why there is no answer, and is empty where there is one. Null: not marked."""
 
 
 def marked_url(store: Store, model_id: str, name: str) -> str:

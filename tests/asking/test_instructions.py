@@ -82,6 +82,7 @@ def glued(one: Instruction, other: Instruction, rng: Random) -> Instruction:
         ("\u5199\u4e00\u9996\u8bd7", "too_short"),
         ("1. Name a grain. 2. Say how to grind it.", "glued"),
         ("Name a grain. Output: Rye Instruction: Name a mill", "glued"),
+        ("Name a grain of the kind that follows Output: Rye", "glued"),
         ("Name the sum of 1. and 2 in words", ""),
         ("Choose one of these: 1) rye; 2) oats; 3) wheat.", ""),
         *((one.format(seen="photo", n=7), "impossible") for one in UNDOABLE),
@@ -150,9 +151,10 @@ def test_the_patterns_refuse_under_one_in_a_hundred_of_the_seeds(shared_data: Pa
     assert sum(map(bool, refused)) <= 4, "by length and colons"
 
 
-def test_planted_empty_outputs_glued_and_impossible_instructions_are_all_refused(shared_data: Path) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_planted_empty_outputs_glued_and_impossible_instructions_are_all_refused(shared_data: Path, seed: int) -> None:
     good = [one for one in seeds(shared_data) if not fault_of(one)]
-    rng = Random(0)
+    rng = Random(seed)
     planted = {
         "empty_output": [
             Instruction(one.text, one.input, NO_OUTPUT[n % len(NO_OUTPUT)])

@@ -347,6 +347,7 @@ def test_a_higher_temperature_evens_domains_out_and_the_best_scores_come_first()
 
 def test_the_registry_has_four_and_lists_them_for_one_that_it_has_not() -> None:
     assert list(SELECTIONS) == ["lima", "limr", "random", "s1"]
+    assert {one.kind for one in EVERY} == SELECTIONS.keys()
     with pytest.raises(ValidationError, match=r"selection.kind 's2' not found in .*: known are lima, limr, random, s1"):
         TypeAdapter[Selection](AnySelection).validate_python({"kind": "s2"})
 

@@ -21,7 +21,13 @@ def make_reply(request: Request, number: int, text: str = "", finish_reason: Any
 
 def say(request: Request, number: int) -> Answer:
     """Answer as a model that does what it is asked: its own text, or what the schema allows at its fullest."""
-    return make_reply(request, number, obey(request, number) if request.json_schema else f"\nText {number}. ")
+    text = obey(request, number) if request.json_schema else in_form(request, f"\nText {number}. ")
+    return make_reply(request, number, text)
+
+
+def in_form(request: Request, text: str) -> str:
+    """Return a text in the parts that a request wishes, if it wishes any."""
+    return f"THOUGHT\nOf it.\nSOLUTION\n{text}" if "the word SOLUTION alone" in prompt(request) else text
 
 
 def say_no(request: Request, number: int) -> Answer:

@@ -48,7 +48,7 @@ def test_each_instruction_of_a_reply_is_a_record_of_it() -> None:
         ({"input": "https://example.org/mill"}, "impossible"),
         ({"instruction": "1. Name a grain. 2. Say how to grind it."}, "glued"),
         ({"output": "Rye\n\nInstruction: Name a mill."}, "glued"),
-        ({"instruction": "Name three grains that grow in cold lands."}, "repeat"),
+        ({"instruction": "3. Name three grains that grow in cold lands."}, "repeat"),
         ({"instruction": "Name three grains that grow in warm lands."}, "near_duplicate"),
         ({"output": ""}, "empty_output"),
         ({"output": "N/A"}, "empty_output"),

@@ -13,7 +13,7 @@ import pytest
 from gainloop.methods import METHODS, read_method
 from gainloop.methods.method import Method
 from schemas.rows import Anchor, Answer, Drop, Request
-from tests.methods.playing import make_reply, obey, play
+from tests.methods.playing import in_form, make_reply, obey, play
 
 GOLDEN = Path(__file__).parent / "golden"
 ANCHOR = Anchor(
@@ -26,7 +26,8 @@ ANCHOR = Anchor(
 
 def reply(request: Request, number: int) -> Answer:
     """Answer as asked, but for every seventh reply: cut off, empty, lost, or the same as another."""
-    text = obey(request, number) if request.json_schema else f"Of {request.facet}: the mill grinds rye ({number}).\n"
+    said = f"Of {request.facet}: the mill grinds rye ({number}).\n"
+    text = obey(request, number) if request.json_schema else in_form(request, said)
     match number % 28:
         case 6:
             return make_reply(request, number, text, "length")
@@ -44,9 +45,7 @@ def made(method: Method) -> dict[str, Any]:
     asked, outcome = play(method, ANCHOR, reply)
     requests = [{"facet": one.facet, "prompt": one.prompt_id, "draw": one.draw, "greedy": one.greedy} for one in asked]
     found = {"method": method.model_dump(mode="json"), "asked": requests, **asdict(outcome)}
-    for record in found["records"]:
-        if not record["turns"]:  # a text, not a conversation
-            del record["turns"]
+    found["records"] = [{key: one[key] for key in one if key != "turns" or one[key]} for one in found["records"]]
     return dict(json.loads(json.dumps(found)))
 
 

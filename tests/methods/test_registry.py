@@ -27,6 +27,7 @@ from tests.methods import malformed
 from tests.methods.playing import (
     ANCHOR,
     OTHER,
+    in_form,
     make_reply,
     play,
     play_rounds,
@@ -171,7 +172,7 @@ def test_every_reply_becomes_a_record_or_a_drop_or_leads_on(method: Method, mood
 @every_method
 def test_a_text_that_another_reply_has_said_is_dropped_as_a_repeat(method: Method) -> None:
     def parrot(request: Request, number: int) -> Answer:
-        return say(request, number) if request.json_schema else make_reply(request, number, " Text. ")
+        return say(request, number) if request.json_schema else make_reply(request, number, in_form(request, " Text. "))
 
     outcome = play(method, answer=parrot)[1]
     texts = [record.text for record in outcome.records]

@@ -134,6 +134,14 @@ def test_an_instruction_is_dropped_that_is_like_one_before_it_and_no_other_thres
     assert "near_duplicate" not in reasons(play(SelfInstruct(alike=0.9), ANCHOR, answering([NEW, like], ["Rye"]))[1])
 
 
+def test_an_instruction_is_read_without_its_number_so_that_a_copy_of_the_group_is_seen_as_one() -> None:
+    listed = [f"9. {NEW}", "10. Name three grains that grow in cold lands."]
+    outcome = play(SelfInstruct(instances=1), ANCHOR, answering(listed, ["Rye"]))[1]
+
+    assert [record.turns[0].content for record in outcome.records] == [NEW]
+    assert reasons(outcome) == ["repeat"]
+
+
 def test_an_instruction_that_was_dropped_takes_no_other_with_it() -> None:
     photo = f"{NEW} Describe the attached photo."
     outcome = play(SelfInstruct(instances=1), ANCHOR, answering([photo, NEW], ["Rye"]))[1]

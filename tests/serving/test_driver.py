@@ -24,7 +24,7 @@ from gainloop.store.replies import ReplyLog, Span, read_replies
 from schemas.errors import ServerError, StoreError
 from schemas.profile import Generation
 from schemas.recipe import Sampling
-from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Reply, Request
+from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Reply, Request, Rounds
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 
 ANCHORS = [Anchor(f"The mill number {n} grinds rye for the towns by the river.", f"Mill {n}") for n in range(12)]
@@ -186,6 +186,29 @@ async def test_replies_that_are_landing_keep_no_other_request_waiting(
     await run(drive(STYLES, model, tmp_path, max_in_flight=2))
 
     assert time.monotonic() - begun < 1.5
+
+
+class Slow(Rephrase):
+    """A method whose steps wait for something of this machine."""
+
+    waits = property(lambda self: True)
+
+    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
+        outcome = yield from super().rounds(anchor, rng)
+        time.sleep(0.2)
+        return outcome
+
+
+async def test_a_step_that_waits_holds_up_no_other_anchor_and_changes_no_record(tmp_path: Path) -> None:
+    steps, longest = Slow(styles=("easy",)), 0.0
+    running = asyncio.create_task(run(drive(steps, Model(), tmp_path / "slow")))
+    while not running.done():
+        begun = time.monotonic()
+        await asyncio.sleep(0.005)
+        longest = max(longest, time.monotonic() - begun)
+
+    assert longest < 0.15
+    assert running.result() == await run(drive(Rephrase(styles=("easy",)), Model(), tmp_path / "quick"))
 
 
 async def test_a_full_rerun_sends_nothing_and_ends_with_the_same(tmp_path: Path) -> None:

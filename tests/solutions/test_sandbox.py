@@ -3,8 +3,10 @@
 import os
 import socket
 import sys
+import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,12 +64,15 @@ def fenced(program: str) -> str:
 
 def assert_none_is_left() -> None:
     """Killed processes are gone when the kernel has cleared them away, which it does in its own time."""
-    for _ in range(50):
-        left = [path for path in Path("/proc").glob("[0-9]*/cmdline") if runs_a_program(path)]
-        if not left:
+    wait_for(lambda: not any(runs_a_program(path) for path in Path("/proc").glob("[0-9]*/cmdline")))
+
+
+def wait_for(is_so: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if is_so():
             return
-        time.sleep(0.1)
-    raise AssertionError(left)
+        time.sleep(0.05)
+    raise AssertionError("it never came")
 
 
 def runs_a_program(path: Path) -> bool:
@@ -161,6 +166,38 @@ def test_root_keeps_programs_apart_by_namespaces_of_users_as_well(monkeypatch: p
     assert verdict_of_program(HARM["writes into a system folder"] + f"\n{PASSES}", ADD, SHORT, "user") == "wrong"
     assert verdict_of_program(HARM["gets root"] + f"\n{PASSES}", ADD, SHORT, "user") == "wrong"
     assert verdict_of_program(FORKS + f"\n{PASSES}", ADD, SHORT, "user") == "timeout"
+
+
+def test_a_program_ends_with_the_process_that_runs_it(verifier: Verifier) -> None:
+    asked = threading.Thread(
+        target=lambda: verifier.verdict(problem("assert True"), fenced("import time\ntime.sleep(90)")), daemon=True
+    )
+    asked.start()
+    wait_for(lambda: any(runs_a_program(path) for path in Path("/proc").glob("[0-9]*/cmdline")))
+    (process,) = verifier._pool._busy
+    os.kill(process._popen.pid, 9)
+    wait_for(lambda: verifier._pool._busy != {process})  # another begins with the same solution
+
+    asked.join(4 * SHORT.seconds + 5)
+    assert not asked.is_alive()
+    assert_none_is_left()
+
+
+def test_limits_alone_are_an_empty_folder_and_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Path("/usr/bin/python3")
+    if os.geteuid() == 0 and not system.exists():
+        pytest.skip(f"no {system} that another user than root may run")
+    if os.geteuid() == 0:
+        monkeypatch.setattr(sandbox, "_PYTHON", os.path.realpath(system))
+    program = (
+        "import os\nassert os.listdir('.') == [] and 'HOME' not in os.environ\nopen('a', 'w').write(os.getcwd())\n"
+    )
+    before = set(Path(tempfile.gettempdir()).glob("gainloop-*"))
+
+    assert verdict_of_program(program + PASSES, ADD, SHORT, "none") == "right"
+    assert verdict_of_program(HARM["allocates 10 GB"] + f"\n{PASSES}", ADD, SHORT, "none") == "wrong"
+    assert verdict_of_program("while True: pass\n", ADD, SHORT, "none") == "timeout"
+    assert set(Path(tempfile.gettempdir()).glob("gainloop-*")) <= before
 
 
 def test_a_program_is_not_run_where_nothing_keeps_it_apart_unless_that_is_wanted() -> None:

@@ -11,11 +11,14 @@ from pydantic import TypeAdapter
 from gainloop.sources import AnySource
 from gainloop.sources.instructions import Instructions, read_instruction, read_instructions
 from gainloop.store import Store
+from gainloop.store.batches import complete_stage
 from gainloop.store.snapshots import read_anchors
 from schemas.conversation import ToolCall, Turn, as_messages, write_turns
-from schemas.errors import BadInput
+from schemas.errors import BadInput, SourceChanged
 from schemas.instruction import Instruction, read_group
+from schemas.rows import Anchor, Record
 from tasks.refresh import refresh_snapshot
+from tests.test_validate import as_row, make_world
 
 MOOD = Instruction("Name the mood of the sentence.", "It rained.", "sad")
 ASKED = as_messages(MOOD.turns)
@@ -92,7 +95,7 @@ def test_a_group_has_the_asked_number_of_instructions_each_once_and_at_most_two_
     made = [write(tmp_path / "made.jsonl", [{"messages": as_messages(MOOD.turns)}, seed(100), seed(101), seed(1)])]
     written_by_model = {MOOD.text, "Do thing 100.", "Do thing 101."}
 
-    drawn = groups(Instructions(paths=paths, made_paths=made, groups=30))
+    drawn = groups(Instructions(seed_paths=paths, made_paths=made, groups=30))
 
     for group in drawn:
         texts = {one.text for one in group}
@@ -104,16 +107,16 @@ def test_a_group_has_the_asked_number_of_instructions_each_once_and_at_most_two_
 
 def test_groups_depend_on_the_seed_alone_and_more_of_them_only_add(tmp_path: Path) -> None:
     paths = [write(tmp_path / "seeds.jsonl", [seed(number) for number in range(20)])]
-    few, more = groups(Instructions(paths=paths, groups=3)), groups(Instructions(paths=paths, groups=5))
+    few, more = groups(Instructions(seed_paths=paths, groups=3)), groups(Instructions(seed_paths=paths, groups=5))
 
-    assert more[:3] == few == groups(Instructions(paths=paths, groups=3))
-    assert groups(Instructions(paths=paths, groups=3, seed=1)) != few
+    assert more[:3] == few == groups(Instructions(seed_paths=paths, groups=3))
+    assert groups(Instructions(seed_paths=paths, groups=3, seed=1)) != few
 
 
 def test_of_fewer_instructions_than_a_group_may_have_all_are_shown(tmp_path: Path) -> None:
     paths = [write(tmp_path / "seeds.jsonl", [seed(1), seed(2)])]
 
-    assert [len(group) for group in groups(Instructions(paths=paths, groups=2))] == [2, 2]
+    assert [len(group) for group in groups(Instructions(seed_paths=paths, groups=2))] == [2, 2]
 
 
 def test_what_is_too_long_for_its_part_of_a_group_is_shown_alone_or_left_out_and_counted(
@@ -123,7 +126,7 @@ def test_what_is_too_long_for_its_part_of_a_group_is_shown_alone_or_left_out_and
     paths = [write(tmp_path / "seeds.jsonl", [seed(1), long_output, {"instruction": "Rye " * 200, "output": "x"}, {}])]
 
     with caplog.at_level(logging.INFO, "gainloop.sources"):
-        (group,) = groups(Instructions(paths=paths, groups=1))
+        (group,) = groups(Instructions(seed_paths=paths, groups=1))
 
     assert {one.text: one.output for one in group} == {"Do thing 1.": "answer 1", "Tell a story.": ""}
     assert "Of 4 rows of" in caplog.text
@@ -134,7 +137,7 @@ def test_groups_are_anchors_that_a_refresh_reads_once_and_again_when_a_file_is_a
     store: Store, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "seeds.jsonl", [seed(number) for number in range(20)])
-    source = Instructions(paths=[path], groups=5, licence="Apache-2.0")
+    source = Instructions(seed_paths=[path], groups=5, licence="Apache-2.0")
 
     first = refresh_snapshot(store, source, 0)
     anchors = read_anchors(store, first.snapshot_id)
@@ -146,9 +149,33 @@ def test_groups_are_anchors_that_a_refresh_reads_once_and_again_when_a_file_is_a
     assert refresh_snapshot(store, source, 0).num_parts_read == 1
 
 
+def test_a_file_that_changes_before_it_is_read_is_told_not_taken_for_what_it_was(tmp_path: Path) -> None:
+    source = Instructions(seed_paths=[write(tmp_path / "seeds.jsonl", [seed(1)])])
+    (part,) = source.parts()
+    write(tmp_path / "seeds.jsonl", [seed(1), seed(2)])
+
+    with pytest.raises(SourceChanged):
+        list(source.read(part))
+
+
+def test_kept_records_of_an_earlier_batch_are_shown_as_what_a_model_wrote(store: Store, tmp_path: Path) -> None:
+    world = make_world(store, {}, [Anchor("1. Do thing 1.")], "self_instruct")
+    talk = Record.of_turns(world.anchors[0].anchor_id, "self_instruct", "f", MOOD.turns, ("q1",))
+    text = Record(world.anchors[0].anchor_id, "self_instruct", "f", "A text is no conversation.", ("q2",))
+    store.insert(records=[as_row(world.batch_id, one) for one in (talk, text)])
+    complete_stage(store, world.batch_id, "validate", {})
+
+    store.kept(world.batch_id).write_ndjson(tmp_path / "kept.jsonl")
+    seeds = [write(tmp_path / "seeds.jsonl", [seed(1), seed(2)])]
+    (group,) = groups(Instructions(seed_paths=seeds, made_paths=[str(tmp_path / "kept.jsonl")], groups=1))
+
+    assert {one.text for one in group} == {MOOD.text, "Do thing 1.", "Do thing 2."}
+    assert MOOD in group
+
+
 def test_the_real_seeds_are_all_read_and_their_groups_are_read_back(shared_data: Path) -> None:
     path = str(shared_data / "self_instruct" / "seed_tasks.jsonl")
-    drawn = groups(Instructions(paths=[path], groups=200))
+    drawn = groups(Instructions(seed_paths=[path], groups=200))
 
     assert {len(group) for group in drawn} == {8}
     assert len({one.text for group in drawn for one in group}) == 175
@@ -158,14 +185,14 @@ def test_files_without_an_instruction_are_refused_by_name(tmp_path: Path) -> Non
     path = write(tmp_path / "seeds.jsonl", [{"text": "rye"}])
 
     with pytest.raises(
-        BadInput, match=r"seeds\.jsonl: no row has an instruction and an output; .* Correct source\.paths"
+        BadInput, match=r"seeds\.jsonl: no row has an instruction and an output; .* Correct source\.seed_paths"
     ):
-        groups(Instructions(paths=[path]))
+        groups(Instructions(seed_paths=[path]))
     with pytest.raises(BadInput, match="no file is there"):
-        list(Instructions(paths=[str(tmp_path / "none.jsonl")]).parts())
+        list(Instructions(seed_paths=[str(tmp_path / "none.jsonl")]).parts())
 
 
 def test_a_source_of_instructions_is_given_as_a_person_writes_it() -> None:
-    source = TypeAdapter(AnySource).validate_python({"kind": "instructions", "paths": ["seeds.jsonl"]})
+    source = TypeAdapter(AnySource).validate_python({"kind": "instructions", "seed_paths": ["seeds.jsonl"]})
 
     assert TypeAdapter(AnySource).validate_json(source.model_dump_json()) == source

@@ -34,6 +34,20 @@ class Candidate:
         """Characters of thought and answer."""
         return len(self.thought) + len(self.answer)
 
+    def value(self, name: str) -> Any:
+        """Return what a field holds, or None; ``small.right`` is the field right within the field small.
+
+        >>> row = Candidate("a", "", values={"small": {"right": True}, "a.b": 3})
+        >>> row.value("small.right"), row.value("a.b"), row.value("small.wrong.more")
+        (True, 3, None)
+        """
+        if name in self.values:
+            return self.values[name]
+        found: Any = self.values
+        for step in name.split("."):
+            found = found.get(step) if isinstance(found, Mapping) else None
+        return found
+
     def number(self, name: str) -> float | None:
         """Return the number that a field holds, True as 1; None where it holds none.
 
@@ -41,7 +55,7 @@ class Candidate:
         >>> row.number("score"), row.number("right"), row.number("level"), row.number("votes")
         (12.0, 1.0, None, None)
         """
-        return as_number(self.values.get(name))
+        return as_number(self.value(name))
 
 
 def as_number(value: Any) -> float | None:
@@ -76,7 +90,7 @@ def require_field(rows: Sequence[Candidate], name: str, setting: str) -> None:
     Raises:
         BadInput: No row has it; it lists those that are there.
     """
-    if rows and not any(name in row.values for row in rows):
+    if rows and not any(name in row.values or row.value(name) is not None for row in rows):
         there = ", ".join(sorted({known for row in rows for known in row.values})) or "none"
         raise BadInput(
             f"selecting among {len(rows):,} rows: none has the field {name!r}; fields there are {there}. "

@@ -80,7 +80,7 @@ class Lima(Selection):
         return "too_long" if len(row.answer) > self.most_characters else ""
 
     def _scores_low(self, row: Candidate) -> str:
-        if row.values.get(self.score_field) is None:
+        if row.value(self.score_field) is None:
             return ""
         score = row.number(self.score_field)
         return "no_score" if score is None else "low_score" if score < self.least_score else ""

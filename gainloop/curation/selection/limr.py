@@ -27,7 +27,7 @@ class Limr(Selection):
     ``no_rewards`` (it has no list), ``reward_not_a_share``, ``missing_reward`` (a gap that the next epoch does not
     fill, or fewer epochs than others) or ``low_score``. Scores: see ``lim_scores``.
 
-    Source: LIMR, Li, Zou & Liu 2025, arXiv:2502.11886, section 2.2.
+    Source: LIMR, Li, Zou & Liu 2025, arXiv:2502.11886.
     Differs: the threshold is the paper's 0.6, not the released program's 0.2; a row is known by its id, where there a
     question that ends in a space stops the program.
     """
@@ -44,7 +44,7 @@ class Limr(Selection):
 
     def choose(self, rows: Sequence[Candidate]) -> Selected:
         require_field(rows, self.rewards_field, "selection.rewards-field")
-        lists = {row.row_id: _as_list(row.values.get(self.rewards_field)) for row in rows}
+        lists = {row.row_id: _as_list(row.value(self.rewards_field)) for row in rows}
         epochs = max(map(len, lists.values()), default=0)
         filled = {name: fill_gaps(rewards, epochs) for name, rewards in lists.items()}
         sieve = Sieve(rows)
@@ -71,7 +71,7 @@ def lim_scores(rewards: Floats) -> Floats:
     Args:
         rewards: [questions, epochs] Shares of right answers, 0 to 1, none missing.
 
-    Source: LIMR, Li, Zou & Liu 2025, arXiv:2502.11886, equation 2.
+    Source: LIMR, Li, Zou & Liu 2025, arXiv:2502.11886.
     """
     if not rewards.size:
         return np.zeros(len(rewards))

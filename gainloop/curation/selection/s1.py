@@ -34,7 +34,7 @@ class S1(Selection):
 
     Source: s1, Muennighoff et al. 2025, arXiv:2501.19393, section 2.2.
     Differs: draws are seeded; what is chosen is never drawn again, so that the size is reached; domains give exact
-    shares, so that none has more than its own by chance.
+    shares, so that none has more than its own by chance. The faults are told by patterns of our own, after its list.
     """
 
     kind: Literal["s1"] = "s1"
