@@ -236,9 +236,8 @@ def try_out(store: Store, profile: Profile, recipe: Recipe, folder: str | None) 
         raise
     first = {answer.request_id for _, answer in answers if isinstance(answer, Reply)}
     asked = [next(pipeline.rounds(anchor, recipe.seed)) for anchor in anchors]
-    at_once = list(map(len, asked))
     taken = read_replies(replies, [anchor.anchor_id for anchor in anchors])
-    sample = _Sample(anchors, whole, first, sum(at_once) / len(at_once), outcomes, taken)
+    sample = _Sample(anchors, whole, first, sum(map(len, asked)) / len(asked), outcomes, taken)
     longest = max(needed_tokens(request) for requests in asked for request in requests)
     lengths = Lengths.of(taken, recipe.sampling.max_tokens, longest)
     estimate = _estimate(profile, recipe, drawn, sample, faults, semantics, state, lengths)

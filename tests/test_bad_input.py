@@ -421,7 +421,7 @@ def test_help_says_what_a_flow_does_its_default_kinds_and_which_kind_an_option_b
             r"--text.method.max-triples INTEGER +Texts on three entities.* Default: 4\. \[entigraph\]", told
         )
         assert re.search(
-            r"--text.method.draws INTEGER +Documents .* Default: 1\. \[sbp\] Tasks .*\[backtranslate\] Lists", told
+            r"--text.method.draws INTEGER +Documents .* Default: 1\. \[sbp\] .*Tasks .*\[backtranslate\] Lists", told
         )
         assert re.search(rf"--text.filters KIND.JSON .*Filters that a record must pass.* One of {FILTER_KINDS}\.", told)
         assert "--text.max-anchors INTEGER|none  " in told

@@ -225,8 +225,9 @@ def is_clean(value: object) -> bool:
 
 
 def show_rules(policy: str, tools: Sequence[Tool]) -> str:
-    """Return what an agent has before its eyes: its rules, and its tools, one a line."""
-    return "\n".join([policy, "", "Tools:", *(_as_json(one.as_json()) for one in tools)])
+    """Return what an agent has before its eyes: its rules, and its tools, one a line, without what they give."""
+    shown = [{name: part for name, part in one.as_json().items() if name != "outputSchema"} for one in tools]
+    return "\n".join([policy, "", "Tools:", *map(_as_json, shown)])
 
 
 def show_scenario(scenario: Scenario) -> str:

@@ -22,7 +22,7 @@ from gainloop.tools.servers import ServerLike
 from schemas.conversation import write_turns
 from schemas.errors import ServerError
 from schemas.recipe import Recipe, Sampling
-from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Prompt, Record, Reply, Request, Rounds, content_hash
+from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds, content_hash
 
 Rows = list[dict[str, object]]
 
@@ -370,23 +370,3 @@ def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict
             )
     except StopIteration:
         return asked
-
-
-def without_document(prompt: Prompt, anchor: Anchor) -> Prompt | None:
-    """Return a prompt that wishes the same of no document; None if the anchor does not stand in it word for word.
-
-    >>> without_document("A mill.<|related|>", Anchor("A mill."))
-    '<|related|>'
-    >>> without_document("Write of rye.", Anchor("A mill.")) is None
-    True
-    """
-    if isinstance(prompt, str):
-        return _left_out(prompt, anchor) if anchor.text in prompt else None
-    if not any(anchor.text in message.content for message in prompt):
-        return None
-    return tuple(Message(message.role, _left_out(message.content, anchor)) for message in prompt)
-
-
-def _left_out(text: str, anchor: Anchor) -> str:
-    text = text.replace(anchor.text, "")
-    return text.replace(anchor.title, "").strip() if anchor.title else text

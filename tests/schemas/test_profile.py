@@ -15,6 +15,8 @@ from schemas.profile import (
     LocalVLLM,
     Profile,
     Servers,
+    ToolCommand,
+    ToolUrl,
     load_profile,
 )
 
@@ -202,3 +204,19 @@ def test_a_pipe_is_no_profile_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(pipe := tmp_path / "pipe.yaml")
     with pytest.raises(BadInput, match="it is no file; "):
         load_profile(str(pipe))
+
+
+def test_servers_of_tools_are_commands_or_urls_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "place.yaml"
+    file.write_text(
+        "tools:\n  ledger: {kind: command, command: [python, ledger.py], variables: [LEDGER_KEY]}\n"
+        "  search: {kind: url, url: 'http://127.0.0.1:8000/mcp'}\n"
+    )
+
+    assert load_profile(str(file)).tools == {
+        "ledger": ToolCommand(command=["python", "ledger.py"], variables=("LEDGER_KEY",)),
+        "search": ToolUrl(url="http://127.0.0.1:8000/mcp"),
+    }
+    file.write_text("tools: {ledger: {kind: url, url: 'ftp://x'}}")
+    with pytest.raises(BadInput, match="tools 'url': url is 'ftp://x'"):
+        load_profile(str(file))
