@@ -12,7 +12,7 @@ from gainloop.asking.conversation import Conversation, Read, after, alone, ask, 
 from gainloop.asking.instructions import fault_of_instance, fault_of_instruction, without_placeholder
 from gainloop.asking.structured import list_of, object_of, one_of, read_object, read_passage, read_text, text_of
 from gainloop.measures.rouge import LEAST_ALIKE, AlikeTexts, rouge_tokens
-from gainloop.methods.method import Method
+from gainloop.methods.method import Method, Prompts
 from schemas.characters import folded
 from schemas.instruction import Instruction, read_group
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
@@ -25,6 +25,11 @@ CONTINUE = (
     "Somebody who only reads and writes text must be able to do it, without pictures, sounds, files, links, accounts "
     "and today's news. Leave out numbers, inputs and outputs. Answer as JSON with the instructions."
 )
+CONTINUE_PLAIN = (
+    "The document is a numbered list of instructions. Write {most} other instructions, each for another kind of work "
+    "on another subject, in one sentence. Answer as JSON with the instructions."
+)
+ANSWER_PLAIN = "{text} Write {max_words} words at most."
 CLASSIFY = (
     "Instruction: {text}\nDoes a good answer to it only name one of a few classes that are known beforehand, as yes or "
     "no, a mood, a topic out of a list? Answer as JSON with the classification."
@@ -43,6 +48,9 @@ OUTPUT_FIRST = (
     "then; then write an input of which that class is right beyond doubt, and which does not name it. First comes the "
     f"output here, then the input. {FORM}\nInstruction: {{text}}"
 )
+
+PLAIN_WORDS: Final = 100
+"""Words that the answer to an instruction may have where nothing else is wished of it."""
 
 INSTRUCTION_TOKENS, INSTANCE_TOKENS = 40, 300
 """Tokens that a new instruction and an example of one may take: of the real ones most have half of that."""
@@ -94,6 +102,8 @@ class SelfInstruct(Method):
     same input has two outputs, and all examples of the instruction go; or a ``placeholder_input``: the input is
     missing or "N/A" where the instruction, its output or the asking for a class needs one. Elsewhere "N/A", "None",
     ``<noinput>`` and the like mean that there is no input, and the record has none.
+    With ``prompts: plain`` an instruction is put to the model as it is, and its answer is the output: so a model of
+    under a billion parameters, which makes up no examples in a form, can. There are no classes and no inputs then.
     Measured: validation compares each instruction with those of other anchors, of earlier batches of the method and of
     the anchors by ROUGE-L as well: ``curation.instructions_alike``.
     Source: Self-Instruct, Wang et al. 2022, arXiv:2212.10560, with its thresholds and its two orders of examples.
@@ -105,29 +115,29 @@ class SelfInstruct(Method):
     kind: Literal["self_instruct"] = "self_instruct"
     makes_turns: ClassVar[bool] = True
     invents_instructions: ClassVar[bool] = True
-    wishes: ClassVar[tuple[str, ...]] = (CONTINUE, INPUT_FIRST, OUTPUT_FIRST)
+    wishes: ClassVar[tuple[str, ...]] = (CONTINUE, CONTINUE_PLAIN, INPUT_FIRST, OUTPUT_FIRST)
     expectations: ClassVar[Suite] = EXPECTED
     instructions: Annotated[int, Field(ge=1, le=32, description="New instructions of each anchor.")] = 8
     instances: Annotated[int, Field(ge=1, le=5, description="Examples of each instruction, one a record.")] = 2
     alike: Alike = LEAST_ALIKE
+    prompts: Prompts = "full"
 
     @property
     def max_requests(self) -> int:
-        return 1 + self.instructions * (1 + self.instances)
+        return 1 + self.instructions * (self.instances + (self.prompts == "full"))
 
     @property
     def max_records(self) -> int:
         return self.instructions * self.instances
 
     def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        listed = yield from ask(anchor, ask_instructions(anchor, self.instructions), read_instructions)
+        wish = CONTINUE if self.prompts == "full" else CONTINUE_PLAIN
+        listed = yield from ask(anchor, ask_instructions(anchor, self.instructions, wish), read_instructions)
         if isinstance(listed, Drop):
             return Outcome(drops=[listed])
         sieve = Sieve.of(anchor, self.alike)
         texts = [one for one in listed.value[: self.instructions] if sieve.passes(one, listed.request_id)]
-        sorts = yield from side_by_side(
-            [ask(anchor, ask_sort(anchor, number, text), read_sort) for number, text in enumerate(texts)]
-        )
+        sorts = yield from self.sort(anchor, texts)
         sieve.drops += [one for one in sorts if isinstance(one, Drop)]
         asked = [
             (n, text, one) for n, (text, one) in enumerate(zip(texts, sorts, strict=True)) if isinstance(one, Read)
@@ -136,9 +146,17 @@ class SelfInstruct(Method):
         records = [record for outcome in made for record in outcome.records]
         return Outcome(records, sieve.drops + [drop for outcome in made for drop in outcome.drops])
 
+    def sort(self, anchor: Anchor, texts: Sequence[str]) -> Conversation[list[Read[bool] | Drop]]:
+        """Return of each instruction whether it asks for a class, or the drop of what was asked about it."""
+        if self.prompts == "plain":
+            return [Read(False, "") for _ in texts]
+        asked = [ask(anchor, ask_sort(anchor, number, text), read_sort) for number, text in enumerate(texts)]
+        return (yield from side_by_side(asked))
+
     def exemplify(self, anchor: Anchor, number: int, text: str, is_class: bool) -> Conversation[Outcome]:
         """Return the records of one instruction, and the drops of examples that are none."""
-        requests = [ask_instance(anchor, number, draw, text, is_class) for draw in range(self.instances)]
+        wish = ANSWER_PLAIN if self.prompts == "plain" else OUTPUT_FIRST if is_class else INPUT_FIRST
+        requests = [ask_instance(anchor, number, draw, text, wish) for draw in range(self.instances)]
         answers = yield requests
         found = [
             read_answer(anchor, request, one, text, is_class) for request, one in zip(requests, answers, strict=True)
@@ -213,10 +231,10 @@ def conflict(made: Sequence[Instruction]) -> bool:
     return any(outputs.setdefault(given, output) != output for given, output in pairs)
 
 
-def ask_instructions(anchor: Anchor, most: int) -> Request:
+def ask_instructions(anchor: Anchor, most: int, wish: str = CONTINUE) -> Request:
     """Ask for new instructions as JSON."""
     schema = object_of(instructions=list_of(text_of(LISTED_CHARS, LEAST_CHARS), 1, most))
-    prompt = after(anchor.text, CONTINUE.format(most=most), anchor.title)
+    prompt = after(anchor.text, wish.format(most=most), anchor.title)
     return Request(prompt, facet="instructions", json_schema=schema, reply_tokens=INSTRUCTION_TOKENS * most)
 
 
@@ -227,10 +245,12 @@ def ask_sort(anchor: Anchor, number: int, text: str) -> Request:
     return Request(prompt, facet=f"sort {number}", json_schema=schema, draw=draw, greedy=True)
 
 
-def ask_instance(anchor: Anchor, number: int, draw: int, text: str, is_class: bool) -> Request:
-    """Ask for one example of an instruction, beside the group, whose form it takes."""
-    wish = (OUTPUT_FIRST if is_class else INPUT_FIRST).format(text=text)
-    prompt = after(anchor.text, wish, anchor.title)
+def ask_instance(anchor: Anchor, number: int, draw: int, text: str, wish: str) -> Request:
+    """Ask for one example of an instruction, beside the group, whose form it takes; plainly, for an answer alone."""
+    if wish == ANSWER_PLAIN:
+        prompt = alone(wish.format(text=text, max_words=PLAIN_WORDS))
+        return Request(prompt, facet=f"instance {number}.{draw}", draw=own_draw(anchor, draw), reply_tokens=150)
+    prompt = after(anchor.text, wish.format(text=text), anchor.title)
     return Request(prompt, facet=f"instance {number}.{draw}", draw=draw, reply_tokens=INSTANCE_TOKENS)
 
 

@@ -56,6 +56,20 @@ def test_a_record_is_a_conversation_of_the_instruction_with_its_input_and_the_ou
     assert (record.method, record.facet, record.request_ids) == ("self_instruct", "instance 0.0", ("q2",))
 
 
+def test_plainly_an_instruction_is_put_to_the_model_as_it_is_and_its_answer_is_the_output() -> None:
+    method = SelfInstruct(instructions=2, instances=2, prompts="plain")
+    asked, outcome = play(method, ANCHOR, answering([NEW], ["The water pushes the wheel.", "It is near."]))
+
+    assert [one.facet for one in asked] == ["instructions", "instance 0.0", "instance 0.1"]
+    assert method.max_requests == 5
+    assert prompt(asked[1]).endswith(f"{NEW} Write 100 words at most.")
+    assert GROUP[0].text not in prompt(asked[1])
+    assert asked[1].draw != asked[2].draw
+    assert [one.turns for one in outcome.records] == [
+        (Turn("user", NEW), Turn("assistant", said)) for said in ("The water pushes the wheel.", "It is near.")
+    ]
+
+
 def test_the_group_is_continued_then_each_instruction_sorted_alone_then_followed_beside_the_group() -> None:
     rounds, _ = play_rounds(
         SelfInstruct(instances=1), ANCHOR, answering([NEW, "List the parts of a water mill."], ["Rye"])
