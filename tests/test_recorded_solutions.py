@@ -64,7 +64,9 @@ def test_exactly_the_solutions_that_were_recorded_as_right_become_conversations(
     store: Store,
 ) -> None:
     source = Problems(
-        paths=[str(shared_data / "gsm8k" / "example_model_solutions.jsonl")], answer_field="ground_truth", licence="MIT"
+        problem_paths=[str(shared_data / "gsm8k" / "example_model_solutions.jsonl")],
+        answer_field="ground_truth",
+        licence="MIT",
     )
     recipe = Recipe(
         method={"kind": "reasoning", "answers": 4, **method},

@@ -13,7 +13,7 @@ from typing import Generic, Literal, TypeVar
 from gainloop.asking.structured import holds_placeholder, is_placeholder, is_text, read_object
 from schemas.characters import plain, words
 from schemas.marks import DOCUMENT, DRAFT, OURS, harmless, takes_turns, thinks
-from schemas.rows import Anchor, Answer, Drop, Message, Reply, Request, content_hash
+from schemas.rows import Anchor, Answer, Drop, Message, Prompt, Reply, Request, content_hash
 
 T = TypeVar("T")
 
@@ -195,6 +195,26 @@ def _prompt(system: str, *parts: str) -> tuple[Message, ...]:
 def marked(text: str, tag: str) -> str:
     """Return a text between marks of a name; see ``tag_of``."""
     return f"<{tag}>\n{text}\n</{tag}>"
+
+
+def without_document(prompt: Prompt, anchor: Anchor) -> Prompt | None:
+    """Return a prompt that wishes the same of no document; None if the anchor does not stand in it word for word.
+
+    >>> without_document("A mill.<|related|>", Anchor("A mill."))
+    '<|related|>'
+    >>> without_document("Write of rye.", Anchor("A mill.")) is None
+    True
+    """
+    if isinstance(prompt, str):
+        return _left_out(prompt, anchor) if anchor.text in prompt else None
+    if not any(anchor.text in message.content for message in prompt):
+        return None
+    return tuple(Message(message.role, _left_out(message.content, anchor)) for message in prompt)
+
+
+def _left_out(text: str, anchor: Anchor) -> str:
+    text = text.replace(anchor.text, "")
+    return text.replace(anchor.title, "").strip() if anchor.title else text
 
 
 def own_draw(anchor: Anchor, number: int) -> int:

@@ -16,10 +16,10 @@ from gainloop.solutions.mathematics import compare_plainly, marked_answer
 from gainloop.solutions.problem import KINDS, LETTERS, Example, Problem, ProblemKind, Test
 from gainloop.sources.tables import Tables
 from schemas.choice import dotted, reason
-from schemas.conversation import read_messages
+from schemas.conversation import Turn, read_messages
 from schemas.errors import BadInput
 from schemas.exercise import Exercises
-from schemas.rows import Message, content_hash
+from schemas.rows import content_hash
 
 FILES: Final = Tables("exercises", "exercises.paths")
 ANSWER_FILES: Final = Tables("accepted calls", "exercises.answer_files")
@@ -89,7 +89,7 @@ def read_exercise(row: Row, where: str, accepted: Mapping[str, Any] | None = Non
         functions = tuple(_function(one, where) for one in _first(row, FUNCTIONS))
         return Exercise(_messages(row, where), Calling(functions, _wanted(row, where, functions, accepted or {})))
     problem = read_problem_row(row, where)
-    return Exercise((Message("user", problem.asked),), Solving(problem))
+    return Exercise((Turn("user", problem.asked),), Solving(problem))
 
 
 def read_problem_row(row: Row, where: str) -> Problem:
@@ -151,7 +151,7 @@ def _test(given: Any, where: str) -> Test:
     raise _bad(where, f"a test is {type(given).__name__}", "statements, or an object of input and output, are allowed")
 
 
-def _messages(row: Row, where: str) -> tuple[Message, ...]:
+def _messages(row: Row, where: str) -> tuple[Turn, ...]:
     """Return the conversation of a row: a text, messages, or as BFCL has it, a list of turns of which there is one."""
     given = _first(row, QUESTIONS)
     if isinstance(given, list) and given and isinstance(given[0], list):
@@ -159,14 +159,14 @@ def _messages(row: Row, where: str) -> tuple[Message, ...]:
             raise _bad(where, f"it has {len(given)} turns", "one is allowed, what comes of calls is not played")
         given = given[0]
     if isinstance(given, str) and given.strip():
-        return (Message("user", given.strip()),)
+        return (Turn("user", given.strip()),)
     try:
         turns = read_messages(given)
     except ValueError as error:
         raise _bad(where, str(error), f"a text or messages in {' or '.join(QUESTIONS)} are needed") from error
     if not turns or turns[-1].role != "user" or any(one.calls or one.role == "tool" for one in turns):
         raise _bad(where, "its messages do not end with a user's, or have calls", "a user's must be the last")
-    return tuple(Message(one.role, one.content) for one in turns if one.role != "tool")
+    return tuple(Turn(one.role, one.content) for one in turns if one.role != "tool")
 
 
 def _constraints(row: Row, where: str) -> tuple[AnyConstraint, ...]:

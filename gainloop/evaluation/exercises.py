@@ -11,8 +11,9 @@ from gainloop.measures.function_calls import Function, WantedCall, calls_fault
 from gainloop.measures.written_calls import read_calls
 from gainloop.solutions.problem import Problem, ProblemKind
 from gainloop.solutions.verdict import verdict_of
+from schemas.conversation import Turn
 from schemas.exercise import Skill, Trials
-from schemas.rows import Anchor, Drop, Message, Outcome, Prompt, Reply, Request, content_hash
+from schemas.rows import Anchor, Drop, Outcome, Prompt, Reply, Request, content_hash
 
 SOLVER: Final = "Solve the problem. Think step by step, then "
 CLOSES: Final[Mapping[ProblemKind, str]] = {
@@ -134,7 +135,7 @@ class Exercise:
         key: What is right.
     """
 
-    messages: tuple[Message, ...]
+    messages: tuple[Turn, ...]
     key: Solving | Calling | Constrained
 
     @property
@@ -146,7 +147,7 @@ class Exercise:
     def prompt(self) -> Prompt:
         """The conversation behind a system message of ours, with that of the exercise in it if it has one."""
         system = [self.key.system, *(one.content for one in self.messages if one.role == "system")]
-        others = (turn(one.role, one.content) for one in self.messages if one.role != "system")
+        others = (turn(one.role, one.content) for one in self.messages if one.role in ("user", "assistant"))
         return (turn("system", "\n\n".join(system)), *others)
 
     def mark(self, text: str, is_cut_off: bool = False) -> Mark:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from gainloop.asking.conversation import without_document
 from gainloop.measures.contrast_plan import Contrast, ContrastPlan
 from gainloop.serving import UNFIT, CannotScore, Refused
 from gainloop.serving.driver import first_failure
@@ -11,7 +12,7 @@ from gainloop.serving.pool import Pool
 from gainloop.store.group_commit import GroupCommit
 from gainloop.store.scores import Row, write_contrasts
 from schemas.recipe import Sampling
-from schemas.rows import Anchor, Message, Prompt, Reply, Request
+from schemas.rows import Anchor, Prompt, Reply, Request
 
 Output = tuple[str, str, str]
 """An output's request, prompt and anchor."""
@@ -81,23 +82,3 @@ class Scorer:
         _, own_id, anchor_id = output
         prompt = self.requests[contrast.prompt_id or own_id].prompt
         return prompt if contrast.prompt_id else without_document(prompt, self.anchors[anchor_id])
-
-
-def without_document(prompt: Prompt, anchor: Anchor) -> Prompt | None:
-    """Return a prompt that wishes the same of no document; None if the anchor does not stand in it word for word.
-
-    >>> without_document("A mill.<|related|>", Anchor("A mill."))
-    '<|related|>'
-    >>> without_document("Write of rye.", Anchor("A mill.")) is None
-    True
-    """
-    if isinstance(prompt, str):
-        return _left_out(prompt, anchor) if anchor.text in prompt else None
-    if not any(anchor.text in message.content for message in prompt):
-        return None
-    return tuple(Message(message.role, _left_out(message.content, anchor)) for message in prompt)
-
-
-def _left_out(text: str, anchor: Anchor) -> str:
-    text = text.replace(anchor.text, "")
-    return text.replace(anchor.title, "").strip() if anchor.title else text

@@ -49,11 +49,11 @@ class Instructions(Source):
             description="Files of instructions that a model wrote, as store.kept(batch).write_ndjson(file) does.",
         ),
     ]
-    shown: Annotated[int, BASIC, Field(ge=1, le=64, description="Instructions of a group.")] = 8
+    shown: Annotated[int, Field(ge=1, le=64, description="Instructions of a group.")] = 8
     made_shown: Annotated[
         int, Field(ge=0, description="Instructions of a group that a model wrote, at most; people wrote the others.")
     ] = 2
-    groups: Annotated[int, BASIC, Field(ge=1, le=1_000_000, description="Groups that are drawn, one an anchor.")] = 100
+    groups: Annotated[int, Field(ge=1, le=1_000_000, description="Groups that are drawn, one an anchor.")] = 100
     seed: Annotated[int, Field(description="Seed of the groups.")] = 0
     name: Annotated[
         str, Field(min_length=1, description="Name before those of the groups, which tells them from other sources'.")

@@ -45,7 +45,7 @@ class Problems(Source):
     """
 
     kind: Literal["problems"] = "problems"
-    paths: Annotated[
+    problem_paths: Annotated[
         list[str], BASIC, Field(min_length=1, description="Files of rows, folders or globs, local or any fsspec url.")
     ]
     exclude: Annotated[
@@ -53,16 +53,13 @@ class Problems(Source):
     ]
     answers: Annotated[
         ProblemKind | Literal["auto"],
-        BASIC,
         Field(
             description="What answers are: mathematics, code, choice, exact; auto: code where a row has tests, choice "
             "where it has options, mathematics where its answer has a digit or a formula, else exact."
         ),
     ] = "auto"
-    question_field: Annotated[str, BASIC, Field(min_length=1, description="Field that holds the question.")] = (
-        "question"
-    )
-    answer_field: Annotated[str, BASIC, Field(min_length=1, description="Field that holds the answer.")] = "answer"
+    question_field: Annotated[str, Field(min_length=1, description="Field that holds the question.")] = "question"
+    answer_field: Annotated[str, Field(min_length=1, description="Field that holds the answer.")] = "answer"
     worked_field: Annotated[str, Field(description="Field that holds the way to the answer, if any.")] = ""
     options_field: Annotated[str, Field(description="Field that holds the options of a choice.")] = "options"
     tests_field: Annotated[str, Field(description="Field that holds the tests of a program.")] = "tests"
@@ -75,7 +72,7 @@ class Problems(Source):
     min_chars: Annotated[int, Field(ge=1, description="Characters of an anchor, at least.")] = 1
 
     def parts(self) -> Iterator[Part]:
-        yield from list_parts(self.paths, self.exclude, False, is_table, KINDS)
+        yield from list_parts(self.problem_paths, self.exclude, False, is_table, KINDS)
 
     def read(self, part: Part) -> Iterator[Document]:
         place, file = part.found

@@ -31,12 +31,12 @@ class ToolTasks(Source):
     """
 
     kind: Literal["tool_tasks"] = "tool_tasks"
-    paths: Annotated[
+    task_paths: Annotated[
         list[str],
         BASIC,
         Field(default_factory=list, description="Files of tasks, .jsonl, one a line. Default: tasks are made."),
     ]
-    number: Annotated[int, BASIC, Field(ge=1, description="Tasks that are made, where there are no paths.")] = 300
+    number: Annotated[int, Field(ge=1, description="Tasks that are made, where there are no task_paths.")] = 300
     seed: Annotated[int, Field(description="Seed of the tasks that are made.")] = 0
     hardest: Annotated[
         int, Field(ge=1, le=LEVELS, description="Hardest level of the tasks that are made, each from 1 to it in turn.")
@@ -45,15 +45,15 @@ class ToolTasks(Source):
 
     @model_validator(mode="after")
     def _have_one_place(self) -> Self:
-        if self.paths and self.model_fields_set & {"number", "seed", "hardest"}:
+        if self.task_paths and self.model_fields_set & {"number", "seed", "hardest"}:
             raise ValueError(
-                "paths and number, seed or hardest are set; tasks are read or made. Set the one or the other"
+                "task_paths and number, seed or hardest are set; tasks are read or made. Set the one or the other"
             )
         return self
 
     def parts(self) -> Iterator[Part]:
-        if self.paths:
-            for part in list_parts(self.paths, [], follow_links=False):
+        if self.task_paths:
+            for part in list_parts(self.task_paths, [], follow_links=False):
                 if split_suffix(part.url)[0] == ".jsonl":
                     yield part
             return

@@ -12,9 +12,9 @@ from gainloop.evaluation.exercise_files import read_exercise, read_exercises
 from gainloop.evaluation.exercises import Calling, Constrained, Solving
 from gainloop.measures.function_calls import WantedCall
 from gainloop.solutions.problem import Example, Problem
+from schemas.conversation import Turn
 from schemas.errors import BadInput
 from schemas.exercise import SKILLS, Exercises
-from schemas.rows import Message
 from tests.conftest import ROOT
 from tests.test_bad_input import HOUSE_FORM
 
@@ -36,7 +36,7 @@ def test_the_problems_of_gsm8k_are_read_with_their_final_answers(shared_data: Pa
     assert {one.kind for one in problems} == {"mathematics"}
     assert [one.answer for one in problems[:4]] == ["18", "3", "70000", "540"]
     assert all(one.worked.endswith(f"#### {one.answer}") for one in problems[:4])
-    assert found.exercises[0].messages == (Message("user", problems[0].question),)
+    assert found.exercises[0].messages == (Turn("user", problems[0].question),)
 
 
 def test_the_functions_of_bfcl_are_read_with_the_calls_that_are_accepted(shared_data: Path) -> None:

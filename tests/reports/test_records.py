@@ -29,7 +29,13 @@ def fill(store: Store, num_records: int, text: str = "") -> None:
     ]
     records = [
         {"batch_id": "b", "record_id": f"r{n:03d}", "anchor_id": f"a{n // 2:03d}", "method": "rephrase"}
-        | {"facet": ("easy", "qa")[n % 2], "text": f"Record number {n} about tides.", "request_ids": [], "num_bytes": 9}
+        | {
+            "facet": ("easy", "qa")[n % 2],
+            "text": f"Record number {n} about tides.",
+            "request_ids": [],
+            "num_bytes": 9,
+            "turns": "",
+        }
         for n in range(num_records)
     ]
     records[-1]["text"] = f"{records[-1]['text']} {text}".strip()

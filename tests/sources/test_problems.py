@@ -35,18 +35,18 @@ def texts_of(source: Problems) -> list[str]:
 
 
 def read(folder: Path, *rows: dict[str, Any], **parameters: Any) -> list[Problem | None]:
-    return list(map(read_problem, texts_of(Problems(paths=[write(folder, list(rows))], **parameters))))
+    return list(map(read_problem, texts_of(Problems(problem_paths=[write(folder, list(rows))], **parameters))))
 
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".csv", ".parquet"])
 def test_files_of_every_kind_give_the_same_problem(tmp_path: Path, suffix: str) -> None:
-    (text,) = texts_of(Problems(paths=[write(tmp_path, [SUM], suffix)]))
+    (text,) = texts_of(Problems(problem_paths=[write(tmp_path, [SUM], suffix)]))
 
     assert text == "Mathematics problem:\nWhat is 3 + 4?\n\nAnswer:\n7"
 
 
 def test_gsm8k_reads_as_it_is_and_every_anchor_is_its_problem(shared_data: Path) -> None:
-    source = Problems(paths=[str(shared_data / "gsm8k" / "test.jsonl")], licence="MIT")
+    source = Problems(problem_paths=[str(shared_data / "gsm8k" / "test.jsonl")], licence="MIT")
     (part,) = source.parts()
     documents = list(source.read(part))
     problems = [read_problem(document.text) for document in documents]
@@ -93,7 +93,7 @@ def test_tests_of_programs_are_statements_or_examples_in_any_of_their_forms(tmp_
 
 def test_a_row_that_lacks_something_gives_no_anchor_and_is_a_document_all_the_same(tmp_path: Path) -> None:
     rows = [SUM, {"question": "Why?"}, {"question": "", "answer": "7"}, {"question": "Why?", "answer": None}]
-    source = Problems(paths=[write(tmp_path, rows)])
+    source = Problems(problem_paths=[write(tmp_path, rows)])
     (part,) = source.parts()
 
     assert [len(source.cut(part, document)) for document in source.read(part)] == [1, 0, 0, 0]
@@ -124,4 +124,4 @@ def test_a_folder_without_tables_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.md").write_text("x")
 
     with pytest.raises(BadInput, match=r"none that is read: not \.jsonl \.csv"):
-        list(Problems(paths=[str(tmp_path)]).parts())
+        list(Problems(problem_paths=[str(tmp_path)]).parts())

@@ -19,7 +19,7 @@ def documents(source: ToolTasks) -> list[Document]:
 
 def test_tasks_of_a_file_are_anchors_whole_however_long(tmp_path: Path) -> None:
     (tmp_path / "tasks.jsonl").write_text("\n".join(map(write_task, TASKS)))
-    found = documents(ToolTasks(paths=[str(tmp_path)], licence="CC0-1.0"))
+    found = documents(ToolTasks(task_paths=[str(tmp_path)], licence="CC0-1.0"))
 
     assert [read_task(one.text) for one in found] == TASKS
     assert [one.uri for one in found] == [f"tasks.jsonl#{number}" for number in range(1, 7)]
@@ -48,7 +48,7 @@ def test_made_parts_are_read_again_only_where_they_are_others() -> None:
 def test_a_task_that_its_own_actions_do_not_solve_is_refused_by_its_line(tmp_path: Path) -> None:
     bad = json.loads(write_task(TASKS[1])) | {"actions": [{"name": "fly", "arguments": {}}]}
     (tmp_path / "tasks.jsonl").write_text(f"{write_task(TASKS[0])}\n{json.dumps(bad)}\n")
-    source = ToolTasks(paths=[str(tmp_path)])
+    source = ToolTasks(task_paths=[str(tmp_path)])
     (part,) = source.parts()
 
     assert isinstance(part, Part)
@@ -58,7 +58,7 @@ def test_a_task_that_its_own_actions_do_not_solve_is_refused_by_its_line(tmp_pat
 
 def test_a_row_without_a_scenario_is_refused(tmp_path: Path) -> None:
     (tmp_path / "tasks.jsonl").write_text('{"text": "A shop."}')
-    source = ToolTasks(paths=[str(tmp_path)])
+    source = ToolTasks(task_paths=[str(tmp_path)])
 
     with pytest.raises(BadInput, match="field 'scenario' not found"):
         list(source.read(next(source.parts())))
@@ -66,4 +66,4 @@ def test_a_row_without_a_scenario_is_refused(tmp_path: Path) -> None:
 
 def test_tasks_are_read_or_made_not_both() -> None:
     with pytest.raises(ValueError, match="tasks are read or made"):
-        ToolTasks(paths=["tasks"], number=7)
+        ToolTasks(task_paths=["tasks"], number=7)
