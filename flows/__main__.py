@@ -202,11 +202,14 @@ def require_possible(given: dict[str, Any]) -> None:
     """
     loaded = load_profile(given["profile"])
     if "generator" in given:
-        from gainloop.methods import read_makings, require_generator  # numpy comes with it, which help does without
+        # numpy comes with it, which help does without
+        from gainloop.methods import read_makings, require_generator, require_objective
 
         makings = read_makings(given.get("recipes", ()), given["text"]) or {"": given["text"]}
         for making in makings.values():
             require_generator(loaded, making, given["generator"])
+        if "plan" in given:
+            require_objective(given["plan"], [making.method for making in makings.values()])
 
 
 def look(name: str, given: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ from flows.train import train_arms
 from flows.validate import validate
 from gainloop.curation.probes import read_probes
 from gainloop.evaluation.arms import Comparison
-from gainloop.methods import SmallMaking, require_generator
+from gainloop.methods import SmallMaking, require_generator, require_objective
 from gainloop.sources import AnySource
 from gainloop.store import open_store
 from gainloop.store.batches import page_of
@@ -65,6 +65,7 @@ def cycle(
     """
     loaded = load_profile(profile)
     require_generator(loaded, text, generator)
+    require_objective(plan, [text.method])
     read_probes(curation.probes)  # one that cannot be read is an error now, not hours later
     if not dry_run:
         require_trainable(loaded)

@@ -162,10 +162,24 @@ def _read_message(number: int, message: object) -> Turn:
     if not isinstance(content, str):
         raise ValueError(f"message {number} has a content that is {type(content).__name__}, not a text")
     thought = message.get("reasoning_content") or ""
-    if not thought and message["role"] == "assistant" and content.startswith(THOUGHT[0]):
-        thought, _, content = content.removeprefix(THOUGHT[0]).partition(THOUGHT[1])
+    if not thought and message["role"] == "assistant":
+        thought, content = _part(content)
     calls = tuple(_read_call(number, one) for one in message.get("tool_calls") or ())
     return Turn(message["role"], content, str(thought), calls, str(message.get("tool_call_id") or ""))
+
+
+def _part(content: str) -> tuple[str, str]:
+    r"""Return the thought that a content begins with, if it is closed, and what is said after it.
+
+    >>> _part("<think>\nAdd.\n</think>\n\n7"), _part("<think>Add.</think>7"), _part("<think>Add.")
+    (('Add.', '7'), ('Add.', '7'), ('', '<think>Add.'))
+    """
+    if content.startswith(THOUGHT[0]) and THOUGHT[1] in content:  # as ``said`` writes it, to the letter
+        thought, _, said = content.removeprefix(THOUGHT[0]).partition(THOUGHT[1])
+        return thought, said
+    begin, _, rest = content.lstrip().partition("<think>")
+    thought, closed, said = rest.partition("</think>")
+    return (thought.strip(), said.strip()) if closed and not begin else ("", content)
 
 
 def _read_call(number: int, call: Any) -> ToolCall:

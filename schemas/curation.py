@@ -59,6 +59,12 @@ class Curation(Parameters):
     ] = 0.7
     probes: Folded[Probes] = Probes()
 
+    def identity(self) -> dict[str, Any]:
+        """Return what names it, without what it does not set: a loop keeps its id when curation learns more."""
+        defaults = {"instructions_alike": type(self).model_fields["instructions_alike"].default}
+        lacks = {name for name, default in defaults.items() if getattr(self, name) == default}
+        return self.model_dump(mode="json", exclude=lacks)
+
     def model_post_init(self, _context: Any) -> None:
         if 0 < self.near_duplicates < 0.5:
             raise ValueError(f"near_duplicates is {self.near_duplicates:g}; it must be from 0.5 to 1, or 0 for none")

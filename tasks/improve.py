@@ -12,7 +12,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.evaluation.arms import arm_lineage
-from gainloop.methods import Making
+from gainloop.methods import Making, require_objective
 from gainloop.reports.examined import read_examined
 from gainloop.reports.improvement import as_markdown, describe_loop
 from gainloop.reports.improvement_page import render_improvement
@@ -71,6 +71,7 @@ def require_loop(profile: Profile, makings: Mapping[str, Making], spending: Spen
             f"improving by {', '.join(makings)}: {tuned[0]} tunes a generator of its own, and recipes of a loop share "
             "one; it can only be alone. Leave it out, or leave the others out."
         )
+    require_objective(plan, [one.method for one in makings.values()])
     if spending.money is not None and not (profile.prices.prompt or profile.prices.completion):
         raise BadInput(
             f"improving with spending.money {spending.money:g} on profile {profile.name!r}: its prices are 0, so that "

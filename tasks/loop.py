@@ -80,7 +80,7 @@ class Loop:
             "spending": self.spending.model_dump(mode="json", exclude={"even"}),
             "recipes": {name: one.model_dump(mode="json") for name, one in self.makings.items()},
             "generator": [self.model, self.revision],
-            "curation": self.curation.model_dump(mode="json"),
+            "curation": self.curation.identity(),
         }
 
     @property

@@ -96,8 +96,12 @@ def _require_place(files: Sequence[str], out: str) -> None:
             f"selecting from {', '.join(files)}: the rows are to go to {out!r}; a name that ends in .jsonl is allowed. "
             "Correct --out."
         )
-    if any(os.path.realpath(url.removeprefix("file://")) == os.path.realpath(out) for url in FILES.find(list(files))):
+    if any(_place(url) == _place(out) for url in FILES.find(list(files))):
         raise BadInput(
             f"selecting from {', '.join(files)}: {out!r} is one of the files that are read; another is allowed, since "
             "what is not selected would be lost. Correct --out."
         )
+
+
+def _place(url: str) -> str:
+    return os.path.realpath(os.path.expanduser(url.removeprefix("file://")))

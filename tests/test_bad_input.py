@@ -504,6 +504,14 @@ def test_no_default_of_a_flow_differs_from_its_parts_own() -> None:
             "generate --text.method.kind self_instruct --text.critic.max-turns 1",
             r"generating by self_instruct with critic: the records of self_instruct are conversations",
         ),
+        (
+            "cycle --plan.objective conversation --text.method.kind rephrase",
+            r"training on what rephrase makes with plan.objective conversation: its records are texts",
+        ),
+        (
+            "improve --recipes rephrase self_instruct --exam.kind files --exam.paths README.md --spending.tokens 10000",
+            r"training on what rephrase makes with plan.objective none, for text and conversations: its records are",
+        ),
         ("report --profile nowhere", r"profile 'nowhere' not found in profiles/"),
         ("refresh --depth 3", r"reading the options of `python -m flows refresh`: --depth is not one of them"),
         ("dream", r'reading the options of `python -m flows`: unknown command "dream"; known are cycle, improve, .*'),

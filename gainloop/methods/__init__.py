@@ -15,10 +15,19 @@ from schemas.choice import error_summary, kinds_within, one_of
 from schemas.errors import BadInput, require_known
 from schemas.form import Fold, Folded
 from schemas.profile import Profile, Servers
-from schemas.recipe import BASIC, Own, Parameters, Recipe, Sampling, Served
+from schemas.recipe import BASIC, Own, Parameters, Recipe, Sampling, Served, TrainingPlan
 from schemas.settings_file import read_settings
 
-__all__ = ["METHODS", "AnyMethod", "Making", "SmallMaking", "read_makings", "read_method", "require_generator"]
+__all__ = [
+    "METHODS",
+    "AnyMethod",
+    "Making",
+    "SmallMaking",
+    "read_makings",
+    "read_method",
+    "require_generator",
+    "require_objective",
+]
 
 TAKEN: Final = ("start", "baseline", "even")
 """Names of the loop's own models, which no recipe may have."""
@@ -136,6 +145,22 @@ def require_generator(profile: Profile, text: Making, generator: Own | Served) -
             f"generating on profile {profile.name!r}: its servers are running already and generator.kind is own; a "
             f"model that they have is needed, and a method that it can write for: {fitting}. Set generator.kind to "
             "served, generator.model and text.method.kind, or use a profile whose serving.kind is embedded or vllm."
+        )
+
+
+def require_objective(plan: TrainingPlan, methods: Sequence[Method]) -> None:
+    """Refuse, before anything is paid for, what a training cannot read in one way.
+
+    Raises:
+        BadInput: Some of the methods make texts where conversations are read, or all that is made is of two kinds.
+    """
+    texts = [one.kind for one in methods if not one.makes_turns]
+    if texts and plan.objective != "text" and (plan.objective or len(texts) < len(methods)):
+        wanted = plan.objective or "none, for text and conversations"
+        raise BadInput(
+            f"training on what {', '.join(texts)} makes with plan.objective {wanted}: its records are texts; a "
+            "training reads all records as texts, or conversations alone as such. Set plan.objective to text, or leave "
+            f"{', '.join(texts)} out."
         )
 
 

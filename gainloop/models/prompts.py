@@ -10,7 +10,7 @@ from gainloop.models.tokens import Tokens, continued_tokens
 from schemas.errors import BadInput
 from schemas.rows import Prompt
 
-Turn = dict[str, Any]
+ChatMessage = dict[str, Any]
 
 NO_CLOCK = "{%- macro strftime_now(format) -%}01 January 2026{%- endmacro -%}"
 """Tells templates that write the day into a prompt (Llama 3, SmolLM3) always the same: no reply depends on a clock."""
@@ -30,7 +30,7 @@ def encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> Tokens:
     return encode_chat(tokenizer, [{"role": message.role, "content": message.content} for message in prompt])
 
 
-def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], asks: bool = True) -> Tokens:
+def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[ChatMessage], asks: bool = True) -> Tokens:
     """Return the tokens of a chat. Where a template has no system message, that begins the first question.
 
     Args:
@@ -55,7 +55,7 @@ def encode_chat(tokenizer: PreTrainedTokenizerBase, turns: Sequence[Turn], asks:
         ) from error
 
 
-def _fill_in(tokenizer: PreTrainedTokenizerBase, turns: list[Turn], asks: bool) -> Tokens:
+def _fill_in(tokenizer: PreTrainedTokenizerBase, turns: list[ChatMessage], asks: bool) -> Tokens:
     template = tokenizer.get_chat_template()
     if "strftime_now" in template:
         template = NO_CLOCK + template

@@ -8,7 +8,7 @@ import polars as pl
 
 from gainloop.store import Store
 from gainloop.store.batches import kept_records, read_recipe
-from gainloop.store.files import write_file, write_frame
+from gainloop.store.files import exists, read_file, remove_file, write_file, write_frame
 from schemas.errors import BadInput
 from schemas.recipe import Recipe
 
@@ -16,6 +16,8 @@ Format = Literal["jsonl", "parquet"]
 
 LICENCES: Final = {"apache-2.0": "apache-2.0", "mit": "mit", "cc0-1.0": "cc0-1.0", "cc-by-4.0": "cc-by-4.0"}
 """Licences by the names that the hub's cards have for them; another one is told by its own."""
+
+TITLE: Final = "# Synthetic text made with gainloop"
 
 NO_LICENCE: Final = "none named"
 
@@ -43,6 +45,12 @@ def export_batches(store: Store, batch_ids: Sequence[str], folder: str, form: Fo
         BadInput: A batch is not validated, none of its records is kept, some are texts and some conversations, or their
             documents are of several licences and that was not allowed.
     """
+    card_url, other = f"{folder.rstrip('/')}/README.md", "jsonl" if form == "parquet" else "parquet"
+    if exists(card_url) and TITLE not in read_file(card_url).decode(errors="replace"):
+        raise BadInput(
+            f"exporting batches {', '.join(batch_ids)} to {folder}: it has a README.md that no export wrote; a folder "
+            "without one, or one of an earlier export, is allowed. Set --folder to another."
+        )
     rows = read_rows(store, batch_ids)
     licences = sorted({one or NO_LICENCE for one in rows["licence"]})
     if len(licences) > 1 and not mixes_licences:
@@ -56,7 +64,8 @@ def export_batches(store: Store, batch_ids: Sequence[str], folder: str, form: Fo
     else:
         write_file(data, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows.to_dicts()).encode())
     card = write_card(rows, [read_recipe(store, one) for one in batch_ids], licences, form)
-    write_file(f"{folder.rstrip('/')}/README.md", card.encode())  # last: a folder with a card is whole
+    remove_file(f"{folder.rstrip('/')}/records.{other}")  # an earlier export's, which the card is not of
+    write_file(card_url, card.encode())  # last: a folder with a card is whole
     return data
 
 
@@ -122,7 +131,7 @@ def write_card(rows: pl.DataFrame, recipes: Sequence[Recipe], licences: Sequence
     return "\n".join(
         [
             head,
-            "# Synthetic text made with gainloop",
+            TITLE,
             "",
             f"{rows.height:,} records in the column `{shape}`, made of {rows['anchor_id'].n_unique():,} pieces of real "
             "documents. Each was kept by the validation of its batch. The other columns say which batch, method and "

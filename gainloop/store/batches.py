@@ -223,7 +223,7 @@ def resolve_batch(store: Store, batch_id: str = "latest") -> str:
         listed = ", ".join(known[:5]) + (f" and {len(known) - 5} older" if known[5:] else "") or "none"
         raise BadInput(
             f"finding batch {batch_id!r}: it is not in the store {store.path}; known are {listed}. "
-            "Set batch_id to one of them or to latest, or run the flow generate first."
+            "Name one of them, or latest, or run the flow generate first."
         )
     return batch_id
 

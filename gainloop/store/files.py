@@ -156,6 +156,13 @@ def exists(url: str) -> bool:
     return bool(system.exists(path))
 
 
+def remove_file(url: str) -> None:
+    """Remove a file, where there is one."""
+    system, path = fsspec.url_to_fs(url)
+    if system.exists(path):
+        system.rm(path)
+
+
 def clear_scraps(folder: str) -> None:
     """Remove what killed runs left half written right below a folder, in which nobody writes any more."""
     system, _ = fsspec.url_to_fs(folder)

@@ -106,6 +106,19 @@ def test_the_card_says_whose_the_documents_are_and_how_the_records_were_made(sto
     assert f"| {batch_id} | one | m | r1 | 1.0 | 1.0 | 0 | 2 |" in body
 
 
+def test_no_card_but_an_earlier_exports_is_written_over_and_no_other_form_stays_beside_it(
+    store: Store, tmp_path: Path
+) -> None:
+    batch_id, out = write(store, "one", text("mill", "Rye.")), tmp_path / "out"
+    for form in ("jsonl", "parquet"):
+        export_batches(store, [batch_id], str(out), cast(Format, form), False)
+        assert sorted(path.name for path in out.iterdir()) == ["README.md", f"records.{form}"]
+    (out / "README.md").write_text("# My project")
+    with pytest.raises(BadInput, match=r"has a README.md that no export wrote; .* Set --folder to another"):
+        export_batches(store, [batch_id], str(out), "jsonl", False)
+    assert (out / "README.md").read_text() == "# My project"
+
+
 def test_texts_and_conversations_are_not_one_dataset_and_nothing_kept_is_none(store: Store, tmp_path: Path) -> None:
     first, second = write(store, "one", text("mill", "Rye.")), write(store, "two", talk("barn", TALK))
     with pytest.raises(BadInput, match=r"1 of 2 records are conversations and the others texts"):

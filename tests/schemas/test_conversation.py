@@ -88,6 +88,20 @@ def test_messages_of_another_shape_are_refused_and_the_message_is_named(messages
         read_messages(messages)
 
 
+@pytest.mark.parametrize(
+    "content", ["<think>\nAdd.\n</think>\n\n7", "<think>Add.</think>7", " <think>\n Add.\n</think>\n7\n"]
+)
+def test_a_thought_is_set_apart_however_it_is_closed(content: str) -> None:
+    (turn,) = read_messages([{"role": "assistant", "content": content}])
+    assert (turn.thought, turn.content) == ("Add.", "7")
+
+
+def test_a_thought_that_is_not_closed_is_what_was_said() -> None:
+    for content in ("<think>Add.", "7 <think>Add.</think>"):
+        (turn,) = read_messages([{"role": "assistant", "content": content}])
+        assert (turn.thought, turn.content) == ("", content)
+
+
 def test_a_transcript_shows_every_turn_call_and_result() -> None:
     assert transcript([ASKED, CALLED, FOUND, TOLD]) == (
         "user:\nIs room 7 free?\n\nassistant thinks:\nLook.\n\n"
