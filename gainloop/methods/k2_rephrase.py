@@ -106,7 +106,7 @@ def _repeated_chars(seen: str, continuation: str, source: str) -> int:
 def _same(token: str) -> str:
     """Return a word without case and without the signs around it; a sign alone is itself."""
     found = _WORD.search(visible(token).casefold())
-    return str(found[0]) if found else token
+    return str(found[0]) if found else token.strip()  # a chunk is stripped, its source is not
 
 
 class Voice(NamedTuple):

@@ -5,6 +5,7 @@ time limits are signals, which only a main thread gets, and between two of which
 """
 
 import json
+import logging
 import os
 import resource
 import signal
@@ -32,6 +33,7 @@ _CHECKS: Final = (
 def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what libraries print is no answer
+    logging.disable(logging.CRITICAL)  # math-verify logs what it cannot read
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for line in sys.stdin.buffer:
         job = json.loads(line)
@@ -51,9 +53,6 @@ def main() -> None:
 
 def prepare_mathematics(job: Job) -> Job:
     """Import what compares formulas, and see that it does."""
-    import logging
-
-    logging.disable(logging.CRITICAL)
     for gold, answer, expected in _CHECKS:
         found = compare_formulas({"gold": gold, "answer": answer}).get("verdict")
         if found != expected:

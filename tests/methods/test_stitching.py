@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gainloop.methods.k2_rephrase import stitch
@@ -26,6 +26,7 @@ def test_nothing_that_was_written_is_lost_at_a_seam(written: str, new: str, sour
 
 @settings(max_examples=80, deadline=None)
 @given(texts | st.text(), texts | st.text(), texts)
+@example(":", ":\x1f", "rye")
 def test_words_that_a_chunk_begins_with_are_never_cut(written: str, chunk: str, rest: str) -> None:
     whole = stitch(written, written, chunk, " ", f"{chunk} {rest}")
 
