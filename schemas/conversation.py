@@ -164,7 +164,10 @@ def _read_message(number: int, message: object) -> Turn:
     thought = message.get("reasoning_content") or ""
     if not thought and message["role"] == "assistant":
         thought, content = _part(content)
-    calls = tuple(_read_call(number, one) for one in message.get("tool_calls") or ())
+    calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise ValueError(f"message {number} has tool_calls that are {type(calls).__name__}, not a list")
+    calls = tuple(_read_call(number, one) for one in calls)
     return Turn(message["role"], content, str(thought), calls, str(message.get("tool_call_id") or ""))
 
 

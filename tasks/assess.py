@@ -42,21 +42,27 @@ def require_models(models: tuple[str, ...]) -> None:
 
 
 def require_markable(exercises: ExerciseSet) -> None:
-    """Mark an empty program for a problem of each kind, so that what cannot be marked here is known before it is asked.
+    """Mark an answer beforehand: a program to one problem of code, a number to each of mathematics.
 
     Raises:
-        BadInput: Nothing keeps a program apart from this machine.
+        BadInput: Nothing keeps a program apart from this machine, or the known answer to a problem cannot be read.
         VerifierError: The verifier does not work here.
     """
-    kinds = {one.key.problem.kind: one for one in exercises.exercises if isinstance(one.key, Solving)}
-    for one in kinds.values():
-        one.mark("```python\npass\n```")
+    solving = [(one, one.key.problem) for one in exercises.exercises if isinstance(one.key, Solving)]
+    if code := next((one for one, problem in solving if problem.kind == "code"), None):
+        code.mark("```python\npass\n```")
+    for one, problem in solving:
+        if problem.kind == "mathematics" and "no_answer" in one.mark("Answer: 0").reasons:
+            raise BadInput(
+                f"assessing with {problem.question[:60]!r}: its answer {problem.answer[:60]!r} is no number or formula "
+                'that can be read; one is needed. Mend it, or give the row "kind": "exact".'
+            )
 
 
 def answer_exercises(
     store: Store, profile: Profile, model: str, exercises: ExerciseSet, trials: Trials, on_done: OnDone
 ) -> str:
-    """Return the url of a model's answers, marked; ask first what was not asked before.
+    """Return the url of a model's answers, marked; ask first what was not asked before, or was and has no answer.
 
     Raises:
         BadInput: There is no such checkpoint, or nothing keeps a program apart that is to be run.

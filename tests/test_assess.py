@@ -160,6 +160,29 @@ def test_a_question_that_fits_no_context_is_counted_and_not_wrong(
     assert (result.accuracy.value, result.num_exercises, result.num_skipped) == (1, 3, 2)
 
 
+def test_an_answer_that_never_came_is_asked_for_again_and_those_that_came_are_not(
+    store: Store, profile: Profile, exercises: Exercises
+) -> None:
+    found, trials = read_set(exercises), Trials(samples=2, temperature=1)
+    with stub_server(StubOptions(draws=by_rule, faults={"no_choice": 0.5})) as bad:
+        place = profile.model_copy(update={"serving": Servers(urls=[bad.url])})
+        url = answer_exercises(store, place, "stub", found, trials, quiet)
+    first = read_marked(url)
+    num_skipped = first.filter(first["skipped"] != "").height
+    assert 0 < num_skipped < first.height
+
+    with stub_server(StubOptions(draws=by_rule)) as good:
+        place = profile.model_copy(update={"serving": Servers(urls=[good.url])})
+        assert answer_exercises(store, place, "stub", found, trials, quiet) == url
+        assert sent(good) == num_skipped
+        assert answer_exercises(store, place, "stub", found, trials, quiet) == url
+        assert sent(good) == 0
+    second = read_marked(url)
+    assert (second["skipped"] == "").all()
+    came = first.filter(first["skipped"] == "")
+    assert came.rows() == second.join(came, on=["exercise_id", "draw"], how="semi").rows()
+
+
 def test_a_checkpoint_is_asked_on_this_machine(
     store: Store, profile: Profile, exercises: Exercises, tmp_path: Path
 ) -> None:
@@ -173,6 +196,15 @@ def test_a_checkpoint_is_asked_on_this_machine(
     assert {reason for reasons in marked["reasons"] for reason in reasons} <= {"cut_off", "wrong", "unreadable"}
     again = answer_exercises(store, profile, folder, few, trials, quiet)
     assert read_marked(again).equals(marked)
+
+
+def test_a_problem_whose_answer_cannot_be_read_is_refused_before_anybody_is_asked(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jsonl"
+    bad = {"question": "How far?", "answer": "\\text{}", "kind": "mathematics"}
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in [*rows()[:2], bad]))
+
+    with pytest.raises(BadInput, match=r"assessing with 'How far\?': its answer .* is no number or formula"):
+        read_set(Exercises(paths=[str(path)]))
 
 
 def test_an_assessment_of_nobody_and_samples_that_would_be_alike_are_refused(store: Store) -> None:

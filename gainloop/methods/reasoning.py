@@ -215,6 +215,8 @@ class Reasoning(Method):
         if not problem.is_verifiable:
             return _sorted_out(anchor, traces, drops, ["no_answer"] * len(traces))
         verdicts = [verdict_of(problem, trace.solution, self.run_unisolated) for trace in traces]
+        if "no_answer" in verdicts:  # no share of these says how hard the problem is
+            return _sorted_out(anchor, traces, drops, ["no_answer"] * len(traces))
         share = verdicts.count("right") / len(verdicts)
         if not self.least_pass_rate <= share <= self.most_pass_rate:
             reason = "too_hard" if share < self.least_pass_rate else "too_easy"

@@ -17,9 +17,9 @@ from gainloop.solutions.sandbox import Limits
 from schemas.errors import BadInput, VerifierError
 from schemas.rows import content_hash
 
-SolutionVerdict = Literal["right", "wrong", "timeout", "unreadable"]
+SolutionVerdict = Literal["right", "wrong", "timeout", "unreadable", "no_answer"]
 """``timeout``: time or memory ran out before it was known. ``unreadable``: there is no answer, program or choice in it
-that can be read."""
+that can be read. ``no_answer``: the known answer of the problem cannot be read, whatever the solution."""
 
 MOST_TRIES: Final = 2
 """Processes that may die of one answer: not to be read, it is said then to be."""
@@ -172,10 +172,11 @@ def verdict_of(problem: Problem, text: str, run_unisolated: bool = False) -> Sol
 
 def shared_verifier(run_unisolated: bool = False) -> Verifier:
     """Return the verifier of this process, which ends with it."""
-    made = _SHARED.setdefault(run_unisolated, Verifier(run_unisolated=run_unisolated))
-    atexit.unregister(made.close)
-    atexit.register(made.close)
-    return made
+    if run_unisolated not in _SHARED:
+        made = Verifier(run_unisolated=run_unisolated)
+        if _SHARED.setdefault(run_unisolated, made) is made:  # of two threads that come at once, one's stays
+            atexit.register(made.close)
+    return _SHARED[run_unisolated]
 
 
 def require_yes(problems: Iterable[Problem], verifier: Verifier | None = None) -> int:

@@ -63,7 +63,7 @@ def prepare_mathematics(job: Job) -> Job:
 
 
 def compare_formulas(job: Job) -> Job:
-    """Compare two final answers by what they say, not by how they are written."""
+    """Compare two final answers by what they say, not by how they are written; ``no_answer`` if the known says none."""
     from math_verify import parse, verify  # type: ignore[import-untyped]  # a second, which programs need not wait
 
     def read(answer: str) -> list[Any]:
@@ -71,15 +71,16 @@ def compare_formulas(job: Job) -> Job:
         return list(parse(text, parsing_timeout=None, raise_on_error=True))
 
     try:
-        given = read(job["answer"])
-    except (Exception, RecursionError) as error:
-        if isinstance(error, MemoryError):
-            raise
-        return {"verdict": "unreadable"}
-    if not given:
-        return {"verdict": "unreadable"}
-    try:
         gold = read(job["gold"])
+    except MemoryError:
+        raise
+    except (Exception, RecursionError):
+        gold = []
+    if not gold:
+        return {"verdict": "no_answer"}  # whatever the solution says, nothing is known to compare it with
+    try:
+        if not (given := read(job["answer"])):
+            return {"verdict": "unreadable"}
         is_right = verify(gold, given, timeout_seconds=None, raise_on_error=True)
     except (Exception, RecursionError) as error:
         if isinstance(error, MemoryError):

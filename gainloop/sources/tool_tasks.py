@@ -19,8 +19,18 @@ from schemas.recipe import BASIC
 from schemas.rows import Document, content_hash
 
 MADE: Final = "tasks of the shop"
+KINDS: Final = ".jsonl, also with .gz or .zst"
 PER_PART: Final = 100
 """Made tasks of a part: more tasks only add parts."""
+
+
+def is_rows(name: str) -> bool:
+    """Tell whether a file holds tasks, one a line.
+
+    >>> is_rows("a.jsonl"), is_rows("a.jsonl.gz"), is_rows("a.md"), is_rows("a.json")
+    (True, True, False, False)
+    """
+    return split_suffix(name)[0] == ".jsonl"
 
 
 class ToolTasks(Source):
@@ -45,7 +55,9 @@ class ToolTasks(Source):
 
     @model_validator(mode="after")
     def _have_one_place(self) -> Self:
-        if self.task_paths and self.model_fields_set & {"number", "seed", "hardest"}:
+        # What has its default was not chosen: a form sends the defaults of all that nobody has set.
+        of_made = {name: ToolTasks.model_fields[name].default for name in ("number", "seed", "hardest")}
+        if self.task_paths and any(getattr(self, name) != default for name, default in of_made.items()):
             raise ValueError(
                 "task_paths and number, seed or hardest are set; tasks are read or made. Set the one or the other"
             )
@@ -53,20 +65,18 @@ class ToolTasks(Source):
 
     def parts(self) -> Iterator[Part]:
         if self.task_paths:
-            for part in list_parts(self.task_paths, [], follow_links=False):
-                if split_suffix(part.url)[0] == ".jsonl":
-                    yield part
+            yield from list_parts(self.task_paths, [], False, is_rows, KINDS)
             return
         for begin in range(0, self.number, PER_PART):
             end = min(begin + PER_PART, self.number)
             made = content_hash("made tasks", MADE, self.seed, self.hardest, begin, end)
-            yield Part(f"{MADE} {begin} to {end}", made, found=range(begin, end))
+            yield Part(f"{self._made} {begin} to {end}", made, found=range(begin, end))
 
     def read(self, part: Part) -> Iterator[Document]:
         if isinstance(part.found, range):
             for number in part.found:
                 task = make_task(f"{self.seed}/{number}", 1 + number % self.hardest)
-                yield self._document(task, f"{MADE}#{number}")
+                yield self._document(task, f"{self._made}#{number}")
             return
         place, file = part.found
         _, compression = split_suffix(part.url)
@@ -79,6 +89,10 @@ class ToolTasks(Source):
 
     def cut(self, part: Part, document: Document) -> list[Document]:
         return [document]
+
+    @property
+    def _made(self) -> str:
+        return f"{MADE} by seed {self.seed}"  # two of them in one corpus are told apart by it
 
     def _document(self, task: ToolTask, uri: str) -> Document:
         return Document(normalise(write_task(task)), task.scenario.reason[:100], uri, self.licence)

@@ -33,9 +33,9 @@ def marked_url(store: Store, model_id: str, name: str) -> str:
 
 
 def find_marked(store: Store, model_id: str, name: str) -> str | None:
-    """Return the url of a model's marked answers if they are there."""
+    """Return the url of a model's marked answers if all of them are there; None if one never came."""
     url = marked_url(store, model_id, name)
-    return url if exists(url) else None
+    return url if exists(url) and (read_frame(url)["skipped"] == "").all() else None
 
 
 def write_marked(url: str, marked: pl.DataFrame) -> None:

@@ -232,3 +232,10 @@ def test_a_lost_answer_is_no_part_of_a_share_of_right_ones() -> None:
 
 def test_a_model_that_does_as_it_is_asked_gives_both_parts() -> None:
     assert len(play(Reasoning(rewrite=True), ANCHOR, say)[1].records) == 4
+
+
+def test_a_known_answer_that_cannot_be_read_blames_no_answer_and_makes_no_problem_hard() -> None:
+    empty = Anchor(write_problem(Problem("How far?", "\\text{}", "mathematics")))
+
+    for method in (Reasoning(answers=2, keep="right"), Reasoning(answers=2, least_pass_rate=0.5)):
+        assert reasons(answered(method, ANSWERS, empty)) == {"no_answer": 2}

@@ -1,6 +1,7 @@
 """Verdicts on mathematics, wherever they are asked for, and on what no careful model writes."""
 
 import asyncio
+import atexit
 import json
 import multiprocessing
 import os
@@ -20,7 +21,7 @@ from gainloop.solutions.choice import compare_options
 from gainloop.solutions.exact import compare_texts
 from gainloop.solutions.mathematics import compare_plainly, final_answer
 from gainloop.solutions.problem import Problem
-from gainloop.solutions.verdict import SolutionVerdict, Verifier, require_yes, verdict_of
+from gainloop.solutions.verdict import SolutionVerdict, Verifier, require_yes, shared_verifier, verdict_of
 from schemas.errors import BadInput, VerifierError
 from tests.solutions.hostile_answers import HOSTILE, Hostile
 
@@ -190,6 +191,22 @@ def wait_until_it_compares(verifier: Verifier) -> pool.Process:
             return ready[0]
         time.sleep(0.05)
     raise AssertionError("no process is ready")
+
+
+@pytest.mark.parametrize("gold", ["\\text{}", "\\\\"])
+def test_where_the_known_answer_cannot_be_read_no_solution_is_blamed(verifier: Verifier, gold: str) -> None:
+    problem = asked(gold)
+    assert verifier.verdict(problem, "Answer: 18") == verifier.verdict(problem, "\\boxed{\\pi}") == "no_answer"
+    assert verifier.verdict(asked("\\pi"), "\\boxed{\\text{}}") == "unreadable"
+
+
+def test_one_verifier_is_shared_and_ended_once() -> None:
+    made = shared_verifier()
+    num_pools, num_ended = len(pool._POOLS), atexit._ncallbacks()
+
+    assert all(shared_verifier() is made for _ in range(5))
+    assert (len(pool._POOLS), atexit._ncallbacks()) == (num_pools, num_ended)
+    assert shared_verifier(True) is not made
 
 
 def test_a_problem_without_a_known_answer_has_no_verdict() -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from gainloop.sources import Several
 from gainloop.sources.source import Part
 from gainloop.sources.tool_tasks import ToolTasks
 from gainloop.tools.shop_tasks import make_tasks
@@ -62,6 +63,35 @@ def test_a_row_without_a_scenario_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(BadInput, match="field 'scenario' not found"):
         list(source.read(next(source.parts())))
+
+
+def test_files_of_other_kinds_are_told_and_a_folder_without_tasks_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "notes.md").write_text("x")
+    with pytest.raises(BadInput, match=r"none that is read: not \.jsonl"):
+        list(ToolTasks(task_paths=[str(tmp_path)]).parts())
+
+    (tmp_path / "tasks.jsonl").write_text(write_task(TASKS[0]))
+    with caplog.at_level("INFO", "gainloop.sources"):
+        (part,) = ToolTasks(task_paths=[str(tmp_path)]).parts()
+    assert part.name == "tasks.jsonl"
+    assert "Skipped 1 of 2 files" in caplog.text
+    assert "not .jsonl" in caplog.text
+
+
+def test_tasks_made_by_two_seeds_are_one_corpus_whose_names_differ() -> None:
+    source = Several(sources=[ToolTasks(number=150), ToolTasks(number=150, seed=1)])
+    found = [one for part in source.parts() for one in source.read(part)]
+
+    assert len({part.name for part in source.parts()}) == 4
+    assert len({one.uri for one in found}) == 300
+
+
+def test_a_form_that_sends_every_default_beside_files_is_accepted() -> None:
+    sent = ToolTasks().model_dump() | {"task_paths": ["tasks"]}
+
+    assert ToolTasks.model_validate(sent).task_paths == ["tasks"]
 
 
 def test_tasks_are_read_or_made_not_both() -> None:
