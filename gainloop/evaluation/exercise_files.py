@@ -11,9 +11,9 @@ from pydantic import TypeAdapter, ValidationError
 from gainloop.evaluation.exercises import Calling, Constrained, Exercise, Solving
 from gainloop.measures.constraints import AnyConstraint
 from gainloop.measures.function_calls import Function, WantedCall
-from gainloop.solutions.choice import letter_of
 from gainloop.solutions.mathematics import compare_plainly, marked_answer
-from gainloop.solutions.problem import KINDS, LETTERS, Example, Problem, ProblemKind, Test
+from gainloop.solutions.problem import KINDS, Problem, ProblemKind
+from gainloop.solutions.problem_rows import read_options, read_tests
 from gainloop.sources.tables import Tables
 from schemas.choice import dotted, reason
 from schemas.conversation import Turn, read_messages
@@ -21,7 +21,8 @@ from schemas.errors import BadInput
 from schemas.exercise import Exercises
 from schemas.rows import content_hash
 
-FILES: Final = Tables("exercises", "exercises.paths")
+READING: Final = "exercises"
+FILES: Final = Tables(READING, "exercises.paths")
 ANSWER_FILES: Final = Tables("accepted calls", "exercises.answer_files")
 
 QUESTIONS: Final = ("question", "prompt", "instruction", "problem", "messages")
@@ -85,8 +86,10 @@ def read_exercise(row: Row, where: str, accepted: Mapping[str, Any] | None = Non
     """
     if "constraints" in row:
         return Exercise(_messages(row, where), Constrained(_constraints(row, where)))
-    if _first(row, FUNCTIONS):
-        functions = tuple(_function(one, where) for one in _first(row, FUNCTIONS))
+    if given := _first(row, FUNCTIONS):
+        if not isinstance(given, list):
+            raise _bad(where, f"its functions are {type(given).__name__}", "a list of objects is needed")
+        functions = tuple(_function(one, where) for one in given)
         return Exercise(_messages(row, where), Calling(functions, _wanted(row, where, functions, accepted or {})))
     problem = read_problem_row(row, where)
     return Exercise((Turn("user", problem.asked),), Solving(problem))
@@ -96,25 +99,29 @@ def read_problem_row(row: Row, where: str) -> Problem:
     """Return the problem of a row.
 
     Its answer is a text or a number; behind ``####`` or in ``\\boxed{}`` where a way to it is written out. With
-    ``options`` it is one of them, its letter or its number from 1. With ``tests`` it is a program: statements of
-    Python that fail if it is wrong, or objects with ``input`` and ``output``. ``kind`` says otherwise.
+    ``options`` it is one of them: its text, label, letter or number from 0. With ``tests`` it is a program: statements
+    of Python that fail if it is wrong, or objects with ``input`` and ``output``. Options and tests have the shapes
+    that the source ``problems`` reads. ``kind`` says otherwise.
 
     Raises:
         BadInput: The row is none.
     """
-    question, options = _first(row, QUESTIONS), _options(row)
+    question = _first(row, QUESTIONS)
+    options = read_options(_first(row, OPTIONS), f"{READING}, {where}")
     if not isinstance(question, str) or not question.strip():
         raise _bad(where, f"no text in {' or '.join(QUESTIONS)}; fields there are {', '.join(row)}", "one is needed")
-    tests = tuple(_test(one, where) for one in _first(row, TESTS) or ())
+    tests = read_tests(_first(row, TESTS), f"{READING}, {where}")
     given = _first(row, ANSWERS)
+    if isinstance(given, dict | list | bytes):
+        raise _bad(where, f"its answer is a {type(given).__name__}", "a text or a number is allowed")
     answer = "" if given is None else str(given).strip()
-    kind = _kind(row, answer, where, bool(options), bool(tests))
+    kind = _kind(row, answer, where, bool(options.texts), bool(tests))
     if kind == "choice":
-        answer = _option(given, options, where)
+        answer = options.letter(answer, f"{READING}, {where}")
     elif not tests and not answer:
         raise _bad(where, f"no answer in {' or '.join(ANSWERS)}, and no tests", "what is right must be known")
     final = marked_answer(answer) if kind == "mathematics" else ""
-    return Problem(question.strip(), final or answer, kind, options, tests, answer if final else "")
+    return Problem(question.strip(), final or answer, kind, options.texts, tests, answer if final else "")
 
 
 def _kind(row: Row, answer: str, where: str, has_options: bool, has_tests: bool) -> ProblemKind:
@@ -125,30 +132,6 @@ def _kind(row: Row, answer: str, where: str, has_options: bool, has_tests: bool)
     if has_tests or has_options:
         return "code" if has_tests else "choice"
     return "mathematics" if marked_answer(answer) or compare_plainly(answer, "0") != "unknown" else "exact"
-
-
-def _options(row: Row) -> tuple[str, ...]:
-    given = _first(row, OPTIONS)
-    given = given.get("text") if isinstance(given, dict) else given
-    return tuple(str(one).strip() for one in given) if isinstance(given, list | tuple) else ()
-
-
-def _option(given: Any, options: tuple[str, ...], where: str) -> str:
-    """Return the letter of the option that an answer is: its text, its letter or its number from 1."""
-    said = str(given).strip()
-    if said.isdecimal() and said not in options:
-        said = LETTERS[int(said) - 1] if 1 <= int(said) <= len(options) else ""
-    if letter := letter_of(options, said):
-        return letter
-    raise _bad(where, f"its answer {given!r} is none of its {len(options)} options", "a text, letter or number from 1")
-
-
-def _test(given: Any, where: str) -> Test:
-    if isinstance(given, str):
-        return given
-    if isinstance(given, dict) and {"input", "output"} <= set(given):
-        return Example(str(given["input"]), str(given["output"]))
-    raise _bad(where, f"a test is {type(given).__name__}", "statements, or an object of input and output, are allowed")
 
 
 def _messages(row: Row, where: str) -> tuple[Turn, ...]:
@@ -230,4 +213,4 @@ def _first(row: Row, names: tuple[str, ...]) -> Any:
 
 
 def _bad(where: str, found: str, allowed: str) -> BadInput:
-    return BadInput(f"reading exercises, {where}: {found}; {allowed}. Mend or remove that row.")
+    return BadInput(f"reading {READING}, {where}: {found}; {allowed}. Mend or remove that row.")

@@ -8,7 +8,8 @@ from typing import IO, Annotated, Any, Literal
 from pydantic import Field
 
 from gainloop.solutions.mathematics import marked_answer
-from gainloop.solutions.problem import LETTERS, Example, Problem, ProblemKind, Test, write_problem
+from gainloop.solutions.problem import Problem, ProblemKind, write_problem
+from gainloop.solutions.problem_rows import FIRST_OPTION, read_options, read_tests
 from gainloop.sources.files import list_parts
 from gainloop.sources.formats import TABLES, Rows, split_suffix
 from gainloop.sources.names import printable
@@ -38,8 +39,8 @@ class Problems(Source):
     A row has a question, and an answer, tests or both. An answer may have the way to it before its mark, as GSM8K
     ("#### 18") and MATH (\\boxed{}) write them: then it is the worked answer, and what stands at the mark is the
     final one. Options are a list of texts, or ``{"text": [...], "label": [...]}``; the answer to a choice is a
-    letter, a label, an option's text, or its number. Tests are a list of statements, of ``{"input": ..., "output":
-    ...}``, or ``{"inputs": [...], "outputs": [...]}``; any of these may be written as JSON in a text. A row that
+    letter, a label, an option's text, or its number. Tests are statements, ``{"input": ..., "output": ...}``, a list of
+    either, or ``{"inputs": [...], "outputs": [...]}``; any of these may be written as JSON in a text. A row that
     lacks a question, or an answer and tests, and a problem beyond ``max_chars``, give no anchor: they are counted
     as too_short.
     """
@@ -65,7 +66,7 @@ class Problems(Source):
     tests_field: Annotated[str, Field(description="Field that holds the tests of a program.")] = "tests"
     first_option: Annotated[
         int, Field(ge=0, le=1, description="Number of the first option, where answers are numbers of options.")
-    ] = 0
+    ] = FIRST_OPTION
     id_field: Annotated[str, Field(description="Field that names a row in its uri. Default: the row's number.")] = ""
     licence: Annotated[str, Field(description="Licence of the problems, for example MIT.")] = ""
     max_chars: MaxChars = 20_000
@@ -93,33 +94,24 @@ class Problems(Source):
             BadInput: A field holds what it cannot be.
         """
         question, answer = _text(row, self.question_field, where), _text(row, self.answer_field, where)
-        options, labels = _options(_opened(row.get(self.options_field)), where)
-        tests = tuple(_tests(_opened(row.get(self.tests_field)), where))
+        options = read_options(row.get(self.options_field), where, lambda text: normalise(text).strip())
+        tests = read_tests(row.get(self.tests_field), where, normalise)
         worked = _text(row, self.worked_field, where) if self.worked_field else ""
-        kind = self._kind(answer, options, tests)
+        kind = self._kind(answer, bool(options.texts), bool(tests))
         if kind == "choice":
-            answer = self._letter(answer, options, labels)
+            answer = options.letter(answer, where, self.first_option) if answer else ""
         elif kind in ("mathematics", "exact") and (final := normalise(marked_answer(answer))) and final != answer:
             worked, answer = worked or answer, final
-        problem = Problem(question, answer, kind, options, tests, worked)
+        problem = Problem(question, answer, kind, options.texts, tests, worked)
         return problem if question.strip() and problem.is_verifiable else None
 
-    def _kind(self, answer: str, options: tuple[str, ...], tests: tuple[Test, ...]) -> ProblemKind:
+    def _kind(self, answer: str, has_options: bool, has_tests: bool) -> ProblemKind:
         if self.answers != "auto":
             return self.answers
-        if tests:
-            return "code"
-        if options:
-            return "choice"
+        if has_tests or has_options:
+            return "code" if has_tests else "choice"
         final = marked_answer(answer) or answer
         return "mathematics" if "\\" in final or any(sign.isdigit() for sign in final) else "exact"
-
-    def _letter(self, answer: str, options: tuple[str, ...], labels: tuple[str, ...]) -> str:
-        if answer in labels:
-            return LETTERS[labels.index(answer)]
-        if answer.isdecimal() and answer not in options and 0 <= int(answer) - self.first_option < len(options):
-            return LETTERS[int(answer) - self.first_option]
-        return answer
 
     def _rows(self, content: IO[bytes], suffix: str, url: str) -> Rows:
         if suffix != ".json":
@@ -157,49 +149,3 @@ def _text(row: Mapping[str, Any], field: str, where: str) -> str:
             "field to one that holds it."
         )
     return "" if value is None else normalise(str(value)).strip()
-
-
-def _opened(value: Any) -> Any:
-    """Return what a text of JSON holds, as tables without lists write them; any other value as it is."""
-    if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-    return value
-
-
-def _options(value: Any, where: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the options of a row, and the labels that it has for them."""
-    labels: tuple[str, ...] = ()
-    if isinstance(value, dict):
-        labels, value = tuple(map(str, value.get("label", ()))), value.get("text")
-    if value is None or value == "":
-        return (), ()
-    if not isinstance(value, list) or len(value) > len(LETTERS):
-        raise BadInput(
-            f"reading {where}: options are {str(value)[:60]!r}; a list of at most {len(LETTERS)} texts is allowed. "
-            "Mend that row, or set options_field."
-        )
-    return tuple(normalise(str(one)).strip() for one in value), labels
-
-
-def _tests(value: Any, where: str) -> Iterator[Test]:
-    if isinstance(value, dict) and {"inputs", "outputs"} <= set(value):
-        value = [{"input": one, "output": other} for one, other in zip(value["inputs"], value["outputs"], strict=False)]
-    if isinstance(value, str):
-        value = [value] if value.strip() else []
-    for one in value or ():
-        if isinstance(one, dict) and {"input", "output"} <= set(one):
-            yield Example(normalise(_lines(one["input"])).strip("\n"), normalise(_lines(one["output"])).strip("\n"))
-        elif isinstance(one, str):
-            yield normalise(one)
-        else:
-            raise BadInput(
-                f"reading {where}: a test is {str(one)[:60]!r}; statements, or an object with input and output, are "
-                "allowed. Mend that row, or set tests_field."
-            )
-
-
-def _lines(value: Any) -> str:
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)

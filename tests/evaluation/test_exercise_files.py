@@ -12,6 +12,7 @@ from gainloop.evaluation.exercise_files import read_exercise, read_exercises
 from gainloop.evaluation.exercises import Calling, Constrained, Solving
 from gainloop.measures.function_calls import WantedCall
 from gainloop.solutions.problem import Example, Problem
+from gainloop.sources.problems import Problems
 from schemas.conversation import Turn
 from schemas.errors import BadInput
 from schemas.exercise import SKILLS, Exercises
@@ -61,11 +62,29 @@ def test_a_row_says_by_its_fields_what_is_checked() -> None:
     assert problem_of(problem="Half?", solution="So \\boxed{\\frac12}.").answer == "\\frac12"
     assert problem_of(prompt="Who?", answer="Tamsin Orr") == Problem("Who?", "Tamsin Orr", "exact")
     assert problem_of(question="Which?", options=["oats", "rye"], answer="rye").answer == "B"
-    assert problem_of(question="Which?", choices={"text": ["oats", "rye"]}, answer=1).answer == "A"
+    assert problem_of(question="Which?", choices={"text": ["oats", "rye"]}, answer=1).answer == "B"
     assert problem_of(question="Which?", options=["oats", "rye"], answer="b").kind == "choice"
     tests = ["assert f() == 1", {"input": "1\n", "output": 2}]
     assert problem_of(question="Write f.", tests=tests).tests == ("assert f() == 1", Example("1\n", "2"))
     assert problem_of(question="Which?", answer="7", kind="exact").kind == "exact"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"options": ["oats", "rye"], "answer": 1},
+        {"options": '["oats", "rye"]', "answer": "1"},
+        {"options": {"text": ["oats", "rye"], "label": ["1", "2"]}, "answer": "2"},
+        {"options": ["oats", "rye"], "answer": "Rye"},
+        {"tests": "assert f(1) == 2"},
+        {"tests": '{"inputs": ["1"], "outputs": ["2"]}'},
+        {"tests": {"input": 1, "output": ["2"]}},
+    ],
+)
+def test_a_row_is_the_same_problem_to_be_assessed_on_as_to_be_trained_on(row: dict[str, Any]) -> None:
+    row = {"question": "Which?"} | row
+
+    assert problem_of(**row) == Problems(problem_paths=["q.jsonl"]).problem(row, "q.jsonl row 1")
 
 
 def test_a_row_of_functions_has_messages_and_accepted_calls_in_several_shapes() -> None:
@@ -101,13 +120,21 @@ def test_a_row_of_constraints_is_read_as_data(tmp_path: Path) -> None:
         ({"question": "Why?"}, "no answer in answer or"),
         ({"question": "Why?", "answer": "7", "kind": "riddle"}, "its kind is 'riddle'"),
         ({"question": "Which?", "options": ["oats", "rye"], "answer": "corn"}, "none of its 2 options"),
-        ({"question": "Which?", "options": ["oats", "rye"], "answer": 0}, "none of its 2 options"),
-        ({"question": "Write.", "tests": [7]}, "a test is int"),
+        (
+            {"question": "Which?", "options": ["oats", "rye"], "answer": 2},
+            "letter or number from 0",
+        ),
+        ({"question": "Write.", "tests": [7]}, "a test is '7'"),
+        ({"question": "Write.", "tests": 5}, "a test is '5'"),
+        ({"question": "Write.", "tests": {"inputs": ["1", "2"], "outputs": ["3"]}}, "have 2 inputs and 1 outputs"),
+        ({"question": "Which?", "options": "yes", "answer": "A"}, "options are 'yes'"),
+        ({"question": "Why?", "answer": ["7"]}, "its answer is a list"),
         ({"question": "Tell.", "constraints": [{"kind": "rhymes"}]}, "constraints.0, input tag 'rhymes'"),
         ({"question": "Tell.", "constraints": []}, "its constraints are none"),
         (CALLED, "no calls that are accepted"),
         (CALLED | {"ground_truth": [{"bake": {}}]}, "of none of its functions"),
         (CALLED | {"ground_truth": [{"grind": {}, "bake": {}}]}, "of none of its functions"),
+        (CALLED | {"function": 5}, "its functions are int"),
         (CALLED | {"function": [{"parameters": {}}], "ground_truth": []}, "a function has no name"),
         (CALLED | {"function": [GRIND | {"parameters": "corn"}], "ground_truth": []}, "no object of properties"),
         (CALLED | {"question": [[], []], "ground_truth": []}, "it has 2 turns"),

@@ -74,6 +74,10 @@ def test_a_choice_is_read_with_letters_labels_texts_and_numbers(tmp_path: Path) 
     assert second.answer == "B"
 
 
+def test_a_choice_without_an_answer_gives_no_anchor(tmp_path: Path) -> None:
+    assert read(tmp_path, {"question": "Which?", "options": ["oats", "rye"], "answer": None}) == []
+
+
 def test_tests_of_programs_are_statements_or_examples_in_any_of_their_forms(tmp_path: Path) -> None:
     forms: list[Any] = [
         ["assert f(1) == 2"],
@@ -112,6 +116,10 @@ def test_a_problem_is_never_cut_and_one_that_is_too_long_is_left_out(tmp_path: P
         ({"problem": "What?"}, "field 'question' not found; fields there are problem"),
         ({"question": "What?", "answer": ["7"]}, "field 'answer' holds a list; a text or a number is allowed"),
         ({"question": "What?", "tests": [7]}, "a test is '7'; statements, or an object"),
+        ({"question": "What?", "tests": 5}, "a test is '5'; statements, or an object"),
+        ({"question": "What?", "tests": {"inputs": ["1", "2"], "outputs": ["3"]}}, "have 2 inputs and 1 outputs; two"),
+        ({"question": "What?", "options": {"label": None}, "answer": "A"}, "options are .*label.*; a list"),
+        ({"question": "What?", "options": ["oats", "rye"], "answer": 2}, "its answer '2' is none of its 2 options"),
         ({"question": "What?", "options": "yes", "answer": "A"}, "options are 'yes'; a list"),
     ],
 )
