@@ -9,6 +9,7 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from gainloop.serving.calls import is_interrupted
 from gainloop.serving.driver import Progress, replay, run_shard
 from gainloop.serving.engine import Stopped, engine
 from gainloop.serving.opening import count_cached, served_revision
@@ -184,13 +185,20 @@ def reopen_unanswered(store: Store, recipe: Recipe, ask_again: bool) -> str:
 
 
 def find_unanswered(store: Store, recipe: Recipe) -> list[str]:
-    """Return the anchors that have an outcome, and a request without a reply: it is gone, or never came."""
+    """Return the anchors that have an outcome, and a request without a reply: it is gone, or never came.
+
+    A call of a tool that was interrupted is none: it is never made again, so no reply of it will come.
+    """
     found, num_anchors = list[str](), count_settled(store, recipe.batch_id)[0]
+    folder = replies_folder(store, recipe.batch_id)
     for span in spans_of(num_anchors, ANCHORS_REPLAYED):
         anchors = settled_anchors(store, recipe.batch_id, span)
-        rows = read_replies(replies_folder(store, recipe.batch_id), [one.anchor_id for one in anchors], span)
+        rows = read_replies(folder, [one.anchor_id for one in anchors], span)
         replies = {row["request_id"]: as_reply(row) for row in rows.iter_rows(named=True)}
-        found += [one.anchor_id for one in anchors if replay(recipe, one, replies).keys() - replies.keys()]
+        for one in anchors:
+            asked = replay(recipe, one, replies)
+            if any(name not in replies and not is_interrupted(asked[name], name, folder) for name in asked):
+                found.append(one.anchor_id)
     return found
 
 

@@ -48,10 +48,11 @@ class Stopped(NamedTuple):
 
 
 class Given(NamedTuple):
-    """What a call gave: a value of JSON, and the fault of the agent in it, if any."""
+    """What a call gave: a value of JSON, the fault of the agent in it, if any, and whether the call failed."""
 
     result: Any
     fault: str = ""
+    is_error: bool = False
 
 
 class Bench(Protocol):
@@ -75,7 +76,7 @@ class Play:
         turns: What was said, called and given so far; the user's closing word is left out.
         replies: Ids of the replies that the turns are made of.
         drops: Replies that could not be used; each was asked for again, in another draw.
-        calls: Calls that were done, in order: neither refused for their name nor for their arguments.
+        calls: Calls that were done, in order: neither refused for their name or arguments, nor failed.
     """
 
     anchor: Anchor
@@ -203,7 +204,8 @@ class Play:
         self.turns.append(Turn("tool", json.dumps(given.result, ensure_ascii=False), call_id=call.call_id))
         if given.fault:
             return self.count_error(given.fault)
-        self.calls.append(call)
+        if not given.is_error:
+            self.calls.append(call)
         return None
 
 
@@ -223,7 +225,7 @@ class CodeBench:
         yield from ()
         step = self.world.call(self.state, call, number, self.faults)
         self.state = step.state
-        return Given(step.result, step.fault)
+        return Given(step.result, step.fault, step.kind == "error")
 
 
 @dataclass
@@ -239,7 +241,7 @@ class ModelBench:
         if isinstance(tool, Given):
             return tool
         if self.faults.draw(number, call) == "error":
-            return Given({"error": UNAVAILABLE})
+            return Given({"error": UNAVAILABLE}, is_error=True)
         facet, state = f"{play.facet}: tool", self.state
 
         def read(text: str) -> tuple[Any, State] | None:
@@ -279,7 +281,7 @@ class ServerBench:
         if isinstance(answer, Drop):
             play.drops.append(answer)
             return Stopped(answer.reason)
-        return Given(read_given(answer))
+        return read_given(answer)
 
 
 def checked(tools: Sequence[Tool], call: ToolCall) -> Tool | Given:
@@ -298,11 +300,11 @@ def ask_call(anchor: Anchor, facet: str, server: str, call: ToolCall, draw: int)
     return Request(json.dumps(said, ensure_ascii=False, sort_keys=True), facet, draw=draw, role=CALL)
 
 
-def read_given(reply: Reply) -> Any:
+def read_given(reply: Reply) -> Given:
     """Return what a real tool gave, as whoever ran the call wrote it down."""
     found = json.loads(reply.text)
     assert isinstance(found, Mapping)
-    return found["result"]
+    return Given(found["result"], is_error=bool(found.get("is_error")))
 
 
 __all__ = [

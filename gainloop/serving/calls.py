@@ -19,14 +19,11 @@ INTERRUPTED = "tool_interrupted"
 
 @asynccontextmanager
 async def calling(method: Method, servers: Mapping[str, ServerLike] | None, seconds: float) -> AsyncIterator["Caller"]:
-    """Give what makes a method's calls, connected as long as the block lasts; a method that makes none needs nothing.
+    """Give what makes a method's calls; a server is connected from the first call of it until the block is left.
 
     Args:
         servers: Servers of tools by name.
         seconds: Seconds that a connection or a call may take.
-
-    Raises:
-        BadInput: A server cannot be reached.
     """
     if not servers or not method.calls_tools:
         yield Caller()
@@ -40,7 +37,7 @@ class Caller:
     """What makes the calls among a method's requests.
 
     Attributes:
-        tools: Servers that are connected; None where nothing may be called, as in a preview.
+        tools: Servers of the run; None where nothing may be called, as in a preview.
     """
 
     tools: ToolServers | None = None
@@ -57,7 +54,8 @@ class Caller:
         its effect or not: it is not made again.
 
         Raises:
-            BadInput: No server of the name is connected.
+            BadInput: There is no server of the name, or it cannot be reached.
+            ServerError: The connection of the server was lost.
             StoreError: Mark or result cannot be written.
         """
         assert isinstance(request.prompt, str)
@@ -68,8 +66,11 @@ class Caller:
                 "connected; a run that makes records may call tools, a preview may not. Name the server under tools in "
                 "the profile, and run generate."
             )
-        marks, begun = CallMarks(f"{replies.folder}/calls"), time.monotonic()
-        text = await asyncio.to_thread(marks.begin, request_id)
+        marks, begun = marks_of(replies.folder), time.monotonic()
+        text = await asyncio.to_thread(marks.find, request_id)
+        if text is None:
+            await self.tools.connect(call["server"])  # a call that cannot reach its server is not even begun
+            text = await asyncio.to_thread(marks.begin, request_id)
         if text is None:
             given = await self.tools.call(call["server"], call["name"], call["arguments"])
             text = json.dumps(given._asdict(), ensure_ascii=False)
@@ -80,3 +81,13 @@ class Caller:
         reply = Reply(request_id, request.prompt_id, text, (), (), "stop", 0, 0, seconds, call["server"])
         await replies.land(reply, anchor.anchor_id, request.facet)
         return reply
+
+
+def marks_of(folder: str) -> CallMarks:
+    """Return the marks of the calls of a batch whose replies are in a folder."""
+    return CallMarks(f"{folder}/calls")
+
+
+def is_interrupted(request: Request, request_id: str, folder: str) -> bool:
+    """Tell whether a request is a call that was begun and has no result: it is never made again."""
+    return request.role == CALL and marks_of(folder).find(request_id) == ""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gainloop.store.files import create_file, read_file, write_file
+from gainloop.store.files import create_file, exists, read_file, write_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,15 @@ class CallMarks:
     """
 
     folder: str
+
+    def find(self, request_id: str) -> str | None:
+        """Return the result of a call, nothing if it was begun and has none, and None if it was never begun.
+
+        Raises:
+            StoreError: The folder cannot be read.
+        """
+        url = self._url(request_id)
+        return read_file(url).decode() if exists(url) else None
 
     def begin(self, request_id: str) -> str | None:
         """Return None once the mark of a new call is on disk; of one that was begun before its result, or nothing.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gainloop.tools.tool import Tool, read_tools
-from schemas.errors import BadInput, require_known
+from schemas.errors import BadInput, ServerError, require_known
 from schemas.profile import AnyToolServer, ToolCommand, ToolUrl
 
 if TYPE_CHECKING:
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 RESULT_CHARS = 100_000
 """Characters of a result's JSON, at most: it goes into every prompt that follows."""
+
+
+_GONE = ("Session terminated", "Server returned an error response")
+"""What the client says where a server, or what stands before it, answers HTTP with an error and no message of MCP."""
 
 
 class Called(NamedTuple):
@@ -87,7 +91,7 @@ async def list_tools(name: str, server: ServerLike, deadline_seconds: float = 30
 
 @dataclass
 class ToolServers:
-    """Connections to the servers of a run; an async context manager, entered and left in one task.
+    """Servers of a run, each connected at the first call of it; an async context manager.
 
     Attributes:
         servers: Servers by name.
@@ -96,37 +100,55 @@ class ToolServers:
 
     servers: Mapping[str, ServerLike]
     deadline_seconds: float = 30
-    _clients: dict[str, "Client"] = field(default_factory=dict)
-    _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+    _clients: dict[str, "asyncio.Future[Client]"] = field(default_factory=dict)
+    _keepers: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
+    _lost: dict[str, str] = field(default_factory=dict)
+    _left: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __aenter__(self) -> "ToolServers":
-        try:
-            for name, server in self.servers.items():
-                opened = connected(name, server, self.deadline_seconds)
-                self._clients[name] = await self._stack.enter_async_context(opened)
-        except BaseException:
-            await self._stack.aclose()
-            raise
         return self
 
     async def __aexit__(self, *_failure: object) -> None:
-        self._clients.clear()
-        await self._stack.aclose()
+        self._left.set()
+        for name, keeper in self._keepers.items():
+            if not self._clients[name].done():
+                keeper.cancel()
+        await asyncio.gather(*self._keepers.values(), return_exceptions=True)
+
+    async def connect(self, server: str) -> "Client":
+        """Return the client of a server, which is connected the first time.
+
+        Raises:
+            BadInput: There is no server of this name, or it cannot be reached.
+            ServerError: Its connection was lost.
+        """
+        require_known("server of tools", server, list(self.servers), "the profile's tools")
+        if server in self._lost:
+            raise self._loss(server)
+        if server not in self._keepers:
+            self._clients[server] = asyncio.get_running_loop().create_future()
+            self._keepers[server] = asyncio.create_task(self._keep(server))
+        return await asyncio.shield(self._clients[server])  # others wait for it too
 
     async def call(self, server: str, name: str, arguments: Mapping[str, Any]) -> Called:
         """Return what a tool gives. What the tool refuses, and no answer in time, are results that say so.
 
         Raises:
-            BadInput: No server of this name is connected.
+            BadInput: As for ``connect``.
+            ServerError: The connection was lost; whether the call was done is not known.
         """
-        require_known("server of tools", server, list(self._clients), "the profile's tools")
+        client = await self.connect(server)
         try:
             async with asyncio.timeout(self.deadline_seconds):
-                given = await self._clients[server].call_tool(name, dict(arguments))
+                given = await client.call_tool(name, dict(arguments))
         except TimeoutError:
             error = f"No answer came within {self.deadline_seconds:g} s; whether it was done is not known."
             return Called({"error": error}, is_error=True)
         except Exception as error:  # whatever a server raises, it was called, and its agent must learn of it
+            if _is_loss(error):
+                self._lost.setdefault(server, _said(error))
+            if server in self._lost:
+                raise self._loss(server) from error
             return Called({"error": _said(error)}, is_error=True)
         text = "\n".join(str(getattr(one, "text", "")) for one in given.content)
         if given.is_error:
@@ -135,6 +157,38 @@ class ToolServers:
         if len(json.dumps(result)) > RESULT_CHARS:
             return Called({"error": f"The result has more than {RESULT_CHARS:,} characters."}, is_error=True)
         return Called(result, is_error=False)
+
+    async def _keep(self, server: str) -> None:
+        """Hold a connection until all are left, in a task of its own: only the task that opened it may close it."""
+        opened = self._clients[server]
+        try:
+            async with connected(server, self.servers[server], self.deadline_seconds) as client:
+                opened.set_result(client)
+                await self._left.wait()
+        except Exception as error:
+            if opened.done():
+                self._lost.setdefault(server, _said(error))
+            else:
+                opened.set_exception(error)
+        finally:
+            opened.cancel()
+
+    def _loss(self, server: str) -> ServerError:
+        return ServerError(
+            f"calling tool server {server!r}: its connection was lost ({self._lost[server]}); it must be up as long as "
+            "a run calls its tools. Start it, and run the same again: what landed is kept, and no call is made twice."
+        )
+
+
+def _is_loss(error: Exception) -> bool:
+    # Imported here, as the client is.
+    from anyio import BrokenResourceError, ClosedResourceError
+    from mcp import MCPError
+    from mcp_types import CONNECTION_CLOSED
+
+    if isinstance(error, MCPError):
+        return error.code == CONNECTION_CLOSED or error.message in _GONE
+    return isinstance(error, BrokenResourceError | ClosedResourceError | ConnectionError)
 
 
 def _said(error: BaseException) -> str:

@@ -296,6 +296,27 @@ def test_equal_calls_of_a_real_tool_are_two_requests_and_their_replies_are_no_pa
     assert len(record.request_ids) == len(asked) - len(calls) - 1  # nor is the judge's
 
 
+def test_a_call_of_a_real_tool_that_failed_is_no_reference_action() -> None:
+    failed = '{"result": {"error": "The ledger is shut."}, "is_error": true}'
+    outcome = real(lambda request, number: make_reply(request, number, failed))[1]
+    given = iter([failed, '{"result": {"ok": true}, "is_error": false}'])
+    again = real(lambda request, number: make_reply(request, number, next(given)))[1]
+
+    assert reasons(outcome) == {"action_missing"}
+    assert [json.loads(one.content) for one in again.records[0].turns if one.role == "tool"] == [
+        {"error": "The ledger is shut."},
+        {"ok": True},
+    ]
+
+
+def test_a_call_that_a_world_of_code_refuses_is_no_reference_action() -> None:
+    task = replace(TASKS[0], basis=("actions",))
+    method = ToolUse(max_steps=12, tool_errors=1)
+
+    assert reasons(played(task, Players(honest(task), right(task)), method)) == {"action_missing"}
+    assert played(task, Players(honest(task), right(task))).records
+
+
 def test_a_call_that_was_interrupted_drops_the_conversation() -> None:
     outcome = real(lambda request, number: Drop("a", request.facet, "tool_interrupted", f"q{number}"))[1]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,18 +14,33 @@ from mcp.server import MCPServer
 from gainloop.methods.rephrase import Rephrase
 from gainloop.methods.tool_play import ask_call
 from gainloop.methods.tool_use import ToolUse
-from gainloop.serving.calls import Caller, calling
+from gainloop.serving.calls import Caller, calling, is_interrupted
 from gainloop.serving.driver import name_request
 from gainloop.store.calls import CallMarks
 from gainloop.store.replies import ReplyLog, Span
 from gainloop.tools.servers import ToolServers
 from schemas.conversation import ToolCall
-from schemas.errors import BadInput
+from schemas.errors import BadInput, ServerError
+from schemas.profile import ToolCommand
 from schemas.recipe import Sampling
 from schemas.rows import Anchor, Drop, Reply, Request, content_hash
 
 ANCHOR = Anchor("A task.")
 REQUEST = ask_call(ANCHOR, "call", "ledger", ToolCall("note", {"entry": "rye"}), 1)
+
+
+DYING = """
+import os
+from mcp.server import MCPServer
+
+server = MCPServer("ledger")
+
+@server.tool()
+def note(entry: str) -> str:
+    os._exit(1)
+
+server.run()
+"""
 
 
 class Ledger(list[str]):
@@ -137,9 +153,52 @@ def test_a_role_is_part_of_a_requests_id_only_where_there_is_one() -> None:
     assert name_request("m", "r", replace(request, role="agent"), sampling, 0) != before
 
 
-async def test_servers_are_connected_for_a_method_that_calls_tools_alone() -> None:
+async def test_servers_are_there_for_a_method_that_calls_tools_alone_and_connected_where_one_is_called(
+    tmp_path: Path,
+) -> None:
     ledger = Ledger()
     async with calling(Rephrase(), {"ledger": ledger.server}, 30) as none, calling(ToolUse(), {}, 30) as nobody:
         assert none == nobody == Caller()
-    async with calling(ToolUse(), {"ledger": ledger.server}, 30) as caller:
-        assert caller.tools is not None
+    servers = {"ledger": ledger.server, "gone": ToolCommand(command=["no-such-command"])}
+    async with calling(ToolUse(), servers, 30) as caller:
+        assert isinstance(await make(caller, tmp_path), Reply)
+
+
+async def test_a_call_whose_server_cannot_be_reached_is_not_begun(tmp_path: Path) -> None:
+    async with calling(ToolUse(), {"ledger": ToolCommand(command=["no-such-command"])}, 30) as caller:
+        for _ in range(2):
+            with pytest.raises(BadInput, match="connecting tool server 'ledger'"):
+                await make(caller, tmp_path)
+    ledger = Ledger()
+    async with caller_of(ledger) as caller:
+        assert isinstance(await make(caller, tmp_path), Reply)
+    assert ledger == ["rye"]
+
+
+async def test_a_result_that_is_there_needs_no_server(tmp_path: Path) -> None:
+    async with caller_of(Ledger()) as caller:
+        first = await make(caller, tmp_path)
+    async with calling(ToolUse(), {"ledger": ToolCommand(command=["no-such-command"])}, 30) as caller:
+        again = await make(caller, tmp_path)
+
+    assert isinstance(first, Reply)
+    assert isinstance(again, Reply)
+    assert again.text == first.text
+
+
+async def test_where_a_server_dies_the_call_under_way_is_interrupted_and_later_ones_are_not_begun(
+    tmp_path: Path,
+) -> None:
+    dying = ToolCommand(command=[sys.executable, "-c", DYING])
+    async with calling(ToolUse(), {"ledger": dying}, 60) as caller:
+        for name in ("q1", "q2"):
+            with pytest.raises(ServerError, match=r"calling tool server 'ledger': its connection was lost"):
+                await make(caller, tmp_path, name=name)
+    ledger = Ledger()
+    async with caller_of(ledger) as caller:
+        assert await make(caller, tmp_path) == Drop(ANCHOR.anchor_id, "call", "tool_interrupted", "q1")
+        assert isinstance(await make(caller, tmp_path, name="q2"), Reply)
+    assert is_interrupted(REQUEST, "q1", str(tmp_path))
+    assert not is_interrupted(REQUEST, "q2", str(tmp_path))
+    assert not is_interrupted(REQUEST, "never", str(tmp_path))
+    assert ledger == ["rye"]

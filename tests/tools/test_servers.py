@@ -1,14 +1,18 @@
 """Real tools, by the Model Context Protocol: servers in this process, and one that is a process of its own."""
 
 import asyncio
+import socket
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from mcp.server import MCPServer
 
 from gainloop.tools.servers import Called, ToolServers, list_tools
-from schemas.errors import BadInput
+from schemas.errors import BadInput, ServerError
 from schemas.profile import ToolCommand, ToolUrl
 
 SERVER = """
@@ -23,6 +27,60 @@ def key() -> str:
 
 server.run()
 """
+
+
+SERVED = """
+import os, sys
+import uvicorn
+from mcp.server import MCPServer
+
+server, shut = MCPServer("ledger"), []
+
+@server.tool()
+def key() -> str:
+    return "none"
+
+@server.tool()
+def fail() -> str:
+    raise ValueError("the ledger is shut")
+
+@server.tool()
+def close() -> str:
+    shut.append(True)
+    return "closed"
+
+@server.tool()
+def die() -> str:
+    os._exit(1)
+
+app = server.streamable_http_app()
+
+async def behind_a_gateway(scope, receive, send):
+    if shut:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b"down"})
+    else:
+        await app(scope, receive, send)
+
+uvicorn.run(behind_a_gateway, port=int(sys.argv[1]), log_level="warning")
+"""
+
+
+@pytest.fixture
+def url() -> Iterator[ToolUrl]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    running = subprocess.Popen([sys.executable, "-c", SERVED, str(port)])
+    try:
+        while running.poll() is None:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+                break
+            time.sleep(0.1)
+        yield ToolUrl(url=f"http://127.0.0.1:{port}/mcp")
+    finally:
+        running.kill()
+        running.wait()
 
 
 @pytest.fixture
@@ -125,3 +183,33 @@ async def test_a_command_gets_the_variables_that_are_named_and_no_others(monkeyp
     assert [tool.name for tool in await list_tools("ledger", command, 60)] == ["key"]
     async with ToolServers({"ledger": command}, 60) as servers:
         assert (await servers.call("ledger", "key", {})).result == {"result": "ryenone"}
+
+
+async def test_where_a_server_at_a_url_dies_all_calls_under_way_and_after_fail_at_once(url: ToolUrl) -> None:
+    async with ToolServers({"ledger": url}, 60) as servers:
+        assert (await servers.call("ledger", "key", {})).result == {"result": "none"}
+        assert (await servers.call("ledger", "fail", {})).is_error
+        begun = time.monotonic()
+        for name in ("die", "key"):
+            with pytest.raises(ServerError, match=r"'ledger': its connection was lost .*run the same again"):
+                await servers.call("ledger", name, {})
+        assert time.monotonic() - begun < 20
+
+
+async def test_an_answer_of_a_gateway_is_no_answer_of_a_tool(url: ToolUrl) -> None:
+    async with ToolServers({"ledger": url}, 60) as servers:
+        for name in ("key", "close"):
+            assert not (await servers.call("ledger", name, {})).is_error
+        with pytest.raises(ServerError, match="its connection was lost"):
+            await servers.call("ledger", "key", {})
+
+
+async def test_a_server_is_connected_at_its_first_call_and_left_with_the_others(ledger: MCPServer) -> None:
+    silent = ToolCommand(command=[sys.executable, "-c", "import time; time.sleep(60)"])
+    async with ToolServers({"ledger": ledger, "silent": silent}, 60) as servers:
+        begun = time.monotonic()
+        waiting = asyncio.create_task(servers.call("silent", "add", {}))
+        calls = [servers.call("ledger", "add", {"entry": "rye", "amount": number}) for number in range(8)]
+        assert [one.result for one in await asyncio.gather(*calls)] == [{"rye": number} for number in range(8)]
+        waiting.cancel()
+    assert time.monotonic() - begun < 20
