@@ -50,6 +50,9 @@ START = NewModel(
 SIZE = re.compile(r"max_\w+|draws|(?:chunk|context)_tokens")
 SAMPLING = Sampling(max_tokens=400)
 
+LONGER = {"alpaca"}
+"""Methods whose first JSON, of whole tasks, babble fills beyond so many tokens."""
+
 
 def corpora(data: Path) -> dict[str, Files]:
     """Return the stories, documents and articles as sources."""
@@ -151,7 +154,8 @@ def test_real_corpora_go_through_a_real_vllm_server_by_every_chat_method(
             structured[one().kind] = check_structured(store, recipe, check(store, reached, recipe))
     for method in others:
         asked = play(method)[0]
-        assert structured[method.kind] > 0 or not asked[0].json_schema, f"{method.kind} asks for JSON first"
+        is_json_first = asked[0].json_schema and method.kind not in LONGER
+        assert structured[method.kind] > 0 or not is_json_first, f"{method.kind} asks for JSON first"
         assert not structured[method.kind] or any(request.json_schema for request in asked)
     assert all(structured[kind] > 0 for kind in ("judge", "fidelity", "vote")), structured
     # consistency asks only about texts with a question, which babble seldom has
