@@ -71,6 +71,7 @@ def create_file(url: str) -> bool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+        _sync_folder(os.path.dirname(path) or ".")
     return True
 
 
@@ -223,6 +224,15 @@ def only_one(path: str, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _sync_folder(folder: str) -> None:
+    """Bring a folder's list of names to the disk: without that, a power cut may take a new file away."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sync_files(folder: str) -> None:
