@@ -92,8 +92,8 @@ class Reasoning(Method):
     tokens. Where answers are verified, as they are unless ``keep`` is all and pass rates are free: ``wrong``,
     ``timeout`` and ``unreadable`` as the filter ``solved`` has them, ``no_answer`` where the problem has none,
     ``longer`` for right ones that are not the shortest; and of all answers to a problem ``too_hard`` or
-    ``too_easy`` if the share of right ones, among those that are whole and differ, is out of bounds. It is the generator's own share: with the trainee as
-    generator, it is the trainee's.
+    ``too_easy`` if the share of right ones, among those that are whole and differ, is out of bounds. It is the
+    generator's own share: with the trainee as generator, it is the trainee's.
     Source: Sky-T1, NovaSky 2025, github.com/NovaSky-AI/SkyThought; OpenThoughts3, Guha et al. 2025, arXiv:2506.04178,
     which finds no filter of answers better than none: verify, and measure whether it gains.
     Differs: prompts are our own; no score by a model stands in for a verdict; a verifier that fails is an error, never
