@@ -50,8 +50,8 @@ START = NewModel(
 SIZE = re.compile(r"max_\w+|draws|(?:chunk|context)_tokens")
 SAMPLING = Sampling(max_tokens=400)
 
-LONGER = {"alpaca"}
-"""Methods whose first JSON, of whole tasks, babble fills beyond so many tokens."""
+LONGER = {"alpaca", "self_instruct", "tool_use"}
+"""Methods whose first JSON, lists of long texts, babble fills beyond so many tokens."""
 
 
 def corpora(data: Path) -> dict[str, Files]:
