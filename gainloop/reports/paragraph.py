@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import Final
 
+from gainloop.methods import METHODS
 from gainloop.steering.probe import describe_probe, questions_needed
 from schemas.decision import Decision
 from schemas.figure import Figure
@@ -205,6 +206,14 @@ def _exam_first(report: Report) -> str:
         return (
             "Train on the batch, with an exam about its documents (gainloop cycle with --exam.paths): only an exam "
             "says whether a model knows them now."
+        )
+    made = METHODS.get(str(report.recipe["method"].get("kind")))
+    if made and made.makes_turns:
+        arms = [arm for arm in ("start", "baseline", "synthetic") if arm in report.checkpoints]
+        models = " ".join(report.checkpoints[arm] for arm in arms)
+        return (
+            "Have the models do exercises that a program checks, of the skill that the conversations are to teach: "
+            f"gainloop assess --exercises.paths test.jsonl --models {models}. It accepts no batch; only an exam does."
         )
     return (
         "Give an exam: nothing else can say whether the model knows the documents now. Run the same with a "

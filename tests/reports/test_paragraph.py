@@ -103,6 +103,14 @@ def test_a_batch_that_is_held_is_to_be_made_better_and_one_without_an_exam_exami
     assert step.startswith("Give an exam: nothing else can say")
 
 
+def test_after_a_training_on_conversations_the_models_are_to_do_exercises() -> None:
+    found = measure_batch(make_evidence(num_anchors=24))
+    talked = found.model_copy(update={"recipe": found.recipe | {"method": {"kind": "reasoning"}}})
+    step, *_ = list_steps(talked)
+    models = " ".join(found.checkpoints[arm] for arm in ("start", "baseline", "synthetic"))
+    assert f"gainloop assess --exercises.paths test.jsonl --models {models}. It accepts no batch" in step
+
+
 def test_records_that_no_judge_has_checked_are_to_be_read_and_those_that_one_has_are_not(report: Report) -> None:
     unchecked = "No judge has checked the records against their documents: read some on the page of all records, or "
     assert [step for step in list_steps(report) if step.startswith(unchecked)]
