@@ -10,7 +10,6 @@ from gainloop.methods.tool_prompts import (
     CLOSE,
     GO_ON,
     OPEN,
-    SYSTEM,
     Said,
     ask_agent,
     ask_tool,
@@ -305,17 +304,3 @@ def read_given(reply: Reply) -> Given:
     found = json.loads(reply.text)
     assert isinstance(found, Mapping)
     return Given(found["result"], is_error=bool(found.get("is_error")))
-
-
-__all__ = [
-    "SYSTEM",
-    "Bench",
-    "CodeBench",
-    "Given",
-    "ModelBench",
-    "Play",
-    "ServerBench",
-    "Stopped",
-    "ask_call",
-    "checked",
-]

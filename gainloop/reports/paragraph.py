@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import Final
 
-from gainloop.methods import METHODS
 from gainloop.steering.probe import describe_probe, questions_needed
 from schemas.decision import Decision
 from schemas.figure import Figure
@@ -207,6 +206,10 @@ def _exam_first(report: Report) -> str:
             "Train on the batch, with an exam about its documents (gainloop cycle with --exam.paths): only an exam "
             "says whether a model knows them now."
         )
+    from gainloop.methods import (
+        METHODS,  # all methods, and what checks their tools: half a second that figures need not
+    )
+
     made = METHODS.get(str(report.recipe["method"].get("kind")))
     if made and made.makes_turns:
         arms = [arm for arm in ("start", "baseline", "synthetic") if arm in report.checkpoints]

@@ -6,8 +6,8 @@ from typing import Any
 import polars as pl
 
 from gainloop.store.duck import Store, now
-from gainloop.store.files import exists, read_frame, write_frame
-from schemas.errors import BadInput, StoreError
+from gainloop.store.files import read_recorded, write_recorded
+from schemas.errors import BadInput
 from schemas.exam import Exam, Question
 
 ANSWERS = pl.Schema(
@@ -112,7 +112,7 @@ def answers_url(store: Store, checkpoint_id: str, name: str) -> str:
 
 def write_answers(url: str, answers: pl.DataFrame) -> None:
     """Write a model's answers as one file, whole or not at all."""
-    write_frame(url, answers.select(pl.col(name).cast(kind) for name, kind in ANSWERS.items()))
+    write_recorded(url, answers, ANSWERS)
 
 
 def read_answers(url: str) -> pl.DataFrame:
@@ -121,9 +121,4 @@ def read_answers(url: str) -> pl.DataFrame:
     Raises:
         StoreError: The file is gone.
     """
-    if not exists(url):
-        raise StoreError(
-            f"reading answers: there is no file {url}; answers that were recorded must be there. "
-            "Put it back, or run the flow evaluate on that checkpoint with the same exam: it asks what is missing."
-        )
-    return read_frame(url)
+    return read_recorded(url, "answers", "the flow evaluate on that checkpoint with the same exam")

@@ -5,8 +5,7 @@ from typing import Final
 import polars as pl
 
 from gainloop.store.duck import Store
-from gainloop.store.files import exists, read_frame, write_frame
-from schemas.errors import StoreError
+from gainloop.store.files import exists, read_frame, read_recorded, write_recorded
 
 _COLUMNS: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "exercise_id": pl.String,
@@ -40,7 +39,7 @@ def find_marked(store: Store, model_id: str, name: str) -> str | None:
 
 def write_marked(url: str, marked: pl.DataFrame) -> None:
     """Write marked answers as one file, whole or not at all."""
-    write_frame(url, marked.select(pl.col(name).cast(kind) for name, kind in MARKED.items()))
+    write_recorded(url, marked, MARKED)
 
 
 def read_marked(url: str) -> pl.DataFrame:
@@ -49,9 +48,4 @@ def read_marked(url: str) -> pl.DataFrame:
     Raises:
         StoreError: The file is gone.
     """
-    if not exists(url):
-        raise StoreError(
-            f"reading marked answers: there is no file {url}; answers that were recorded must be there. "
-            "Put it back, or run the flow assess with the same exercises: it asks what is missing."
-        )
-    return read_frame(url)
+    return read_recorded(url, "marked answers", "the flow assess with the same exercises")

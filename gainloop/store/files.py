@@ -141,6 +141,29 @@ def read_frame(url: str) -> pl.DataFrame:
         ) from error
 
 
+def write_recorded(url: str, frame: pl.DataFrame, shape: pl.Schema) -> None:
+    """Write what was answered as one file, whole or not at all, with the columns of a shape and no others."""
+    write_frame(url, frame.select(pl.col(name).cast(kind) for name, kind in shape.items()))
+
+
+def read_recorded(url: str, what: str, again: str) -> pl.DataFrame:
+    """Return what was answered, as ``write_recorded`` wrote it.
+
+    Args:
+        what: What the file holds, as the message says it.
+        again: What is to be run where it is gone.
+
+    Raises:
+        StoreError: The file is gone.
+    """
+    if not exists(url):
+        raise StoreError(
+            f"reading {what}: there is no file {url}; answers that were recorded must be there. "
+            f"Put it back, or run {again}: it asks what is missing."
+        )
+    return read_frame(url)
+
+
 def list_files(folder: str, suffix: str) -> list[str]:
     """Return the files right below a folder, in name order; none if the folder is not there."""
     system, path = fsspec.url_to_fs(folder)
