@@ -30,7 +30,7 @@ test-server: .venv/installed  ## a real Prefect server, a worker, every deployme
 	$(RUN) -m pytest -m server
 
 test-crash: .venv/installed  ## whole runs and loops, killed in the middle of every stage and run again
-	$(RUN) -m pytest -m crash
+	$(RUN) -m pytest -m crash -n 2 --dist loadfile
 
 test-all: test test-vllm test-server test-crash  ## every ring
 

@@ -17,8 +17,8 @@ from gainloop.models.packing import MixturePart, orders_of
 from gainloop.models.pretraining import LEARNED, continue_pretraining
 from gainloop.sources.python_docs import PythonDocs
 from schemas.exam import Question
+from schemas.plan import Optimiser, TrainingPlan
 from schemas.profile import Profile, StoreSettings, Training
-from schemas.recipe import Optimiser, TrainingPlan
 
 ROOT = Path(__file__).resolve().parents[1]
 HANDBOOK = ROOT / "examples/handbook"

@@ -26,8 +26,9 @@ from gainloop.serving.driver import name_request
 from gainloop.serving.opening import connect_servers, count_cached
 from gainloop.serving.pool import Pool
 from gainloop.serving.vllm import serve_vllm
+from schemas.plan import NewModel
 from schemas.profile import PROFILES, Generation, LocalVLLM, Servers, load_profile
-from schemas.recipe import NewModel, Sampling
+from schemas.recipe import Sampling
 from schemas.rows import Anchor, Message, Request
 
 ROOT = PROFILES.parent

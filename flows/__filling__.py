@@ -10,8 +10,9 @@ from gainloop.store import open_store
 from gainloop.store.snapshots import read_anchors
 from schemas.errors import SuiteFailed, TooFewTokens, Unusable
 from schemas.improvement import Round
-from schemas.profile import Profile
-from schemas.recipe import Arm, Recipe
+from schemas.plan import Arm
+from schemas.profile import Prices, Profile
+from schemas.recipe import Recipe
 from schemas.steering import EvenShares
 from tasks.improve import Plan
 from tasks.loop import (
@@ -81,7 +82,7 @@ def fill(
     most = min(making.max_anchors or anchors, max(PILOT_ANCHORS, -(-anchors // PART)))
     tokens = min(tokens, making.budget_tokens or tokens)
     before = [one for each in rounds for one in each.recipes if one.recipe == name]
-    filling = Filling(store, loaded.prices)
+    filling = Filling(store, Prices() if loop.players else loaded.prices)  # prices are of one model
     for number in range(MOST_BATCHES):
         made = filling.made
         # What the last request may take must still be there when it is sent.
@@ -92,7 +93,8 @@ def fill(
             break
         given = {"seed": making.seed + seed + number, "max_anchors": min(wanted, most)}
         given |= {"budget_tokens": tokens - made.tokens}
-        recipe = making.model_copy(update=given).recipe(loop.snapshot_id, loop.model, loop.revision, aim_id=aim_id)
+        made_by = loop.snapshot_id, loop.model, loop.revision
+        recipe = making.model_copy(update=given).recipe(*made_by, aim_id=aim_id, players=loop.players)
         try:
             words = fill_batch(loaded, loop, recipe, filling)
         except TooFewTokens as refusal:

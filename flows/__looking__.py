@@ -25,22 +25,14 @@ from gainloop.serving.preview import Preview, first_anchors, write_few
 from gainloop.sources import AnySource
 from gainloop.sources.python_docs import PythonDocs
 from gainloop.store import Store, catalogue, open_store
+from gainloop.store.daily import morning_lines
+from gainloop.store.traces import counted
 from schemas.choice import error_summary, one_of
 from schemas.errors import BadInput, ServerError
 from schemas.masking import mask
+from schemas.plan import Accepted, AnyStart, Checkpoint, NewModel
 from schemas.profile import PROFILES, Embedded, Profile, Servers, load_profile
-from schemas.recipe import (
-    BASIC,
-    Accepted,
-    AnyGenerator,
-    AnyStart,
-    Checkpoint,
-    NewModel,
-    Own,
-    Recipe,
-    Sampling,
-    Served,
-)
+from schemas.recipe import BASIC, AnyGenerator, Own, Player, Recipe, Sampling, Served
 from schemas.rows import Anchor, Record
 
 SMALL_MODEL: Final = "data/models/smollm2-135m-instruct"
@@ -58,6 +50,7 @@ ONE: Final = {
     "models": "model",
     "trainings": "training",
     "exams": "exam",
+    "assessments": "assessment",
 }
 
 MOST_CHARS: Final = 1500
@@ -79,7 +72,7 @@ class PreviewMaking(Making):
     method: Annotated[PreviewMethod, BASIC, Field(description="Method that makes text of an anchor.")] = Rephrase()
 
 
-What = Literal["all", "snapshots", "batches", "models", "trainings", "exams", "runs"]
+What = Literal["all", "snapshots", "batches", "models", "trainings", "exams", "assessments", "runs"]
 
 
 def preview(
@@ -108,8 +101,10 @@ def preview(
     place, model, folder = find_writer(load_profile(profile), url, generator, start)
     if folder and text == PreviewMaking():
         text = text.model_copy(update=SMALL)
-    require_generator(place, text, Served(model=model))
-    recipe = text.recipe("", model, "preview")
+    named = generator.players if isinstance(generator, Served) else {}
+    require_generator(place, text, generator if named else Served(model=model))
+    players = {role: Player(model=name, revision="preview") for role, name in named.items()}
+    recipe = text.recipe("", model, "preview", players=players)
     from gainloop.serving.engine import engine
 
     about = f"{text.method.kind} by {folder or model}, on {len(anchors)} documents"
@@ -184,7 +179,7 @@ def find_folder(place: Profile, start: AnyStart) -> str:
         )
     wanted = start if isinstance(start, Checkpoint) else Checkpoint(model=str(small))
     store = open_store(place)
-    folder = find_weights(store, wanted.model) if Path(store.path).is_file() else None
+    folder = find_weights(store, wanted.model) if store.exists() else None
     folder = folder or str(find_checkpoint(wanted).path)
     check_checkpoint(folder, chats=True)
     return folder
@@ -212,14 +207,12 @@ def say_preview(found: Preview, recipe: Recipe, seconds: float) -> str:
     lost = f"; {found.drops.total()} replies dropped: {drops}" if drops else "; none dropped"
     unchecked = f" {UNCHECKED}: read them, or give the cycle --judge.model." if found.shown else ""
     late = " The time was over before there were more: raise --seconds." if found.is_late else ""
-    return (
-        f"{len(found.shown)} records of {found.num_anchors} documents by {recipe.method['kind']}, "
-        f"{seconds:.0f} s{lost}.{unchecked}{late} Nothing was stored."
-    )
+    made = f"{counted(len(found.shown), 'record')} of {counted(found.num_anchors, 'document')}"
+    return f"{made} by {recipe.method['kind']}, {seconds:.0f} s{lost}.{unchecked}{late} Nothing was stored."
 
 
 def list_all(what: What = "all", profile: str = "embedded") -> str:
-    """List the snapshots, batches, models, trainings and exams of a store, and the runs, with ids, verdicts and paths.
+    """List what a store has: snapshots, batches, models, trainings, exams and assessments; and the runs.
 
     Args:
         what: What is listed: all is without the runs, unless a Prefect server is set.
@@ -235,7 +228,7 @@ def list_all(what: What = "all", profile: str = "embedded") -> str:
 
 
 def show_one(name: str = "latest", profile: str = "embedded") -> str:
-    """Show all about a snapshot, batch, model, training or exam, by its id or the beginning of it.
+    """Show all about a snapshot, batch, model, training, exam or assessment, by its id or the beginning of it.
 
     Args:
         name: Id, the beginning of one, or latest for the newest batch.
@@ -251,7 +244,7 @@ def show_one(name: str = "latest", profile: str = "embedded") -> str:
 
 
 def say_status(profile: str = "embedded") -> str:
-    """Say what a store holds, how far its newest batch is, and what comes next.
+    """Say what ran since yesterday and what it took, what is held and why, what fills the disk, and what comes next.
 
     Args:
         profile: Profile whose store it is: a name in profiles/, or a YAML file.
@@ -259,8 +252,12 @@ def say_status(profile: str = "embedded") -> str:
     store, console = existing_store(profile), Console()
     counts = {what: catalogue.list_rows(store, what).height for what in catalogue.ROWS}
     console.print(Text(", ".join(f"{count:,} {what if count != 1 else ONE[what]}" for what, count in counts.items())))
+    for line in morning_lines(store):
+        console.print(Text(mask(line)), soft_wrap=not console.is_terminal)
     batches = catalogue.list_rows(store, "batches")
     if batches.is_empty():
+        if any(catalogue.worked_on(store)):
+            return "no batch is in the store yet; the run above makes the first"
         return "no batch yet: run `gainloop cycle` or `gainloop generate`"
     newest = batches.row(0, named=True)
     done, now = catalogue.done_stages(store, newest["id"]), catalogue.is_being_written(store, newest["id"])
@@ -322,7 +319,7 @@ def existing_store(profile: str) -> Store:
         BadInput: No run has made it yet.
     """
     store = open_store(profile)
-    if not Path(store.path).is_file():
+    if not store.exists():
         raise BadInput(
             f"opening the store {store.path} of profile {profile!r}: there is none yet; one that a run has made is "
             "needed. Run `gainloop refresh` or `gainloop cycle`, or set profile to the one of your runs."

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 from rich.console import Console
 from rich_argparse import RichHelpFormatter
 
-from flows.__parameters__ import read_parameters, summary_of
+from flows.__parameters__ import find_look, option_of_batches, read_parameters, summary_of
 from flows.__places__ import require_there
 from flows.__stopping__ import Stop, start_server
 from schemas.errors import BadInput, GainloopError, OutOfMemory, is_failure
@@ -47,6 +47,9 @@ RESULTS: Final = {
     "export": "dataset",
     "simulate": "simulation",
     "verify": "verification",
+    "prune": "prune",
+    "protocol": "protocol",
+    "maintain": "store",
 }
 """Every flow, and what its last line calls its result."""
 
@@ -55,11 +58,17 @@ LOOKS: Final = {
     "list": ("list_all", "--what"),
     "show": ("show_one", "--name"),
     "status": ("say_status", ""),
+    "forget": ("forget", "--documents"),
     "up": ("start_up", ""),
     "serve": ("serve_pages", ""),
     "automate": ("automate", ""),
+    "store serve": ("serve_store", "--path"),
+    "store copy": ("copy_store", "--origin --target"),
 }
-"""What runs no flow: its function, and the option that a first bare word is of."""
+"""What runs no flow: its function, and the options that the first bare words are of."""
+
+ALIASES: Final = {"store maintain": "maintain"}
+"""Flows that have a second name, beside commands of their kind."""
 
 PROGRAM: Final = "gainloop" if Path(sys.argv[0]).stem == "gainloop" else "python -m flows"
 
@@ -109,14 +118,15 @@ def read(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
         BadInput: The command line is wrong, or what it sets does not go together.
         SystemExit: Only help was asked for.
     """
-    name, *options = words or ["--help"]
+    name, options = take_name(words)
     if name not in RESULTS and name not in LOOKS:
         answer(name)
     require_addresses()
-    function, option = LOOKS.get(name, (name, ""))
-    if option and options and not options[0].startswith("-"):
-        options.insert(0, option)
+    function, bare = LOOKS.get(name, (name, ""))
     parameters = read_parameters(function)
+    for place, option in enumerate((bare or option_of_batches(parameters)).split()):
+        if options[2 * place : 2 * place + 1] and not options[2 * place].startswith("-"):
+            options.insert(2 * place, option)
     epilog = PARTS if {"source", "text"} & {one.name for one in parameters} else ""
     parser = make_parser(f"{PROGRAM} {name}", summary_of(function), epilog)
     others = [one.name for one in read_parameters("cycle")] if name == "preview" else []
@@ -127,6 +137,19 @@ def read(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
     elif "profile" in whole:
         load_profile(whole["profile"])
     return name, given
+
+
+def take_name(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the command that a line begins with, which can be two words, and the rest of the line.
+
+    >>> take_name(["list", "models"]), take_name(["store", "maintain"]), take_name([])
+    (('list', ['models']), ('maintain', []), ('--help', []))
+    """
+    pair = " ".join(words[:2])
+    if pair in LOOKS or pair in ALIASES:
+        return ALIASES.get(pair, pair), list(words[2:])
+    name, *options = words or ["--help"]
+    return name, options
 
 
 def require_addresses() -> None:
@@ -201,7 +224,7 @@ def require_possible(given: dict[str, Any]) -> None:
         BadInput: There is no such profile, or text, generator and profile do not go together.
     """
     loaded = load_profile(given["profile"])
-    if "generator" in given:
+    if {"text", "generator"} <= given.keys():
         # numpy comes with it, which help does without
         from gainloop.methods import read_makings, require_generator, require_objective
 
@@ -215,7 +238,7 @@ def require_possible(given: dict[str, Any]) -> None:
 def look(name: str, given: dict[str, Any]) -> None:
     """Run a command that runs no flow; what it returns becomes the last line."""
     try:
-        said = getattr(importlib.import_module("flows.__looking__"), LOOKS[name][0])(**given)
+        said = find_look(LOOKS[name][0])(**given)
     except Exception as error:
         stop(say_what_failed(f"running {name}", error), 1)
     if said:
@@ -230,7 +253,8 @@ def run_flow(flow: "Flow[Any, Any]", given: dict[str, Any]) -> None:
         result = flow(**given)
     except Exception as error:
         stop(say_what_failed(f"running {flow.name}", error), 1)
-    last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {mask(from_here(result))}"))
+    made = mask(from_here(result)) if result else "none"
+    last_words.append(("", f"{'batch' if given.get('dry_run') else RESULTS[flow.name]}: {made}"))
 
 
 def say_what_failed(attempt: str, error: BaseException) -> str:
@@ -339,7 +363,7 @@ def main() -> None:
     try:
         run(sys.argv[1:])
     except BaseException as error:
-        if stopping.status:
+        if stopping.was_told(error):
             last_words[:] = [STOPPED]
         elif is_failure(error):
             stop(say_what_failed("starting", error), 1)

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any
 
 from schemas.options import REQUIRED, Parameter
 
-LOOKING = "flows.__looking__"
+LOOKING = ("flows.__looking__", "flows.__forgetting__", "flows.__storing__")
+"""Modules of commands that run no flow."""
 
 _ARGUMENT = re.compile(r"^    (\w+): (.+(?:\n {8,}.+)*)", re.MULTILINE)
 
@@ -43,16 +45,39 @@ def _described(annotation: Any) -> str:
 
 
 def summary_of(name: str) -> str:
-    """Return the first sentence of a flow's module, or of a function of ``__looking__``."""
+    """Return the first sentence of a flow's module, or of a function that looks."""
     module, function = _function(name)
-    return (ast.get_docstring(function if module == LOOKING else _tree(module)) or "").partition("\n")[0]
+    return (ast.get_docstring(function if module in LOOKING else _tree(module)) or "").partition("\n")[0]
+
+
+def find_look(name: str) -> Callable[..., str]:
+    """Return a function that runs no flow."""
+    found: Callable[..., str] = getattr(import_module(_module_of(name)), name)
+    return found
+
+
+def option_of_batches(parameters: Sequence[Parameter]) -> str:
+    """Return the option of a flow's batches, which its first bare words are of; "" if it has none."""
+    options = {"batch_id": "--batch-id", "batches": "--batches"}
+    return next((options[one.name] for one in parameters if one.name in options), "")
+
+
+def _module_of(name: str) -> str:
+    """Return the module that a flow, or a function that looks, is in."""
+    if (Path(__file__).parent / f"{name}.py").is_file():
+        return f"flows.{name}"
+    return next(module for module in LOOKING if any(_is_function(node, name) for node in _tree(module).body))
 
 
 def _function(name: str) -> tuple[str, ast.FunctionDef]:
     """Return the module that a function is in, and its tree."""
-    module = f"flows.{name}" if (Path(__file__).parent / f"{name}.py").is_file() else LOOKING
-    found = (one for one in _tree(module).body if isinstance(one, ast.FunctionDef) and one.name == name)
+    module = _module_of(name)
+    found = (node for node in _tree(module).body if isinstance(node, ast.FunctionDef) and node.name == name)
     return module, next(found)
+
+
+def _is_function(node: ast.stmt, name: str) -> bool:
+    return isinstance(node, ast.FunctionDef) and node.name == name
 
 
 @lru_cache

@@ -8,8 +8,8 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from schemas.errors import BadInput
+from schemas.plan import names_path
 from schemas.profile import Servers, load_profile
-from schemas.recipe import names_path
 
 FILES: Final = "a folder, a file, a glob or a url is allowed. Correct it, or put files there."
 

@@ -33,13 +33,23 @@ class Stop:
         self._heard, told = os.pipe()
         os.set_blocking(told, False)
         signal.set_wakeup_fd(told, warn_on_full_buffer=False)
-        signal.signal(signal.SIGTERM, lambda number, _frame: _leave(number))
+        signal.signal(signal.SIGTERM, lambda number, _frame: self._leave(number))
         threading.Thread(target=self._watch, daemon=True).start()
+
+    def was_told(self, error: BaseException) -> bool:
+        """Note a Ctrl-C that the thread may not have heard of yet, and return whether this process was told to end."""
+        if isinstance(error, KeyboardInterrupt):
+            self.status = self.status or 128 + signal.SIGINT
+        return bool(self.status)
+
+    def _leave(self, number: int) -> NoReturn:
+        self.status = self.status or 128 + number
+        raise SystemExit(self.status)
 
     def _watch(self) -> None:
         while (number := os.read(self._heard, 1)[0]) not in SIGNALS:
             pass
-        self.status = 128 + number
+        self.status = self.status or 128 + number
         logging.disable(logging.CRITICAL)  # of a run that was stopped, its last line says all
         deadline = time.monotonic() + STOP_SECONDS
         while (left := deadline - time.monotonic()) > 0:
@@ -63,17 +73,14 @@ def start_server() -> None:
     A terminal sends Ctrl-C to all processes of a run. The server must outlive the flow, which tells it how it ended:
     it is started with SIGINT blocked, and is told to end by SIGTERM.
     """
-    from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_EPHEMERAL_ENABLED
 
     if PREFECT_API_URL.value() or not PREFECT_SERVER_EPHEMERAL_ENABLED.value():
         return
+    from prefect.server.api.server import SubprocessASGIServer  # two seconds, which only a server of one's own takes
+
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         SubprocessASGIServer().start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _leave(number: int) -> NoReturn:
-    raise SystemExit(128 + number)

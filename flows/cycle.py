@@ -15,12 +15,14 @@ from gainloop.methods import SmallMaking, require_generator, require_objective
 from gainloop.sources import AnySource
 from gainloop.store import open_store
 from gainloop.store.batches import page_of
+from gainloop.store.spending import require_left, say_day
 from schemas.curation import Curation
-from schemas.errors import NothingNew
+from schemas.errors import DaySpent, NothingNew
 from schemas.exam import AnyExam, Asking, WrittenExam
 from schemas.form import SHUT, Folded
+from schemas.plan import Accepted, AnyPlan, AnyStart, Checkpoint
 from schemas.profile import load_profile
-from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Judge, Own, Scoring
+from schemas.recipe import AnyGenerator, Judge, Own, Scoring
 from tasks.evaluate import evaluate_training, guess, show_answers
 from tasks.exam import prepare_exam
 from tasks.judge import find_judge
@@ -49,6 +51,8 @@ def cycle(
     profile: str = "embedded",
 ) -> str:
     """Return the path of the report's page, of a dry run the batch's id, and re-use whatever is there already.
+
+    Where the tokens of the day are spent it ends with nothing, and says when the next can start.
 
     Args:
         source: Source of the documents.
@@ -83,9 +87,14 @@ def cycle(
         warn_of_little_text(open_store(loaded), snapshot_id, start)
         try:
             find_since(open_store(loaded), snapshot_id, text)
+            if text.day_tokens:
+                require_left(open_store(loaded), snapshot_id, text.day_tokens)
         except NothingNew as nothing:
             stage.end("nothing new")
             return ended(str(nothing), page_of(open_store(loaded), nothing.batch_id))
+        except DaySpent as spent:
+            stage.end("the budget of the day is spent")
+            return ended(str(spent), "")
         if isinstance(start, Accepted):
             start = Checkpoint(model=find_start(loaded, snapshot_id, start))
         general_id = find_general(loaded, general)
@@ -99,6 +108,9 @@ def cycle(
         if exam and exam_id and not dry_run:
             guess(loaded, exam, exam_id, asking)
         batch_id = generate(text, generator, snapshot_id, start, dry_run, profile)
+        if not batch_id:
+            stage.end("the budget of the day is spent")
+            return ended(say_day(open_store(loaded), text.day_tokens or 0), "")
         if dry_run:
             return ended(say_passed(batch_id), batch_id)
         stage("validate")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from prefect import flow, get_run_logger
 
 from flows.__filling__ import done_rounds, fill_recipe, make_even, train_on, why_not_trained_on
-from flows.generate import find_generator
+from flows.generate import find_generator, find_players
 from flows.refresh import HeldoutFraction, refresh
 from gainloop.methods import Making, read_makings, require_generator
 from gainloop.sources import AnySource
@@ -17,8 +17,9 @@ from schemas.curation import Curation
 from schemas.exam import AnyExam, Asking
 from schemas.form import SHUT, Folded
 from schemas.improvement import Ending, Round
+from schemas.plan import Accepted, AnyPlan, AnyStart, Checkpoint
 from schemas.profile import Profile, load_profile
-from schemas.recipe import Accepted, AnyGenerator, AnyPlan, AnyStart, Checkpoint, Own
+from schemas.recipe import AnyGenerator, Own
 from schemas.steering import Spending
 from tasks.evaluate import guess
 from tasks.exam import prepare_exam
@@ -66,7 +67,7 @@ def improve(
     makings = read_makings(recipes, text) if recipes else {text.method.kind: text}
     for making in makings.values():
         require_generator(loaded, making, generator)
-    require_loop(loaded, makings, spending, plan)
+    require_loop(loaded, makings, spending, plan, generator.players)
     require_trainable(loaded)
     first = next(iter(makings.values()))
     chats = isinstance(generator, Own) and not first.method.tunes_generator
@@ -84,7 +85,8 @@ def improve(
         guess(loaded, exam, exam_id, asking)
         require_parts(loaded, exam_id, snapshot_id)
         start_id = find_start(loaded, snapshot_id, start)
-        made_by = find_generator(loaded, snapshot_id, first, generator, Checkpoint(model=start_id))
+        writer = find_generator(loaded, snapshot_id, first, generator, Checkpoint(model=start_id))
+        made_by = *writer, find_players(loaded, generator)
         loop = Loop(snapshot_id, start_id, exam_id, asking, plan, general_id, spending, curation, makings, *made_by)
         validate_snapshot(loaded, snapshot_id)
         with working_on(loaded, loop):

@@ -13,8 +13,8 @@ from gainloop.store.batches import page_of, read_recipe, resolve_batch
 from schemas.errors import BadInput
 from schemas.exam import AnyExam, Asking
 from schemas.form import SHUT, Folded
+from schemas.plan import AnyPlan, AnyStart
 from schemas.profile import Profile, load_profile
-from schemas.recipe import AnyPlan, AnyStart
 from tasks.exam import prepare_exam
 from tasks.probe import conclude_probe, count_part, list_unmade, name_probe, read_probe
 from tasks.progress import ended

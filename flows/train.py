@@ -11,8 +11,8 @@ from gainloop.sources import AnySource
 from gainloop.store import open_store
 from gainloop.store.batches import read_recipe, resolve_batch
 from schemas.form import SHUT, Folded
+from schemas.plan import AnyPlan, AnyStart
 from schemas.profile import Profile, load_profile
-from schemas.recipe import AnyPlan, AnyStart
 from tasks.refresh import find_general
 from tasks.report import as_held, why_held
 from tasks.train import find_start, is_trained, score_checkpoints, train_checkpoint

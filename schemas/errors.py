@@ -35,6 +35,10 @@ class NothingNew(BadInput):
         self.batch_id = batch_id
 
 
+class DaySpent(BadInput):
+    """Batches of the last 24 hours took the tokens that a day may take."""
+
+
 class SourceError(GainloopError, OSError):
     """A source cannot be reached now, or a file of it is damaged."""
 
@@ -62,6 +66,10 @@ class Unusable(ServerError):
     """
 
     lost_tokens: int = 0
+
+
+class ProcessLost(GainloopError, ChildProcessError):
+    """One of the processes of a training ended before its work was done."""
 
 
 class VerifierError(GainloopError):

@@ -103,10 +103,16 @@ class ExamFiles(Parameters):
     ]
     question_field: Annotated[str, Field(description=f"Field of the question. {_NAMED}")] = ""
     answer_field: Annotated[
-        str, Field(description=f"Field of the right answer, or of its option: a number from 1 or a letter. {_NAMED}")
+        str, Field(description=f"Field of the right answer, or of its option: a label, number or letter. {_NAMED}")
     ] = ""
     accepted_field: Annotated[str, Field(description=f"Field of other right answers. {_NAMED}")] = ""
     options_field: Annotated[str, Field(description=f"Field of the options. {_NAMED}")] = ""
+    first_option: Annotated[
+        int,
+        Field(
+            ge=0, le=1, description="Number of the first option, where answers are numbers of options: 1 as QuALITY."
+        ),
+    ] = 1
     document_field: Annotated[
         str, Field(description=f"Field that names the document: its uri, or the end of it. {_NAMED}")
     ] = ""

@@ -12,6 +12,11 @@ Skill = Literal["solved", "called", "constrained"]
 SKILLS: Final[tuple[Skill, ...]] = get_args(Skill)
 
 
+FIRST_OPTION: Final = 0
+"""Number of the first option of exercises and problems: MMLU, of which there are most, counts from 0. Exams count from
+1, as QuALITY does; all are read by one rule (``gainloop/solutions/problem_rows.py``)."""
+
+
 class Exercises(Parameters):
     """Exercises from files of rows, each of which says by its fields what is checked of an answer."""
 
@@ -24,6 +29,10 @@ class Exercises(Parameters):
         tuple[str, ...],
         Field(description="Files of the calls that are accepted, by the id of a row, as BFCL has them apart."),
     ] = ()
+    first_option: Annotated[
+        int,
+        Field(ge=0, le=1, description="Number of the first option, where answers are numbers of options: 0 as MMLU."),
+    ] = FIRST_OPTION
     max_exercises: Annotated[
         int | None, BASIC, Field(ge=1, description="Exercises of each file, the first, at most, or none for all.")
     ] = None

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import Any, Literal, NamedTuple
+from types import NoneType
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
+
+COUNTS: Final = ("pairs", "tools")
+"""Units of figures that count whole things."""
 
 
 class ReportPart(BaseModel):
@@ -53,6 +56,11 @@ class Figure(ReportPart):
         return f"[{self.low:z,.{self._decimals}f}, {self.high:z,.{self._decimals}f}]"
 
     @property
+    def written(self) -> str:
+        """The value, its interval where there is one, and its unit."""
+        return " ".join(part for part in (self.number, self.interval, self.unit) if part)
+
+    @property
     def why_no_interval(self) -> str:
         """The reason why there is no interval, where it is that the groups of rows are too few or one carries all."""
         return self.status if self.value is not None and self.low is None and self.status != "ok" else ""
@@ -62,7 +70,7 @@ class Figure(ReportPart):
         half = 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
         if half > 0:
             return min(6, max(0, 1 - math.floor(math.log10(half))))
-        if self.unit == "pairs":
+        if self.unit in COUNTS:
             return 0
         return 3 if abs(self.value or 0) < 10 else max(0, 3 - math.floor(math.log10(abs(self.value or 0))))
 
@@ -149,17 +157,37 @@ def words_of(model: type[ReportPart], heading: str = "") -> dict[str, Words]:
 
 
 def figures_of(part: ReportPart) -> list[Described]:
-    """Return every figure of a model with its path and its words, in the order of the fields."""
-    return [Described(path, words, attrgetter(path)(part)) for path, words in words_of(type(part)).items()]
+    """Return every figure of a model with its path and its words, in the order of the fields; none of a part that is
+    None."""
+    found = ((path, words, _at(part, path)) for path, words in words_of(type(part)).items())
+    return [Described(path, words, value) for path, words, value in found if value is not None]
+
+
+def _at(part: ReportPart, path: str) -> Figure | None:
+    value: Any = part
+    for name in path.split("."):
+        value = value and getattr(value, name)
+    assert value is None or isinstance(value, Figure)
+    return value
 
 
 def _walk(model: type[ReportPart], heading: str) -> Iterator[tuple[str, Words]]:
     for name, field in model.model_fields.items():
         about: Any = field.json_schema_extra or {}
-        kind = field.annotation
+        kind = _kind_of(field.annotation)
         if kind is Figure:
             if not (field.title and field.description and "unit" in about):
                 raise TypeError(f"{model.__name__}.{name}: a figure's field has words; declare it = figure(...)")
             yield name, Words(field.title, field.description, **({"section": heading} | about))
         elif isinstance(kind, type) and issubclass(kind, ReportPart):
             yield from ((f"{name}.{path}", words) for path, words in _walk(kind, about.get("section", heading)))
+
+
+def _kind_of(annotation: Any) -> Any:
+    """Return the type of a field; of one that may be None, what it is otherwise.
+
+    >>> _kind_of(Figure | None), _kind_of(list[Figure])
+    (<class 'schemas.figure.Figure'>, list[schemas.figure.Figure])
+    """
+    others = [one for one in get_args(annotation) if one is not NoneType]
+    return others[0] if NoneType in get_args(annotation) and len(others) == 1 else annotation

@@ -44,7 +44,10 @@ class Learnt(ReportPart):
 
 
 class AskedAbout(ReportPart):
-    """One document and the questions about it; ``missing`` are those that the model still has wrong."""
+    """One document and the questions about it; ``missing`` are those that the model still has wrong.
+
+    ``is_used`` is false where the batch has neither a record nor a drop of the document: no text was made of it.
+    """
 
     document: str
     title: str
@@ -52,6 +55,7 @@ class AskedAbout(ReportPart):
     known: int
     learnt: int
     missing: int
+    is_used: bool = True
 
 
 class Answered(ReportPart):
@@ -76,7 +80,8 @@ class Knowledge(ReportPart):
     Figures are of all questions about documents that may have been trained on: nothing was chosen by them. Questions
     about held-out documents, ``heldout_questions`` of them, are a control of their own and stand in no other figure.
     ``equal_level`` is the forgetting, in bits/byte, at which arms are compared; null where there is none.
-    ``tokens`` is what each arm read, ``untied_rows`` how many rows of the exam's files fit no document.
+    ``tokens`` is what each arm read, ``untied_rows`` how many rows of the exam's files fit no document,
+    ``unused_questions`` how many questions are about documents that no text of the batch was made of.
     """
 
     status: str
@@ -90,6 +95,7 @@ class Knowledge(ReportPart):
     seeds: int
     heldout_questions: int
     untied_rows: int = 0
+    unused_questions: int = 0
     tokens: int | None
     equal_level: float | None
     arms: dict[str, Learnt]

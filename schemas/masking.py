@@ -8,6 +8,7 @@ import logging
 import os
 import re
 from base64 import b64encode
+from collections.abc import Callable, Set
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -79,9 +80,19 @@ def mask(text: str) -> str:
     return write_out(hide_secrets(text))
 
 
-def hide_secrets(text: str) -> str:
-    """Return a text without passwords, keys and tokens."""
-    for secret in sorted(_known | _of_environment(), key=len, reverse=True):
+def masker() -> Callable[[str], str]:
+    """Return ``mask`` with the secrets that are known now: for the thousands of texts of one page."""
+    secrets = _known | _of_environment()
+    return lambda text: write_out(hide_secrets(text, secrets))
+
+
+def hide_secrets(text: str, secrets: Set[str] | None = None) -> str:
+    """Return a text without passwords, keys and tokens.
+
+    Args:
+        secrets: Secrets of this process. Default: those that are known now.
+    """
+    for secret in sorted(_known | _of_environment() if secrets is None else secrets, key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
     for pattern in _PATTERNS:
         text = pattern.sub(rf"\1{HIDDEN}", text)

@@ -12,12 +12,35 @@ from schemas.settings_file import read_settings
 
 PROFILES = Path(__file__).resolve().parent.parent / "profiles"
 
+QUACK = "quack://"
+"""What the url of a store begins with that a server has."""
+
+DUCKLAKE = "ducklake:postgres:"
+"""What the url of a store begins with whose catalogue is in Postgres; libpq's words for the database follow."""
+
 ADVICE = "Mend it, or set profile to a file like those of profiles/"
 
 
 class StoreSettings(Parameters):
-    url: Annotated[str, Field(description="Path of a DuckDB file.")] = "data/gainloop.duckdb"
-    lock_seconds: Annotated[float, Field(gt=0, description="Seconds to wait while another process has the file.")] = 120
+    """Where the rows of a store lie. No url has a password: that stands in an environment variable."""
+
+    url: Annotated[
+        str,
+        Field(
+            description="Path of a DuckDB file, quack://host:port of a server that has one, or ducklake:postgres: and "
+            "the words dbname=... host=... port=... user=... of a catalogue in Postgres."
+        ),
+    ] = "data/gainloop.duckdb"
+    lock_seconds: Annotated[
+        float, Field(gt=0, description="Seconds to wait while another process has the place, or its server is away.")
+    ] = 120
+    data_path: Annotated[str, Field(description="Folder of a DuckLake's Parquet files, which every worker has.")] = ""
+    token_variable: Annotated[
+        str, Field(description="Environment variable that holds the token of a quack server.")
+    ] = "GAINLOOP_STORE_TOKEN"  # noqa: S105 - a name
+    password_variable: Annotated[
+        str, Field(description="Environment variable that holds the password of Postgres.")
+    ] = "PGPASSWORD"  # noqa: S105 - a name
 
 
 class Embedded(Parameters):
@@ -36,9 +59,17 @@ class Servers(Parameters):
     concurrency_limit: Annotated[
         str | None, Field(description="Prefect global concurrency limit that generation takes, or None.")
     ] = None
+    others: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="Urls of the servers of a model that those of urls do not have, by the model's name.",
+    )
     logprobs: Annotated[
         bool, Field(description="False for servers without log-probabilities: then no information is measured.")
     ] = True
+
+    def urls_of(self, model: str) -> list[str]:
+        """Return the urls of the servers that have a model."""
+        return self.others.get(model, self.urls)
 
 
 class LocalVLLM(Parameters):
@@ -117,7 +148,7 @@ AnyToolServer = Annotated[
 class Generation(Parameters):
     """Requests and shards at once, and how long they may take."""
 
-    max_in_flight: Annotated[int, Field(ge=1, description="Open requests over all servers, at most.")] = 64
+    max_in_flight: Annotated[int, Field(ge=1, description="Open requests over all servers of a model, at most.")] = 64
     deadline_seconds: Annotated[
         float, Field(gt=0, description="Seconds of a request at servers, all attempts together.")
     ] = 600
@@ -131,6 +162,12 @@ class Generation(Parameters):
     ] = 2
     tool_seconds: Annotated[float, Field(gt=0, description="Seconds of one call of a real tool, at most.")] = 30
     shard_seconds: Annotated[float, Field(gt=0, description="Seconds of one shard, at most.")] = 86_400
+    metrics_port: Annotated[
+        int | None,
+        Field(
+            ge=1, le=65535, description="Port of 127.0.0.1 where Prometheus reads what is counted; none for no port."
+        ),
+    ] = None
 
 
 class Threads(Parameters):
@@ -167,6 +204,8 @@ class Prices(Parameters):
 
 
 class Training(Parameters):
+    """The devices of a training, and what it may take of them: nothing here changes weights, but for rounding."""
+
     device: Annotated[Literal["cpu", "cuda"], Field(description="Torch device.")] = "cpu"
     precision: Annotated[
         Literal["auto", "bfloat16", "float32"],
@@ -178,6 +217,18 @@ class Training(Parameters):
     rows_per_device: Annotated[
         int, Field(ge=1, description="Packed rows in memory at once; only bfloat16's rounding depends on it.")
     ] = 8
+    processes: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Processes of this machine that train together, each on a GPU of its own, or all on its CPU; "
+            "each keeps a part of the model. Only rounding depends on it.",
+        ),
+    ] = 1
+    gradient_checkpointing: Annotated[
+        bool,
+        Field(description="True to compute a layer's values again, not keep them: less memory, a third more time."),
+    ] = False
     save_seconds: Annotated[float, Field(gt=0, description="Seconds of work that a crash loses, at most.")] = 30
 
 
@@ -275,7 +326,10 @@ def _with_paths_in(folder: Path, profile: Profile) -> Profile:
         return path if ":" in path else str(folder / path)
 
     changes: dict[str, Any] = {"folder": within(profile.folder)}
-    changes["store"] = profile.store.model_copy(update={"url": within(profile.store.url)})
+    places = {
+        name: within(getattr(profile.store, name)) for name in ("url", "data_path") if getattr(profile.store, name)
+    }
+    changes["store"] = profile.store.model_copy(update=places)
     if isinstance(profile.serving, LocalVLLM) and "/" in profile.serving.python:
         changes["serving"] = profile.serving.model_copy(update={"python": within(profile.serving.python)})
     return profile.model_copy(update=changes)

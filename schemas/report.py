@@ -9,9 +9,10 @@ from schemas.figure import Figure, ReportPart, figure, section, words_of
 from schemas.information import DeltaI, Dependence, Entropy, FilterEffect, Paper, Semantics
 from schemas.knowledge import Knowledge
 from schemas.sections import Diversity, Faithfulness, Gain, Quality, Section, Trainee
+from schemas.skills import Instructions, ToolTalk
 from schemas.steering import Probed
 
-FORMAT = 11
+FORMAT = 12
 """Raised when the fields or the arithmetic change, so that a batch is measured anew."""
 
 
@@ -73,6 +74,19 @@ class Money(ReportPart):
     currency: str
 
 
+class Speed(ReportPart):
+    """The speed of a training, over all its processes, as it went last without an interruption.
+
+    ``mfu`` is model FLOPs utilisation: the model's own operations by the devices' dense bfloat16 peak, as a share; null
+    where that peak is not known, as of a CPU, or where products were not in bfloat16.
+    """
+
+    tokens_per_second: float
+    mfu: float | None
+    processes: int
+    device: str
+
+
 OF_RUN: Final[dict[str, Any]] = {"of": "run"}
 """Marks costs of the run that finished the batch; all others are of the batch, however many runs made it."""
 
@@ -92,6 +106,11 @@ class Cost(ReportPart):
     )
     money: Money | None = Field(
         None, title="price of these tokens", description="At the prices of the profile that finished the batch."
+    )
+    money_per_1k_kept: Money | None = Field(
+        None,
+        title="price of a thousand kept records",
+        description="What was dropped or quarantined is paid for too.",
     )
     retried_replies: int | None = Field(None, title="replies that took several attempts")
     requests_sent: int | None = Field(
@@ -140,13 +159,15 @@ class Cost(ReportPart):
     )
     judging_money: Money | None = Field(None, title="price of the judge's tokens")
     training_tokens: dict[str, int]
+    training_speed: dict[str, Speed] = Field(default_factory=dict)
     seconds: dict[str, float]
 
 
 class Corpus(ReportPart):
     """The documents that the batch was made from; counts are null where the store does not know the snapshot.
 
-    ``name`` is the kind of the source, with its paths, dataset or module.
+    ``name`` is the kind of the source, with its paths, dataset or module. ``documents`` are those that the batch has a
+    record or a drop of, and ``named`` the first of them by name.
     """
 
     name: str
@@ -154,6 +175,8 @@ class Corpus(ReportPart):
     anchors: int | None = None
     held_out: int | None = None
     num_bytes: int | None = None
+    documents: int | None = None
+    named: list[str] = Field(default_factory=list)
 
 
 class Example(ReportPart):
@@ -169,7 +192,7 @@ class Example(ReportPart):
 
 class Report(ReportPart):
     """The whole report; ``mi`` is I(p; Y), and ``h_output`` is H(M(p)). The figures of a field with a section stand on
-    every page, below its heading."""
+    every page, below its heading. ``tools`` and ``instructions`` are null for methods whose records have none."""
 
     format: int
     headline: str
@@ -195,6 +218,8 @@ class Report(ReportPart):
     )
     curation: FilterEffect = section(Section.INFORMATION)
     entropy: Entropy = section(Section.INFORMATION)
+    tools: ToolTalk | None = section(Section.TOOLS)
+    instructions: Instructions | None = section(Section.INSTRUCTIONS)
     diversity: Diversity = section(Section.DIVERSITY)
     faithfulness: Faithfulness = section(Section.FAITHFULNESS)
     quality: Quality = section(Section.QUALITY)

@@ -103,18 +103,21 @@ Prompt = str | tuple[Message, ...]
 CALL: Final = "call"
 """Role of a request that is a call: its prompt is the JSON of server, name and arguments. It is run once, at most."""
 
+VERIFY: Final = "verify"
+"""Role of a request for a verdict: its prompt is the JSON of problem and solution. This machine gives it, once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """One prompt to send.
 
-    ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the
-    model. ``draw`` numbers the samples of one prompt. ``role`` says who is asked, where several speak (a user, an
-    agent, a judge): all are played by the recipe's model, but for ``CALL``, which is no prompt but the call of a real
-    tool. ``greedy`` asks for the likeliest reply, whatever the recipe's temperature: a judge's verdict.
-    ``reply_tokens`` is about how many tokens the reply was asked to have, 0 where its schema alone says so: it decides
-    no reply, only whether one fits. ``prompt_id`` is the prompt's hash without the draw: replies to one prompt are one
-    cluster.
+    ``facet`` says what the request is for (a style, a pair); it goes into the record, not to the model. ``draw``
+    numbers the samples of one prompt. ``role`` says who is asked, where several speak (a user, an agent, a judge):
+    the recipe says which model plays it, but for ``CALL``, which is no prompt but the call of a real tool, and
+    ``VERIFY``, which asks a program. ``greedy`` asks for the likeliest reply, whatever the recipe's temperature: a
+    judge's verdict. ``reply_tokens`` is about how many tokens the reply was asked to have, 0 where its schema alone
+    says so: it decides no reply, only whether one fits. ``prompt_id`` is the prompt's hash without the draw: replies
+    to one prompt are one cluster.
     """
 
     prompt: Prompt

@@ -16,6 +16,8 @@ class Section(StrEnum):
     INFORMATION = "How much information the batch holds"
     MODELS = "What the models lose, and what they took in"
     PAPER = "The quantities of Gan & Liu 2024, which describe and decide nothing"
+    TOOLS = "Conversations with tools: what is kept of them, and what it costs"
+    INSTRUCTIONS = "How new the instructions are"
     DIVERSITY = "How varied the batch is"
     FAITHFULNESS = "How faithful the batch is to its anchors"
     QUALITY = "Data quality, as Synthetic Bootstrapped Pretraining reports it"

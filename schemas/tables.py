@@ -1,12 +1,12 @@
 """The tables of the store. A row never changes; each table's first comment says its grain.
 
-Rows are not changed, and removed only where a batch is opened again, which leaves the others in their order. So their
-``rowid`` is the sequence of the store: of two rows the later one was inserted later. All that is called first, last,
-latest or newest goes by it. Columns that hold a time are for people: clocks are set back, stand still and differ
-between machines.
+Rows are not changed, and removed only where a batch is opened again or pruned, which leaves the others in their order.
+So their ``rowid`` is the sequence of the store, in each of its places: of two rows the later one was inserted later.
+All that is called first, last, latest or newest goes by it. Columns that hold a time are for people: clocks are set
+back, stand still and differ between machines.
 """
 
-VERSION = 5
+VERSION = 6
 """Raised when a table changes. A store carries the version that wrote it, and is brought up to this one when opened."""
 
 MIGRATIONS: dict[int, str] = {
@@ -26,6 +26,27 @@ update part_anchors set uri = anchors.uri from anchors where part_anchors.anchor
 """,
     3: "",
     4: "alter table records add column if not exists turns varchar default '';",
+    # A figure is an object with these names, wherever in a report it stands; those of a list's rows are left out.
+    5: """
+insert into digests select batch_id, measurement_id, coalesce((report ->> '$.format')::integer, 0),
+    coalesce(report ->> '$.training', ''),
+    if(examined, coalesce(report ->> '$.knowledge.exam', ''), ''),
+    if(examined, coalesce(report ->> '$.knowledge.graded', ''), ''),
+    coalesce(report ->> '$.gain.verdict', ''), (report ->> '$.cost.accepted_tokens')::bigint,
+    coalesce((report ->> '$.cost.prompt_tokens')::bigint, 0)
+        + coalesce((report ->> '$.cost.completion_tokens')::bigint, 0)
+        + coalesce((report ->> '$.cost.scoring_tokens')::bigint, 0)
+        + coalesce((report ->> '$.cost.judging_tokens')::bigint, 0)
+    from (select *, (report ->> '$.knowledge.gained.value') is not null as examined, rowid as place from measurements)
+    order by place;
+insert into figures select batch_id, measurement_id, fullkey[3:], (one ->> '$.value')::double,
+    (one ->> '$.low')::double, (one ->> '$.high')::double, (one ->> '$.n')::bigint, (one ->> '$.clusters')::bigint,
+    (one ->> '$.dropped')::bigint, one ->> '$.unit', one ->> '$.status', one ->> '$.definition',
+    coalesce((one ->> '$.seeds')::bigint, 0)
+    from (select batch_id, measurement_id, fullkey, found.value as one from measurements, json_tree(report) as found
+        where found.type = 'OBJECT' and not contains(fullkey, '['))
+    where json_exists(one, '$.clusters') and json_exists(one, '$.definition') and json_exists(one, '$.value');
+""",
 }
 """By version: the SQL that brings a store to the next one; tables that it lacks are made in any case."""
 
@@ -45,10 +66,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     "quarantine": ("batch_id", "record_id", "reason"),
     "checkpoints": ("checkpoint_id",),
     "measurements": ("batch_id", "measurement_id"),
+    "digests": ("batch_id", "measurement_id"),
+    "figures": ("batch_id", "measurement_id", "path"),
     "batch_anchors": ("batch_id", "anchor_id"),
     "decisions": ("batch_id", "decision_id"),
     "exams": ("exam_id", "snapshot_id"),
     "questions": ("exam_id", "question_id"),
+    "pruned": ("prune_id",),
     "schema_version": ("version",),
 }
 """By table: the columns that make two rows the same one. Of a table without any, every row is another: a log."""
@@ -115,6 +139,16 @@ create table if not exists checkpoints (
 create table if not exists measurements (
     batch_id varchar not null, measurement_id varchar not null, report varchar not null,
     measured_at timestamptz not null);
+-- what lists and the overview show of one report beside its figures; inserted with it
+create table if not exists digests (
+    batch_id varchar not null, measurement_id varchar not null, format integer not null, training_id varchar not null,
+    exam varchar not null, graded varchar not null, verdict varchar not null, accepted_tokens bigint,
+    cost_tokens bigint not null);
+-- one figure of one report, by its path there; inserted with it
+create table if not exists figures (
+    batch_id varchar not null, measurement_id varchar not null, path varchar not null, value double, low double,
+    high double, n bigint not null, clusters bigint not null, dropped bigint not null, unit varchar not null,
+    status varchar not null, definition varchar not null, seeds bigint not null);
 -- one anchor that a batch is made from, and its place in the batch's order
 create table if not exists batch_anchors (
     batch_id varchar not null, position bigint not null, anchor_id varchar not null);
@@ -131,6 +165,10 @@ create table if not exists questions (
     exam_id varchar not null, question_id varchar not null, document_id varchar not null, part varchar not null,
     question varchar not null, answer varchar not null, accepted varchar[] not null, options varchar[] not null,
     title varchar not null, evidence varchar not null);
+-- one folder that was removed to make room: the replies of a batch or all of it, by its id, or a checkpoint's weights
+create table if not exists pruned (
+    prune_id varchar not null, kind varchar not null, name varchar not null, num_bytes bigint not null,
+    why varchar not null, pruned_at timestamptz not null);
 -- one version of these tables that the store was brought up to
 create table if not exists schema_version (version integer not null);
 """

@@ -8,14 +8,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from gainloop.evaluation.exercise_files import ExerciseSet, read_exercises
-from gainloop.evaluation.exercise_results import tabulate_skills
+from gainloop.evaluation.exercise_results import skill_result, tabulate_skills
 from gainloop.evaluation.exercises import MARKING, WORDING_ID, Answered, Exercise, Practice, Solving, anchor_of
 from gainloop.evaluation.results import as_table
 from gainloop.store import Store, open_store
 from gainloop.store.batches import complete_stage
 from gainloop.store.exercises import MARKED, find_marked, marked_url, read_marked, write_marked
 from schemas.errors import BadInput
-from schemas.exercise import Exercises, Trials
+from schemas.exercise import SKILLS, Exercises, Trials
 from schemas.profile import Profile
 from schemas.rows import Drop, Reply, content_hash
 from tasks.artifacts import create_markdown_artifact
@@ -26,19 +26,6 @@ from tasks.runner import slot
 logger = logging.getLogger("gainloop.assess")
 
 STAGE = "assess"
-
-
-def require_models(models: tuple[str, ...]) -> None:
-    """Refuse an assessment of nobody.
-
-    Raises:
-        BadInput: There is no model.
-    """
-    if not models:
-        raise BadInput(
-            "assessing: no model is named; one at least is needed. Set models to models of the profile's servers, or, "
-            "on a profile without servers, to folders, hub ids, .gguf files or checkpoint ids."
-        )
 
 
 def require_markable(exercises: ExerciseSet) -> None:
@@ -125,11 +112,20 @@ def assess_model(profile: Profile, exercises: ExerciseSet, model: str, trials: T
 
 
 def complete_assessment(profile: Profile, exercises: ExerciseSet, urls: dict[str, str], trials: Trials) -> str:
-    """Record what was asked of which models; return the assessment's id."""
-    key = content_hash("assessment", urls)
-    summary = {"urls": urls, "trials": trials.model_dump(mode="json"), "exercises": len(exercises.exercises)}
-    complete_stage(open_store(profile), exercises.set_id, STAGE, summary, key)
+    """Record what was asked of which models and what share was right; return the id of both, the assessment's."""
+    store = open_store(profile)
+    right = {model: _shares(read_marked(store.locate(url)), trials) for model, url in urls.items()}
+    key = content_hash("assessment", urls, right)  # answers that never came may have come since
+    about = {"trials": trials.model_dump(mode="json"), "exercises": len(exercises.exercises)}
+    complete_stage(store, exercises.set_id, STAGE, {"urls": urls, **about, "right": right}, key)
     return key
+
+
+def _shares(marked: pl.DataFrame, trials: Trials) -> dict[str, list[float | None]]:
+    """Return of each skill the share of right answers, the ends of its interval, and how many answers there are."""
+    of_skills = {skill: marked.filter(skill=skill) for skill in SKILLS}
+    found = {skill: skill_result(some, trials.k).accuracy for skill, some in of_skills.items() if not some.is_empty()}
+    return {skill: [one.value, one.low, one.high, one.n] for skill, one in found.items()}
 
 
 def show_marked(profile: Profile, exercises: ExerciseSet, urls: dict[str, str], trials: Trials) -> str:

@@ -20,8 +20,8 @@ from gainloop.store.exams import read_answers, read_exam
 from gainloop.store.snapshots import whole_documents
 from schemas.errors import BadInput
 from schemas.exam import AnyExam, Asking, Condition, Exam, WrittenExam
+from schemas.plan import Checkpoint
 from schemas.profile import Profile
-from schemas.recipe import Checkpoint
 from schemas.rows import content_hash
 from tasks.artifacts import create_markdown_artifact
 from tasks.exam import require_unguessable

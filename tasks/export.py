@@ -1,4 +1,4 @@
-"""Export: kept records of batches as a dataset of one's own."""
+"""Export: kept records of batches as a dataset of one's own, in a folder or on the hub."""
 
 from collections.abc import Sequence
 
@@ -24,3 +24,12 @@ def find_batches(profile: Profile, batches: Sequence[str]) -> list[str]:
 @task(cache_policy=NO_CACHE, task_run_name="write the dataset")
 def write_dataset(profile: Profile, batch_ids: Sequence[str], folder: str, form: Format, mixes_licences: bool) -> str:
     return export_batches(open_store(profile), batch_ids, folder, form, mixes_licences)
+
+
+@task(cache_policy=NO_CACHE, task_run_name="write the dataset to {repo}")
+def publish_dataset(
+    profile: Profile, batch_ids: Sequence[str], repo: str, form: Format, mixes_licences: bool, is_public: bool
+) -> str:
+    from gainloop.reports.hub import publish_batches  # a second of import that no folder needs
+
+    return publish_batches(open_store(profile), batch_ids, repo, form, mixes_licences, is_public)

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,16 @@ from gainloop.store.batches import (
     reopen_batch,
     replies_folder,
     settled_anchors,
+    settled_positions,
     stage_summary,
 )
 from gainloop.store.draws import plan_batch
-from gainloop.store.replies import Span, as_reply, compact_replies, read_replies, spans_of
+from gainloop.store.pruned import pruned_on
+from gainloop.store.replies import Span, compact_replies, read_answers, read_replies, spans_of
 from schemas.errors import LedgerError
 from schemas.profile import Prices, Profile, Ray, Servers
 from schemas.recipe import Recipe
+from schemas.rows import VERIFY
 from tasks.progress import Bar, Shown
 from tasks.runner import run_all, slot
 
@@ -94,7 +97,13 @@ def end_totals(batch_id: str) -> None:
 
 
 def generate_records(
-    store: Store, profile: Profile, recipe: Recipe, folder: str | None, span: Span, live: dict[Span, Progress]
+    store: Store,
+    profile: Profile,
+    recipe: Recipe,
+    folder: str | None,
+    span: Span,
+    live: dict[Span, Progress],
+    settled: Collection[int] | None = None,
 ) -> Progress:
     """Make the records of one shard; after a crash only requests without a reply are sent again.
 
@@ -102,13 +111,15 @@ def generate_records(
         folder: The generator's weights; None for a model that servers have.
         span: The shard's anchors, in the order of the batch.
         live: Where the shard's progress can be seen while it runs.
+        settled: Places in the order of anchors that have an outcome. Default: they are looked for.
     """
     replies = replies_folder(store, recipe.batch_id)
     with engine(profile, recipe, folder) as lent:
         begin_batch(store, recipe, lent.logprob_semantics)
         return lent.run(
             lambda pool: run_shard(
-                store, replies, recipe, pool, span, lambda progress: live.update({span: progress}), profile.tools
+                *(store, replies, recipe, pool, span, lambda progress: live.update({span: progress})),
+                *(profile.tools, settled),
             )
         )
 
@@ -144,7 +155,7 @@ def finish_batch(store: Store, prices: Prices, recipe: Recipe, made: RunTotals) 
         "retried_replies": int((replies["attempt"] > 1).sum()),
         **tokens,
         "lost_tokens": done.lost_tokens,
-        "cost": prices.cost(**tokens),
+        "cost": 0.0 if recipe.players else prices.cost(**tokens),  # prices are of one model
         "currency": prices.currency,
         "requests_sent": done.requests_sent,
         "retries": done.retries,
@@ -161,7 +172,8 @@ def finish_batch(store: Store, prices: Prices, recipe: Recipe, made: RunTotals) 
 def reopen_unanswered(store: Store, recipe: Recipe, ask_again: bool) -> str:
     """Take back what came of anchors whose replies are gone since, and return that in words; nothing if none is.
 
-    The run that follows asks for what is missing. What was never answered stays a drop, unless asked for.
+    The run that follows asks for what is missing. What was never answered stays a drop, unless asked for. Replies that
+    were pruned are not missed, unless asked for.
 
     Args:
         ask_again: Whether anchors count too that were given up without a reply to all their requests.
@@ -171,6 +183,8 @@ def reopen_unanswered(store: Store, recipe: Recipe, ask_again: bool) -> str:
     """
     batch_id, folder = recipe.batch_id, replies_folder(store, recipe.batch_id)
     landed = set(read_replies(folder, columns=["request_id"])["request_id"])
+    if not ask_again and not landed and pruned_on(store, "replies", batch_id):
+        return ""
     made = stage_summary(store, batch_id, "generate") or {}
     lost = max(made.get("replies", 0) - len(landed), len(_made_of(store, batch_id) - landed))
     anchor_ids = find_unanswered(store, recipe) if lost or ask_again else []
@@ -187,16 +201,16 @@ def reopen_unanswered(store: Store, recipe: Recipe, ask_again: bool) -> str:
 def find_unanswered(store: Store, recipe: Recipe) -> list[str]:
     """Return the anchors that have an outcome, and a request without a reply: it is gone, or never came.
 
-    A call of a tool that was interrupted is none: it is never made again, so no reply of it will come.
+    A call of a tool that was interrupted is none: it is never made again, so no reply of it will come. Nor is a
+    verdict that is gone: what was concluded from it stands.
     """
     found, num_anchors = list[str](), count_settled(store, recipe.batch_id)[0]
-    folder = replies_folder(store, recipe.batch_id)
+    folder, settled = replies_folder(store, recipe.batch_id), settled_positions(store, recipe.batch_id)
     for span in spans_of(num_anchors, ANCHORS_REPLAYED):
-        anchors = settled_anchors(store, recipe.batch_id, span)
-        rows = read_replies(folder, [one.anchor_id for one in anchors], span)
-        replies = {row["request_id"]: as_reply(row) for row in rows.iter_rows(named=True)}
+        anchors = settled_anchors(store, recipe.batch_id, span, settled)
+        replies = read_answers(folder, [one.anchor_id for one in anchors], span)
         for one in anchors:
-            asked = replay(recipe, one, replies)
+            asked = {name: request for name, request in replay(recipe, one, replies).items() if request.role != VERIFY}
             if any(name not in replies and not is_interrupted(asked[name], name, folder) for name in asked):
                 found.append(one.anchor_id)
     return found
@@ -222,12 +236,14 @@ def generate_shards(profile: Profile, recipe: Recipe, folder: str | None) -> Run
     """
     store, batch_id = open_store(profile), recipe.batch_id
     num_anchors = plan_batch(store, recipe)
-    _, settled = count_settled(store, batch_id)
+    # Looked for once: no other run works on the batch, and by itself each shard would read through all of it.
+    settled = settled_positions(store, batch_id)
     spans = spans_of(num_anchors, profile.generation.shard_anchors)
-    shards = [{"profile": _part_of(profile), "recipe": recipe, "folder": folder, "span": span} for span in spans]
+    of_all = {"profile": _part_of(profile), "recipe": recipe, "folder": folder}
+    shards = [of_all | {"span": span, "settled": _settled_of(profile, span, settled)} for span in spans]
     made, before = begin_totals(batch_id), cached_tokens(profile, recipe)
     try:
-        with Bar(f"generate {batch_id}", "anchors", lambda: made.shown(settled, num_anchors)) as bar:
+        with Bar(f"generate {batch_id}", "anchors", lambda: made.shown(len(settled), num_anchors)) as bar:
             for number, progress in run_all(
                 profile, generate_shard, shards, _engine_kept(profile, recipe, folder, made)
             ):
@@ -240,6 +256,13 @@ def generate_shards(profile: Profile, recipe: Recipe, folder: str | None) -> Run
     return made
 
 
+def _settled_of(profile: Profile, span: Span, settled: Collection[int]) -> tuple[int, ...] | None:
+    """Return the places of a span that have an outcome; None on Ray, which may run a shard a second time."""
+    if isinstance(profile.runner, Ray):
+        return None
+    return tuple(one for one in range(span.begin, span.end) if one in settled)
+
+
 @task(cache_policy=NO_CACHE, task_run_name="ask servers for {model}")
 def find_revision(profile: Profile, model: str, revision: str) -> str:
     """Return the revision of the model that the servers have under this name."""
@@ -247,7 +270,9 @@ def find_revision(profile: Profile, model: str, revision: str) -> str:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="generate anchors {span.begin} to {span.end}", tags=["generation"])
-def generate_shard(profile: Profile, recipe: Recipe, folder: str | None, span: Span) -> Progress:
+def generate_shard(
+    profile: Profile, recipe: Recipe, folder: str | None, span: Span, settled: tuple[int, ...] | None = None
+) -> Progress:
     """Return what was done for one shard; in a process without the flow, with a bar of its own."""
     shared = find_totals(recipe.batch_id)
     made = shared or RunTotals()
@@ -255,7 +280,7 @@ def generate_shard(profile: Profile, recipe: Recipe, folder: str | None, span: S
     with slot(profile), contextlib.nullcontext() if shared else bar:
         if made.is_stopped:
             raise Stopped(f"generating anchors {span.begin} to {span.end}: the run was stopped; run the same again.")
-        return generate_records(open_store(profile), profile, recipe, folder, span, made.live)
+        return generate_records(open_store(profile), profile, recipe, folder, span, made.live, settled)
 
 
 @task(cache_policy=NO_CACHE, task_run_name="look for lost replies")

@@ -29,8 +29,8 @@ from gainloop.store.snapshots import name_source, read_anchors, read_snapshot, u
 from schemas.errors import BadInput
 from schemas.exam import Part
 from schemas.improvement import Ending, GapRow, Round
+from schemas.plan import TrainingPlan
 from schemas.profile import Profile, Ray
-from schemas.recipe import TrainingPlan
 from schemas.rows import content_hash, document_of
 from schemas.steering import Aim, EvenShares, Spending
 from tasks.artifacts import create_markdown_artifact
@@ -59,8 +59,13 @@ class Plan:
     missing: float
 
 
-def require_loop(profile: Profile, makings: Mapping[str, Making], spending: Spending, plan: TrainingPlan) -> None:
+def require_loop(
+    profile: Profile, makings: Mapping[str, Making], spending: Spending, plan: TrainingPlan, players: Mapping[str, str]
+) -> None:
     """Refuse, before anything costs time, a loop that cannot be run.
+
+    Args:
+        players: Models that play a part in the generator's place, by role.
 
     Raises:
         BadInput: It says so.
@@ -72,11 +77,22 @@ def require_loop(profile: Profile, makings: Mapping[str, Making], spending: Spen
             "one; it can only be alone. Leave it out, or leave the others out."
         )
     require_objective(plan, [one.method for one in makings.values()])
+    if any(one.day_tokens for one in makings.values()):
+        raise BadInput(
+            "improving with text.day_tokens: a loop spends what spending.tokens allows, which its rounds share out; no "
+            "other budget is kept. Leave text.day_tokens out, and set spending.tokens to no more than that."
+        )
     if spending.money is not None and not (profile.prices.prompt or profile.prices.completion):
         raise BadInput(
             f"improving with spending.money {spending.money:g} on profile {profile.name!r}: its prices are 0, so that "
             "no money would ever be spent; prices of a million tokens are needed. Set prices in the profile, or leave "
             "spending.money out."
+        )
+    if spending.money is not None and players:
+        raise BadInput(
+            f"improving with spending.money {spending.money:g} and generator.{', generator.'.join(sorted(players))}: a "
+            "profile's prices are of one model, so that what several take cannot be told in money; one model must play "
+            "every part. Leave them out, or bound the loop by spending.tokens alone."
         )
     if not plan.mixture.synthetic:
         raise BadInput(

@@ -22,8 +22,9 @@ from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
 from gainloop.store.scores import judgements_folder, write_verdicts
 from gainloop.store.snapshots import read_texts
 from schemas.errors import BadInput, ServerError
+from schemas.plan import Checkpoint
 from schemas.profile import Profile, Servers
-from schemas.recipe import VERDICT_SAMPLING, Checkpoint, Judge, Judging
+from schemas.recipe import VERDICT_SAMPLING, Judge, Judging
 from schemas.rows import Outcome
 from tasks.progress import Bar
 from tasks.runner import slot

@@ -7,17 +7,18 @@ from typing import Any, Final
 from gainloop.curation.suite import is_missed, read_result
 from gainloop.evaluation.arms import Comparison
 from gainloop.methods import Making
-from gainloop.serving.driver import landed_tokens
 from gainloop.steering.budget import Purse
 from gainloop.steering.probe import probe_plan
 from gainloop.steering.rounds import recipes_left
 from gainloop.store import Store
 from gainloop.store.batches import list_summaries, replies_folder, stage_summary
+from gainloop.store.replies import landed_tokens
 from schemas.curation import Curation
 from schemas.exam import Asking
 from schemas.improvement import IMPROVEMENT_FORMAT, Round
+from schemas.plan import TrainingPlan
 from schemas.profile import Prices, Profile
-from schemas.recipe import TrainingPlan
+from schemas.recipe import Player
 from schemas.rows import content_hash
 from schemas.steering import Spending
 from tasks.validate import records_folder
@@ -48,6 +49,7 @@ class Loop:
         exam_id: Exam whose dev part steers, and whose final part judges.
         makings: How text is made, by recipe.
         model: Generator's name, and ``revision`` its revision; ``folder`` has its weights, None where servers have it.
+        players: Models that play a part in the generator's place, by role.
     """
 
     snapshot_id: str
@@ -62,6 +64,7 @@ class Loop:
     model: str = ""
     revision: str = ""
     folder: str | None = None
+    players: Mapping[str, Player] = field(default_factory=dict, hash=False)
 
     @property
     def loop_id(self) -> str:
@@ -70,7 +73,8 @@ class Loop:
     @property
     def asked(self) -> dict[str, Any]:
         """What it is asked to do, as JSON; what shows what steering was worth is no part of it."""
-        return {
+        played = {"players": {role: one.model_dump() for role, one in self.players.items()}} if self.players else {}
+        return played | {
             "snapshot": self.snapshot_id,
             "start": self.start_id,
             "exam": self.exam_id,
@@ -78,7 +82,10 @@ class Loop:
             "plan": self.plan.identity(),
             "general": self.general_id,
             "spending": self.spending.model_dump(mode="json", exclude={"even"}),
-            "recipes": {name: one.model_dump(mode="json") for name, one in self.makings.items()},
+            # The budget of a day is none of a loop's, which has its own.
+            "recipes": {
+                name: one.model_dump(mode="json", exclude={"day_tokens"}) for name, one in self.makings.items()
+            },
             "generator": [self.model, self.revision],
             "curation": self.curation.identity(),
         }

@@ -17,13 +17,13 @@ from gainloop.methods.method import Method
 from gainloop.methods.pipeline import read_pipeline
 from gainloop.serving.allowance import OVER_BUDGET
 from gainloop.serving.calls import calling
-from gainloop.serving.driver import Driver, Trial, landed_tokens
+from gainloop.serving.driver import Driver, Trial
 from gainloop.serving.engine import engine
 from gainloop.serving.pool import Pool
 from gainloop.store import Store, open_store
 from gainloop.store.batches import replies_folder, with_missing
 from gainloop.store.draws import draw_for
-from gainloop.store.replies import ReplyLog, Span, read_replies
+from gainloop.store.replies import ReplyLog, Span, landed_tokens, read_replies
 from gainloop.store.snapshots import read_texts
 from schemas.errors import BadInput, TooFewTokens, Unusable
 from schemas.profile import Profile
@@ -383,7 +383,7 @@ def _require_tokens(recipe: Recipe, drops: Counter[str]) -> None:
         raise TooFewTokens(
             f"trying out {recipe.method['kind']} on {recipe.model!r} with text.budget_tokens {recipe.budget_tokens:,}: "
             f"{drops[OVER_BUDGET]} of the first requests may take more than is left of it, and no other gave a record; "
-            "they must be paid for. Raise text.budget_tokens, or lower text.sampling.max_tokens."
+            "they must be paid for. Raise text.budget_tokens or text.day_tokens, or lower text.sampling.max_tokens."
         )
 
 

@@ -25,6 +25,7 @@ from gainloop.store.snapshots import (
     insert_snapshot,
     read_versions,
 )
+from gainloop.store.traces import Gone, find_gone
 from schemas.errors import BadInput, SourceChanged
 from schemas.profile import Profile
 from schemas.rows import Anchor
@@ -44,6 +45,7 @@ class Refreshed:
     Attributes:
         changed: Whether another snapshot was the latest before.
         bad_parts: Why each part that cannot be read is not in the snapshot, by its name.
+        gone: Documents that earlier batches were made of and that the snapshot lacks.
     """
 
     snapshot_id: str
@@ -54,6 +56,7 @@ class Refreshed:
     corpus: CorpusCount
     is_latest: bool = True
     bad_parts: dict[str, str] = field(default_factory=dict)
+    gone: Gone = field(default_factory=Gone)
 
     @property
     def summary(self) -> str:
@@ -93,9 +96,11 @@ def refresh_snapshot(
     changed = insert_snapshot(store, _snapshot_row(source, corpus, heldout_fraction), fingerprints, is_latest)
     refreshed = Refreshed(
         *(corpus.snapshot_id, changed, reading.num_read, reading.num_known, reading.writer.num_new_anchors, corpus),
-        *(is_latest, reading.bad),
+        *(is_latest, reading.bad, find_gone(store, source.source_id, corpus.snapshot_id) if changed else Gone()),
     )
     logger.info(refreshed.summary)
+    if refreshed.gone.documents:
+        logger.warning(refreshed.gone.words)
     if heldout_fraction and not corpus.num_heldout:
         logger.warning(
             "No document of %s is held out at heldout_fraction %g: no loss on held-out text will be measured. "
@@ -108,15 +113,23 @@ def refresh_snapshot(
     return refreshed
 
 
-@task(cache_policy=NO_CACHE, task_run_name="read {source.kind}")
-def read_source(profile: Profile, source: Corpus, heldout_fraction: float) -> str:
-    with Bar(f"reading {source.kind}", "parts") as bar:
-        refreshed = refresh_snapshot(
+def refresh_shown(
+    profile: Profile, source: Corpus, heldout_fraction: float, title: str, is_latest: bool = True
+) -> Refreshed:
+    """Refresh a source, and show under a title how far that is; other arguments as of ``refresh_snapshot``."""
+    with Bar(title, "parts") as bar:
+        return refresh_snapshot(
             open_store(profile),
             source,
             heldout_fraction,
             lambda read, all_, found: bar(read, all_, f"{found:,} anchors"),
+            is_latest,
         )
+
+
+@task(cache_policy=NO_CACHE, task_run_name="read {source.kind}")
+def read_source(profile: Profile, source: Corpus, heldout_fraction: float) -> str:
+    refreshed = refresh_shown(profile, source, heldout_fraction, f"reading {source.kind}")
     create_markdown_artifact(key=f"snapshot-{refreshed.snapshot_id}", markdown=as_markdown(refreshed))
     if refreshed.changed:
         announce(refreshed)
@@ -129,17 +142,16 @@ def announce(refreshed: Refreshed) -> None:
     emit_event(
         "gainloop.snapshot",
         {"prefect.resource.id": f"gainloop.snapshot.{refreshed.snapshot_id}", "prefect.resource.name": "snapshot"},
-        payload={"anchors": corpus.num_anchors, "new": refreshed.num_new_anchors, "documents": corpus.num_documents},
+        payload={
+            **{"anchors": corpus.num_anchors, "new": refreshed.num_new_anchors, "documents": corpus.num_documents},
+            "gone": len(refreshed.gone.documents),
+        },
     )
 
 
 @task(cache_policy=NO_CACHE, task_run_name="read general text of {source.kind}")
 def read_general(profile: Profile, source: Corpus) -> str:
-    with Bar(f"reading general text of {source.kind}", "parts") as bar:
-        refreshed = refresh_snapshot(
-            open_store(profile), source, 0.0, lambda read, all_, found: bar(read, all_, f"{found:,} anchors"), False
-        )
-    return refreshed.snapshot_id
+    return refresh_shown(profile, source, 0.0, f"reading general text of {source.kind}", is_latest=False).snapshot_id
 
 
 def find_general(profile: Profile, source: Corpus | None) -> str:
@@ -155,6 +167,7 @@ def as_markdown(refreshed: Refreshed) -> str:
         "parts that had not changed": refreshed.num_parts_kept,
         "parts left out as unreadable": len(refreshed.bad_parts),
         "documents": corpus.num_documents,
+        "documents gone that text was made of": len(refreshed.gone.documents),
         "dropped as too_short": corpus.drops["too_short"],
         "dropped as duplicate": corpus.drops["duplicate"],
         "anchors": corpus.num_anchors,
@@ -165,8 +178,9 @@ def as_markdown(refreshed: Refreshed) -> str:
         "bytes of text": corpus.num_bytes,
     }
     table = "\n".join(f"| {name} | {count:,} |" for name, count in rows.items())
+    gone = f"{refreshed.gone.words}\n\n" if refreshed.gone.documents else ""
     bad = "".join(f"- {why}\n" for why in refreshed.bad_parts.values())
-    return f"{refreshed.summary}\n\n| snapshot {refreshed.snapshot_id} | |\n|---|---:|\n{table}\n\n{bad}"
+    return f"{refreshed.summary}\n\n{gone}| snapshot {refreshed.snapshot_id} | |\n|---|---:|\n{table}\n\n{bad}"
 
 
 @dataclass(slots=True)
@@ -291,11 +305,7 @@ def _listed(names: Collection[str]) -> str:
 
 def _require_anchors(source: Corpus, corpus: CorpusCount, heldout_fraction: float) -> None:
     if not corpus.num_anchors:
-        raise BadInput(
-            f"refreshing from source {source.kind!r}: none of {corpus.num_documents} documents has "
-            f"{getattr(source, 'min_chars', 'enough')} characters; a snapshot needs one at least. "
-            "Point the source at more text, or lower min_chars."
-        )
+        raise BadInput(f"refreshing from source {source.kind!r}: {source.tell_none(corpus.num_documents)}")
     if corpus.num_heldout + corpus.num_kept_out == corpus.num_anchors:
         raise BadInput(
             f"refreshing from source {source.kind!r}: none of {corpus.num_anchors} anchors is left to train on at "

@@ -18,11 +18,11 @@ from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
     kept_records,
+    landed_folder,
     latest_summary,
     page_of,
     read_records,
     read_summaries,
-    replies_folder,
     used_anchors,
 )
 from gainloop.store.documents import documents_of
@@ -31,6 +31,7 @@ from gainloop.store.files import exists, link_from, read_file, write_file
 from gainloop.store.measurements import find_report, load_report, name_measurement, save_measurement
 from gainloop.store.replies import read_replies
 from gainloop.store.scores import find_scores, read_contrasts, read_verdicts
+from gainloop.store.traces import find_gone
 from schemas.decision import Decision
 from schemas.errors import Held
 from schemas.profile import Gate, Profile
@@ -138,7 +139,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     yardstick = latest_summary(store, batch_id, "yardstick")
     scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
     found = find_scores(store, batch_id, scores)
-    probed = summaries.get("probe")
+    probed, used = summaries.get("probe"), used_anchors(store, batch_id)
     seen = [frame["text_id"] for key, frame in found.items() if key in ("start/heldout", "start/general")]
     return Evidence(
         batch_id=batch_id,
@@ -146,11 +147,11 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         recipe=recipe,
         logprob_semantics=batch["logprob_semantics"],
         measured_at=now(),
-        replies=read_replies(replies_folder(store, batch_id)),
+        replies=read_replies(landed_folder(store, batch_id, "a report that is measured anew")),
         records=read_records(store, batch_id).with_columns(kept=pl.col("record_id").is_in(kept.implode())),
         quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
-        anchors=used_anchors(store, batch_id),
+        anchors=used,
         scores=found,
         contrasts=read_contrasts(store.locate(scored["folder"])) if scored else None,
         summaries=summaries,
@@ -160,7 +161,19 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         snapshot=_snapshot_row(store, recipe["snapshot_id"]),
         examined=gather_exams(store, recipe["snapshot_id"], batch_id, training_id) if training_id else (),
         probed=read_examined(store, recipe["snapshot_id"], batch_id, "", probed, probed["arms"]) if probed else None,
+        made_of=tuple(sorted({*documents_of(store, used["anchor_id"].to_list()).values()})),
+        gone=_gone_words(store, recipe["snapshot_id"]),
     )
+
+
+def _gone_words(store: Store, snapshot_id: str) -> str:
+    """Return which documents that text was made of the corpus lacks by now, in words; nothing if it lacks none."""
+    known = store.query(
+        "select source_id, arg_max(snapshot_id, rowid) as snapshot_id from refreshes where source_id in "
+        "(select source_id from refreshes where snapshot_id = ?) group by source_id order by max(rowid) desc limit 1",
+        snapshot_id,
+    )
+    return "" if known.is_empty() else find_gone(store, *known.row(0)).words
 
 
 def _snapshot_row(store: Store, snapshot_id: str) -> dict[str, Any]:

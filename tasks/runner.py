@@ -109,8 +109,9 @@ def _environment(profile: Profile, ray: Ray) -> dict[str, Any]:
     variables = {"PREFECT_LOGGING_EXTRA_LOGGERS": "gainloop"}
     if ray.address == "local":
         return {"env_vars": variables | {"PYTHONPATH": str(ROOT)}}
-    for name, path in (("folder", profile.folder), ("store.url", profile.store.url)):
-        if "://" not in path and not os.path.isabs(path):
+    at = profile.store
+    for name, path in (("folder", profile.folder), ("store.url", at.url), ("store.data_path", at.data_path)):
+        if path and ":" not in path and not os.path.isabs(path):
             raise BadInput(
                 f"running on the Ray cluster {ray.address!r}: {name} of profile {profile.name!r} is {path!r}; on a "
                 "cluster it must be the same place for every worker. Set it to an absolute path of a shared disk, or "

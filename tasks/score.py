@@ -13,8 +13,15 @@ from gainloop.serving.driver import replay
 from gainloop.serving.engine import engine
 from gainloop.serving.scorer import Scorer
 from gainloop.store import Store, open_store
-from gainloop.store.batches import complete_stage, replies_folder, stage_summary, would_be_records
-from gainloop.store.replies import as_reply, read_replies
+from gainloop.store.batches import (
+    complete_stage,
+    landed_folder,
+    read_recipe,
+    replies_folder,
+    stage_summary,
+    would_be_records,
+)
+from gainloop.store.replies import read_answers, read_replies
 from gainloop.store.scores import contrasts_folder, read_contrasts
 from gainloop.store.snapshots import read_texts
 from schemas.profile import Profile, Servers
@@ -29,7 +36,7 @@ logger = logging.getLogger("gainloop.score")
 def plan_scores(store: Store, batch_id: str, scoring: Scoring) -> ContrastPlan:
     """Return what a batch's budget buys: which of its outputs are scored under which prompts."""
     columns = ["request_id", "prompt_id", "anchor_id", "prompt_tokens", "completion_tokens"]
-    replies = read_replies(replies_folder(store, batch_id), columns=columns)
+    replies = read_replies(landed_folder(store, batch_id, "the flow score"), columns=columns)
     outputs = replies.join(would_be_records(store, batch_id), on="request_id", how="semi")
     budget = scoring.budget(int(replies["completion_tokens"].sum()))
     return plan_contrasts(outputs.rename({"completion_tokens": "num_tokens"}), budget)
@@ -85,10 +92,7 @@ def score_outputs(
 
 def _recall(store: Store, recipe: Recipe, plan: ContrastPlan, folder: str) -> Scorer:
     """Return the scorer of a plan, with the prompts made again of the anchors and replies that they came from."""
-    replies = {
-        row["request_id"]: as_reply(row)
-        for row in read_replies(replies_folder(store, recipe.batch_id), plan.anchor_ids).iter_rows(named=True)
-    }
+    replies = read_answers(replies_folder(store, recipe.batch_id), plan.anchor_ids)
     anchors = {anchor.anchor_id: anchor for anchor in read_texts(store, plan.anchor_ids)}
     asked = [request for anchor in anchors.values() for request in replay(recipe, anchor, replies).values()]
     return Scorer(plan, recipe.sampling, replies, {one.prompt_id: one for one in asked}, anchors, folder)
@@ -118,6 +122,8 @@ def why_not_scored(store: Store, profile: Profile, batch_id: str, plan: Contrast
     """Return why there is nothing to score, or nothing left; empty if there is."""
     if isinstance(profile.serving, Servers) and not profile.serving.logprobs:
         return "the profile's serving.logprobs is false"
+    if read_recipe(store, batch_id).players:
+        return "several models made it, and none can score what another said"
     if plan.outputs.is_empty():
         return f"a budget of {plan.budget_tokens:,} tokens buys no score"
     return "it was done before" if stage_summary(store, batch_id, "score", name_plan(plan)) else ""

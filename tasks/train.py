@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -27,8 +27,8 @@ from gainloop.store.checkpoints import (
 )
 from gainloop.store.measurements import latest_accepted
 from gainloop.store.snapshots import read_anchors, read_snapshot
+from schemas.plan import Accepted, AnyStart, Arm, Checkpoint, NewModel, TrainingPlan
 from schemas.profile import Profile, Training
-from schemas.recipe import Accepted, AnyStart, Arm, Checkpoint, NewModel, TrainingPlan
 from tasks.progress import Bar
 
 logger = logging.getLogger("gainloop.train")
@@ -95,10 +95,26 @@ def train_arm(store: Store, training: Training, of: Comparison, seed: int, arm: 
         start = checkpoint_folder(store, of.start_id)
         return continue_pretraining(parts, start, of.plan, training, folder, orders, bar, notes_losses=seed == 0)
 
-    last = make_once(store, arm_lineage(store, of, seed, arm), make)
+    return train_along(store, of.fractions, lambda fraction: arm_lineage(store, of, seed, arm, fraction), make)
+
+
+def train_along(
+    store: Store,
+    fractions: Sequence[float],
+    lineage_at: Callable[[float], Lineage],
+    make: Callable[[str], dict[str, Any]],
+) -> list[str]:
+    """Return the checkpoints of one run, each with a row of its own; what is there is not made again.
+
+    Args:
+        fractions: Parts of the run after which there is a checkpoint; the last is 1.
+        lineage_at: Origin of the checkpoint after a part of the run.
+        make: Function that trains in a folder, with the weights along the way beside its own.
+    """
+    last = make_once(store, lineage_at(1.0), make)
     along = [
-        make_once(store, arm_lineage(store, of, seed, arm, fraction), _copy_of_point(store, last, number, fraction))
-        for number, fraction in enumerate(of.fractions[:-1], start=1)
+        make_once(store, lineage_at(fraction), _copy_of_point(store, last, number, fraction))
+        for number, fraction in enumerate(fractions[:-1], start=1)
     ]
     remove_points(checkpoint_folder(store, last))
     return [*along, last]
@@ -134,6 +150,11 @@ def finish_training(store: Store, of: Comparison, runs: list[Run], scores: dict[
         "arms": [describe_run(store, of, run) for run in runs],
         "scores": {name: store.keep(url) for name, url in scores.items()},
         "tokens": {role: made.get("num_tokens", 0) * times.get(role, 1) for role, made in metrics.items()},
+        "speed": {
+            role: {name: made["speed"][name] for name in ("tokens_per_second", "mfu", "processes", "device")}
+            for role, made in metrics.items()
+            if "speed" in made
+        },
         "seconds": seconds,
         "heldout_records": of.plan.heldout_records,
         "seeds": of.plan.seeds,
@@ -170,9 +191,9 @@ def describe_run(store: Store, of: Comparison, run: Run) -> dict[str, Any]:
 def require_trainable(profile: Profile) -> None:
     """Refuse, before anything costs time, a profile whose training device this machine does not have."""
     if profile.training.device != "cpu":
-        from gainloop.models.loading import require_device
+        from gainloop.models.loading import require_devices
 
-        require_device(profile.training.device)
+        require_devices(profile.training.device, profile.training.processes)
 
 
 def warn_of_little_text(store: Store, snapshot_id: str, start: AnyStart) -> None:

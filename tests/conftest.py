@@ -70,9 +70,9 @@ def api_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small corpus, and beside it texts that are all too short: they take some seconds to read."""
+    """A small corpus, and beside it texts that are all too short: they take a second or two to read."""
     folder = write_corpus(tmp_path_factory.mktemp("corpus"))
-    (folder / "z.jsonl").write_text('{"text": "too short"}\n' * 400_000)
+    (folder / "z.jsonl").write_text('{"text": "too short"}\n' * 120_000)
     return folder
 
 

@@ -98,6 +98,15 @@ def make_evidence(
             "validate": {"success": True, "expectations": 14, "kept": len(records) - len(refused), "seconds": 3.2},
             "train": {
                 "tokens": {"start": 450_000, "synthetic": 120_000, "baseline": 120_000},
+                "speed": {
+                    "start": {"tokens_per_second": 310.4, "mfu": None, "processes": 1, "device": "cpu"},
+                    "synthetic": {
+                        "tokens_per_second": 48_200.0,
+                        "mfu": 0.412,
+                        "processes": 2,
+                        "device": "NVIDIA H100 80GB HBM3",
+                    },
+                },
                 "heldout_records": 0.05,
                 "epochs": {"synthetic": {"synthetic": [60_000, 1.5, 0.0], "anchors": [60_000, 0.2, 1.5]}},
                 "seeds": 1,

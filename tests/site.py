@@ -1,13 +1,10 @@
 """A site as people run it: a Prefect server that has the project's deployments, and workers for them."""
 
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,13 +17,19 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from playwright.sync_api import Page
 
+from tests.browser import log_in, open_page
+from tests.postgres import find_programs, postgres
 from tests.small_run import ROOT, environment
 
 READY_SECONDS = 180
-RUN_SECONDS = 300
+RUN_SECONDS = 600
 PATIENCE_SECONDS = 60
 """What an answer of the API may take on a busy machine."""
+
+QUIET_SECONDS = 10
+"""How long an automation waits for silence in a test: Prefect's least."""
 
 PASSWORD = {"PREFECT_SERVER_API_AUTH_STRING": "team:of-two", "PREFECT_API_AUTH_STRING": "team:of-two"}
 """Settings of a Prefect server that asks for a user and a password, and of those who know them."""
@@ -55,6 +58,17 @@ class Site:
         """The user and the password that the API asks for, if it asks for any."""
         user, _, password = self.settings.get("PREFECT_API_AUTH_STRING", "").partition(":")
         return (user, password) if user else None
+
+    @contextmanager
+    def page(self, path: str) -> Iterator[Page]:
+        """Open a page of Prefect's in a browser, as somebody who knows the password if there is one."""
+        url = f"{self.url}/v2/{path}"
+        with open_page(url) as page:
+            if password := self.settings.get("PREFECT_API_AUTH_STRING"):
+                log_in(page, password)
+                page.get_by_text("Logout").first.wait_for()
+                page.goto(url)  # Prefect's own way back to the page that was asked for names its tab twice
+            yield page
 
     def prefect(self, *arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
         """Run Prefect's command line to its end."""
@@ -106,44 +120,45 @@ class Site:
                 return answer.raise_for_status()
             time.sleep(0.5)
 
+    def automate(self, alert_url: str = "") -> str:
+        """Make the project's automations on the server; returns what was said of each."""
+        asked, given = [sys.executable, "-m", "flows", "automate"], {"GAINLOOP_ALERT_URL": alert_url}
+        done = subprocess.run(
+            asked, cwd=ROOT, env=self.settings | given, capture_output=True, text=True, timeout=RUN_SECONDS, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def automations(self) -> list[dict[str, Any]]:
+        return list(self.send("automations/filter", {"limit": 200}))
+
+    def switch_on(self, *names: str) -> None:
+        """Switch automations on that wait for some seconds where the files say minutes."""
+        for one in self.automations():
+            if one["name"] in names:
+                kept = {name: one[name] for name in ("name", "description", "trigger", "actions")}
+                if kept["trigger"]["posture"] == "Proactive":
+                    kept["trigger"] |= {"within": QUIET_SECONDS}
+                self.change(f"automations/{one['id']}", kept | {"enabled": True})
+
     def worker(self) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         """Keep a worker of the project's pool running for the block."""
         return _running(self, "worker", "start", "--pool", "gainloop")
 
 
 @contextmanager
-def postgres() -> Iterator[dict[str, str]]:
+def shared_database() -> Iterator[dict[str, str]]:
     """Keep a Postgres running for the block; gives the settings of a Prefect server that uses it.
 
     Where there is no Postgres, the server has its own database: SQLite, whose only writer the others wait for, on a
     busy machine for a minute and more.
     """
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
-    control = shutil.which("pg_ctl") or (str(programs[-1]) if programs else "")
-    if not control:
+    if not find_programs():
         warnings.warn("no Postgres here: the Prefect server has its own database", stacklevel=2)
         yield {}
         return
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    data = Path(tempfile.mkdtemp(prefix="postgres-"))  # its user must reach it, root's folders it cannot
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    if as_user:
-        shutil.chown(data, "postgres", "postgres")
-
-    def ask(*words: str) -> None:
-        done = subprocess.run([*as_user, *words], cwd=data, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
-    ask(control, "init", "-D", f"{data}/db", "-o", "-A trust -U prefect -E UTF8")
-    ask(control, "-D", f"{data}/db", "-l", f"{data}/log", "-o", options, "-w", "start")
-    try:
-        url = f"postgresql+asyncpg://prefect@127.0.0.1:{port}/postgres"
-        yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": url}
-    finally:
-        ask(control, "-D", f"{data}/db", "-m", "immediate", "stop")
-        shutil.rmtree(data)
+    with postgres() as database:
+        yield {"PREFECT_SERVER_DATABASE_CONNECTION_URL": database.url(scheme="postgresql+asyncpg")}
 
 
 @contextmanager
@@ -151,7 +166,7 @@ def running_site(folder: Path, shared: Mapping[str, str] = MappingProxyType({}))
     """Keep a server with the project's deployments running for the block.
 
     Args:
-        shared: Settings for more than one person: of ``postgres``, and ``PASSWORD``.
+        shared: Settings for more than one person: of ``shared_database``, and ``PASSWORD``.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]

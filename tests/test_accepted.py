@@ -16,7 +16,7 @@ from gainloop.store.duck import now
 from gainloop.store.measurements import latest_accepted
 from gainloop.store.snapshots import read_texts
 from schemas.errors import NothingNew
-from schemas.recipe import Accepted, Checkpoint
+from schemas.plan import Accepted, Checkpoint
 from tasks.refresh import refresh_snapshot
 from tasks.train import resolve_start
 from tests.small_run import RELEASE, parameters, write_corpus, write_profile

@@ -1,9 +1,8 @@
 """Alerts that are off until they are switched on: a Prefect server, and a webhook that writes down what it is told."""
 
 import json
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +14,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.site import PASSWORD, Site, postgres, running_site, wait_until
+from tests.site import PASSWORD, QUIET_SECONDS, Site, running_site, shared_database, wait_until
 from tests.small_run import ROOT
 
 pytestmark = pytest.mark.server
@@ -48,14 +47,14 @@ def heard() -> Iterator[tuple[str, list[str]]]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("alerts")
-    with postgres() as database, running_site(folder, database | PASSWORD) as site:
+    with shared_database() as database, running_site(folder, database | PASSWORD) as site:
         yield site
 
 
 @pytest.fixture(scope="module")
 def made(site: Site, heard: tuple[str, list[str]]) -> list[str]:
     """What `gainloop automate` said, asked without a url, with one, and once more."""
-    return [_automate(site, url) for url in ("", heard[0], "")]
+    return [site.automate(url) for url in ("", heard[0], "")]
 
 
 def test_all_are_made_once_off_where_the_file_says_so_and_the_url_is_kept_as_a_secret(
@@ -66,7 +65,7 @@ def test_all_are_made_once_off_where_the_file_says_so_and_the_url_is_kept_as_a_s
     assert "made, off: tell: held" in second
     assert "brought up to date, off: tell: held" in third
     told = [one for name in ("automations.yaml", "automations-off.yaml") for one in _told(name)]
-    found = site.send("automations/filter", {"limit": 200})
+    found = site.automations()
     assert sorted(one["name"] for one in found) == sorted(one["name"] for one in told)
     off = {one["name"] for one in _told("automations-off.yaml")}
     assert {one["name"] for one in found if not one["enabled"]} == off
@@ -86,9 +85,7 @@ def test_what_is_switched_on_tells_of_what_is_held_failed_and_late(
 ) -> None:
     _, texts = heard
     _start(site, "FAILED", "Held", "before")
-    for one in site.send("automations/filter", {"limit": 200}):
-        if one["name"] in TELLING:
-            _switch_on(site, one)
+    site.switch_on(*TELLING)
     _start(site, "FAILED", "Held", REASON)
     _start(site, "FAILED", "Failed", "BadInput: profile 'nowhere' not found")
     _start(site, "SCHEDULED", "Scheduled", "", datetime.now(UTC) - timedelta(minutes=5))
@@ -102,58 +99,39 @@ def test_what_is_switched_on_tells_of_what_is_held_failed_and_late(
     assert not [text for text in texts if "before" in text]
 
 
-def test_a_new_snapshot_of_the_nightly_refresh_starts_a_cycle_and_that_of_a_cycle_does_not(
+def test_new_snapshots_of_the_nightly_refresh_start_one_cycle_once_they_are_over_and_those_of_a_cycle_none(
     site: Site, made: list[str]
 ) -> None:
     cycle = site.read("deployments/name/cycle/cycle-embedded")
-    for one in site.send("automations/filter", {"limit": 200}):
-        if one["name"] == "a new snapshot starts a cycle":
-            _switch_on(site, one)
-    _say_snapshot(site, "cycle-embedded")
-    _say_snapshot(site, "nightly")
+    site.switch_on("a new snapshot starts a cycle")
     asked = {"deployments": {"id": {"any_": [cycle["id"]]}}}
+    _say_snapshot(site, "cycle-embedded", 11)
+    for snapshot in range(3):
+        _say_snapshot(site, "nightly", snapshot)
+        time.sleep(QUIET_SECONDS / 5)
+    assert not site.send("flow_runs/filter", asked)  # as long as they go on
     wait_until(lambda: site.send("flow_runs/filter", asked), TOLD_SECONDS)
+    time.sleep(2 * QUIET_SECONDS)
     (run,) = site.send("flow_runs/filter", asked)
     assert run["parameters"] == {"profile": "embedded", "plan": "small"}
 
 
-def _say_snapshot(site: Site, deployment: str) -> None:
+def _say_snapshot(site: Site, deployment: str, snapshot: int) -> None:
     """Send the event that a refresh in a run of a deployment sends."""
     related = {"prefect.resource.id": f"prefect.deployment.{uuid4()}", "prefect.resource.role": "deployment"}
     event = {
         "id": str(uuid4()),
         "event": "gainloop.snapshot",
         "occurred": datetime.now(UTC).isoformat(),
-        "resource": {"prefect.resource.id": "gainloop.snapshot.12"},
+        "resource": {"prefect.resource.id": f"gainloop.snapshot.{snapshot}", "prefect.resource.name": "snapshot"},
         "related": [{**related, "prefect.resource.name": deployment}],
         "payload": {},
     }
     site.tell("events", [event])
 
 
-def _automate(site: Site, url: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "flows", "automate"],
-        cwd=ROOT,
-        env=site.settings | {"GAINLOOP_ALERT_URL": url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 def _told(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load(Path(ROOT / name).read_text())["automations"])
-
-
-def _switch_on(site: Site, one: dict[str, Any]) -> None:
-    """Switch an automation on that waits for ten seconds where the file says minutes."""
-    kept = {name: one[name] for name in ("name", "description", "trigger", "actions")}
-    if kept["trigger"]["posture"] == "Proactive":
-        kept["trigger"] |= {"within": 10}
-    site.change(f"automations/{one['id']}", kept | {"enabled": True})
 
 
 def _start(site: Site, kind: str, name: str, message: str, due: datetime | None = None) -> str:

@@ -7,15 +7,17 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from flows.__looking__ import list_all, show_one
 from gainloop.evaluation.exercise_results import skill_result
 from gainloop.evaluation.exercises import WRITER
 from gainloop.store import Store, group_commit
 from gainloop.store.batches import latest_summary
+from gainloop.store.catalogue import describe, find_row, list_rows
 from gainloop.store.exercises import read_marked
 from schemas.errors import BadInput, StoreError
 from schemas.exercise import Exercises, Trials
 from schemas.profile import Profile, Servers
-from tasks.assess import answer_exercises, complete_assessment, read_set, require_models, show_marked
+from tasks.assess import answer_exercises, complete_assessment, read_set, show_marked
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 from tests.tiny_model import PLAN, save_tiny_model
 
@@ -84,7 +86,12 @@ def sent(stub: Stub) -> int:
 
 
 def test_a_served_model_is_right_as_often_as_its_rule_says_in_one_sample_and_in_all(
-    store: Store, place: Profile, exercises: Exercises, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    place: Profile,
+    exercises: Exercises,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     found, trials = read_set(exercises), Trials(samples=SAMPLES, drawn=2, temperature=1)
     urls = {"stub": store.keep(answer_exercises(store, place, "stub", found, trials, quiet))}
@@ -118,8 +125,27 @@ def test_a_served_model_is_right_as_often_as_its_rule_says_in_one_sample_and_in_
 
     key = complete_assessment(place, found, urls, trials)
     summary = latest_summary(store, found.set_id, "assess")
+    assert summary
+    accuracy = result.accuracy
+    assert summary.pop("right")["stub"]["solved"] == [accuracy.value, accuracy.low, accuracy.high, 48]
     assert summary == {"urls": urls, "trials": trials.model_dump(mode="json"), "exercises": 22}
-    assert len(key) == 16
+
+    (listed,) = list_rows(store, "assessments").iter_rows(named=True)
+    assert (listed["id"], listed["set"], listed["exercises"], listed["samples"]) == (key, found.set_id, 22, SAMPLES)
+    assert listed["right"].startswith(f"stub: solved {by_skill['solved']['right']} of 48, called 0 % [0, ")
+    what, row = find_row(store, key[:9])
+    details = describe(store, what, row)
+    assert what == "assessments"
+    assert details["stub"].endswith(f", answers {store.locate(urls['stub'])}")
+    assert details["trials"] == "samples 4, drawn 2, temperature 1, top_p 1, max_tokens 512, seed 0"
+
+    config = tmp_path / "place.yaml"
+    config.write_text(f"folder: {store.folder}\nstore:\n  url: {store.path}\n")
+    list_all("assessments", str(config))
+    show_one(key[:9], str(config))
+    told = capsys.readouterr().out
+    print(told)
+    assert all(one in told for one in (key, listed["right"], details["stub"]))
 
 
 def test_what_was_asked_is_not_asked_again_and_more_samples_ask_only_for_those(
@@ -207,9 +233,7 @@ def test_a_problem_whose_answer_cannot_be_read_is_refused_before_anybody_is_aske
         read_set(Exercises(paths=[str(path)]))
 
 
-def test_an_assessment_of_nobody_and_samples_that_would_be_alike_are_refused(store: Store) -> None:
-    with pytest.raises(BadInput, match="no model is named"):
-        require_models(())
+def test_samples_that_would_be_alike_are_refused(store: Store) -> None:
     with pytest.raises(ValidationError, match="all would be alike"):
         Trials(samples=2)
     with pytest.raises(ValidationError, match="drawn must not be above samples"):

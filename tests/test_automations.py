@@ -34,6 +34,12 @@ def test_what_may_disturb_somebody_is_off_and_looks_at_runs_of_this_project_alon
         assert {"prefect.tag.gainloop", "prefect.deployment.*"} == named or related["prefect.resource.name"]
 
 
+def test_what_waits_for_silence_waits_for_each_of_something_or_it_would_act_on_the_silence_before() -> None:
+    waiting = [one["trigger"] for one in read_automations(ROOT) if one["trigger"]["posture"] == "Proactive"]
+    assert len(waiting) == 6
+    assert all(one["for_each"] and one["after"] for one in waiting)
+
+
 def test_a_deployment_that_an_automation_names_is_one_of_the_project() -> None:
     deployed = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
     known = {f"{one['entrypoint'].rpartition(':')[2]}/{one['name']}" for one in deployed}

@@ -42,8 +42,9 @@ from gainloop.store.catalogue import find_row
 from gainloop.store.files import whole_folder
 from schemas.errors import BadInput, GainloopError, StoreError
 from schemas.options import list_options
+from schemas.plan import Checkpoint, FirstOptimiser, NewModel
 from schemas.profile import Profile, Servers, load_profile
-from schemas.recipe import Checkpoint, FirstOptimiser, Judge, NewModel, Parameters, Served
+from schemas.recipe import Judge, Parameters, Served
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
 from tasks.train import make_start
@@ -203,6 +204,8 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "generator 'served': model is not set; it is required. Set it.",
         ),
         ("judge --judge.sample 3", "--judge.model is not set; it is required. Set it."),
+        ("export --form jsonl", "--to is not set; it is required. Set it."),
+        ("assess --exercises.paths README.md", "--models is not set; it is required. Set it."),
         (
             "refresh --depth 3",
             "--depth is not one of them; known are --source, --profile, --heldout-fraction. Correct it.",
@@ -215,8 +218,8 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
         ),
         ("cycle --help-al", "--help-al is not one of them; known are --help-all, --help. Correct it."),
         (
-            "report latest",
-            "'latest' stands after no option; `python -m flows report --help-all` lists them. Write --NAME before it.",
+            "refresh latest",
+            "'latest' stands after no option; `python -m flows refresh --help-all` lists them. Write --NAME before it.",
         ),
         (
             "generate --text.method.max-pair 2",

@@ -13,6 +13,7 @@ import httpx
 import polars as pl
 import psutil
 import pytest
+import yaml
 
 from gainloop.sources.files import Files
 from gainloop.store.replies import read_replies
@@ -22,7 +23,8 @@ from tasks.generate import generate_shard
 from tasks.refresh import refresh_snapshot
 from tasks.runner import run_all
 from tests.serving.stub_server import Stub, StubOptions, stub_server
-from tests.small_run import SERVED, write_profile
+from tests.small_run import SERVED, START, parameters, write_profile
+from tests.store.places import SECRETS, ground, lake_server
 from tests.test_bad_input import HOUSE_FORM
 from tests.whole_run import Place, start
 
@@ -61,9 +63,20 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def generate(
-    place: Place, corpus: Path, api_url: str, stub: Stub, method: dict[str, Any], **changes: Any
+    place: Place,
+    corpus: Path,
+    api_url: str,
+    stub: Stub,
+    method: dict[str, Any],
+    meanwhile: Callable[[], object] = lambda: None,
+    **changes: Any,
 ) -> list[psutil.Process]:
-    """Make a batch with the command line; return all processes that the run was seen to have."""
+    """Make a batch with the command line; return all processes that the run was seen to have.
+
+    Args:
+        meanwhile: Called again and again while the run goes on.
+        changes: Sections of the profile that differ.
+    """
     generation = {"shard_anchors": SHARD_ANCHORS, "max_in_flight": 8}
     serving = {"kind": "servers", "urls": [stub.url]}
     profile = write_profile(place.folder, serving=serving, generation=generation, **changes)
@@ -75,10 +88,26 @@ def generate(
     while run.process.poll() is None:
         with suppress(psutil.NoSuchProcess):
             seen |= set(psutil.Process(run.process.pid).children(recursive=True))
+        meanwhile()
         time.sleep(0.2)
     ended = run.wait()
     assert ended.status == 0, ended.err
     return list(seen)
+
+
+def cycle(place: Place, corpus: Path, api_url: str, method: dict[str, Any]) -> dict[str, bytes]:
+    """Run the whole cycle over a batch that was made; return the weights that it trained, by their path."""
+    given = parameters(corpus / "*.md", place.folder / "small.yaml", {"method": method, "sampling": SAMPLING})
+    given["source"].pop("licence")
+    given["text"]["max_anchors"] = ANCHORS
+    given["start"] = START | {"budget_tokens": 8192}
+    given |= {"heldout_fraction": 0.05, "generator": SERVED}
+    made = place.summary("generate")
+    ended = start("cycle", given, place.folder, api_url).wait()
+    assert ended.status == 0, ended.err
+    assert place.summary("generate") == made, "what was generated is gone on with"
+    weights = (place.folder / "data/checkpoints").glob("*/model.safetensors")
+    return {path.parent.name: path.read_bytes() for path in weights}
 
 
 def replies(place: Place) -> pl.DataFrame:
@@ -133,11 +162,54 @@ def test_no_process_of_the_cluster_outlives_its_run(made: Made) -> None:
     assert not [process for process in alive if process.is_running()]
 
 
+@pytest.mark.server
+@pytest.mark.parametrize("made", ["rephrase"], indirect=True)
+def test_a_cycle_on_a_ducklake_with_two_workers_and_refreshes_beside_it_is_the_cycle_of_one_process(
+    made: Made, tmp_path: Path, corpus: Path, api_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    other, refreshed = tmp_path / "other", []
+    other.mkdir()
+    with (
+        lake_server() as server,
+        ground("ducklake", tmp_path / "lake", server) as lake,
+        stub_server(StubOptions(context_tokens=CONTEXT_TOKENS["rephrase"])) as stub,
+    ):
+        place = Place(tmp_path / "lake")
+
+        def refresh() -> None:
+            if place.store.query("from batches").height:  # before, the run would take the other corpus for the latest
+                (other / f"{len(refreshed)}.md").write_text(f"Text {len(refreshed)} of another corpus. " * 20)
+                refreshed.append(refresh_snapshot(place.store, Files(paths=[str(other)]), 0.0).corpus.num_anchors)
+
+        store = yaml.safe_load(lake.profile.read_text())["store"]
+        generate(place, corpus, api_url, stub, METHODS["rephrase"], refresh, runner=CLUSTER, store=store)
+        assert refreshed == list(range(1, len(refreshed) + 1)) != []
+        write_profile(made.by_threads.folder, serving={"kind": "servers", "urls": [stub.url]})  # its own is gone
+        by_lake, by_file = (cycle(one, corpus, api_url, METHODS["rephrase"]) for one in (place, made.by_threads))
+        assert by_lake == by_file
+        assert len(by_lake) == 3, "a start, a synthetic arm and a baseline"
+        assert place.figures() == made.by_threads.figures()
+        rows, expected = (one.rows("created_at", "completed_at") for one in (place, made.by_threads))
+        for table in ("batches", "batch_anchors", "records", "drops", "quarantine"):
+            assert rows[table].equals(expected[table]), table
+        assert place.store.kept().equals(made.by_threads.store.kept())
+        assert place.store.kept().height > ANCHORS
+        assert replies(place).equals(replies(made.by_threads))
+        assert list((tmp_path / "lake" / "data" / "lake").rglob("*.parquet"))
+        assert not list(tmp_path.rglob("*.duckdb"))
+
+
 @pytest.mark.parametrize(
     ("place", "found"),
     [
         ({"folder": "data"}, "folder of profile 'test' is 'data'"),
         ({"store": {"url": "data/gainloop.duckdb"}}, "store.url of profile 'test' is 'data/gainloop.duckdb'"),
+        (
+            {"store": {"url": "ducklake:postgres:dbname=lake", "data_path": "data/lake"}},
+            "store.data_path of profile 'test' is 'data/lake'",
+        ),
     ],
 )
 def test_relative_paths_are_refused_on_a_cluster_of_several_machines(

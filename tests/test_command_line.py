@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from flows.__main__ import LOOKS, RESULTS, look, read
-from flows.__parameters__ import read_parameters
+from flows.__parameters__ import find_look, read_parameters
 from flows.__places__ import require_there
 from gainloop.methods.rephrase import Rephrase
 from gainloop.reports.overview import measure_overview, read_batches
@@ -22,10 +23,12 @@ from gainloop.sources import Several
 from gainloop.sources.files import Files
 from gainloop.store import Store, open_store
 from gainloop.store.catalogue import find_row, list_rows, name_source
+from gainloop.store.duck import now
 from schemas.errors import BadInput, GainloopError, ServerError
 from schemas.exam import ExamFiles, WrittenExam
+from schemas.plan import Checkpoint
 from schemas.profile import Gate
-from schemas.recipe import Checkpoint, Judge, Served
+from schemas.recipe import Judge, Served
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.small_run import ROOT, write_corpus, write_profile
 
@@ -61,7 +64,8 @@ def test_what_is_wrong_with_a_command_line_is_told_before_anything_starts(words:
 
 def test_the_options_of_no_command_need_prefect_or_torch() -> None:
     code = (
-        f"import sys, flows.__main__ as m\nfor name in {[*RESULTS, *LOOKS]}:\n    try: m.run([name, '--help'])\n"
+        f"import sys, flows.__main__ as m\nfor name in {[*RESULTS, *LOOKS]}:\n"
+        "    try: m.run([*name.split(), '--help'])\n"
         "    except SystemExit as end: assert not end.code\n"
         "print(sorted({'prefect', 'torch', 'transformers'} & sys.modules.keys()))"
     )
@@ -285,7 +289,9 @@ def test_a_preview_is_of_documents_from_all_over_a_source(tmp_path: Path) -> Non
     assert RECORDS_OF_ONE == 2
 
 
-def test_a_preview_passes_over_what_cannot_be_read_and_takes_several_sources(tmp_path: Path) -> None:
+def test_a_preview_names_and_passes_over_what_cannot_be_read_and_takes_several_sources(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("handbook", "wiki"):
         (tmp_path / name).mkdir()
         (tmp_path / name / f"{name}.md").write_text(f"The {name} is long. " * 20)
@@ -293,6 +299,7 @@ def test_a_preview_passes_over_what_cannot_be_read_and_takes_several_sources(tmp
     handbook, wiki = ({"kind": "files", "paths": [str(tmp_path / name)]} for name in ("handbook", "wiki"))
     found = first_anchors(Several.model_validate({"sources": [handbook, wiki]}))
     assert sorted(anchor.uri for anchor in found) == ["handbook.md", "wiki.md"]
+    assert [one.getMessage().partition(": ")[0] for one in caplog.records] == ["Passed over damaged.pdf"]
     with pytest.raises(BadInput, match=r"damaged\.pdf"):
         first_anchors(Files(paths=[str(tmp_path / "wiki" / "damaged.pdf")]))
 
@@ -354,7 +361,7 @@ def place(tmp_path: Path) -> list[str]:
 
 def looked(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     name, given = read(words)
-    said = getattr(import_module("flows.__looking__"), LOOKS[name][0])(**given)
+    said = find_look(LOOKS[name][0])(**given)
     return capsys.readouterr().out + said
 
 
@@ -372,6 +379,13 @@ def test_list_names_what_a_store_has_with_verdicts_and_paths(
     assert "c0ffee" not in looked(["list", "batches", *place], capsys).replace("checkpoints", "")
 
 
+def test_the_bare_words_of_a_flow_of_batches_are_their_ids() -> None:
+    assert read(["export", "b1", "b2", "--to", "out"]) == ("export", {"batches": ("b1", "b2"), "to": "out"})
+    assert read(["report", "b1", "--training-id", "t"]) == ("report", {"batch_id": "b1", "training_id": "t"})
+    with pytest.raises(BadInput, match="'b1' stands after no option"):
+        read(["refresh", "b1"])
+
+
 def test_show_says_all_of_one_and_takes_the_beginning_of_an_id(
     place: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -379,8 +393,10 @@ def test_show_says_all_of_one_and_takes_the_beginning_of_an_id(
     assert re.search(r"stages +generate, validate", batch)
     assert re.search(r"says +held: it repeats itself", batch)
     assert not [line for line in batch.splitlines() if line != line.rstrip()], "no line is as long as the longest"
-    folder = open_store(place[1]).folder
-    assert f"transformers.AutoModelForCausalLM.from_pretrained('{folder}/checkpoints/c0ffee')" in model
+    assert "from_pretrained" not in model, "its weights are not there"
+    weights = Path(open_store(place[1]).folder, "checkpoints", "c0ffee")
+    weights.mkdir(parents=True)
+    assert f"transformers.AutoModelForCausalLM.from_pretrained('{weights}')" in looked(["show", "c0f", *place], capsys)
     with pytest.raises(BadInput, match=r"several ids begin so: b200 \(batches\), b100 \(batches\)"):
         looked(["show", "b", *place], capsys)
     with pytest.raises(BadInput, match="nothing has that id"):
@@ -395,6 +411,48 @@ def test_status_says_how_far_the_newest_batch_is_and_what_comes_next(
     assert "1 snapshot, 2 batches, 1 model" in said
     assert "newest batch b200: generate, validate complete, verdict held" in " ".join(said.split())
     assert "next: `gainloop score" in said
+
+
+def test_status_of_the_first_batch_in_the_making_does_not_ask_for_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--profile", str(write_profile(tmp_path))]
+    store = open_store(place[1])
+    Path(store.folder, "batches", "b1").mkdir(parents=True)
+    store.query("select 1")
+    assert "no batch yet: run `gainloop cycle`" in looked(["status", *place], capsys)
+    with FileLock(Path(store.folder, "batches", "b1", ".lock")):
+        assert "no batch is in the store yet; the run above makes the first" in looked(["status", *place], capsys)
+
+
+def test_status_says_what_ran_since_yesterday_what_it_took_what_is_held_and_what_fills_the_disk(
+    place: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = open_store(place[1])
+    told = {"generate": {"prompt_tokens": 3000, "completion_tokens": 100, "cost": 0.5, "currency": "EUR", "kept": 1}}
+    told["train"] = {"tokens": {"start": 9000, "synthetic": 250, "baseline": 250}, "kept": 1}
+    store.insert(
+        completions=[
+            {"batch_id": "b100", "stage": stage, "key": "", "summary": summary, "completed_at": now()}
+            for stage, summary in told.items()
+        ]
+    )
+    for name, size in (("batches/b200/replies/part.parquet", 2_340_000), ("checkpoints/c0ffee/model", 5_000_000)):
+        Path(store.folder, name).parent.mkdir(parents=True)
+        Path(store.folder, name).write_bytes(b"x" * size)
+    said = looked(["status", *place], capsys)
+    assert re.search(r"since \d{4}-\d\d-\d\d \d\d:\d\d UTC: batches begun 0; completed: generate 1, train 1\n", said)
+    assert "it took 3,100 tokens of prompts and replies, 500 trained on; 0.50 EUR\n" in said
+    assert "batch b200 is held: it repeats itself\n" in said
+    (disk,) = re.findall(r"disk: (.*); \S+ .B free\n", said)
+    assert {"checkpoints 5.0 MB", "replies 2.3 MB"} < set(disk.split(", "))
+    assert "running now" not in said
+    assert len(said.splitlines()) < 24, "one screen"
+    Path(store.folder, "batches/b200/.lock").touch()
+    Path(store.folder, "improvements").mkdir()
+    Path(store.folder, "improvements/l00p.lock").touch()
+    with FileLock(f"{store.folder}/batches/b200/.lock"), FileLock(f"{store.folder}/improvements/l00p.lock"):
+        assert "running now: batch b200, loop l00p\n" in looked(["status", *place], capsys)
 
 
 def test_a_batch_that_validation_refused_is_said_to_be_and_does_not_hide_the_newest_report(

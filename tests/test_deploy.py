@@ -22,7 +22,7 @@ from schemas.report import Report
 from tasks.refresh import refresh_snapshot
 from tests.browser import open_page, require_text
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.site import BUSY, PATIENCE_SECONDS, RUN_SECONDS, Site, postgres, running_site, wait_until
+from tests.site import BUSY, PASSWORD, PATIENCE_SECONDS, RUN_SECONDS, Site, running_site, shared_database, wait_until
 from tests.small_run import PLAN, ROOT, START, command, parameters, served, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
@@ -33,7 +33,9 @@ SCREEN = 1024
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with postgres() as database, running_site(tmp_path_factory.mktemp("site"), database) as site, site.worker():
+    """What docs/deploy.md sets up: the database, the password, the deployments, a worker."""
+    folder = tmp_path_factory.mktemp("site")
+    with shared_database() as database, running_site(folder, database | PASSWORD) as site, site.worker():
         yield site
 
 
@@ -59,7 +61,7 @@ def test_the_pages_of_a_cycle_show_its_headline(site: Site, finished: tuple[str,
     assert stages["description"].startswith("7 of 7 stages in ")
     link = f"http://127.0.0.1:4280/batches/{batch.name}/report.html"
     assert stages["description"].endswith(f"{report.headline} {link}")
-    with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
+    with site.page(f"runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
         require_text(page, headline, "cycle-artifacts")
         page.get_by_text(f"report-{report.batch}", exact=True).first.click()
         page.get_by_role("link", name=re.compile("^[0-9a-f]{8}$")).first.click()  # the newest version of it
@@ -76,7 +78,7 @@ def test_list_names_the_runs_and_how_they_ended(site: Site, finished: tuple[str,
 
 def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site: Site) -> None:
     deployment = site.read("deployments/name/cycle/cycle-embedded")
-    with open_page(f"{site.url}/v2/deployments/deployment/{deployment['id']}/run") as page:
+    with site.page(f"deployments/deployment/{deployment['id']}/run") as page:
         page.route("**/create_flow_run", lambda route: route.abort())
         page.get_by_role("tab", name="Custom").first.click()
         page.get_by_text("Rephrase", exact=True).click()
@@ -90,7 +92,7 @@ def test_the_run_form_sends_the_kind_that_was_chosen_and_nothing_of_another(site
 
 def test_the_form_of_a_cycle_fits_two_screens(site: Site) -> None:
     deployment = site.read("deployments/name/cycle/cycle-embedded")
-    with open_page(f"{site.url}/v2/deployments/deployment/{deployment['id']}/run") as page:
+    with site.page(f"deployments/deployment/{deployment['id']}/run") as page:
         require_text(page, "Profile that says where to run", "cycle-form-shut")
         end = page.locator("label", has_text="Enforce Parameter Schema").bounding_box()
     assert end is not None  # what comes after it is Prefect's own
@@ -103,7 +105,7 @@ def test_a_run_with_an_unknown_profile_fails_and_its_page_says_which_there_are(s
     state = site.read(f"flow_runs/{flow_run_id}")["state"]
     assert state["type"] == "FAILED"
     assert "profile 'nowhere' not found in profiles/: known are cluster, embedded, vllm" in state["message"]
-    with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}") as page:
+    with site.page(f"runs/flow-run/{flow_run_id}") as page:
         require_text(page, "Set profile to one of them.", "unknown-profile")
 
 
@@ -117,7 +119,7 @@ def test_a_held_batch_ends_its_run_as_held_and_the_page_says_why_until_it_is_rel
     state = site.read(f"flow_runs/{flow_run_id}")["state"]
     assert (status, state["type"], state["name"]) == (1, "FAILED", "Held")
     assert state["message"].startswith(f"training on batch {batch.name}: the gate holds it, most of it is thrown away")
-    with open_page(f"{site.url}/v2/runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
+    with site.page(f"runs/flow-run/{flow_run_id}?tab=Artifacts") as page:
         require_text(page, "held: most of it is thrown away", "held-artifacts")
     assert site.run("train/step-6-train", **given, release="to see")[0] == 0
 
@@ -147,7 +149,7 @@ def test_a_second_press_of_run_waits_for_the_first_and_both_complete(site: Site,
         return [run for run in site.send("flow_runs/filter", asked) if not run["auto_scheduled"]]
 
     for count in (1, 2):  # two people, each with a page of their own
-        with open_page(f"{site.url}/v2/deployments/deployment/{nightly['id']}") as page:
+        with site.page(f"deployments/deployment/{nightly['id']}") as page:
             wait_until(lambda page=page: _press_run(page) != BUSY, PATIENCE_SECONDS)  # a person presses again
             require_text(page, "Flow run created", f"press-{count}")
     assert len(pressed()) == 2
@@ -169,7 +171,7 @@ def test_a_run_is_cancelled_from_its_page_keeps_what_landed_and_goes_on_when_it_
         asked = {"parameters": given, "state": {"type": "SCHEDULED"}}
         run = site.send(f"deployments/{deployment['id']}/create_flow_run", asked)["id"]
         wait_until(lambda: store.query("from records limit 1").height > 0, RUN_SECONDS)
-        with open_page(f"{site.url}/v2/runs/flow-run/{run}") as page:
+        with site.page(f"runs/flow-run/{run}") as page:
             require_text(page, "Running", "cancel-before")
             page.locator("button[aria-haspopup=menu]").last.click()
             page.get_by_role("menuitem", name="Cancel").click()

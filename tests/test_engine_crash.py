@@ -1,9 +1,5 @@
 """An engine killed at random instants of a two-round batch, and started again: every row once, little paid twice."""
 
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -16,15 +12,15 @@ import polars as pl
 import pytest
 import yaml
 
-from benchmarks.rows import SNAPSHOT, make_corpus
+from benchmarks.rows import SNAPSHOT, make_corpus, make_records
 from gainloop.methods.entigraph import EntiGraph
 from gainloop.store import Store, open_store
 from gainloop.store.batches import count_settled, replies_folder
 from gainloop.store.replies import read_replies
 from schemas.profile import load_profile
 from schemas.recipe import Recipe, Sampling
+from tests.apart import Apart
 from tests.serving.stub_server import Stub, StubOptions, stub_server
-from tests.small_run import ROOT
 
 pytestmark = pytest.mark.crash
 
@@ -40,14 +36,9 @@ RECIPE = Recipe(
     sampling=Sampling(max_tokens=64),
 )
 
-RUN = """
-import sys
-from benchmarks.rows import make_records
-from schemas.profile import load_profile
-from schemas.recipe import Recipe
 
-make_records(load_profile(sys.argv[1]), Recipe.model_validate_json(sys.argv[2]))
-"""
+def make(place: Path) -> None:
+    make_records(load_profile(str(place)), RECIPE)
 
 
 @dataclass(frozen=True)
@@ -69,9 +60,8 @@ class Place:
         make_corpus(load_profile(str(self.folder / "place.yaml")), ANCHORS)
         return self
 
-    def start(self) -> "subprocess.Popen[bytes]":
-        command = [sys.executable, "-c", RUN, str(self.folder / "place.yaml"), RECIPE.model_dump_json()]
-        return subprocess.Popen(command, cwd=ROOT, env=os.environ, start_new_session=True)
+    def start(self) -> Apart:
+        return Apart(make, self.folder / "place.yaml")
 
     @property
     def store(self) -> Store:
@@ -114,8 +104,7 @@ def test_killed_at_random_instants_it_ends_with_every_row_once_and_asks_little_t
         while len(asked(stub)) < instant:
             assert run.poll() is None
             time.sleep(0.002)
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+        run.kill()
         assert place.start().wait() == 0
         assert place.rows("records").equals(expected)
         assert place.rows("drops").equals(drops)

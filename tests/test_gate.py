@@ -11,7 +11,7 @@ from gainloop.steering.gate import as_markdown, require_not_held
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage, page_of
 from gainloop.store.files import read_file
-from gainloop.store.measurements import read_history, save_decision
+from gainloop.store.measurements import read_history, save_decision, save_measurement
 from schemas.decision import Decision
 from schemas.errors import Held
 from schemas.profile import Gate, Profile, load_profile
@@ -152,9 +152,9 @@ def measured(store: Store, batch_id: str, recipe: dict[str, Any]) -> None:
     begin(store, batch_id, recipe, at)
     for earlier, bits in ((0, 7.0), (1, 5.0)):
         rate = report.delta_i.bits_per_byte.model_copy(update={"value": bits})
-        found = report.model_copy(update={"delta_i": report.delta_i.model_copy(update={"bits_per_byte": rate})})
-        row = {"batch_id": batch_id, "measurement_id": str(bits), "report": found.model_dump_json()}
-        store.insert(measurements=[row | {"measured_at": at - timedelta(hours=earlier)}])
+        changed = {"batch": batch_id, "created": at - timedelta(hours=earlier)}
+        changed |= {"delta_i": report.delta_i.model_copy(update={"bits_per_byte": rate})}
+        save_measurement(store, report.model_copy(update=changed), str(bits))
 
 
 def test_history_is_of_earlier_batches_of_the_same_method_and_of_the_latest_report_of_each(

@@ -13,8 +13,8 @@ import yaml
 
 from gainloop.models.pretraining import pretrain
 from schemas.improvement import Improvement
+from schemas.plan import FirstOptimiser, NewModel
 from schemas.profile import Training
-from schemas.recipe import FirstOptimiser, NewModel
 from tasks.loop import PILOT_ANCHORS
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.telling import STYLES, is_for, tell, write_mills, write_others

@@ -10,8 +10,8 @@ import yaml
 
 from gainloop.models.pretraining import pretrain
 from schemas.improvement import Improvement
+from schemas.plan import FirstOptimiser, NewModel
 from schemas.profile import Training
-from schemas.recipe import FirstOptimiser, NewModel
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.telling import STYLES, VALUES, document, facts, names, retold, tell, write_mills
 from tests.whole_run import Place, start

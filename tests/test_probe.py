@@ -17,8 +17,9 @@ from gainloop.store.checkpoints import find_weights
 from gainloop.store.exams import read_exam
 from gainloop.store.snapshots import read_anchors
 from schemas.exam import Asking, ExamFiles
+from schemas.plan import Optimiser, TrainingPlan
 from schemas.profile import Profile
-from schemas.recipe import Optimiser, Recipe, TrainingPlan
+from schemas.recipe import Recipe
 from tasks.exam import make_exam
 from tasks.probe import conclude_probe, list_unmade, name_probe, part_of_exam, read_probe
 from tasks.train import make_start, train_arm
@@ -85,6 +86,7 @@ def test_a_probe_run_asks_only_what_may_steer_and_leaves_no_weights(
     found = probe_of(examined, summary)
     asked = part_of_exam(store, exam_id, "dev").questions
     assert (found.status, found.questions, found.seeds) == ("ok", len(asked), 2)
+    assert found.nats_gain.status == "not measured: the other figure of the probe run decides"
     final = examined.questions.filter(pl.col("part") == "final")
     assert final.height
     assert read_probe(store, of.batch_id, name_probe(of, exam_id, ASKING)).startswith("The probe run (25%")

@@ -157,6 +157,12 @@ def test_every_flow_has_a_deployment_and_a_name_is_given_once() -> None:
     assert len(set(named)) == len(named)
 
 
+def test_docs_deploy_tells_what_each_deployment_does() -> None:
+    text = (ROOT / "docs" / "deploy.md").read_text()
+    names = [f"{Path(one['entrypoint'].partition(':')[0]).stem}/{one['name']}" for one in deployments()]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
 @pytest.mark.parametrize("deployment", deployments(), ids=lambda d: f"{d['entrypoint']}/{d['name']}")
 def test_a_deployments_runs_are_heard_of_thrice_before_they_are_taken_for_crashed(deployment: dict[str, Any]) -> None:
     automations = yaml.safe_load((ROOT / "automations.yaml").read_text())["automations"]

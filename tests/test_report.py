@@ -18,7 +18,7 @@ from gainloop.store.files import read_file
 from gainloop.store.measurements import find_report, load_report, resolve_training
 from schemas.errors import BadInput, LedgerError, StoreError
 from schemas.profile import Profile
-from schemas.report import Cost, Money, Report
+from schemas.report import Cost, Money, Report, Speed
 from tasks.report import gather_evidence, save_report
 from tests.evidence import make_evidence, save_evidence, save_training, without_logprobs
 from tests.examined import make_examined, save_examined
@@ -188,6 +188,7 @@ def test_the_cost_holds_what_the_engine_told() -> None:
         prompt_tokens=81_234,
         completion_tokens=34_567,
         money=Money(amount=0.0741, currency="USD"),
+        money_per_1k_kept=Money(amount=1000 * 0.0741 / 222, currency="USD"),
         retried_replies=6,
         requests_sent=259,
         retries=5,
@@ -198,6 +199,10 @@ def test_the_cost_holds_what_the_engine_told() -> None:
         accepted_tokens=sum(len(text) // 4 for text in evidence.kept["text"]),
         scoring_tokens=187_654,
         training_tokens={"start": 450_000, "synthetic": 120_000, "baseline": 120_000},
+        training_speed={
+            "start": Speed(tokens_per_second=310.4, mfu=None, processes=1, device="cpu"),
+            "synthetic": Speed(tokens_per_second=48_200.0, mfu=0.412, processes=2, device="NVIDIA H100 80GB HBM3"),
+        },
         seconds={"generate": 41.3, "score": 12.5, "validate": 3.2, "train": 69.9},
     )
 
@@ -206,7 +211,7 @@ def test_without_prices_there_is_no_money_and_without_servers_no_share_of_the_ca
     evidence = make_evidence()
     summary = evidence.summaries["generate"] | {"cost": 0.0, "cache_hit_rate": None}
     cost = measure_batch(replace(evidence, summaries=evidence.summaries | {"generate": summary})).cost
-    assert cost.money is cost.cache_hit_rate is None
+    assert cost.money is cost.money_per_1k_kept is cost.cache_hit_rate is None
     assert cost.requests_sent == 259
 
 

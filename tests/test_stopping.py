@@ -1,5 +1,6 @@
 """A process that is told to end does so in time, whatever its main thread makes of it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -50,3 +51,13 @@ def test_a_second_ctrl_c_ends_it_at_once() -> None:
     assert status == 130
     assert "stopped" in "".join(said)
     assert seconds < 30
+
+
+def test_a_run_that_has_a_server_loads_nothing_that_only_one_of_its_own_needs() -> None:
+    code = (
+        "import sys; from flows.__stopping__ import start_server; start_server(); "
+        "print([name for name in sys.modules if name.startswith('prefect.server')])"
+    )
+    given = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:1/api"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=given, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

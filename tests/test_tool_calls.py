@@ -6,31 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from gainloop.methods.tool_use import ToolUse
 from gainloop.store import Store, open_store
 from gainloop.store.batches import count_settled, replies_folder
 from gainloop.store.files import list_files
-from gainloop.store.snapshots import PartWriter, insert_snapshot
-from gainloop.tools.task import Scenario, ToolTask, write_task
-from gainloop.tools.tool import Tool
 from schemas.errors import ServerError
 from schemas.profile import Profile, ToolCommand
-from schemas.recipe import Recipe, Sampling
-from schemas.rows import Anchor
 from tasks.generate import reopen_unanswered
+from tests.ledger import RECIPE, fill
 from tests.serving.stub_server import StubOptions, stub_server
 from tests.test_generate import finish, generate, made, on_servers
 
 ANCHORS, SHARD = 9, 6
-
-NOTE = Tool("note", "Write an entry into the ledger.", {"type": "object", "properties": {"entry": {"type": "string"}}})
-RECIPE = Recipe(
-    method=ToolUse(judge=False).model_dump(mode="json"),
-    snapshot_id="ledger",
-    model="stub",
-    revision="/models/stub",
-    sampling=Sampling(max_tokens=300),
-)
 
 SERVER = """
 import os, sys
@@ -62,18 +48,6 @@ def says(prompt: str) -> str:
     return json.dumps({"say": "It is noted."} if '"assistant calls"' in prompt else call)
 
 
-def fill(store: Store) -> None:
-    writer = PartWriter(store, "ledger")
-    for number in range(ANCHORS):
-        scenario = Scenario("A clerk.", f"You want to note rye for the {number}. time.")
-        task = ToolTask(scenario, server="ledger", tools=(NOTE,), policy="Note what is wanted.", basis=("said",))
-        writer.add_anchor("all", Anchor(write_task(task), f"Task {number}", f"task/{number}", revision="1"))
-    writer.finish_part("all", "1", {"documents": ANCHORS, "anchors": ANCHORS, "too_short": 0})
-    writer.write()
-    about = {"source_id": "ledger", "source": "{}", "heldout_fraction": 0.0, "num_heldout": 0, "num_bytes": 0}
-    insert_snapshot(store, {"snapshot_id": "ledger", "num_anchors": ANCHORS, **about}, {"all": "1"})
-
-
 def test_a_batch_whose_server_of_tools_died_goes_on_and_what_was_interrupted_is_never_asked_for_again(
     profile: Profile, store: Store, tmp_path: Path
 ) -> None:
@@ -82,7 +56,7 @@ def test_a_batch_whose_server_of_tools_died_goes_on_and_what_was_interrupted_is_
     with stub_server(StubOptions(says=says, context_tokens=100_000)) as stub:
         place = on_servers(profile, stub).model_copy(update={"tools": {"ledger": ToolCommand(command=command)}})
         dying = place.model_copy(update={"tools": {"ledger": ToolCommand(command=[*command, "dies"])}})
-        fill(open_store(place))
+        fill(open_store(place), [f"rye for the {number}. time" for number in range(ANCHORS)])
         with pytest.raises(ServerError, match="calling tool server 'ledger': its connection was lost"):
             generate(dying, RECIPE)
         assert count_settled(store, RECIPE.batch_id) == (ANCHORS, 0)

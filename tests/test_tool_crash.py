@@ -1,11 +1,9 @@
 """A run that calls a real tool, killed 20 times in the middle of it: no call is made twice, and none is lost unseen."""
 
+import asyncio
 import json
 import os
 import re
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -13,67 +11,46 @@ from random import Random
 
 import pytest
 import yaml
+from mcp.server import MCPServer
 
-from gainloop.methods.tool_use import ToolUse
-from gainloop.store import Store, open_store
+from gainloop.serving.driver import run_shard
+from gainloop.serving.engine import engine
+from gainloop.store import open_store
 from gainloop.store.batches import count_settled, replies_folder
-from gainloop.store.snapshots import PartWriter, insert_snapshot
-from gainloop.tools.task import Scenario, ToolTask, write_task
-from gainloop.tools.tool import Tool
+from gainloop.store.draws import plan_batch
+from gainloop.store.replies import spans_of
 from schemas.profile import load_profile
-from schemas.recipe import Recipe, Sampling
-from schemas.rows import Anchor
+from tests.apart import Apart
+from tests.ledger import RECIPE, fill
 from tests.serving.stub_server import StubOptions, stub_server
-from tests.small_run import ROOT
 
 pytestmark = pytest.mark.crash
 
 KILLS = 20
 ANCHORS = 240
 CALLS = 3
-SNAPSHOT = "ledger"
 
-NOTE = Tool("note", "Write an entry into the ledger.", {"type": "object", "properties": {"entry": {"type": "string"}}})
-RECIPE = Recipe(
-    method=ToolUse(judge=False).model_dump(mode="json"),
-    snapshot_id=SNAPSHOT,
-    model="stub",
-    revision="/models/stub",
-    sampling=Sampling(max_tokens=300),
-)
 
-RUN = """
-import asyncio, os, sys
-from concurrent.futures import ThreadPoolExecutor
-from mcp.server import MCPServer
-from gainloop.serving.driver import run_shard
-from gainloop.serving.engine import engine
-from gainloop.store import open_store
-from gainloop.store.batches import replies_folder
-from gainloop.store.draws import plan_batch
-from gainloop.store.replies import spans_of
-from schemas.profile import load_profile
-from schemas.recipe import Recipe
+def run(place: str, ledger: str) -> None:
+    """Make the whole batch, whose tool's server runs in this process and writes into a file."""
+    server = MCPServer("ledger")
 
-profile, recipe, ledger = load_profile(sys.argv[1]), Recipe.model_validate_json(sys.argv[2]), sys.argv[3]
-server = MCPServer("ledger")
+    @server.tool()
+    async def note(entry: str) -> str:
+        await asyncio.sleep(0.004)
+        file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, f"{entry}\n".encode())
+        os.close(file)
+        await asyncio.sleep(0.004)
+        return "noted"
 
-@server.tool()
-async def note(entry: str) -> str:
-    await asyncio.sleep(0.004)
-    file = os.open(ledger, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.write(file, (entry + "\\n").encode())
-    os.close(file)
-    await asyncio.sleep(0.004)
-    return "noted"
-
-store = open_store(profile)
-replies = replies_folder(store, recipe.batch_id)
-spans = spans_of(plan_batch(store, recipe), profile.generation.shard_anchors)
-with engine(profile, recipe, None) as lent:
-    for span in spans:
-        lent.run(lambda pool: run_shard(store, replies, recipe, pool, span, servers={"ledger": server}))
-"""
+    profile = load_profile(place)
+    store = open_store(profile)
+    replies = replies_folder(store, RECIPE.batch_id)
+    spans = spans_of(plan_batch(store, RECIPE), profile.generation.shard_anchors)
+    with engine(profile, RECIPE, None) as lent:
+        for span in spans:
+            lent.run(lambda pool, span=span: run_shard(store, replies, RECIPE, pool, span, servers={"ledger": server}))
 
 
 def says(prompt: str) -> str:
@@ -96,18 +73,6 @@ def name_of(number: int) -> str:
     return "entry-" + "".join(chr(97 + int(digit)) for digit in str(number))
 
 
-def fill(store: Store) -> None:
-    writer = PartWriter(store, "ledger")
-    for number in range(ANCHORS):
-        scenario = Scenario("A clerk.", f"You want to note {name_of(number)}.")
-        task = ToolTask(scenario, server="ledger", tools=(NOTE,), policy="Note what is wanted.", basis=("said",))
-        writer.add_anchor("all", Anchor(write_task(task), f"Task {number}", f"task/{number}", revision="1"))
-    writer.finish_part("all", "1", {"documents": ANCHORS, "anchors": ANCHORS, "too_short": 0})
-    writer.write()
-    about = {"source_id": "ledger", "source": "{}", "heldout_fraction": 0.0, "num_heldout": 0, "num_bytes": 0}
-    insert_snapshot(store, {"snapshot_id": SNAPSHOT, "num_anchors": ANCHORS, **about}, {"all": "1"})
-
-
 def lines(ledger: Path) -> list[str]:
     return ledger.read_text().splitlines() if ledger.exists() else []
 
@@ -124,21 +89,19 @@ def test_killed_twenty_times_no_call_of_a_real_tool_is_made_twice(
             "generation": {"max_in_flight": 4, "shard_anchors": 20},
         }
         place.write_text(yaml.safe_dump(profile))
-        fill(open_store(load_profile(str(place))))
+        fill(open_store(load_profile(str(place))), [name_of(number) for number in range(ANCHORS)])
 
-        def start() -> "subprocess.Popen[bytes]":
-            command = [sys.executable, "-c", RUN, str(place), RECIPE.model_dump_json(), str(ledger)]
-            return subprocess.Popen(command, cwd=ROOT, env=os.environ, start_new_session=True)
+        def start() -> Apart:
+            return Apart(run, str(place), str(ledger))
 
         marks = Path(replies_folder(open_store(load_profile(str(place))), RECIPE.batch_id)) / "calls"
         for _ in range(KILLS):
-            run, before, more = start(), len(lines(ledger)), rng.randint(1, 12)
+            running, before, more = start(), len(lines(ledger)), rng.randint(1, 12)
             while len(lines(ledger)) < before + more:
-                assert run.poll() is None, "it ended before it was killed"
+                assert running.poll() is None, "it ended before it was killed"
                 time.sleep(0.001)
             time.sleep(rng.uniform(0, 0.03))
-            os.killpg(run.pid, signal.SIGKILL)
-            run.wait()
+            running.kill()
             assert len(lines(ledger)) <= len(list(marks.rglob("*.call")))
         assert start().wait() == 0
         store = open_store(load_profile(str(place)))

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from gainloop.curation.selection.chance import RandomRows
+from gainloop.curation.selection.lima import Lima
 from gainloop.evaluation.arms import (
     Comparison,
     arm_anchors,
@@ -37,10 +38,11 @@ from gainloop.store import Store
 from gainloop.store.batches import begin_batch, complete_stage, kept_records, stage_summary
 from gainloop.store.checkpoints import checkpoint_folder, checkpoint_metrics
 from gainloop.store.snapshots import read_anchors, read_snapshot
-from schemas.conversation import Turn
+from schemas.conversation import Turn, read_turns, transcript
 from schemas.errors import BadInput
+from schemas.plan import Checkpoint, Mixture, Optimiser, TrainingPlan
 from schemas.profile import Profile, Training
-from schemas.recipe import Checkpoint, Mixture, Optimiser, Recipe, TrainingPlan
+from schemas.recipe import Recipe
 from schemas.rows import Outcome, Record
 from tasks.progress import Bar
 from tasks.refresh import refresh_snapshot
@@ -285,6 +287,9 @@ def test_a_finished_training_says_its_arms_checkpoints_scores_and_tokens(run: Ru
 
     summary = stage_summary(run.store, run.batch_id, "train", run.of.training_id)
     epochs = summary.pop("epochs")
+    speed = summary.pop("speed")
+    assert set(speed) == {"start", *run.arms}
+    assert all(one["tokens_per_second"] > 0 and one["device"] == "cpu" for one in speed.values())
     assert epochs["synthetic"]["synthetic"][0] == epochs["synthetic"]["anchors"][0] == 1024
     assert epochs["baseline"]["anchors"][1] == pytest.approx(2 * epochs["synthetic"]["anchors"][1])
     assert epochs["synthetic"]["synthetic"][2] == 0 < epochs["synthetic"]["anchors"][2]
@@ -440,7 +445,7 @@ def test_a_synthesizer_learns_from_pairs_and_is_named_by_what_it_learned_from(ru
     assert counted["pairs"] == metrics["num_pairs"] + counted["too_long"] > 0
     assert metrics["search"]["kind"] == "exact"
     assert tune(method.model_copy(update={"draws": 3})) == synthesizer
-    with pytest.raises(BadInput, match=r"no pair has a similarity of at least 1 .* Lower text.method.min_similarity"):
+    with pytest.raises(BadInput, match=r"no pair has a similarity of at least 1 .* Lower min_similarity of the method"):
         tune(SBP(min_similarity=1.0))
     with pytest.raises(BadInput, match="a second text of at most 5 tokens"):
         tune(method, max_tokens=5)
@@ -482,6 +487,29 @@ def test_a_selection_is_of_the_records_that_are_not_held_out_and_leaves_the_othe
     assert told
     assert told["selection"] == {"kind": "random", "size": 2, "seed": 0, "steps": selected.steps,
                                  "dropped": {"not_selected": len(trained) - 2}}  # fmt: skip
+
+
+def test_a_training_on_what_lima_selects_reads_no_links_and_the_store_keeps_them(run: Run) -> None:
+    one, other = read_anchors(run.store, run.snapshot_id, heldout=False)["anchor_id"].head(2)
+    link, plain = "See [the manual](https://a.example/b) of https://c.example first.", "See the manual of  first."
+    asked = Turn("user", "How?")
+    made = {
+        one: Record(one, "y", "", link, ("q",)),
+        other: Record.of_turns(other, "y", "", (asked, Turn("assistant", link, "So.")), ("r",)),
+    }
+    batch_id = begin_batch(run.store, Recipe(method={"kind": "y"}, snapshot_id=run.snapshot_id, model="m"), "raw")
+    insert_outcomes(run.store, batch_id, {name: Outcome([record]) for name, record in made.items()})
+    complete_stage(run.store, batch_id, "validate", {})
+
+    plan = PLAN.model_copy(update={"heldout_records": 0.0, "objective": "text"})
+    of = Comparison(batch_id, run.start_id, plan, selection=Lima(least_characters=1))
+    read = {row["anchor_id"]: row for row in trained_records(run.store, of)[0].iter_rows(named=True)}
+    said = (asked, Turn("assistant", plain, "So."))
+    assert (read[one]["text"], read[one]["turns"], read[one]["num_bytes"]) == (plain, "", len(plain))
+    assert (read[other]["text"], read_turns(read[other]["turns"])) == (transcript(said), said)
+    (synthetic, *_) = arm_parts(run.store, "cpu", of, "synthetic")
+    assert set(synthetic.texts) == {plain, transcript(said)}
+    assert set(kept_records(run.store, batch_id)["text"]) == {record.text for record in made.values()}
 
 
 def test_the_arms_have_as_many_tokens_of_each_kind_in_common_as_they_can() -> None:

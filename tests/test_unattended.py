@@ -1,22 +1,35 @@
-"""A site, with Postgres and a password, that nobody looks at: the nightly refresh, and runs that die unnoticed.
+"""A site, with Postgres and a password, that nobody looks at: a file that changes, and runs that die unnoticed.
 
 All of it goes on at once, and takes as long as the longest: a healthy run of four minutes.
 """
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pydoc_data.topics import topics
 from typing import Any
 
+import asyncpg
+import httpx
 import pytest
 import yaml
 
+from gainloop.methods import Making
+from gainloop.methods.rephrase import Rephrase
+from gainloop.sources.files import Files
+from gainloop.store import open_store
+from gainloop.store.batches import begin_batch
+from gainloop.store.duck import now
+from schemas.profile import load_profile
+from schemas.report import Report
+from tasks.refresh import refresh_snapshot
 from tests.browser import log_in, open_page, require_text
-from tests.site import PASSWORD, Site, kill_family, postgres, running_site, wait_until
-from tests.small_run import ROOT, write_corpus, write_profile
+from tests.site import PASSWORD, Site, kill_family, running_site, shared_database, wait_until
+from tests.small_run import ROOT, parameters, write_corpus, write_profile
 
 pytestmark = pytest.mark.server
 
@@ -28,6 +41,10 @@ DUE_SECONDS = 100
 """The scheduler looks once a minute."""
 
 LIMIT_SECONDS = 600
+
+STARTING = "a new snapshot starts a cycle"
+CHANGED = "assert.md"
+"""A file of the corpus, whose text becomes another."""
 
 FLOW = """
 import time
@@ -60,6 +77,7 @@ class Unattended:
     site: Site
     runs: dict[str, str]
     heartbeats_when_killed: int
+    changed_at: datetime
 
     def states(self, name: str) -> list[str]:
         """Return what a run went through, in order."""
@@ -75,9 +93,11 @@ class Unattended:
 @pytest.fixture(scope="module")
 def unattended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]:
     folder = tmp_path_factory.mktemp("unattended")
-    with postgres() as database, running_site(folder, database | PASSWORD) as site:
-        site.require("automation", "create", "--from-file", "automations.yaml")
+    with shared_database() as database, running_site(folder, database | PASSWORD) as site:
+        print(site.automate())
+        site.switch_on(STARTING)
         _deploy_patience(site)
+        changed_at = _watch_folder(site)
         runs = {name: _start(site, name, state="RUNNING") for name in ("mute", "stranger")}
         for name, reached in (("unborn", partial(_is, kind="PENDING")), ("silent", _heartbeats)):
             with site.worker() as doomed:
@@ -90,7 +110,10 @@ def unattended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Unattended]
             runs["scheduled"] = _schedule_refresh(site)
             for name in runs.keys() - {"stranger"}:
                 wait_until(partial(_is, site, runs[name], "COMPLETED"), LIMIT_SECONDS)
-            yield Unattended(site, runs, heartbeats)
+            (cycle,) = wait_until(partial(_runs_of, site, "cycle/cycle-embedded"), START_SECONDS)
+            runs["cycle"] = cycle["id"]
+            wait_until(partial(_has_ended, site, runs["cycle"]), LIMIT_SECONDS)
+            yield Unattended(site, runs, heartbeats, changed_at)
 
 
 def test_a_deployed_schedule_makes_runs_without_being_asked(unattended: Unattended) -> None:
@@ -117,7 +140,52 @@ def test_a_refresh_that_found_documents_sends_an_event_that_names_its_snapshot_a
     assert event["resource"]["prefect.resource.id"].startswith("gainloop.snapshot.")
     related = {one["prefect.resource.role"]: one.get("prefect.resource.name") for one in event["related"]}
     assert related["deployment"] == "nightly"
-    assert event["payload"]["new"] == event["payload"]["anchors"] > 0
+    assert 0 < event["payload"]["new"] < event["payload"]["anchors"]
+
+
+def test_a_changed_file_leads_without_a_hand_to_a_report_that_names_it(unattended: Unattended) -> None:
+    site, run = unattended.site, unattended.run("cycle")
+    (event,) = site.send("events/filter", {"filter": {"event": {"name": ["gainloop.snapshot"]}}})["events"]
+    times = {
+        "the file is changed": unattended.changed_at,
+        "the schedule starts a refresh": datetime.fromisoformat(unattended.run("scheduled")["start_time"]),
+        "the refresh names a new snapshot": datetime.fromisoformat(event["occurred"]),
+        "the automation starts a cycle": datetime.fromisoformat(run["expected_start_time"]),
+        "the cycle runs": datetime.fromisoformat(run["start_time"]),
+        "the report is there": datetime.fromisoformat(run["end_time"]),
+    }
+    print("\n".join(["", *(f"{time:%H:%M:%S}  {what}" for what, time in times.items())]))
+    assert [*times.values()] == sorted(times.values())
+    assert run["created_by"]["type"] == "AUTOMATION"
+    assert (run["state"]["type"], run["run_count"]) == ("COMPLETED", 1), run["state"]["message"]
+    (page,) = (site.folder / "data" / "batches").glob("*/report.html")
+    report = Report.model_validate_json((page.parent / "report.json").read_text())
+    assert (report.corpus.documents, report.corpus.named) == (1, [CHANGED])
+    assert f"1 document: {CHANGED}" in page.read_text()
+    assert {one.title for one in report.examples} <= {CHANGED.removesuffix(".md")}
+    print(f"{run['state']['message']}; made of {', '.join(report.corpus.named)}")
+
+
+def test_what_ran_stands_in_postgres_and_nobody_without_the_password_may_ask(unattended: Unattended) -> None:
+    site = unattended.site
+    statuses = [httpx.get(f"{site.url}/api/admin/version", auth=auth).status_code for auth in (None, ("team", "no"))]
+    assert statuses == [401, 401]
+    assert httpx.get(f"{site.url}/api/admin/version", auth=site.auth).status_code == 200
+    url = site.settings.get("PREFECT_SERVER_DATABASE_CONNECTION_URL", "")
+    if not url:
+        pytest.skip("no Postgres here")
+
+    async def read() -> list[tuple[str, str]]:
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+        rows = await connection.fetch(
+            "select id::text, state_type::text from flow_run where parent_task_run_id is null"
+        )
+        await connection.close()
+        return [(row[0], row[1]) for row in rows]
+
+    states = dict(asyncio.run(read()))
+    print({name: states[run] for name, run in unattended.runs.items()})
+    assert {states[unattended.runs[name]] for name in ("scheduled", "healthy", "cycle")} == {"COMPLETED"}
 
 
 def test_a_healthy_run_of_four_minutes_is_left_alone(unattended: Unattended) -> None:
@@ -214,14 +282,29 @@ def _start(site: Site, name: str, state: str = "SCHEDULED") -> str:
     return str(site.send(f"deployments/{deployment['id']}/create_flow_run", {"state": {"type": state}})["id"])
 
 
+def _watch_folder(site: Site) -> datetime:
+    """Deploy a cycle of a folder, change a file of it, and return when; all else of it is in an accepted batch."""
+    corpus, profile = write_corpus(site.folder / "corpus"), write_profile(site.folder)
+    given = parameters(corpus, profile, {"only_new": True})
+    store = open_store(load_profile(str(profile)))
+    snapshot_id = refresh_snapshot(store, Files.model_validate(given["source"]), 0.05).snapshot_id
+    batch_id = begin_batch(store, Making(method=Rephrase()).recipe(snapshot_id, "m", "r"), "raw")
+    row = {"batch_id": batch_id, "decision_id": "d", "measurement_id": "m", "training_id": "t", "state": "accepted"}
+    store.insert(decisions=[row | {"decision": "{}", "decided_at": now()}])
+    cycle = site.read("deployments/name/cycle/cycle-embedded")
+    site.patch(f"deployments/{cycle['id']}", {"parameters": given})
+    (corpus / CHANGED).write_text(topics["with"][:3000])  # some pieces: so small a model leaves one or another empty
+    return datetime.now(UTC)
+
+
 def _schedule_refresh(site: Site) -> str:
     """Give the refresh a second schedule that is due soon; returns the run that the server made of it."""
     deployment = site.read("deployments/name/refresh/nightly")["id"]
-    source = {"kind": "files", "paths": [str(write_corpus(site.folder / "corpus"))], "licence": "PSF-2.0"}
+    source = parameters(site.folder / "corpus", site.folder / "small.yaml")["source"]
     due = datetime.now(UTC) + timedelta(seconds=DUE_SECONDS)
     schedule = {
         "schedule": {"interval": 86_400, "anchor_date": due.isoformat()},
-        "parameters": {"source": source, "profile": str(write_profile(site.folder))},
+        "parameters": {"source": source, "profile": str(site.folder / "small.yaml")},
         "slug": "soon",
     }
     site.send(f"deployments/{deployment}/schedules", [schedule])
@@ -240,6 +323,14 @@ def _is_due(run: dict[str, Any], due: datetime) -> bool:
 
 def _runs(site: Site, asked: dict[str, Any]) -> list[dict[str, Any]]:
     return list(site.send("flow_runs/filter", {**asked, "limit": 200}))
+
+
+def _runs_of(site: Site, deployment: str) -> list[dict[str, Any]]:
+    return _runs(site, {"deployments": {"id": {"any_": [site.read(f"deployments/name/{deployment}")["id"]]}}})
+
+
+def _has_ended(site: Site, run: str) -> bool:
+    return site.read(f"flow_runs/{run}")["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def _states(site: Site, run: str) -> list[dict[str, Any]]:

@@ -78,9 +78,7 @@ def fill(store: Store, profile: Profile, num_batches: int, num_trainings: int = 
         ids = {"batch_id": f"batch{batch:011d}", "training_id": f"{batch:08x}{training:08x}"}
         evidence = make_evidence(30 + 3 * batch, 0.02 + 0.01 * batch + 0.001 * training, **ids)
         (save_training if training else save_evidence)(store, profile, evidence)
-        report = measure_batch(evidence)
-        row = {"batch_id": evidence.batch_id, "measurement_id": evidence.training_id, "measured_at": report.created}
-        store.insert(measurements=[row | {"report": report.model_dump_json()}])
+        save_measurement(store, measure_batch(evidence), evidence.training_id)
 
 
 def figures_of(verification: Verification) -> list[Figure]:
@@ -235,9 +233,7 @@ def test_several_trainings_of_a_batch_count_as_its_seeds(store: Store, profile: 
 def test_a_training_that_was_measured_again_is_no_further_seed(store: Store, profile: Profile) -> None:
     fill(store, profile, 5)
     (old, *_) = read_reports(store)
-    newer = old.model_copy(update={"headline": "measured again", "created": now()})
-    row = {"batch_id": old.batch, "measurement_id": "again", "measured_at": newer.created}
-    store.insert(measurements=[row | {"report": newer.model_dump_json()}])
+    save_measurement(store, old.model_copy(update={"headline": "measured again", "created": now()}), "again")
     reports = read_reports(store)
     assert [report.batch for report in reports] == sorted({report.batch for report in reports})
     assert reports[0].headline == "measured again"

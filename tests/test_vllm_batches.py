@@ -28,8 +28,9 @@ from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.draws import plan_batch
 from gainloop.store.replies import as_reply, read_replies
 from gainloop.store.snapshots import read_texts
+from schemas.plan import FirstOptimiser, NewModel
 from schemas.profile import PROFILES, LocalVLLM, Profile, load_profile
-from schemas.recipe import FirstOptimiser, NewModel, Recipe, Sampling
+from schemas.recipe import Recipe, Sampling
 from schemas.rows import Request
 from tasks.generate import RunTotals, finish_batch, generate_records, spans_of
 from tasks.refresh import refresh_snapshot

@@ -13,8 +13,9 @@ from gainloop.store import open_store
 from gainloop.store.batches import replies_folder
 from gainloop.store.draws import plan_batch
 from gainloop.store.replies import read_replies
+from schemas.plan import NewModel
 from schemas.profile import Generation, Profile, Servers, StoreSettings
-from schemas.recipe import NewModel, Recipe, Sampling
+from schemas.recipe import Recipe, Sampling
 from tasks.generate import cached_tokens, generate_records, spans_of
 from tests.store.test_snapshots import make_snapshot, write_part
 from tests.test_vllm_batches import local_vllm

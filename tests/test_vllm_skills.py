@@ -17,6 +17,7 @@ from gainloop.tools.task import write_task
 from schemas.conversation import fault_of, read_turns
 from schemas.profile import Profile, Servers
 from schemas.recipe import Recipe
+from tests.small_run import write_corpus
 from tests.test_vllm_batches import local_vllm
 from tests.whole_run import Place, start
 
@@ -57,25 +58,25 @@ def easy_task(number: int) -> str:
 
 def problems(place: Path, data: Path) -> dict[str, Any]:
     with (data / "gsm8k" / "train.jsonl").open() as rows:
-        (place / "problems.jsonl").write_text("".join(itertools.islice(rows, 6)))
+        (place / "problems.jsonl").write_text("".join(itertools.islice(rows, 4)))
     return {
         "source": {"kind": "problems", "problem_paths": [str(place / "problems.jsonl")]},
-        "method": {"kind": "reasoning", "answers": 2, "thought": False, "max_words": 100},
-        "sampling": {"max_tokens": 320, "temperature": 0.8},
+        "method": {"kind": "reasoning", "answers": 2, "thought": False, "max_words": 60},
+        "sampling": {"max_tokens": 256, "temperature": 0.8},
     }
 
 
 def instructions(_place: Path, data: Path) -> dict[str, Any]:
     seeds = str(data / "self_instruct" / "seed_tasks.jsonl")
     return {
-        "source": {"kind": "instructions", "seed_paths": [seeds], "groups": 8, "shown": 4},
+        "source": {"kind": "instructions", "seed_paths": [seeds], "groups": 5, "shown": 4},
         "method": {"kind": "self_instruct", "prompts": "plain", "instructions": 4, "instances": 1},
         "sampling": {"max_tokens": 320, "temperature": 0.5},
     }
 
 
 def tools(place: Path, _data: Path) -> dict[str, Any]:
-    (place / "tasks.jsonl").write_text("".join(f"{easy_task(number)}\n" for number in range(8)))
+    (place / "tasks.jsonl").write_text("".join(f"{easy_task(number)}\n" for number in range(5)))
     return {
         "source": {"kind": "tool_tasks", "task_paths": [str(place / "tasks.jsonl")]},
         "method": {"kind": "tool_use", "judge": False, "max_steps": 4},
@@ -97,7 +98,7 @@ def test_conversations_are_made_validated_trained_on_and_reported(
         "text": {"method": given["method"], "sampling": given["sampling"]},
         "generator": {"kind": "served", "model": "start"},
         "start": START,
-        "general": {"kind": "python_docs"},
+        "general": {"kind": "files", "paths": [str(write_corpus(tmp_path / "general", 8))]},
         "heldout_fraction": 0,
         "scoring": {"share": 0, "least_tokens": 0},
         "plan": PLAN | {"arms": ["synthetic", "baseline"]},

@@ -6,7 +6,7 @@ from pydoc_data.topics import topics
 from transformers import PreTrainedTokenizerFast
 
 from gainloop.models.start import make_model, make_tokenizer
-from schemas.recipe import NewModel
+from schemas.plan import NewModel
 
 TEXTS = [" ".join(topics[name].split())[:400] for name in sorted(topics)[:24]]
 """Prose of the Python language reference, 400 characters each."""

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from rensa import RMinHash
 
 from gainloop.curation.instructions import (
     NEAR_INSTRUCTION,
@@ -17,7 +17,18 @@ from gainloop.curation.instructions import (
     instructions_said_again,
 )
 from gainloop.measures.contamination import find_probes
-from gainloop.measures.duplication import SHINGLE_WORDS, Matches, candidates, confirm, kept, repeats, restored, sketch
+from gainloop.measures.duplication import (
+    SHINGLE_WORDS,
+    Matches,
+    Neighbours,
+    candidates,
+    confirm,
+    index_texts,
+    kept,
+    repeats,
+    restored,
+    sketch,
+)
 from gainloop.measures.ngrams import HashedTexts, hash_texts
 from gainloop.store import Store
 from gainloop.store.batches import batch_folder, kept_records
@@ -32,7 +43,7 @@ ANCHOR_CONTAMINATED: Final = "anchor holds a probe"
 OF_ANCHOR, OF_EARLIER, OF_BATCH = "near_duplicate_of_anchor", "near_duplicate_of_earlier_batch", "near_duplicate"
 
 KNOWN_AT_ONCE: Final = 50_000
-"""Known texts that records are compared with at a time: their index takes 700 bytes each."""
+"""Known texts that records are compared with at a time: what matched is left out of the next."""
 
 EXAMPLES: Final = 5
 
@@ -44,13 +55,13 @@ class KnownTexts:
     Attributes:
         name: Id of the batch or snapshot.
         ids: Ids of the texts that have at least five words.
-        sketches: MinHash of each of these texts.
+        sketches: MinHash of each of these texts as bytes, 650 a text.
         read: Function from ids to these texts: columns id, text.
     """
 
     name: str
     ids: list[str]
-    sketches: list[RMinHash]
+    sketches: pl.Series
     read: Callable[[list[str]], pl.DataFrame]
 
 
@@ -90,25 +101,25 @@ def _batch(store: Store, batch_id: str) -> KnownTexts:
     return KnownTexts(batch_id, ids, sketches, read)
 
 
-def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], list[RMinHash]]:
+def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], pl.Series]:
     """Return ids and sketches of texts that never change, kept in a file: making them takes forty times as long.
 
     Sketches that another release of rensa, or another rule of words, made are made anew.
     """
     if exists(url):
         saved = read_frame(url)
-        try:
-            return saved["id"].to_list(), [restored(state) for state in saved["sketch"]]
-        except ValueError:
-            pass
+        with suppress(ValueError):
+            for state in saved["sketch"].head(1):  # one process has made all of them
+                restored(state)
+            return saved["id"].to_list(), saved["sketch"]
     texts = read_all()
     hashed = hash_texts(texts["text"])
     has_shingles = hashed.lengths >= SHINGLE_WORDS
-    sketches = [one for one, is_long in zip(sketch(hashed), has_shingles, strict=True) if is_long]
+    sketches = [kept(one) for one, is_long in zip(sketch(hashed), has_shingles, strict=True) if is_long]
     ids = texts["id"].filter(pl.Series(has_shingles))
-    states = pl.Series("sketch", [kept(one) for one in sketches], pl.Binary)
+    states = pl.Series("sketch", sketches, pl.Binary)
     write_frame(url, pl.DataFrame([ids, states]))
-    return ids.to_list(), sketches
+    return ids.to_list(), states
 
 
 @dataclass
@@ -226,12 +237,14 @@ def _look_for_near_duplicates(
     store: Store, batch_id: str, corpus: CorpusMatches, anchors: pl.DataFrame, curation: Curation
 ) -> None:
     least, sketches = curation.near_duplicates, sketch(corpus.hashed)
+    index = index_texts(corpus.hashed, sketches, least)
     if "anchors" in curation.among:
         snapshot_id = _snapshot_of(store, batch_id)
         known = known_anchors(store, snapshot_id, anchors)
-        _compare_with(corpus, OF_ANCHOR, "anchor", known, sketches, least)
+        _compare_with(corpus, OF_ANCHOR, "anchor", known, index, least)
     if "earlier_batches" in curation.among:
-        _compare_with_earlier(corpus, earlier_batches(store, batch_id), sketches, least)
+        _compare_with_earlier(corpus, earlier_batches(store, batch_id), index, least)
+    del index
     if "batch" in curation.among:
         corpus.compared["records of the batch"] = len(corpus.open_rows)
         found = repeats(corpus.hashed, corpus.open_rows, sketches, least)
@@ -271,7 +284,7 @@ def _snapshot_of(store: Store, batch_id: str) -> str:
 
 
 def _compare_with_earlier(
-    corpus: CorpusMatches, batches: Iterator[KnownTexts], sketches: list[RMinHash], least: float
+    corpus: CorpusMatches, batches: Iterator[KnownTexts], index: Neighbours, least: float
 ) -> None:
     """Match the records that are nearly the same as one of an earlier batch, but for those that an earlier one kept.
 
@@ -284,7 +297,7 @@ def _compare_with_earlier(
         corpus.compared["earlier batches"] += 1
         kept_before |= set(known.ids).intersection(ids)
         same = {row for row, record_id in enumerate(ids) if record_id in kept_before}
-        _compare_with(corpus, OF_EARLIER, "earlier record", known, sketches, least, same)
+        _compare_with(corpus, OF_EARLIER, "earlier record", known, index, least, same)
     corpus.compared["records that an earlier batch kept too"] = len(kept_before)
 
 
@@ -293,13 +306,14 @@ def _compare_with(
     reason: str,
     kind: str,
     known: KnownTexts,
-    sketches: list[RMinHash],
+    index: Neighbours,
     least: float,
     left_out: Set[int] = frozenset(),
 ) -> None:
     """Match the records that are nearly the same as a known text, with the most similar of a part of them.
 
     Args:
+        index: The records' sketches.
         left_out: Numbers of records that are not compared.
     """
     corpus.found.setdefault(reason, set())
@@ -307,7 +321,7 @@ def _compare_with(
     for begin in range(0, len(known.ids), KNOWN_AT_ONCE):
         some = slice(begin, begin + KNOWN_AT_ONCE)
         rows = [row for row in corpus.open_rows if row not in left_out]
-        near = candidates(corpus.hashed, rows, sketches, known.sketches[some], least)
+        near = candidates(index, rows, map(restored, known.sketches[some]))
         for row, (other, similarity) in _confirmed(corpus.hashed, known, known.ids[some], near, least).items():
             _match_text(corpus, reason, row, kind, known.name, other, similarity)
 

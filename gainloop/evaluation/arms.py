@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gainloop.curation.selection import Selected, Selection, select_rows
-from gainloop.curation.selection.records import record_candidates
+from gainloop.curation.selection.records import record_candidates, with_answers
 from gainloop.evaluation.general import Use, general_texts
 from gainloop.store import Store
 from gainloop.store.batches import kept_records, read_recipe, used_anchors
@@ -15,7 +15,7 @@ from gainloop.store.checkpoints import Lineage
 from gainloop.store.snapshots import read_anchors, read_siblings
 from schemas.conversation import Turn, read_turns
 from schemas.errors import BadInput
-from schemas.recipe import Arm, TrainingPlan
+from schemas.plan import Arm, TrainingPlan
 from schemas.rows import content_hash, heldout_draw
 
 if TYPE_CHECKING:
@@ -171,13 +171,14 @@ def arm_records(store: Store, of: Comparison) -> pl.DataFrame:
 def trained_records(store: Store, of: Comparison) -> tuple[pl.DataFrame, Selected | None]:
     """Return the records that the synthetic arm reads, and what a selection made of those that are not held out.
 
-    Held-out records are not selected from: they are the same whatever is.
+    Held-out records are not selected from: they are the same whatever is. What a selection takes out of an answer, as
+    lima does links, is not read; the store's records stay as they are.
     """
     records = split_records(arm_records(store, of), of.plan.heldout_records)[0]
     if not of.selection:
         return records, None
     selected = select_rows(record_candidates(records, arm_anchors(store, of)), of.selection)
-    return records.filter(pl.col("record_id").is_in(selected.ids)), selected
+    return with_answers(records.filter(pl.col("record_id").is_in(selected.ids)), selected.answers), selected
 
 
 def split_records(records: pl.DataFrame, heldout: float) -> tuple[pl.DataFrame, pl.DataFrame]:

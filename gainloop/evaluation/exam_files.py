@@ -8,6 +8,8 @@ from typing import Any, Final
 
 from gainloop.evaluation.distractors import add_distractors
 from gainloop.evaluation.document_index import DocumentIndex
+from gainloop.solutions.problem import LETTERS
+from gainloop.solutions.problem_rows import Options, read_options
 from gainloop.sources.tables import Tables
 from gainloop.store.snapshots import WholeDocument
 from schemas.errors import BadInput
@@ -130,15 +132,13 @@ def _question(row: Row, wanted: ExamFiles, where: str) -> Question:
     question = _text(row, wanted, "question")
     if not question:
         raise _bad(where, _missing(row, wanted, "question"), "a question is needed")
-    options = tuple(_texts(_value(row, wanted, "options")))
+    options = read_options(_value(row, wanted, "options"), f"the exam, {where}")
     answers = _answers(row, wanted, options, where)
-    if options and answers[0] not in options:
-        raise _bad(where, f"its answer {answers[0]!r} is none of its options", "one of them is needed")
     return Question(
         question=question,
         answer=answers[0],
         accepted=_others(answers, _texts(_value(row, wanted, "accepted"))),
-        options=shuffled(question, options),
+        options=shuffled(question, tuple(filter(None, options.texts))),
         document_id="",
         evidence=_text(row, wanted, "evidence"),
     )
@@ -148,41 +148,21 @@ def _others(answers: list[str], accepted: list[str]) -> tuple[str, ...]:
     return tuple(one for one in dict.fromkeys([*answers[1:], *accepted]) if one != answers[0])
 
 
-def _answers(row: Row, wanted: ExamFiles, options: tuple[str, ...], where: str) -> list[str]:
+def _answers(row: Row, wanted: ExamFiles, options: Options, where: str) -> list[str]:
     """Return the right answers of a row, the gold one first.
 
     Raises:
         BadInput: There is none, or it names an option that is not there.
     """
     value = _value(row, wanted, "answer")
-    if options and (label := _label(value, options)) is not None:
-        if not 1 <= label <= len(options):
-            raise _bad(
-                where, f"its answer is option {value!r} of {len(options)}", "a number from 1 or a letter is needed"
-            )
-        return [options[label - 1]]
     texts = _texts(value)
     if not texts:
         raise _bad(where, _missing(row, wanted, "answer"), "a right answer is needed")
-    return texts
-
-
-def _label(value: Any, options: tuple[str, ...]) -> int | None:
-    """Return the number of the option that a label names; None if it is an answer in words.
-
-    >>> _label("B", ("rye", "oats")), _label("2", ("rye", "oats")), _label(1, ("rye", "oats"))
-    (2, 2, 1)
-    >>> _label("oats", ("rye", "oats")) is None, _label("2", ("1", "2")) is None
-    (True, True)
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    text = value.strip() if isinstance(value, str) else ""
-    if text in options:
-        return None
-    if text.isdecimal():
-        return int(text)
-    return ord(text.upper()) - ord("A") + 1 if len(text) == 1 and text.isascii() and text.isalpha() else None
+    if not options.texts:
+        return texts
+    said = value if isinstance(value, int) else texts[0]
+    letter = options.letter(said, f"the exam, {where}", wanted.first_option)
+    return [options.texts[LETTERS.index(letter)], *texts[1:]]
 
 
 def _value(row: Row, wanted: ExamFiles, name: str) -> Any:

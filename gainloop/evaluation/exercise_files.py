@@ -18,7 +18,7 @@ from gainloop.sources.tables import Tables
 from schemas.choice import dotted, reason
 from schemas.conversation import Turn, read_messages
 from schemas.errors import BadInput
-from schemas.exercise import Exercises
+from schemas.exercise import FIRST_OPTION, Exercises
 from schemas.rows import content_hash
 
 READING: Final = "exercises"
@@ -64,7 +64,8 @@ def read_exercises(wanted: Exercises) -> ExerciseSet:
         rows = islice(FILES.read(url), wanted.max_exercises)
         for number, row in rows:
             num_rows += 1
-            exercise = read_exercise(row, f"{posixpath.basename(url)} row {number}", accepted)
+            named = f"{posixpath.basename(url)} row {number}"
+            exercise = read_exercise(row, named, accepted, wanted.first_option)
             found.setdefault(exercise.exercise_id, exercise)
     if not found:
         raise BadInput(
@@ -74,12 +75,15 @@ def read_exercises(wanted: Exercises) -> ExerciseSet:
     return ExerciseSet(tuple(found.values()), num_rows - len(found))
 
 
-def read_exercise(row: Row, where: str, accepted: Mapping[str, Any] | None = None) -> Exercise:
+def read_exercise(
+    row: Row, where: str, accepted: Mapping[str, Any] | None = None, first_option: int = FIRST_OPTION
+) -> Exercise:
     """Return the exercise of a row: constrained if it has ``constraints``, called if it has functions, else a problem.
 
     Args:
         where: File and row, for errors.
         accepted: Calls that are right, as BFCL has them, by the id of a row.
+        first_option: Number of the first option of a choice.
 
     Raises:
         BadInput: The row is none.
@@ -91,17 +95,17 @@ def read_exercise(row: Row, where: str, accepted: Mapping[str, Any] | None = Non
             raise _bad(where, f"its functions are {type(given).__name__}", "a list of objects is needed")
         functions = tuple(_function(one, where) for one in given)
         return Exercise(_messages(row, where), Calling(functions, _wanted(row, where, functions, accepted or {})))
-    problem = read_problem_row(row, where)
+    problem = read_problem_row(row, where, first_option)
     return Exercise((Turn("user", problem.asked),), Solving(problem))
 
 
-def read_problem_row(row: Row, where: str) -> Problem:
+def read_problem_row(row: Row, where: str, first: int = FIRST_OPTION) -> Problem:
     """Return the problem of a row.
 
     Its answer is a text or a number; behind ``####`` or in ``\\boxed{}`` where a way to it is written out. With
-    ``options`` it is one of them: its text, label, letter or number from 0. With ``tests`` it is a program: statements
-    of Python that fail if it is wrong, or objects with ``input`` and ``output``. Options and tests have the shapes
-    that the source ``problems`` reads. ``kind`` says otherwise.
+    ``options`` it is one of them: its text, label, letter or number from ``first``. With ``tests`` it is a program:
+    statements of Python that fail if it is wrong, or objects with ``input`` and ``output``. Options and tests have the
+    shapes that the source ``problems`` reads. ``kind`` says otherwise.
 
     Raises:
         BadInput: The row is none.
@@ -117,7 +121,7 @@ def read_problem_row(row: Row, where: str) -> Problem:
     answer = "" if given is None else str(given).strip()
     kind = _kind(row, answer, where, bool(options.texts), bool(tests))
     if kind == "choice":
-        answer = options.letter(answer, f"{READING}, {where}")
+        answer = options.letter(given if isinstance(given, int) else answer, f"{READING}, {where}", first)
     elif not tests and not answer:
         raise _bad(where, f"no answer in {' or '.join(ANSWERS)}, and no tests", "what is right must be known")
     final = marked_answer(answer) if kind == "mathematics" else ""

@@ -12,7 +12,7 @@ from gainloop.store.batches import complete_stage, kept_records, read_recipe, st
 from gainloop.store.checkpoints import checkpoint_folder
 from gainloop.store.files import exists, write_frame
 from gainloop.store.snapshots import read_anchors
-from schemas.recipe import Arm
+from schemas.plan import Arm
 from schemas.rows import content_hash
 
 MAX_SCORED = 2_000

@@ -23,11 +23,11 @@ class Filter(Parameters):
     @property
     @abstractmethod
     def max_requests(self) -> int:
-        """Requests that one record can lead to, at most."""
+        """Requests to the generator that one record can lead to, at most."""
 
     @property
-    def waits(self) -> bool:
-        """Whether it waits for processes of this machine: it is stepped where it holds up nothing else."""
+    def verifies(self) -> bool:
+        """Whether it asks for verdicts of this machine's programs."""
         return False
 
     @abstractmethod

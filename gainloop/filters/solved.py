@@ -8,7 +8,7 @@ from pydantic import Field
 from gainloop.asking.conversation import Conversation
 from gainloop.filters.filter import KEEP, Filter
 from gainloop.solutions.problem import read_problem
-from gainloop.solutions.verdict import verdict_of
+from gainloop.solutions.verifying import ask_verdict, verdict_in
 from schemas.rows import Anchor, Record
 
 
@@ -20,7 +20,7 @@ class Solved(Filter):
     texts by what they say (docs/reasoning.md). A record is refused as ``wrong``; as ``timeout`` if time or memory ran
     out before it was known; as ``unreadable`` if it gives no answer, no program or no option; and as ``no_answer`` if
     its anchor is no problem with a known answer. Only ``timeout`` depends on the clock: on a busy machine a slow
-    program may be refused that is kept on another.
+    program may be refused that is kept on another. A verdict is kept beside the replies and is never given again.
     """
 
     kind: Literal["solved"] = "solved"
@@ -33,14 +33,14 @@ class Solved(Filter):
         return 0
 
     @property
-    def waits(self) -> bool:
+    def verifies(self) -> bool:
         return True
 
     def check(self, anchor: Anchor, record: Record, rng: Random) -> Conversation[str]:
-        yield from ()
         problem = read_problem(anchor.text)
         if problem is None or not problem.is_verifiable:
             return "no_answer"
         said = record.turns[-1].content if record.turns else record.text
-        verdict = verdict_of(problem, said, self.run_unisolated)
-        return KEEP if verdict == "right" else str(verdict)
+        (answer,) = yield [ask_verdict(anchor, said, record.facet, self.run_unisolated)]
+        verdict = verdict_in(answer)
+        return KEEP if verdict == "right" else verdict

@@ -74,10 +74,14 @@ class Neighbours:
 
     def near(self, sketched: RMinHash) -> tuple[list[int], bool]:
         """Return the texts to compare with, the likeliest first, and whether the text stands in a crowd."""
+        likely, num_candidates = self.likely(sketched)
+        return [row for _, row in sorted(likely)[:LIKELIEST]], num_candidates > CROWD
+
+    def likely(self, sketched: RMinHash) -> tuple[list[tuple[float, int]], int]:
+        """Return the texts that may be nearly the same, each after its negative similarity, and how many were asked."""
         candidates = self._lsh.query(sketched)
         agreeing = [(-sketched.jaccard(self._sketches[row]), row) for row in candidates]
-        likely = sorted(pair for pair in agreeing if -pair[0] >= self._clearly_less)[:LIKELIEST]
-        return [row for _, row in likely], len(candidates) > CROWD
+        return [pair for pair in agreeing if -pair[0] >= self._clearly_less], len(candidates)
 
 
 def repeats(texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], least: float = LEAST_SIMILAR) -> Matches:
@@ -104,15 +108,29 @@ def repeats(texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], l
     return found
 
 
-def candidates(
-    texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], others: list[RMinHash], least: float
-) -> dict[int, list[int]]:
-    """Return the others that each text may nearly equal, by sketches alone; others have at least five words."""
-    known = Neighbours(least)
+def index_texts(texts: HashedTexts, sketches: list[RMinHash], least: float) -> Neighbours:
+    """Return an index of the texts that have at least five words."""
+    index = Neighbours(least)
+    for row in _with_shingles(texts, range(len(texts))):
+        index.add(row, sketches[row])
+    return index
+
+
+def candidates(index: Neighbours, rows: Iterable[int], others: Iterable[RMinHash]) -> dict[int, list[int]]:
+    """Return the others that each text may nearly equal, by sketches alone, in the order of the texts' numbers.
+
+    The texts are in the index and the others are looked up in it: each once, however many there are of both.
+
+    Args:
+        rows: Numbers of the texts that are asked about.
+        others: Sketches of texts that have at least five words.
+    """
+    wanted, found = set(rows), dict[int, list[tuple[float, int]]]()
     for number, other in enumerate(others):
-        known.add(number, other)
-    found = {row: known.near(sketches[row])[0] for row in _with_shingles(texts, rows)}
-    return {row: near for row, near in found.items() if near}
+        for unlike, row in index.likely(other)[0]:
+            if row in wanted:
+                found.setdefault(row, []).append((unlike, number))
+    return {row: [number for _, number in sorted(near)[:LIKELIEST]] for row, near in sorted(found.items())}
 
 
 def confirm(texts: HashedTexts, others: HashedTexts, near: dict[int, list[int]], least: float) -> Matches:

@@ -85,6 +85,23 @@ def mean_of(rows: Floats, clusters: Ids, unit: str) -> Estimate:
     return ratio_of_sums(rows, np.ones_like(rows), clusters, unit)
 
 
+def median_of(rows: ArrayLike, clusters: Ids, unit: str) -> Estimate:
+    """Return the median of rows, with the 95 % interval over clusters that a mean would have.
+
+    Source: Woodruff 1952: the interval of the share below the median, read off at the quantiles.
+    """
+    values = np.asarray(rows, dtype=float)
+    finite = values[np.isfinite(values)]
+    median = float(np.median(finite)) if finite.size else math.nan
+    below = np.where(np.isfinite(values), values <= median, np.nan)
+    share = mean_of(below, clusters, unit)
+    if share.value is None or share.low is None or share.high is None:
+        return replace(share, value=None if share.value is None else median)
+    half = (share.high - share.low) / 2
+    low, high = np.quantile(finite, np.clip([0.5 - half, 0.5 + half], 0, 1))
+    return replace(share, value=median, low=float(low), high=float(high))
+
+
 def ratio_of_sums(numerators: ArrayLike, denominators: ArrayLike, clusters: Ids, unit: str) -> Estimate:
     """Return sum(numerators) / sum(denominators) with a 95 % interval over clusters.
 

@@ -148,23 +148,6 @@ def conditional_entropy(nll: ArrayLike, prompt_ids: Ids, num_bytes: ArrayLike | 
     return ratio_of_sums(nats, math.log(2) * np.asarray(num_bytes, dtype=float), prompt_ids, "bits/byte")
 
 
-def median_entropy(nll: ArrayLike, prompt_ids: Ids) -> Estimate:
-    """Return the median nats per reply, with the interval over prompts that a mean would have.
-
-    Source: Woodruff 1952: the interval of the share below the median, read off at the quantiles.
-    """
-    nats = np.asarray(nll, dtype=float)
-    finite = nats[np.isfinite(nats)]
-    median = float(np.median(finite)) if finite.size else math.nan
-    below = np.where(np.isfinite(nats), nats <= median, np.nan)
-    share = mean_of(below, prompt_ids, "nats/record")
-    if share.value is None or share.low is None or share.high is None:
-        return replace(share, value=None if share.value is None else median)
-    half = (share.high - share.low) / 2
-    low, high = np.quantile(finite, np.clip([0.5 - half, 0.5 + half], 0, 1))
-    return replace(share, value=median, low=float(low), high=float(high))
-
-
 @dataclass(frozen=True, slots=True)
 class MutualInformation:
     """I(p; Y), how much outputs tell of the prompts they answer, in nats, by estimators that err to known sides.

@@ -97,6 +97,24 @@ class AlikeTexts:
         threshold."""
         return max(self.alike(tokens), key=lambda found: (found[1], -found[0]), default=None)
 
+    def closest(self, tokens: Tokens) -> tuple[int, float] | None:
+        """Return the text that is most alike, however little, the first of several, with its ROUGE-L; None if no text
+        shares a token.
+
+        The threshold plays no part: texts are compared by what they share at most, until none can be more alike.
+        """
+        length, places = len(tokens), _places(tokens)
+        shared = Counter(number for one in self._lists(tokens) for number in one)
+        bounds = sorted((-2 * most / (length + len(self._texts[number])), number) for number, most in shared.items())
+        best: tuple[float, int] | None = None
+        for bound, number in bounds:
+            if best and bound > best[0]:
+                break
+            other = self._texts[number]
+            found = -2 * _common(places, length, other) / (length + len(other)), number
+            best = min(best, found) if best else found
+        return (best[1], -best[0]) if best else None
+
     def _least_shared(self, total: int) -> int:
         """Return the least length of a common subsequence of two texts of so many tokens that exceeds the threshold."""
         return self._over * total // (2 * self._under) + 1

@@ -1,7 +1,7 @@
 """How text is made: one module a method, the registry that finds them, and ``Making``, what a recipe says of it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,8 +14,9 @@ from gainloop.methods.sbp import SBP
 from schemas.choice import error_summary, kinds_within, one_of
 from schemas.errors import BadInput, require_known
 from schemas.form import Fold, Folded
+from schemas.plan import TrainingPlan
 from schemas.profile import Profile, Servers
-from schemas.recipe import BASIC, Own, Parameters, Recipe, Sampling, Served, TrainingPlan
+from schemas.recipe import BASIC, Own, Parameters, Player, Recipe, Sampling, Served
 from schemas.settings_file import read_settings
 
 __all__ = [
@@ -75,6 +76,14 @@ class Making(Parameters):
             "is beyond is not asked, and counted as over_budget.",
         ),
     ] = None
+    day_tokens: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Tokens that the store's batches may take in 24 hours, or none for no limit. A batch has what "
+            "is left of them as its budget; a run that finds nothing left ends.",
+        ),
+    ] = None
     only_new: Annotated[
         bool,
         BASIC,
@@ -84,16 +93,25 @@ class Making(Parameters):
         ),
     ] = False
 
-    def recipe(self, snapshot_id: str, model: str, revision: str, since: str = "", aim_id: str = "") -> Recipe:
+    def recipe(
+        self,
+        snapshot_id: str,
+        model: str,
+        revision: str,
+        since: str = "",
+        aim_id: str = "",
+        players: Mapping[str, Player] | None = None,
+    ) -> Recipe:
         """Return the recipe of a batch: this, made by a generator from a snapshot.
 
         Args:
             since: Snapshot whose anchors are left out, or empty.
             aim_id: Aim by which documents are drawn, or empty for all alike.
+            players: Models that play a part in the generator's place, by role.
         """
-        made = self.model_dump(mode="json", exclude={"only_new"})
+        made = self.model_dump(mode="json", exclude={"only_new", "day_tokens"})
         named = {"snapshot_id": snapshot_id, "model": model, "revision": revision, "since": since, "aim_id": aim_id}
-        return Recipe.model_validate(made | named)
+        return Recipe.model_validate(made | named | {"players": dict(players or {})})
 
 
 class SmallMaking(Making):
@@ -118,6 +136,13 @@ def require_generator(profile: Profile, text: Making, generator: Own | Served) -
             f"generating by {method.kind} with the served model {generator.model!r}: {method.kind} tunes a generator "
             f"of its own from start; methods that a served model can write for are {fitting}. Set text.method.kind to "
             "one of them, or generator.kind to own."
+        )
+    unplayed = [role for role in getattr(generator, "players", {}) if role not in method.roles]
+    if unplayed:
+        raise BadInput(
+            f"generating by {method.kind} with generator.{unplayed[0]}: {method.kind} has no such part to be played; "
+            f"its parts are {', '.join(method.roles) or 'none, the generator writes all'}. Leave it out, or set "
+            "text.method.kind to tool_use."
         )
     asking = [*(["critic"] if text.critic else []), *(one.kind for one in text.filters if one.max_requests)]
     if method.tunes_generator and asking:

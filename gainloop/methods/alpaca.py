@@ -10,7 +10,16 @@ from gainloop.asking.instructions import fault_of_instance, without_placeholder
 from gainloop.asking.structured import list_of, object_of, object_schema, read_object, read_passage, read_text, text_of
 from gainloop.measures.rouge import LEAST_ALIKE
 from gainloop.methods.method import Method
-from gainloop.methods.self_instruct import EXPECTED, LEAST_CHARS, LISTED_CHARS, Alike, Sieve, record_of, unnumbered
+from gainloop.methods.self_instruct import (
+    EXPECTED,
+    LEAST_CHARS,
+    LISTED_CHARS,
+    Alike,
+    Sieve,
+    facet_of,
+    record_of,
+    unnumbered,
+)
 from schemas.instruction import Instruction
 from schemas.rows import Anchor, Drop, Outcome, Record, Request, Rounds
 from schemas.suites import Suite
@@ -74,7 +83,7 @@ class Alpaca(Method):
             for number, one in enumerate(listed.value[: self.tasks]):
                 if sieve.passes(one.text, listed.request_id, fault_of_instance(one)):
                     made = Read(without_placeholder(one), listed.request_id)
-                    records.append(record_of(self, anchor, f"task {draw}.{number}", made))
+                    records.append(record_of(self, anchor, facet_of(f"task {draw}.{number}", one), made))
         return Outcome(records, sieve.drops)
 
 
@@ -106,7 +115,7 @@ def _read_task(value: Any) -> Instruction:
         return Instruction("")
     texts = (
         unnumbered(read_text(value.get("instruction")) or ""),
-        read_passage(given),
+        read_passage(given) or given.strip(),  # a placeholder stays, to be told
         read_passage(value.get("output")),
     )
     return Instruction(*(one or "" for one in texts))

@@ -28,6 +28,7 @@ class Method(Parameters):
         makes_turns: True if its records are conversations, which a training reads by a chat template.
         holds_anchor: True if its records hold the anchor itself, so that no critic may rewrite them.
         invents_instructions: True if what users say in its records is new, and must not say again what others say.
+        roles: Roles of its requests that another model than the generator may play.
         calls_tools: True if its requests may be calls of real tools, of servers that the profile names.
         wishes: Instructions of its prompts for text. A record that repeats a piece of one has leaked its prompt.
         expectations: Expectations of its records; each replaces the general one of the same column.
@@ -38,6 +39,7 @@ class Method(Parameters):
     makes_turns: ClassVar[bool] = False
     holds_anchor: ClassVar[bool] = False
     invents_instructions: ClassVar[bool] = False
+    roles: ClassVar[tuple[str, ...]] = ()
     calls_tools: ClassVar[bool] = False
     wishes: ClassVar[tuple[str, ...]] = ()
     expectations: ClassVar[Suite] = ()
@@ -45,7 +47,7 @@ class Method(Parameters):
     @property
     @abstractmethod
     def max_requests(self) -> int:
-        """Requests that one anchor can lead to, in all rounds together."""
+        """Requests to the generator that one anchor can lead to, in all rounds together."""
 
     @property
     def max_records(self) -> int:
@@ -53,8 +55,8 @@ class Method(Parameters):
         return self.max_requests
 
     @property
-    def waits(self) -> bool:
-        """Whether it waits for processes of this machine: it is stepped where it holds up nothing else."""
+    def verifies(self) -> bool:
+        """Whether it asks for verdicts of this machine's programs."""
         return False
 
     def said(self, reply: Reply) -> Reply:

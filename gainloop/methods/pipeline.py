@@ -32,9 +32,9 @@ class Pipeline:
         return self.method.max_requests + self.method.max_records * a_record
 
     @property
-    def waits(self) -> bool:
-        """Whether a step of it may take seconds of this machine."""
-        return self.method.waits or any(one.waits for one in self.filters)
+    def verifies(self) -> bool:
+        """Whether it asks for verdicts of this machine's programs."""
+        return self.method.verifies or any(one.verifies for one in self.filters)
 
     @property
     def wishes(self) -> tuple[str, ...]:
@@ -48,7 +48,7 @@ class Pipeline:
             BadInput: One is not, or programs cannot be kept apart here.
             VerifierError: The verifier does not work here.
         """
-        if self.waits:
+        if self.verifies:
             unisolated = any(getattr(one, "run_unisolated", False) for one in (self.method, *self.filters))
             problems = [problem for anchor in anchors if (problem := read_problem(anchor.text))]
             require_yes(problems, shared_verifier(unisolated))

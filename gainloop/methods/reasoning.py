@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self
 from pydantic import Field, model_validator
 
 from gainloop.asking.chunks import MaxWords, estimate_tokens, tokens_of_words
-from gainloop.asking.conversation import after, beside, reason_to_drop
+from gainloop.asking.conversation import Conversation, after, beside, reason_to_drop
 from gainloop.methods.method import Method
 from gainloop.solutions.problem import Problem, ProblemKind, read_problem
-from gainloop.solutions.verdict import SolutionVerdict, verdict_of
+from gainloop.solutions.verifying import ask_verdict, verdict_in
 from schemas.conversation import Turn
 from schemas.marks import THOUGHTS
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds
@@ -159,7 +159,7 @@ class Reasoning(Method):
         return 1 if self.keep == "shortest_right" else self.answers
 
     @property
-    def waits(self) -> bool:
+    def verifies(self) -> bool:
         return self.keep != "all" or self.least_pass_rate > 0 or self.most_pass_rate < 1
 
     def said(self, reply: Reply) -> Reply:
@@ -178,7 +178,8 @@ class Reasoning(Method):
             traces, more = read_all(anchor, requests, (yield requests), before)
             drops += more
         traces = self._whole(anchor, traces, drops)
-        traces = self._kept(anchor, problem, traces, drops) if self.waits else traces
+        if self.verifies:
+            traces = yield from self._kept(anchor, problem, traces, drops)
         return Outcome([as_record(anchor, self.kind, problem, trace) for trace in traces], drops)
 
     def ask_solution(self, shown: Anchor, kind: ProblemKind, draw: int) -> Request:
@@ -208,13 +209,16 @@ class Reasoning(Method):
             said.add(text)
         return _sorted_out(anchor, traces, drops, faults)
 
-    def _kept(self, anchor: Anchor, problem: Problem, traces: list[Trace], drops: list[Drop]) -> list[Trace]:
+    def _kept(
+        self, anchor: Anchor, problem: Problem, traces: list[Trace], drops: list[Drop]
+    ) -> Conversation[list[Trace]]:
         """Return the answers that are kept of a problem, by their verdicts."""
         if not traces:
             return []
         if not problem.is_verifiable:
             return _sorted_out(anchor, traces, drops, ["no_answer"] * len(traces))
-        verdicts = [verdict_of(problem, trace.solution, self.run_unisolated) for trace in traces]
+        asked = [ask_verdict(anchor, trace.solution, trace.facet, self.run_unisolated) for trace in traces]
+        verdicts = [verdict_in(answer) for answer in (yield asked)]
         if "no_answer" in verdicts:  # no share of these says how hard the problem is
             return _sorted_out(anchor, traces, drops, ["no_answer"] * len(traces))
         share = verdicts.count("right") / len(verdicts)
@@ -223,10 +227,10 @@ class Reasoning(Method):
             return _sorted_out(anchor, traces, drops, [reason] * len(traces))
         return _sorted_out(anchor, traces, drops, self._reasons(traces, verdicts))
 
-    def _reasons(self, traces: list[Trace], verdicts: list[SolutionVerdict]) -> list[str]:
+    def _reasons(self, traces: list[Trace], verdicts: list[str]) -> list[str]:
         if self.keep == "all":
             return [""] * len(traces)
-        reasons = ["" if verdict == "right" else str(verdict) for verdict in verdicts]
+        reasons = ["" if verdict == "right" else verdict for verdict in verdicts]
         right = [number for number, reason in enumerate(reasons) if not reason]
         if self.keep == "shortest_right" and right:
             shortest = min(right, key=lambda number: traces[number].num_chars)

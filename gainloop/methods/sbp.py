@@ -7,7 +7,7 @@ from pydantic import Field
 
 from gainloop.methods.method import Method, keep_finished
 from schemas.form import Folded
-from schemas.recipe import Optimiser
+from schemas.plan import Optimiser
 from schemas.rows import Anchor, Request, Rounds
 from schemas.suites import Suite, at_most
 
@@ -16,6 +16,9 @@ RELATED = "<|related|>"
 
 
 TFIDF = "tfidf"
+
+RANDOM = "random"
+"""In place of an embedder: vectors drawn at random, so that pairs are of any two anchors; what pairing is worth."""
 
 
 class SBP(Method):
@@ -51,7 +54,8 @@ class SBP(Method):
     embedder: Annotated[
         str,
         Field(
-            description="Name of an embedding model, which runs where the profile's embedding says, or tfidf.",
+            description="Name of an embedding model, which runs where the profile's embedding says, or tfidf, or "
+            "random for pairs by chance, with min_similarity -1.",
             min_length=1,
             exclude_if=lambda name: name == TFIDF,
         ),

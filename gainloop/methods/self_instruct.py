@@ -95,21 +95,24 @@ class SelfInstruct(Method):
     for a class; then for ``instances`` examples of it, the output first where it does, so that no class is the only
     one, and the input first elsewhere.
     Costs: ``17 d`` prompt tokens, d of the group; a third of the requests have some 80 prompt tokens, not the group.
-    Counts: an instruction is a drop if it is ``too_short`` (3 words) or ``too_long`` (more than 150), ``impossible``
-    for who reads and writes text alone, ``glued`` of several, a ``repeat``, or a ``near_duplicate``: ROUGE-L above
-    ``alike`` with one of the group or one before it. An example is one if it is ``cut_off``, ``malformed``, ``glued``,
-    or ``impossible``, has an ``empty_output``, ``repeats_input``, ``ends_open`` in a colon, is ``conflicting``: the
-    same input has two outputs, and all examples of the instruction go; or a ``placeholder_input``: the input is
-    missing or "N/A" where the instruction, its output or the asking for a class needs one. Elsewhere "N/A", "None",
-    ``<noinput>`` and the like mean that there is no input, and the record has none.
+    Counts: an instruction is a drop if it is ``too_short`` (a word alone) or ``too_long`` (more than 150), or
+    ``impossible`` for who reads and writes text alone, ``glued`` of several, a ``repeat``, or a ``near_duplicate``:
+    ROUGE-L above ``alike`` with one of the group or one before it. An example is one if it is ``cut_off``,
+    ``malformed``, ``glued``, or ``impossible``, has an ``empty_output``, ``repeats_input``, ``ends_open`` in a colon
+    that its output does not fill in, is ``too_short``: 3 words and no input; ``conflicting``: the same input has two
+    outputs, and all examples of the instruction go; or a ``placeholder_input``: the input is missing or "N/A" where the
+    instruction, its output or the asking for a class needs one. Elsewhere "N/A", "None", ``<noinput>`` and the like
+    mean that there is no input: the record has none, and its facet ends in ": placeholder left out", by which such
+    records are counted.
     With ``prompts: plain`` an instruction is put to the model as it is, and its answer is the output: so a model of
     under a billion parameters, which makes up no examples in a form, can. There are no classes and no inputs then.
     Measured: validation compares each instruction with those of other anchors, of earlier batches of the method and of
     the anchors by ROUGE-L as well: ``curation.instructions_alike``.
     Source: Self-Instruct, Wang et al. 2022, arXiv:2212.10560, with its thresholds and its two orders of examples.
     Differs: replies are chat replies, of JSON where the paper continues a list; an example is a request of its own, so
-    that a record is one reply; examples are shown with the group, not with fixed ones. Programs, charts in code and
-    other languages than English are not dropped; what no text can do is told by patterns, not by single words.
+    that a record is one reply; examples are shown with the group, not with fixed ones. Programs, charts in code, other
+    languages than English and 3 words with an input are not dropped; what no text can do is told by patterns, not by
+    single words.
     """
 
     kind: Literal["self_instruct"] = "self_instruct"
@@ -161,9 +164,10 @@ class SelfInstruct(Method):
         found = [
             read_answer(anchor, request, one, text, is_class) for request, one in zip(requests, answers, strict=True)
         ]
-        good = [one for one in found if isinstance(one, Read)]
         drops = [one for one in found if isinstance(one, Drop)]
-        facets = {one.request_id: request.facet for request, one in zip(requests, found, strict=True)}
+        read = [(request.facet, one) for request, one in zip(requests, found, strict=True) if isinstance(one, Read)]
+        facets = {one.request_id: facet_of(facet, one.value) for facet, one in read}
+        good = [Read(without_placeholder(one.value), one.request_id) for _, one in read]
         records: dict[Instruction, Record] = {}
         is_bad = conflict([one.value for one in good])
         for one in good:
@@ -213,6 +217,15 @@ class Sieve:
         else:
             self.add(tokens)
         return not reason
+
+
+def facet_of(name: str, made: Instruction) -> str:
+    """Return the facet of an example, which tells where its input only held the place of one.
+
+    >>> facet_of("instance 0.1", Instruction("Name a grain.", "N/A", "Rye"))
+    'instance 0.1: placeholder left out'
+    """
+    return name if without_placeholder(made) == made else f"{name}: placeholder left out"
 
 
 def record_of(method: Method, anchor: Anchor, facet: str, made: Read[Instruction]) -> Record:
@@ -287,7 +300,7 @@ def read_sort(text: str) -> bool | None:
 def read_answer(
     anchor: Anchor, request: Request, answer: Answer, text: str, is_class: bool
 ) -> Read[Instruction] | Drop:
-    """Return the example that an answer is, or why it is none."""
+    """Return the example that an answer is, as it came, or why it is none."""
     if drop := reason_to_drop(anchor, request, answer):
         return drop
     assert isinstance(answer, Reply)
@@ -295,7 +308,7 @@ def read_answer(
     reason = made if isinstance(made, str) else fault_of_instance(made, needs_input=is_class)
     if isinstance(made, str) or reason:
         return Drop(anchor.anchor_id, request.facet, reason, answer.request_id)
-    return Read(without_placeholder(made), answer.request_id)
+    return Read(made, answer.request_id)
 
 
 def read_instance(reply: str, text: str) -> Instruction | str:
@@ -323,8 +336,8 @@ def read_instance(reply: str, text: str) -> Instruction | str:
 
 
 def _part(text: str) -> str:
-    """Return a part of a reply without the indentation that lists of instructions have."""
+    """Return a part of a reply without the indentation that lists have; a placeholder stays as it is."""
     first, *more = text.split("\n")
     if more and all(line.startswith(_INDENT) or not line.strip() for line in more):
         more = [line[len(_INDENT) :] for line in more]
-    return read_passage("\n".join([first, *more])) or ""
+    return read_passage("\n".join([first, *more])) or text.strip()

@@ -52,7 +52,7 @@ class ToolUse(Method):
     agent a task of every level from simple to hard. Then, for each task, in turn: the user, who has the scenario; the
     agent, who has rules and tools and says something or makes one call, as JSON; where there is no code, the tool.
     Last the judge, the likeliest reply: whether the user kept to the scenario, and the agent met the rubric.
-    All parts are played by the recipe's model.
+    All parts are played by the generator, unless ``generator.user``, ``.tool`` or ``.judge`` names another model.
     Costs: each step reads the rules, the tools and the conversation so far, which servers with a prefix cache read
     once. A task in a world of code takes 2 requests a message and 1 a call.
     Counts: a record is a whole conversation, its system turn the rules and the tools; what it is compared and counted
@@ -70,6 +70,7 @@ class ToolUse(Method):
     kind: Literal["tool_use"] = "tool_use"
     makes_turns: ClassVar[bool] = True
     holds_anchor: ClassVar[bool] = True
+    roles: ClassVar[tuple[str, ...]] = ("user", "tool", "judge")
     calls_tools: ClassVar[bool] = True
     wishes: ClassVar[tuple[str, ...]] = (
         SYSTEM,

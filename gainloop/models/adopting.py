@@ -11,7 +11,7 @@ from gainloop.models.gguf import convert_gguf
 from gainloop.models.loading import end_tokens, load_model, load_tokenizer, opening, require_numbers
 from gainloop.store.lacks import explain
 from schemas.errors import BadInput
-from schemas.recipe import Checkpoint, names_path
+from schemas.plan import Checkpoint, names_path
 
 PARTS: Final = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.tiktoken"]
 """The files of a hub model that transformers reads; the same weights in other formats are left there."""

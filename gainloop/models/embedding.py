@@ -13,6 +13,7 @@ from gainloop.store.lacks import explain
 from schemas.characters import num_unspaced, words
 from schemas.errors import BadInput
 from schemas.profile import LocalEmbedding
+from schemas.rows import content_hash
 
 LEARNED_TEXTS = 20_000
 """A projection is learned from no more texts than these, evenly spaced: their word pairs take a gigabyte."""
@@ -53,6 +54,12 @@ def embed_words(texts: Sequence[str], on_text: OnText, dimensions: int = WIDTH) 
     projection = TruncatedSVD(max(1, min(dimensions, counts.shape[1] - 1, counts.shape[0] - 1)), random_state=0)
     projection.fit(counts)
     return _by_block(texts, lambda block: unit_rows(projection.transform(counted.transform(block))), on_text)
+
+
+def embed_by_chance(texts: Sequence[str], dimensions: int = WIDTH) -> Vectors:
+    """Return vectors in directions drawn at random, by the texts alone: neighbours have nothing in common."""
+    rng = np.random.default_rng(int(content_hash("chance", *texts), 16))
+    return unit_rows(rng.standard_normal((len(texts), dimensions)))
 
 
 def embed_here(texts: Sequence[str], model: str, revision: str, embedding: LocalEmbedding, on_text: OnText) -> Vectors:

@@ -71,6 +71,21 @@ def require_device(device: str) -> None:
         ) from error
 
 
+def require_devices(device: str, processes: int) -> None:
+    """Check that this machine has a device for each process of a training; on a CPU they share it.
+
+    Raises:
+        BadInput: It has not.
+    """
+    require_device(device)
+    there = torch.cuda.device_count() if device == "cuda" else processes
+    if there < processes:
+        raise BadInput(
+            f"looking for {processes} GPUs to train on: this machine has {there}; one for each process is needed. "
+            "Set training.processes in the profile to as many as there are."
+        )
+
+
 def read_config(folder: str) -> PretrainedConfig:
     """Return the config of a checkpoint.
 

@@ -13,13 +13,15 @@ from gainloop.methods.sbp import SBP, ask_related
 from gainloop.models.conversations import PLAIN, Row
 from gainloop.models.embedding import Vectors
 from gainloop.models.loading import context_of, load_model, load_tokenizer
+from gainloop.models.online import Online, learned_rows
 from gainloop.models.packing import MixturePart, Orders, Packed, PairRows, orders_of, pack
 from gainloop.models.pairing import Pairing, related_pairs
 from gainloop.models.start import make_model, make_tokenizer
-from gainloop.models.trainer import Online, OnStep, freeze_but_last, learned_rows, train
+from gainloop.models.states import OnStep
+from gainloop.models.trainer import freeze_but_last, train
 from schemas.errors import BadInput
+from schemas.plan import NewModel, TrainingPlan
 from schemas.profile import Training
-from schemas.recipe import NewModel, TrainingPlan
 from schemas.rows import Anchor
 
 Metrics = dict[str, Any]
@@ -93,7 +95,7 @@ def tune_synthesizer(
         raise BadInput(
             f"pairing {len(texts):,} anchors for the synthesizer: no pair has a similarity of at least "
             f"{method.min_similarity:g} and a second text of at most {max_tokens} tokens; it needs one at least. "
-            "Lower text.method.min_similarity or raise text.sampling.max_tokens."
+            "Lower min_similarity of the method or raise max_tokens of its sampling."
         )
     chosen = _within_budget(rows, method.budget_tokens, seed)
     metrics = train(model, tokenizer, chosen, method.optimiser, training, folder, seed, on_step)
@@ -130,7 +132,8 @@ def continue_pretraining(
     packed = pack(known, tokenizer, plan.budget_tokens, context, orders)
     online = Online(packed.is_first) if notes_losses else None
     seed = int(orders("trainer").integers(2**31))
-    metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, seed, on_step, online, plan.points)
+    following = (on_step, online, plan.points, plan.lora)
+    metrics = train(model, tokenizer, packed.rows, plan.optimiser, training, folder, seed, *following)
     if online:
         learned_rows(model, tokenizer, packed, online, training).write_parquet(f"{folder}/{LEARNED}")
     write_read(folder, parts, packed, before)

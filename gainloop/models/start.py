@@ -7,7 +7,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from gainloop.methods.sbp import RELATED
-from schemas.recipe import NewModel
+from schemas.plan import NewModel
 
 END, USER, ASSISTANT = "<|end|>", "<|user|>", "<|assistant|>"
 

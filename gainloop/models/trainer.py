@@ -1,119 +1,42 @@
-"""Training a causal language model on rows of tokens: transformers' Trainer, seeded and resumable."""
+"""Training a causal language model on rows of tokens: transformers' Trainer, seeded, resumable, alone or together."""
 
-import json
 import math
-import os
-import shutil
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import polars as pl
 import torch
-from torch.utils.data import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainerCallback, TrainingArguments
-from transformers.trainer import TRAINER_STATE_NAME
+from torch.distributed.fsdp import MixedPrecisionPolicy
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer, TrainingArguments
+from transformers.trainer import SCHEDULER_NAME
 from transformers.utils import logging
 
-from gainloop.measures.estimate import Floats
-from gainloop.models.conversations import IGNORED, Row
-from gainloop.models.loading import num_logits, require_device
-from gainloop.models.packing import Packed
-from gainloop.store.checkpoints import point_folder
-from gainloop.store.files import whole_folder
+from gainloop.models.adapters import add_adapters, remove_adapters
+from gainloop.models.batches import Collator, Places, multiplies_in_bfloat16, rows_in_memory
+from gainloop.models.conversations import Row
+from gainloop.models.loading import require_devices
+from gainloop.models.online import Online
+from gainloop.models.ranks import Job, train_on_ranks
+from gainloop.models.shares import Shares, share_out
+from gainloop.models.speed import Stopwatch
+from gainloop.models.states import (
+    OnStep,
+    Points,
+    Saver,
+    last_state,
+    mean_loss,
+    read_optimiser,
+    read_weights,
+    remove_states,
+    whole_weights,
+    write_optimiser,
+    write_plain,
+)
+from gainloop.models.together import wait_for_all
 from schemas.errors import BadInput
+from schemas.plan import LowRank, Optimiser
 from schemas.profile import Training
-from schemas.recipe import Optimiser
 
-LOGIT_BYTES = 2**28
-"""Logits in memory at once, at float32: of a vocabulary of 49,152 that is 1,365 tokens."""
-
-OnStep = Callable[[int, int], None]
-
-
-class Online:
-    """The loss of chosen rows in nats, each from the forward pass that it is then learnt from; [rows], NaN elsewhere.
-
-    It costs no forward pass. Losses noted before an interruption are kept beside the training's saved state.
-    """
-
-    def __init__(self, is_wanted: Sequence[bool]) -> None:
-        self.nats: Floats = np.full(len(is_wanted), np.nan)
-        self._is_wanted = is_wanted
-        self._path = Path()
-        self._rows_per_step = self._step = self._seen = 0
-        self._noted: list[tuple[list[int], torch.Tensor]] = []  # on the device: to fetch each at once stops a GPU
-
-    def open(self, folder: str, rows_per_step: int, is_new: bool) -> None:
-        """Begin anew, or continue from the losses that were saved in the folder."""
-        self._path, self._rows_per_step, self._step = Path(folder, "online.npy"), rows_per_step, -1
-        self._noted.clear()
-        if not is_new and self._path.is_file():
-            self.nats = np.load(self._path)
-
-    def note(self, step: int, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """Note the losses of some rows of a step, in order, under the model before that step."""
-        if step != self._step:
-            self._step, self._seen = step, 0
-        first = step * self._rows_per_step + self._seen
-        self._seen += len(labels)
-        until = min(first + len(labels), len(self.nats))
-        wanted = [number for number in range(first, until) if self._is_wanted[number]]
-        if wanted:
-            losses = [row_loss(logits[number - first].detach(), labels[number - first]) for number in wanted]
-            self._noted.append((wanted, torch.stack(losses)))
-
-    def save(self) -> None:
-        self._fetch()
-        partial = self._path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            np.save(file, self.nats)
-        os.replace(partial, self._path)
-
-    def close(self) -> None:
-        """Remove the saved losses: the training is over."""
-        self._fetch()
-        self._path.unlink(missing_ok=True)
-
-    def _fetch(self) -> None:
-        for numbers, losses in self._noted:
-            self.nats[numbers] = losses.cpu().numpy()
-        self._noted.clear()
-
-
-def row_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the loss of a row in nats, each token but the first given those before it: one number, on their device.
-
-    Args:
-        logits: [tokens, vocabulary].
-        labels: [tokens].
-    """
-    losses = torch.nn.functional.cross_entropy(logits[:-1].float(), labels[1:], ignore_index=IGNORED, reduction="none")
-    return losses.double().sum()
-
-
-@torch.inference_mode()
-def losses_of(model: PreTrainedModel, rows: Sequence[Row], training: Training) -> list[float]:
-    """Return the loss of each row under a model, in nats, as training itself computes it."""
-    model.eval()
-    losses: list[float] = []
-    at_once = min(4, rows_in_memory(model, rows))
-    collate = _Collator(0)
-    for at in range(0, len(rows), at_once):
-        batch = {name: ids.to(model.device) for name, ids in collate(list(rows[at : at + at_once])).items()}
-        labels = batch.pop("labels")
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=multiplies_in_bfloat16(training)):
-            logits = model(**batch).logits
-        losses += torch.stack([row_loss(*one) for one in zip(logits, labels, strict=True)]).tolist()
-    return losses
-
-
-def rows_in_memory(model: PreTrainedModel, rows: Sequence[Row]) -> int:
-    """Return how many rows' logits fit into ``LOGIT_BYTES``, one at least."""
-    longest = max((len(row["input_ids"]) for row in rows), default=1)
-    return max(1, LOGIT_BYTES // (4 * longest * num_logits(model)))
+Metrics = dict[str, Any]
 
 
 def freeze_but_last(model: PreTrainedModel, num_layers: int) -> None:
@@ -127,39 +50,13 @@ def freeze_but_last(model: PreTrainedModel, num_layers: int) -> None:
     if layers is None:
         raise BadInput(
             f"freezing all but {num_layers} layers of a {type(model).__name__}: its layers are not found; a decoder "
-            "with a list of layers is needed. Set plan.trained_layers to none."
+            "with a list of layers is needed. Set trained_layers to none."
         )
     model.requires_grad_(False)
     trained = [*layers[-num_layers:], getattr(decoder, "norm", None)]
     for module in trained:
         if module is not None:
             module.requires_grad_(True)
-
-
-def learned_rows(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, packed: Packed, online: Online, training: Training
-) -> pl.DataFrame:
-    """Return the losses of rows that were read for the first time: just before they were learnt, and after training.
-
-    Returns:
-        Columns position (in the order of training), part, num_tokens (that are predicted), num_bytes, num_ends (texts
-        that end in the row), online_nats and final_nats.
-    """
-    first = [number for number, is_first in enumerate(packed.is_first) if is_first]
-    rows = [packed.rows[number] for number in first]
-    learnt = [[label for label in row["labels"][1:] if label != IGNORED] for row in rows]
-    texts = tokenizer.batch_decode(learnt, skip_special_tokens=True) if rows else []
-    return pl.DataFrame(
-        {
-            "position": pl.Series(first, dtype=pl.Int64),
-            "part": pl.Series([packed.parts[number] for number in first], dtype=pl.String),
-            "num_tokens": pl.Series([len(ids) for ids in learnt], dtype=pl.Int64),
-            "num_bytes": pl.Series([len(str(text).encode()) for text in texts], dtype=pl.Int64),
-            "num_ends": pl.Series([row["labels"].count(tokenizer.eos_token_id) for row in rows], dtype=pl.Int64),
-            "online_nats": pl.Series(online.nats[first], dtype=pl.Float64),
-            "final_nats": pl.Series(losses_of(model, rows, training), dtype=pl.Float64),
-        }
-    )
 
 
 def train(
@@ -173,11 +70,14 @@ def train(
     on_step: OnStep = lambda _step, _steps: None,
     online: Online | None = None,
     points: int = 1,
-) -> dict[str, float]:
+    lora: LowRank | None = None,
+) -> Metrics:
     """Train a model on every row once, in order, and save it with its tokenizer.
 
     An interrupted run resumes from what it saved in ``folder`` and ends with the same weights; on a GPU to bfloat16's
-    rounding, whose sums are not always in the same order.
+    rounding, whose sums are not always in the same order. On several processes every update has the same rows, and its
+    loss is a mean over the tokens of all of them: weights differ by rounding alone. A state that some processes saved
+    can be resumed from by any number of them.
 
     Args:
         rows: Packed or paired rows; the order is the order of training.
@@ -185,88 +85,127 @@ def train(
         on_step: Called with (step, steps) after every optimiser step.
         online: Record of the losses of rows just before they are learnt from.
         points: Number of even parts of the run; after each but the last the model is saved in a folder of its own too.
+        lora: Adapters that are trained in place of the weights, and merged into them at the end.
 
     Returns:
-        ``num_steps``, ``num_tokens`` and ``train_loss_nats`` (mean per predicted token over the run).
+        ``num_steps``, ``num_tokens``, ``train_loss_nats`` (mean per predicted token over the run), and ``speed`` since
+        the run began or went on: see ``Stopwatch``.
+
+    Raises:
+        BadInput: The machine has not the devices, or the model not the layers, that are asked for.
     """
     logging.disable_progress_bar()
-    require_device(training.device)
-    longest = max(len(row["input_ids"]) for row in rows)
-    rows_per_step = max(1, optimiser.batch_tokens // longest)
-    most = min(training.rows_per_device, rows_in_memory(model, rows))
-    rows_at_once = max(part for part in range(1, most + 1) if rows_per_step % part == 0)
-    state = _last_state(folder)
+    require_devices(training.device, training.processes)
+    state = last_state(folder)
     if online:
-        online.open(folder, rows_per_step, is_new=state is None)
+        online.open(folder, is_new=state is None)
+    job = Job(rows, optimiser, training, folder, seed, points, lora, state)
+    run = train_here if training.processes == 1 else train_on_ranks
+    metrics = run(model, tokenizer, job, on_step, online)
+    if lora or training.processes > 1:
+        read_weights(model, folder)
+    if training.processes > 1:
+        moved: Any = model
+        moved.to(training.device)
+    if online:
+        online.close()
+    remove_states(folder)
+    return metrics
+
+
+def train_here(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    job: Job,
+    on_step: OnStep,
+    online: Online | None,
+    process: int = 0,
+) -> Metrics:
+    """Train in this process: alone, or as one of several, of which the first writes. See ``train``."""
+    training, pad = job.training, int(tokenizer.pad_token_id or 0)
+    longest = max(len(row["input_ids"]) for row in job.rows)
+    most = min(training.rows_per_device, rows_in_memory(model, job.rows))
+    shares = share_out(len(job.rows), max(1, job.optimiser.batch_tokens // longest), most, training.processes)
+    if job.lora:
+        add_adapters(model, job.lora, job.seed)
+    if job.state and training.processes > 1:
+        read_weights(model, job.state)
+    if online:
+        online.share(shares, process)
+    watch = Stopwatch(model, job.rows, shares, training)
     trainer = _Trainer(
         online,
         model=model,
-        args=_arguments(optimiser, training, folder, seed, rows_at_once, rows_per_step // rows_at_once, len(rows)),
-        train_dataset=_Rows(rows),
-        data_collator=_Collator(int(tokenizer.pad_token_id or 0)),
-        callbacks=[_Saver(training.save_seconds, on_step, online), _Points(model, tokenizer, folder, points)],
+        args=_arguments(job, shares),
+        train_dataset=Places(job.rows, shares, pad),
+        data_collator=Collator(pad),
+        callbacks=[watch, Saver(training.save_seconds, on_step, online)],
     )
+    trainer.add_callback(Points(trainer, tokenizer, job.folder, job.points))
     trainer.pop_callback(next(type(c) for c in trainer.callback_handler.callbacks if "Printer" in type(c).__name__))
-    result = trainer.train(resume_from_checkpoint=state)
-    trainer.save_model(folder)
+    result = trainer.train(resume_from_checkpoint=job.state)
     if online:
-        online.close()
-    tokenizer.save_pretrained(folder)
-    _remove_states(folder)
-    num_tokens = sum(len(row["input_ids"]) for row in rows)
+        online.fetch()
+    weights = whole_weights(trainer)
+    if job.lora and training.processes == 1:
+        remove_adapters(model)
+    if weights is not None:
+        write_plain(trainer.model, weights, tokenizer, job.folder)
     return {
         "num_steps": result.global_step,
-        "num_tokens": num_tokens,
-        "train_loss_nats": _mean_loss(trainer.state.log_history),
+        "num_tokens": sum(len(row["input_ids"]) for row in job.rows),
+        "train_loss_nats": mean_loss(trainer.state.log_history),
+        "speed": watch.told,
     }
 
 
-def _arguments(
-    optimiser: Optimiser, training: Training, folder: str, seed: int, rows_at_once: int, accumulate: int, num_rows: int
-) -> TrainingArguments:
-    steps = math.ceil(num_rows / (rows_at_once * accumulate))
+def _arguments(job: Job, shares: Shares) -> TrainingArguments:
+    optimiser, training = job.optimiser, job.training
+    again = {"activation_checkpointing": training.gradient_checkpointing}
+    together = {"fsdp": True, "fsdp_config": again, "ddp_backend": "gloo" if training.device == "cpu" else "nccl"}
     return TrainingArguments(
-        output_dir=folder,
-        per_device_train_batch_size=rows_at_once,
-        gradient_accumulation_steps=accumulate,
+        output_dir=job.folder,
+        per_device_train_batch_size=shares.rows_at_once,
+        gradient_accumulation_steps=shares.batches,
         num_train_epochs=1,
         learning_rate=optimiser.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=math.ceil(optimiser.warmup_fraction * steps),
+        warmup_steps=math.ceil(optimiser.warmup_fraction * shares.num_steps),
         weight_decay=optimiser.weight_decay,
         adam_beta2=0.95,  # forgets in 20 steps, not 1,000: runs here may be a few hundred steps long
         train_sampling_strategy="sequential",
-        seed=seed,
+        seed=job.seed,
         use_cpu=training.device == "cpu",
         bf16=multiplies_in_bfloat16(training),
+        average_tokens_across_devices=True,
         save_strategy="no",
         save_total_limit=1,
         logging_strategy="no",
         report_to="none",
         disable_tqdm=True,
         dataloader_pin_memory=False,
+        **(together if shares.processes > 1 else again),
     )
 
 
-def multiplies_in_bfloat16(training: Training) -> bool:
-    """Tell whether a training's passes multiply in bfloat16: as its profile says, or where the device can.
-
-    On a processor that can, a model of 135 million parameters trains 1.5 times as fast as in float32.
-    """
-    if training.precision != "auto":
-        return training.precision == "bfloat16"
-    if training.device != "cpu":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-
-
 class _Trainer(Trainer):
-    """A Trainer that passes each batch's logits on to the record of online losses."""
+    """A Trainer that notes online losses, and whose states are the same for one process and for several.
+
+    Weights of a state are read before they are sharded. Gradients of several processes are added up in float32.
+    """
+
+    model: Any
+    lr_scheduler: Any
 
     def __init__(self, online: Online | None, **settings: Any) -> None:
         super().__init__(**settings)
         self._online = online
+        if self.is_fsdp_enabled:
+            _require_token_means(self)
+            if self.args.bf16:
+                self.accelerator.state.fsdp_plugin.mixed_precision_policy = MixedPrecisionPolicy(
+                    param_dtype=torch.bfloat16, reduce_dtype=torch.float32
+                )
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -276,110 +215,35 @@ class _Trainer(Trainer):
             self._online.note(self.state.global_step, outputs.logits, inputs["labels"])
         return (loss, outputs) if return_outputs else loss
 
+    def _load_from_checkpoint(self, folder: str, model: Any = None) -> None:
+        if not self.is_fsdp_enabled:
+            super()._load_from_checkpoint(folder, model)
 
-class _Rows(Dataset[Row]):
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._rows = rows
+    def _save_optimizer_and_scheduler(self, folder: str) -> None:
+        if not self.is_fsdp_enabled:
+            super()._save_optimizer_and_scheduler(folder)
+            return
+        write_optimiser(self.model, self.optimizer, folder)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), f"{folder}/{SCHEDULER_NAME}")
 
-    def __len__(self) -> int:
-        return len(self._rows)
+    def _load_optimizer_and_scheduler(self, folder: str | None) -> None:
+        if not self.is_fsdp_enabled or folder is None:
+            super()._load_optimizer_and_scheduler(folder)
+            return
+        read_optimiser(self.model, self.optimizer, folder, self.is_world_process_zero())
+        self.lr_scheduler.load_state_dict(torch.load(f"{folder}/{SCHEDULER_NAME}", weights_only=True))
 
-    def __getitem__(self, index: int) -> Row:
-        return self._rows[index]
-
-
-class _Collator:
-    """Pads rows on the right, where a causal model does not see it; padding carries no loss."""
-
-    def __init__(self, pad: int) -> None:
-        self._pad = pad
-
-    def __call__(self, rows: list[Row]) -> dict[str, torch.Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)
-
-        def padded(key: str, filler: int) -> torch.Tensor:
-            return torch.tensor([row[key] + [filler] * (longest - len(row[key])) for row in rows])
-
-        return {"input_ids": padded("input_ids", self._pad), "labels": padded("labels", IGNORED)}
+    def _save_rng_state(self, folder: str) -> None:
+        super()._save_rng_state(folder)
+        wait_for_all()  # the first process then writes what makes the state whole
 
 
-class _Saver(TrainerCallback):
-    """Saves a resumable state every ``save_seconds`` with the mean loss so far, and reports progress."""
-
-    def __init__(self, save_seconds: float, on_step: OnStep, online: Online | None) -> None:
-        self._save_seconds, self._on_step, self._online = save_seconds, on_step, online
-        self._saved = time.monotonic()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> Any:
-        self._on_step(state.global_step, state.max_steps)
-        is_last = state.global_step == state.max_steps
-        if is_last or time.monotonic() - self._saved > self._save_seconds:
-            self._saved = time.monotonic()
-            if self._online and not is_last:
-                self._online.save()  # before the state: a rerun goes on from there
-            control.should_log, control.should_save = True, not is_last
-        return control
-
-
-class _Points(TrainerCallback):
-    """Saves the model after each even part of the run but the last; a point that is there already is left."""
-
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: str, points: int) -> None:
-        self._model, self._tokenizer, self._folder, self._points = model, tokenizer, folder, points
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_rest: Any) -> Any:
-        for number in range(1, self._points):
-            path = Path(point_folder(self._folder, number))
-            if state.global_step == point_step(number, self._points, state.max_steps) and not path.is_dir():
-                with whole_folder(str(path)) as partial:
-                    self._model.save_pretrained(partial)
-                    self._tokenizer.save_pretrained(partial)
-        return control
-
-
-def point_step(number: int, points: int, steps: int) -> int:
-    """Return the step after which a point along a run of some steps is reached, one step at least.
-
-    >>> [point_step(number, 4, 28) for number in (1, 2, 3, 4)]
-    [7, 14, 21, 28]
-    """
-    return max(1, round(steps * number / points))
-
-
-def _last_state(folder: str) -> str | None:
-    """Return the newest resumable state, and remove others that a crash left half saved or half removed."""
-    newest_first = sorted(Path(folder).glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))
-    last = next(filter(_is_whole, newest_first), None)
-    for state in newest_first:
-        if state != last:
-            shutil.rmtree(state)
-    return str(last) if last else None
-
-
-def _is_whole(state: Path) -> bool:
-    """Tell whether a state can be resumed: the Trainer writes this file last, and it is removed first."""
-    try:
-        return bool(json.loads((state / TRAINER_STATE_NAME).read_text()))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return False
-
-
-def _mean_loss(history: list[dict[str, float]]) -> float:
-    """Return the mean over all steps of losses that are means since the entry before; saved with the state, it is
-    the whole run's, where the Trainer's own is that of the steps since it resumed.
-
-    >>> _mean_loss([{"step": 1, "loss": 4.0}, {"step": 4, "loss": 2.0}, {"step": 4, "train_loss": 0.5}])
-    2.5
-    """
-    total, before = 0.0, 0.0
-    for entry in (entry for entry in history if "loss" in entry):
-        total += entry["loss"] * (entry["step"] - before)
-        before = entry["step"]
-    return total / before
-
-
-def _remove_states(folder: str) -> None:
-    """Remove the resumable states: the run is over, and they are three times the model's size."""
-    for state in Path(folder).glob("checkpoint-*"):
-        (state / TRAINER_STATE_NAME).unlink()
-        shutil.rmtree(state)
+def _require_token_means(trainer: Trainer) -> None:
+    """Refuse a model whose loss is a mean over a process's own tokens: an update would weigh them wrongly."""
+    if not trainer.model_accepts_loss_kwargs:
+        raise BadInput(
+            f"training a {type(trainer.model).__name__} on {trainer.args.world_size} processes: its loss cannot be "
+            "told how many tokens all of them have; one that takes num_items_in_batch is needed. "
+            "Set training.processes in the profile to 1."
+        )

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final, cast
@@ -148,7 +148,11 @@ class AnswerSheets:
         names = Learnt.model_fields
         return Learnt(**{name: counts[name] for name in names}) if any(counts[name] for name in names) else None  # type: ignore[index]
 
-    def missing(self) -> list[AskedAbout]:
+    def unused(self, made_of: Sequence[str]) -> frozenset[str]:
+        """Return the documents asked about that no text was made of; none where those that text is of are not known."""
+        return frozenset(self.documents) - {*made_of} if made_of else frozenset()
+
+    def missing(self, unused: frozenset[str]) -> list[AskedAbout]:
         """Return the documents with most questions that the synthetic arm still has wrong."""
         found: dict[str, Counter[str]] = {}
         titles = dict(zip(self.documents, self.questions["title"], strict=True))
@@ -162,6 +166,7 @@ class AnswerSheets:
                 known=counts["known"],
                 learnt=counts["learnt"],
                 missing=counts["missing"] + counts["forgotten"],
+                is_used=name not in unused,
             )
             for name, counts in found.items()
         ]

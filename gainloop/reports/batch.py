@@ -14,6 +14,7 @@ from gainloop.reports.information import measure_curation, measure_delta_i, meas
 from gainloop.reports.knowledge import measure_knowledge
 from gainloop.reports.paragraph import write_paragraph
 from gainloop.reports.probed import measure_probe
+from gainloop.reports.skills import measure_instructions, measure_tools
 from gainloop.reports.texts import list_caveats_of_texts, measure_texts
 from gainloop.reports.trainee import loss, measure_paper, measure_trainee
 from gainloop.store.snapshots import name_source
@@ -33,6 +34,9 @@ FROM_ENGINE: Final = {name for name, field in Cost.model_fields.items() if field
 
 NUM_EXAMPLES: Final = 5
 EXAMPLE_CHARACTERS: Final = 900
+NUM_NAMED: Final = 10
+"""Documents that a report names."""
+
 MIN_PROMPTS: Final = 32
 """Prompts below which the interval of Delta I is rough."""
 
@@ -74,6 +78,8 @@ def measure_batch(evidence: Evidence) -> Report:
         ),
         curation=curation,
         entropy=measure_entropy(evidence),
+        tools=measure_tools(evidence),
+        instructions=measure_instructions(evidence),
         diversity=texts.diversity,
         faithfulness=texts.faithfulness,
         quality=texts.quality,
@@ -99,6 +105,8 @@ def describe_corpus(evidence: Evidence) -> Corpus:
         anchors=row["num_anchors"],
         held_out=row["num_heldout"],
         num_bytes=row["num_bytes"],
+        documents=len(evidence.made_of) or None,
+        named=[*evidence.made_of[:NUM_NAMED]],
     )
 
 
@@ -206,10 +214,12 @@ def measure_cost(evidence: Evidence) -> Cost:
         **{name: generated[name] for name in FROM_ENGINE & generated.keys()},
         accepted_tokens=evidence.replies.filter(is_kept)["completion_tokens"].sum(),
         money=_price_of(generated),
+        money_per_1k_kept=_price_per_1k(_price_of(generated), evidence.kept.height),
         scoring_tokens=summaries.get("score", {}).get("tokens"),
         judging_tokens=judged["prompt_tokens"] + judged["completion_tokens"] if judged else None,
         judging_money=_price_of(judged),
         training_tokens=summaries.get("train", {}).get("tokens", {}),
+        training_speed=summaries.get("train", {}).get("speed", {}),
         seconds={stage: summary["seconds"] for stage, summary in summaries.items() if "seconds" in summary},
     )
 
@@ -261,7 +271,7 @@ def list_caveats(evidence: Evidence, delta_i: DeltaI, gain: Gain, knowledge: Kno
             f"A record is made of {parts:.3g} replies on average. Delta I and I(p; Y) count replies: nats a record are "
             f"about {parts:.3g} times as many, bits per byte are the same."
         )
-    return found + list_caveats_of_gain(evidence, gain)
+    return [*found, *list_caveats_of_gain(evidence, gain), *([evidence.gone] if evidence.gone else [])]
 
 
 def list_caveats_of_delta_i(evidence: Evidence, delta_i: DeltaI) -> list[str]:
@@ -317,6 +327,10 @@ def _count(rows: pl.DataFrame) -> dict[str, int]:
 def _price_of(summary: dict[str, Any]) -> Money | None:
     """Return what a stage's tokens cost; the engine's 0 stands for a price that was not set."""
     return Money(amount=summary["cost"], currency=summary["currency"]) if summary.get("cost") else None
+
+
+def _price_per_1k(price: Money | None, num_records: int) -> Money | None:
+    return Money(amount=1000 * price.amount / num_records, currency=price.currency) if price and num_records else None
 
 
 def _flipped(figure: Figure) -> Figure:

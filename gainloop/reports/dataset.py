@@ -10,6 +10,7 @@ from gainloop.store import Store
 from gainloop.store.batches import kept_records, read_recipe
 from gainloop.store.files import exists, read_file, remove_file, write_file, write_frame
 from schemas.errors import BadInput
+from schemas.figure import figures_of
 from schemas.recipe import Recipe
 
 Format = Literal["jsonl", "parquet"]
@@ -20,6 +21,12 @@ LICENCES: Final = {"apache-2.0": "apache-2.0", "mit": "mit", "cc0-1.0": "cc0-1.0
 TITLE: Final = "# Synthetic text made with gainloop"
 
 NO_LICENCE: Final = "none named"
+
+ON_CARD: Final = (
+    *("delta_i.bits_per_byte", "curation.accept_rate", "diversity.near_duplicates"),
+    *("faithfulness.copying", "faithfulness.novelty", "quality.non_factual"),
+)
+"""Figures of a report that a card has, by their paths; the headline has those of a model that was trained."""
 
 _FUNCTION: Final = pl.Struct({"name": pl.String, "arguments": pl.String})
 _CALL: Final = pl.Struct({"id": pl.String, "type": pl.String, "function": _FUNCTION})
@@ -49,7 +56,7 @@ def export_batches(store: Store, batch_ids: Sequence[str], folder: str, form: Fo
     if exists(card_url) and TITLE not in read_file(card_url).decode(errors="replace"):
         raise BadInput(
             f"exporting batches {', '.join(batch_ids)} to {folder}: it has a README.md that no export wrote; a folder "
-            "without one, or one of an earlier export, is allowed. Set --folder to another."
+            "without one, or one of an earlier export, is allowed. Give another by --to."
         )
     rows = read_rows(store, batch_ids)
     licences = sorted({one or NO_LICENCE for one in rows["licence"]})
@@ -63,7 +70,8 @@ def export_batches(store: Store, batch_ids: Sequence[str], folder: str, form: Fo
         write_frame(data, rows)
     else:
         write_file(data, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows.to_dicts()).encode())
-    card = write_card(rows, [read_recipe(store, one) for one in batch_ids], licences, form)
+    measured = [line for one in batch_ids for line in _list_measured(store, one)]
+    card = write_card(rows, [read_recipe(store, one) for one in batch_ids], licences, form, measured)
     remove_file(f"{folder.rstrip('/')}/records.{other}")  # an earlier export's, which the card is not of
     write_file(card_url, card.encode())  # last: a folder with a card is whole
     return data
@@ -97,7 +105,7 @@ def read_rows(store: Store, batch_ids: Sequence[str]) -> pl.DataFrame:
 
 def _rows_of(store: Store, batch_id: str) -> pl.DataFrame:
     recipe = read_recipe(store, batch_id)
-    about = {"batch_id": batch_id, "method": str(recipe.method["kind"]), "model": recipe.model}
+    about = {"batch_id": batch_id, "method": str(recipe.method["kind"]), "model": _models_of(recipe)}
     return kept_records(store, batch_id).with_columns(**{name: pl.lit(value) for name, value in about.items()})
 
 
@@ -121,8 +129,29 @@ def _with_written_arguments(message: dict[str, Any]) -> dict[str, Any]:
     return message | {"tool_calls": calls}
 
 
-def write_card(rows: pl.DataFrame, recipes: Sequence[Recipe], licences: Sequence[str], form: Format) -> str:
-    """Return the card of a dataset in Markdown, with the head that the hub reads."""
+def _list_measured(store: Store, batch_id: str) -> list[str]:
+    """Return what the last report of a batch says, as lines of Markdown: its headline, and figures of its text."""
+    try:
+        report = store.report(batch_id)
+    except BadInput:
+        return [f"Batch {batch_id} has no report of its present state.", ""]
+    rows = [
+        (words.title, found.written, found.n, words.meaning)
+        for path, words, found in figures_of(report)
+        if path in ON_CARD and found.value is not None
+    ]
+    figures = _table(("of its records", "value, 95 % interval", "n", "is"), rows)
+    return [f"**Batch {batch_id}.** {report.headline}", "", *figures, ""]
+
+
+def write_card(
+    rows: pl.DataFrame, recipes: Sequence[Recipe], licences: Sequence[str], form: Format, measured: Sequence[str]
+) -> str:
+    """Return the card of a dataset in Markdown, with the head that the hub reads.
+
+    Args:
+        measured: Lines on what its batches' reports say.
+    """
     licence = LICENCES.get(licences[0].casefold(), "other") if len(licences) == 1 else "other"
     shape = "messages" if "messages" in rows.columns else "text"
     files = f"configs:\n- config_name: default\n  data_files: records.{form}"
@@ -144,6 +173,9 @@ def write_card(rows: pl.DataFrame, recipes: Sequence[Recipe], licences: Sequence
                 [_recipe_row(rows, recipe) for recipe in recipes],
             ),
             "",
+            "## What was measured",
+            "",
+            *measured,
             "What a text says is a model's: where its documents speak of it, look there.",
             "",
         ]
@@ -153,7 +185,13 @@ def write_card(rows: pl.DataFrame, recipes: Sequence[Recipe], licences: Sequence
 def _recipe_row(rows: pl.DataFrame, recipe: Recipe) -> tuple[Any, ...]:
     sampling, made = recipe.sampling, (rows["batch_id"] == recipe.batch_id).sum()
     drawn = (sampling.temperature, sampling.top_p, recipe.seed, made)
-    return recipe.batch_id, recipe.method["kind"], recipe.model, recipe.revision, *drawn
+    return recipe.batch_id, recipe.method["kind"], _models_of(recipe), recipe.revision, *drawn
+
+
+def _models_of(recipe: Recipe) -> str:
+    """Return the generator's name, with those of the models that play a part in its place."""
+    played = "; ".join(f"{role}: {one.model}" for role, one in sorted(recipe.players.items()))
+    return f"{recipe.model} ({played})" if played else recipe.model
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:

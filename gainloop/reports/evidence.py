@@ -13,7 +13,7 @@ from gainloop.measures.estimate import Estimate
 from gainloop.measures.faithfulness import Taken, take_from_anchors
 from gainloop.measures.ngrams import Flags, HashedTexts, Rows, hash_texts, repeated_words
 from gainloop.measures.words import REPEAT_WORDS
-from schemas.report import Report
+from gainloop.store.digests import Digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ class Evidence:
             empty if it is not known.
         examined: Answers to the exam: those of this training first, then those of the batch's other trainings.
         probed: Answers of the models of the batch's latest probe run, summarised by the stage probe; or None.
+        made_of: Documents that the batch has a record or a drop of, in the order of their names.
+        gone: Sentence on documents that text was made of and that the corpus lacks by now; empty if it lacks none.
     """
 
     batch_id: str
@@ -109,6 +111,8 @@ class Evidence:
     snapshot: dict[str, Any] = field(default_factory=dict)
     examined: tuple[Examined, ...] = ()
     probed: Examined | None = None
+    made_of: tuple[str, ...] = ()
+    gone: str = ""
 
     @property
     def would_be_records(self) -> pl.DataFrame:
@@ -132,7 +136,7 @@ class Begun:
         begun: Time at which it was begun, by the clock of that machine.
         place: Place in the order in which the store's batches were begun.
         stages: Stages that are complete: generate, validate, score, judge, train.
-        report: Newest report of this format, one of a training before one of none; or None.
+        digest: Digest of its newest report of this format, one of a training before one of none; or None.
         is_outdated: True if its only reports are of an earlier format.
         requests: Number of requests; 0 before generation is complete.
         records: Number of records; 0 before generation is complete.
@@ -146,7 +150,7 @@ class Begun:
     begun: datetime
     place: int = 0
     stages: tuple[str, ...] = ()
-    report: Report | None = None
+    digest: Digest | None = None
     is_outdated: bool = False
     requests: int = 0
     records: int = 0

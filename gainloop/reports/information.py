@@ -8,13 +8,12 @@ import numpy as np
 import polars as pl
 
 from gainloop.measures.entropy import NOT_ASKED, why_without_logprobs
-from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of
+from gainloop.measures.estimate import Estimate, Floats, as_figure, mean_of, median_of
 from gainloop.measures.filtering import Filtering, curate
 from gainloop.measures.mutual_information import (
     MutualInformation,
     conditional_entropy,
     facet_information,
-    median_entropy,
     mutual_information,
     null_information,
 )
@@ -271,7 +270,7 @@ def measure_delta_i(evidence: Evidence) -> DeltaI:
         f"over {which} replies that a record or a drop came of (a reply is one would-be record, M(p) of Gan & Liu "
         f"2024, Definition 4.2); {num_cut} of them were cut off and count as far as they go; interval over prompts"
     )
-    mean, median = conditional_entropy(nats, prompts), median_entropy(nats, prompts)
+    mean, median = conditional_entropy(nats, prompts), median_of(nats, prompts, "nats/record")
     rate = conditional_entropy(nats, prompts, num_bytes)
     num_without = int(scored["is_without"].sum()) if semantics != "repaired" else 0
     if why := why_without_logprobs(replies.height, num_without):

@@ -43,7 +43,8 @@ def measure_knowledge(evidence: Evidence) -> Knowledge:
     first, *others = evidence.examined
     exams = [(_Exam(one.taught, evidence.documents), one.training_id) for one in others]
     other_points = [point for exam, training_id in exams for point in exam.frontier(training_id)]
-    found = _Exam(first.taught, evidence.documents).measure(other_points, _control_of(first))
+    exam = _Exam(first.taught, evidence.documents)
+    found = exam.measure(other_points, _control_of(first), exam.sheets.unused(evidence.made_of))
     return _with_forgetting(found, evidence)
 
 
@@ -104,12 +105,15 @@ class _Exam:
         self.sheets, self.general = AnswerSheets(examined), documents
         self.how = HOW[self.sheets.graded]
 
-    def measure(self, other_points: Sequence[FrontierPoint], control: dict[str, Any]) -> Knowledge:
+    def measure(
+        self, other_points: Sequence[FrontierPoint], control: dict[str, Any], unused: frozenset[str]
+    ) -> Knowledge:
         """Return all figures.
 
         Args:
             other_points: Moments of the batch's other trainings.
             control: Figures of the questions about held-out documents, by their fields.
+            unused: Documents asked about that no text of the batch was made of.
         """
         sheets, examined = self.sheets, self.sheets.examined
         level, right, nats = self._at_equal_forgetting()
@@ -124,12 +128,13 @@ class _Exam:
             questions=len(sheets.documents),
             documents=len(set(sheets.documents)),
             untied_rows=sum(examined.drops.get(reason, 0) for reason in ("no_document", "ambiguous_document")),
+            unused_questions=sum(one in unused for one in sheets.documents),
             seeds=len(sheets.seeds(SYNTHETIC)),
             **control,
             tokens=max((point["tokens"] for point in ends), default=None),
             equal_level=level,
             arms={arm: counts for arm in (SYNTHETIC, BASELINE, CONTROL) if (counts := sheets.learnt(arm))},
-            missing=sheets.missing(),
+            missing=sheets.missing(unused),
             frontier=[*self.frontier(), *other_points],
             answers=sheets.answered(),
             before=self.share(START),

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import attrgetter
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -12,12 +11,12 @@ import polars as pl
 from gainloop.measures.estimate import Estimate, as_figure, ratio_of_sums
 from gainloop.measures.prediction import chance, find, holm, rank_correlation
 from gainloop.reports.evidence import Begun
-from gainloop.reports.ranking import name_recipes, name_yardstick, rank_recipes, tokens_of
+from gainloop.reports.ranking import name_recipes, name_yardstick, rank_recipes
 from gainloop.steering.gate import OFF
 from gainloop.store import Store
 from gainloop.store.catalogue import find_refusal
+from gainloop.store.digests import Digest, read_digests
 from gainloop.store.files import exists, read_file, write_file
-from gainloop.store.measurements import parse_report
 from schemas.figure import Figure
 from schemas.overview import (
     FORMAT,
@@ -33,8 +32,10 @@ from schemas.overview import (
     Unmeasured,
 )
 from schemas.profile import Gate
-from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, SURPRISE, WORDS, Report
-from schemas.report import FORMAT as REPORT_FORMAT
+from schemas.report import DELTA_I, DEPENDENCE, GAIN, KNOWLEDGE, SURPRISE, WORDS
+
+NON_FACTUAL: Final = "quality.non_factual"
+ANCHORS: Final = "entropy.anchors"
 
 COLUMNS: Final = (
     "knowledge.after",
@@ -50,17 +51,8 @@ COLUMNS: Final = (
 PREDICTORS: Final = tuple(path for path, words in WORDS.items() if words.predicts)
 """Every figure whose field says what it predicts; the gain on held-out text predicts what an exam says."""
 
-NEWEST = """
-with reports as (
-    select *, rowid as place, json_extract_string(report, '$.format') = ? as is_current,
-        json_extract_string(report, '$.training') != '' as is_trained
-    from measurements)
-select batch_id, report, is_current from reports
-qualify row_number() over (
-    partition by batch_id order by is_current desc, is_trained desc, place desc) = 1
-order by batch_id
-"""
-"""One report of each batch: of this format if there is one, of a training if there is one, the newest of those."""
+SHOWN: Final = tuple(dict.fromkeys((*COLUMNS, *PREDICTORS, SURPRISE, NON_FACTUAL, ANCHORS)))
+"""The figures of a report that the overview needs."""
 
 
 def save_overview(store: Store, gate: Gate) -> str:
@@ -96,8 +88,7 @@ def read_batches(store: Store) -> list[Begun]:
     stages: dict[str, dict[str, Any]] = {}
     for batch_id, stage, summary in store.query("select batch_id, stage, summary from completions").iter_rows():
         stages.setdefault(batch_id, {})[stage] = json.loads(summary)
-    newest = store.query(NEWEST, str(REPORT_FORMAT)).rows_by_key("batch_id", named=True, unique=True)
-    reports = {batch_id: parse_report(row["report"]) for batch_id, row in newest.items() if row["is_current"]}
+    digests = read_digests(store, SHOWN)
     drops, quarantine = (_count_by_reason(store, table) for table in ("drops", "quarantine"))
     begun = store.query("select batch_id, recipe, created_at, rowid from batches order by rowid")
     return [
@@ -107,13 +98,13 @@ def read_batches(store: Store) -> list[Begun]:
             begun=created_at,
             place=place,
             stages=tuple(sorted(stages.get(batch_id, {}))),
-            report=reports.get(batch_id),
-            is_outdated=batch_id in newest and reports.get(batch_id) is None,
+            digest=digests.get(batch_id),
+            is_outdated=batch_id in digests and digests[batch_id] is None,
             requests=stages.get(batch_id, {}).get("generate", {}).get("requests", 0),
             records=stages.get(batch_id, {}).get("generate", {}).get("records", 0),
             drops=drops.get(batch_id, {}),
             quarantine=quarantine.get(batch_id, {}),
-            refusal=find_refusal(store, batch_id),
+            refusal="" if "validate" in stages.get(batch_id, {}) else find_refusal(store, batch_id),
         )
         for batch_id, recipe, created_at, place in begun.iter_rows()
     ]
@@ -129,11 +120,11 @@ def measure_overview(batches: Sequence[Begun], gate: Gate, loops: Sequence[LoopL
     """
     in_order = sorted(batches, key=lambda batch: (batch.place, batch.batch_id))
     names = dict(zip([b.batch_id for b in in_order], name_recipes([batch.recipe for batch in in_order]), strict=True))
-    measured = [(batch, batch.report) for batch in in_order if batch.report]
-    lines = draw_lines([report for _, report in measured], gate)
+    measured = [(batch, batch.digest) for batch in in_order if batch.digest]
+    lines = draw_lines([digest for _, digest in measured], gate)
     standings = [
-        _stand(number, batch, report, names[batch.batch_id], lines)
-        for number, (batch, report) in enumerate(measured, start=1)
+        _stand(number, batch, digest, names[batch.batch_id], lines)
+        for number, (batch, digest) in enumerate(measured, start=1)
     ]
     rankings = rank_recipes(standings)
     return Overview(
@@ -150,7 +141,7 @@ def measure_overview(batches: Sequence[Begun], gate: Gate, loops: Sequence[LoopL
                 page=_failed_page(batch),
             )
             for batch in in_order
-            if not batch.report
+            if not batch.digest
         ],
         rankings=rankings,
         lost=[*_list_lost(in_order, "drop"), *_list_lost(in_order, "quarantine")],
@@ -159,15 +150,15 @@ def measure_overview(batches: Sequence[Begun], gate: Gate, loops: Sequence[LoopL
     )
 
 
-def draw_lines(reports: Sequence[Report], gate: Gate) -> Lines:
+def draw_lines(digests: Sequence[Digest], gate: Gate) -> Lines:
     """Return the lines between quadrants.
 
     Args:
-        reports: Reports, oldest batch first; the newest one whose anchors were scored is the yardstick for noise.
+        digests: Digests, oldest batch first; the newest one whose anchors were scored is the yardstick for noise.
         gate: Thresholds of the profile.
     """
     return Lines(
-        ignored=gate.prompt_ignored, noise=_draw_noise(reports, gate), collapsed=_draw_collapsed(reports, gate)
+        ignored=gate.prompt_ignored, noise=_draw_noise(digests, gate), collapsed=_draw_collapsed(digests, gate)
     )
 
 
@@ -246,8 +237,8 @@ def _count_by_reason(store: Store, table: str) -> dict[str, dict[str, int]]:
     return found
 
 
-def _draw_noise(reports: Sequence[Report], gate: Gate) -> Figure:
-    rates = [report.entropy.anchors for report in reports if report.entropy.anchors.value is not None]
+def _draw_noise(digests: Sequence[Digest], gate: Gate) -> Figure:
+    rates = [one.figures[ANCHORS] for one in digests if one.figures[ANCHORS].value is not None]
     if gate.noise is None or not rates:
         why = "not measured: the anchors of no batch were scored; training on one does it" if gate.noise else OFF
         return as_figure(Estimate(None, None, None, 0, "bits/byte", why), "a multiple of the anchors' entropy rate")
@@ -256,8 +247,8 @@ def _draw_noise(reports: Sequence[Report], gate: Gate) -> Figure:
     return rates[-1].model_copy(update=ends | {"definition": noise})
 
 
-def _draw_collapsed(reports: Sequence[Report], gate: Gate) -> Figure:
-    known = [value for report in reports if (value := report.delta_i.bits_per_byte.value) is not None]
+def _draw_collapsed(digests: Sequence[Digest], gate: Gate) -> Figure:
+    known = [value for one in digests if (value := one.figures[DELTA_I].value) is not None]
     share, why, line = gate.collapsed_share, "ok", None
     if share is None:
         why = OFF
@@ -270,23 +261,22 @@ def _draw_collapsed(reports: Sequence[Report], gate: Gate) -> Figure:
     return as_figure(collapsed, f"{of} the median of Delta I per byte over all batches")
 
 
-def _stand(number: int, batch: Begun, report: Report, recipe: str, lines: Lines) -> Standing:
-    figures = {path: attrgetter(path)(report) for path in dict.fromkeys((*COLUMNS, *PREDICTORS, SURPRISE))}
-    is_examined = report.knowledge.gained.value is not None
+def _stand(number: int, batch: Begun, digest: Digest, recipe: str, lines: Lines) -> Standing:
+    figures = {path: digest.figures[path] for path in dict.fromkeys((*COLUMNS, *PREDICTORS, SURPRISE))}
     return Standing(
         number=number,
         batch=batch.batch_id,
-        training=report.training,
+        training=digest.training,
         page=f"{batch.batch_id}/report.html",
         begun=batch.begun,
         recipe=recipe,
-        exam=report.knowledge.exam if is_examined else "",
-        graded=report.knowledge.graded if is_examined else "",
-        verdict=report.gain.verdict,
+        exam=digest.exam,
+        graded=digest.graded,
+        verdict=digest.verdict,
         figures=figures,
-        accepted_tokens=report.cost.accepted_tokens,
-        cost_tokens=tokens_of(report),
-        quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], report.quality.non_factual, lines),
+        accepted_tokens=digest.accepted_tokens,
+        cost_tokens=digest.cost_tokens,
+        quadrant=find_quadrant(figures[DELTA_I], figures[DEPENDENCE], digest.figures[NON_FACTUAL], lines),
     )
 
 

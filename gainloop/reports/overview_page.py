@@ -46,8 +46,7 @@ def draw_trend(standings: Sequence[Standing], path: str, colour: str) -> Canvas 
     if len(points) < 2:
         return None
     canvas, axes = open_axes(2.2)
-    for number, figure in points:
-        _draw_cross(axes, (number, None), (figure.value or 0.0, figure), COLOURS[colour])
+    _draw_crosses(axes, [((number, None), (figure.value or 0.0, figure)) for number, figure in points], COLOURS[colour])
     if any(end < 0 for _, figure in points for end in (figure.value or 0.0, *_ends(figure))):
         axes.axhline(0, color=COLOURS["muted"], linewidth=1)
     axes.set(xlabel="batch, in order of time", ylabel=WORDS[path].unit, xlim=(0.5, standings[-1].number + 0.5))
@@ -64,9 +63,10 @@ def draw_quadrants(overview: Overview) -> Canvas | None:
         return None
     lines = overview.lines
     canvas, axes = open_axes(3.6)
-    for one in points:
-        place = (one.dependence.value or 0.0, one.delta_i.value or 0.0)
-        _draw_cross(axes, (place[0], one.dependence), (place[1], one.delta_i), COLOURS["delta"])
+    crosses: list[Cross] = [
+        ((one.dependence.value or 0.0, one.dependence), (one.delta_i.value or 0.0, one.delta_i)) for one in points
+    ]
+    _draw_crosses(axes, crosses, COLOURS["delta"])
     _number(axes, [(one.dependence.value, one.delta_i.value, one.number) for one in points])
     left = min(0.0, *(one.dependence.low or 0.0 for one in points))
     right = max(1.0, *(one.dependence.high or 0.0 for one in points))
@@ -95,8 +95,8 @@ def draw_foretold(standings: Sequence[Standing], foretold: Foretold, ranking: Ra
     own = [one for one in standings if ranking.holds(one)]
     pairs = [(one.figures[foretold.predictor], one.figures[ranking.figure], one.number) for one in own]
     points = [(x, y, number) for x, y, number in pairs if x.value is not None and y.value is not None]
-    for x, y, _ in points:
-        _draw_cross(axes, (x.value or 0.0, x), (y.value or 0.0, y), COLOURS["synthetic"])
+    crosses: list[Cross] = [((x.value or 0.0, x), (y.value or 0.0, y)) for x, y, _ in points]
+    _draw_crosses(axes, crosses, COLOURS["synthetic"])
     _number(axes, [(x.value, y.value, number) for x, y, number in points])
     axes.axhline(0, color=COLOURS["muted"], linewidth=1)
     axes.set(xlabel=_label(foretold.predictor), ylabel=f"gain over the baseline, {WORDS[ranking.figure].unit}")
@@ -112,15 +112,19 @@ def _label(path: str) -> str:
     return f"{WORDS[path].name}, {WORDS[path].unit}"
 
 
-def _draw_cross(
-    axes: Axes, across: tuple[float, Figure | None], along: tuple[float, Figure | None], colour: str
-) -> None:
-    """Draw a point with its interval in both directions, as far as it has them."""
-    (x, of_x), (y, of_y) = across, along
-    for xs, ys in (([x, x], _ends(of_y)), (_ends(of_x), [y, y])):
-        if xs and ys:
-            axes.plot(xs, ys, color=colour, linewidth=2.5, alpha=0.4, solid_capstyle="round")
-    axes.plot([x], [y], "o", color=colour, markersize=5)
+Cross = tuple[tuple[float, Figure | None], tuple[float, Figure | None]]
+"""A point, across and along: its place, and the figure whose interval is drawn."""
+
+
+def _draw_crosses(axes: Axes, crosses: Sequence[Cross], colour: str) -> None:
+    """Draw points with their intervals in both directions, as far as they have them: a thousand as one drawing."""
+    upright = [(x, *ends) for (x, _), (_, of_y) in crosses if (ends := _ends(of_y))]
+    level = [(y, *ends) for (_, of_x), (y, _) in crosses if (ends := _ends(of_x))]
+    for lines, draw in ((upright, axes.vlines), (level, axes.hlines)):
+        if lines:
+            places, lows, highs = zip(*lines, strict=True)
+            draw(places, lows, highs, colors=colour, linewidth=2.5, alpha=0.4, capstyle="round")
+    axes.plot([x for (x, _), _ in crosses], [y for _, (y, _) in crosses], "o", color=colour, markersize=5)
 
 
 def _ends(figure: Figure | None) -> list[float]:

@@ -1,6 +1,8 @@
 """A report for people: as an HTML page, one file that opens anywhere, and as Markdown for the run's page in Prefect."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -12,10 +14,11 @@ from gainloop.reports import plots
 from gainloop.reports.paragraph import list_steps, split_paragraph, write_control
 from gainloop.steering.probe import describe_probe
 from schemas.decision import Decision
-from schemas.figure import Described, figures_of
-from schemas.masking import mask
-from schemas.report import OF_RUN, Cost, Counts, Money, Repetition, Report
+from schemas.figure import Described, Figure, figures_of
+from schemas.masking import mask, masker
+from schemas.report import OF_RUN, WORDS, Cost, Counts, Money, Repetition, Report, Speed
 from schemas.sections import Section
+from schemas.skills import ToolTalk
 
 TITLES: Final = {
     "knowledge": "What the model knows",
@@ -74,6 +77,8 @@ OPTION: Final = re.compile(r"\(?--[a-z][\w.-]*\w")
 
 
 PARTS: Final[dict[str, tuple[tuple[Section, ...], tuple[str, ...]]]] = {
+    "tools": ((Section.TOOLS,), ()),
+    "instructions": ((Section.INSTRUCTIONS,), ()),
     "quality": ((Section.DIVERSITY, Section.FAITHFULNESS, Section.QUALITY), ()),
     "models": ((Section.GAIN, Section.MODELS), ("gain", "heldout", "absorbed")),
     "information": ((Section.INFORMATION,), ("delta_i", "dependence", "entropy")),
@@ -114,6 +119,7 @@ def render_page(
         steps=list_steps(report, decision),
         sections=list_figures(report),
         parts=PARTS,
+        words=WORDS,
         drawings=drawings,
         chosen=lambda names: [drawings[name] for name in names if name in drawings],
         costs=list_cost(report.cost),
@@ -139,7 +145,7 @@ def open_template(name: str, folder: Path = FOLDER) -> Template:
     environment = Environment(
         loader=FileSystemLoader([folder, FOLDER]),
         autoescape=True,
-        finalize=_shown,
+        finalize=partial(_shown, masker()),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -149,9 +155,9 @@ def open_template(name: str, folder: Path = FOLDER) -> Template:
     return environment.get_template(name)
 
 
-def _shown(value: Any) -> Any:
+def _shown(mask_one: Callable[[str], str], value: Any) -> Any:
     """Return what a page shows of a value: of a text what may be seen of it."""
-    return mask(value) if type(value) is str else value
+    return mask_one(value) if type(value) is str else value
 
 
 def _with_whole_options(text: str) -> Markup:
@@ -160,9 +166,10 @@ def _with_whole_options(text: str) -> Markup:
 
 
 def list_figures(report: Report) -> dict[str, list[Described]]:
-    """Return every figure of a report by the heading of its section, as its field says."""
+    """Return every figure of a report by the heading of its section, as its field says; no section that has none."""
     figures = figures_of(report)
-    return {heading: [one for one in figures if one.words.section == heading] for heading in Section}
+    sections = {heading: [one for one in figures if one.words.section == heading] for heading in Section}
+    return {heading: listed for heading, listed in sections.items() if listed}
 
 
 def write_markdown(report: Report, decision: Decision | None = None) -> str:
@@ -182,6 +189,7 @@ def write_markdown(report: Report, decision: Decision | None = None) -> str:
             if line.figure.value is None:
                 missing.setdefault(line.figure.status, []).append(line.words.title)
     lines += ["", *(f"- {status}: {'; '.join(titles)}" for status, titles in missing.items())]
+    lines += _list_calls(report.tools) if report.tools and report.tools.calls else []
     lines += ["", "| Where every row went | |", "|---|---:|"]
     lines += [f"| {row['line']} | {row['count']:,} |" for row in list_ledger(report.counts)]
     return "\n".join([*lines, "", *(f"- {caveat}" for caveat in report.caveats)])
@@ -200,6 +208,10 @@ def list_cost(cost: Cost) -> dict[str, list[tuple[str, str, str]]]:
         "The whole batch": of_batch,
         "Training tokens": [
             (plots.ARMS.get(arm, (arm,))[0], f"{count:,}", "") for arm, count in cost.training_tokens.items()
+        ],
+        "Training speed": [
+            (plots.ARMS.get(arm, (arm,))[0], f"{speed.tokens_per_second:,.0f} tokens/s", _about_devices(speed))
+            for arm, speed in cost.training_speed.items()
         ],
         "The run that finished the batch": of_run,
         "Seconds of each stage": [(stage, f"{seconds:,.1f}", "") for stage, seconds in cost.seconds.items()],
@@ -273,9 +285,24 @@ def list_ledger(counts: Counts) -> list[dict[str, str | int]]:
 
 
 def _as_row(line: Described) -> str:
-    figure = line.figure
-    value = " ".join(part for part in (figure.number, figure.interval, figure.unit) if part)
-    return f"| {line.words.title} | {value} | {figure.n} |"
+    return _row_of(line.words.title, line.figure)
+
+
+def _list_calls(tools: ToolTalk) -> list[str]:
+    """Return the tools of kept conversations as a table, each with the share of those that call it."""
+    head = ["", "| Tool | called by, 95 % interval | n |", "|---|---|---:|"]
+    return head + [_row_of(f"`{one.tool}`", one.share) for one in tools.calls]
+
+
+def _row_of(name: str, figure: Figure) -> str:
+    return f"| {name} | {figure.written} | {figure.n} |"
+
+
+def _about_devices(speed: Speed) -> str:
+    """Return what a training ran on, and the part of that which was used."""
+    where = f"On {speed.processes} x {speed.device}." if speed.processes > 1 else f"On {speed.device}."
+    used = "" if speed.mfu is None else f" MFU {100 * speed.mfu:.0f} %: the model's sums by the devices' peak."
+    return f"{where}{used}"
 
 
 def _as_number(value: int | float | Money, unit: str) -> str:

@@ -1,13 +1,14 @@
 """What a user wants to read: an exam in a paragraph, and what to do next, in words that the figures bear."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 from typing import Final
 
 from gainloop.steering.probe import describe_probe, questions_needed
+from gainloop.store.traces import counted
 from schemas.decision import Decision
 from schemas.figure import Figure
-from schemas.knowledge import Graded, Knowledge
+from schemas.knowledge import AskedAbout, Graded, Knowledge
 from schemas.report import Report
 
 COLUMNS: Final = 100
@@ -50,7 +51,7 @@ def write_control(knowledge: Knowledge) -> str:
     """Return what is known of held-out documents, in a sentence; empty if nothing was asked about one."""
     if not knowledge.heldout_questions:
         return ""
-    about = _count(knowledge.heldout_questions, "question")
+    about = counted(knowledge.heldout_questions, "question")
     return (
         f"A control, in no other figure: of {about} about held-out documents {as_share(knowledge.heldout_before)} are "
         f"answered rightly before, {as_share(knowledge.heldout_after)} after the synthetic text."
@@ -130,6 +131,9 @@ def _known(k: Knowledge) -> Iterator[str]:
         yield f"With the document in front of it: {as_share(k.open_book)}."
     if k.guess.value is not None:
         yield f"A blind choice has {k.guess.value:.0f} %."
+    if k.unused_questions:
+        verb = "is" if k.unused_questions == 1 else "are"
+        yield f"{k.unused_questions:,} of the questions {verb} about documents that this batch has no text of."
 
 
 def _compared(k: Knowledge) -> Iterator[str]:
@@ -177,7 +181,7 @@ def _lost(k: Knowledge) -> Iterator[str]:
         said += f", repeating {_lost_bits(k.forgetting_repeating)}"
     counts = k.arms.get("synthetic")
     if counts and counts.forgotten:
-        said += f"; {_count(counts.forgotten, 'question')} that it had right before it now has wrong"
+        said += f"; {counted(counts.forgotten, 'question')} that it had right before it now has wrong"
     yield f"{said}."
 
 
@@ -259,9 +263,9 @@ def _more_needed(k: Knowledge) -> str:
 def _look_closer(k: Knowledge) -> Iterator[str]:
     control = k.nats_advantage_control if k.graded == "nats" else k.advantage_control
     if control.low is not None and control.low <= 0:
-        yield "Unrelated text is not beaten: part of any gain may be a milder diet and not what the text says."
+        yield "Unrelated text is not beaten: a gain may come of repeating the documents less, not of the text."
     elif control.value is None and k.verdict == "synthetic_wins":
-        yield "Train on unrelated text too (replay_control): without it a milder diet may be all the text is worth."
+        yield "Train on unrelated text too (replay_control): repeating the documents less may be all the text is worth."
 
 
 def _spend(report: Report) -> Iterator[str]:
@@ -270,11 +274,22 @@ def _spend(report: Report) -> Iterator[str]:
         return
     method, counts = report.recipe["method"]["kind"], report.knowledge.arms.get("synthetic")
     wrong = counts.missing + counts.forgotten if counts else sum(one.missing for one in missing)
-    most = ", ".join(f"{one.title or one.document} ({one.missing} of {one.questions})" for one in missing[:3])
-    yield (
-        f"Spend the next tokens of {method} where answers are still missing, {wrong} in all: most in {most}. Other "
-        f"text of the same documents is another draw (--text.seed {report.recipe.get('seed', 0) + 1})."
-    )
+    used, unused = ([one for one in missing if one.is_used is wanted] for wanted in (True, False))
+    if used:
+        yield (
+            f"Spend the next tokens of {method} where answers are still wrong, {wrong} in all: most in "
+            f"{_first(used)}. Other text of the same documents is another draw (--text.seed "
+            f"{report.recipe.get('seed', 0) + 1})."
+        )
+    if unused:
+        is_new = bool(report.recipe.get("since"))
+        how = "leave out --text.only-new" if is_new else "raise --text.max-anchors, or leave it out"
+        yield f"No text was made of {_first(unused)}, whose answers are wrong too: {how}."
+
+
+def _first(rows: Sequence[AskedAbout]) -> str:
+    """Return the first three documents, and how many answers each lacks."""
+    return ", ".join(f"{one.title or one.document} ({one.missing} of {one.questions})" for one in rows[:3])
 
 
 def _mind(k: Knowledge) -> Iterator[str]:
@@ -308,10 +323,6 @@ def _signed(figure: Figure) -> str:
 
 def _plainly(status: str) -> str:
     return status.removeprefix("not measured: ")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _tokens(number: int) -> str:

@@ -30,8 +30,9 @@ def probe_of(examined: Examined | None, summary: dict[str, Any], status: str = "
         summary: Summary of the stage probe.
         status: Reason why there was none.
     """
+    why = "the other figure of the probe run decides" if examined else status.removeprefix("not run: ")
     figures = {
-        name: as_figure(not_measured(unit, status.removeprefix("not run: ")), DEFINITION)
+        name: as_figure(not_measured(unit, why), DEFINITION)
         for name, unit in (("gain", "points"), ("nats_gain", "nats/token"))
     }
     counts = {"share": 0.0, "seeds": 0, "questions": 0, "tokens": 0, "full_tokens": 0, "seconds": 0.0}

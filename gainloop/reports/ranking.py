@@ -13,7 +13,7 @@ from gainloop.reports.paragraph import GRADED_BY
 from schemas.figure import Figure
 from schemas.knowledge import Graded
 from schemas.overview import Ranked, Ranking, Standing
-from schemas.report import GAIN, KNOWLEDGE, SURPRISE, Report
+from schemas.report import GAIN, KNOWLEDGE, SURPRISE
 
 HOW_MANY: Final = ("snapshot_id", "revision", "seed", "max_anchors")
 """Fields of a recipe for its text, size and draw: batches that differ in no others are of one recipe."""
@@ -26,12 +26,18 @@ def name_recipes(recipes: Sequence[dict[str, Any]]) -> list[str]:
     ['sbp, draws 1', 'sbp, draws 4']
     """
     flat = [_flatten(recipe) for recipe in recipes]
-    names = []
+    first: dict[str, dict[str, Any]] = {}
+    differing: dict[str, set[str]] = {}
     for own in flat:
-        peers = [other for other in flat if other["kind"] == own["kind"]]
-        differing = [key for key in own if any(other.get(key) != own[key] for other in peers)]
-        names.append(", ".join([str(own["kind"]), *(f"{key} {_value_summary(own[key])}" for key in differing)]))
-    return names
+        alike = first.setdefault(own["kind"], own)
+        differs = {key for key in own.keys() | alike.keys() if own.get(key) != alike.get(key)}
+        differing.setdefault(own["kind"], set()).update(differs)
+    return [
+        ", ".join(
+            [str(own["kind"]), *(f"{key} {_value_summary(own[key])}" for key in own if key in differing[own["kind"]])]
+        )
+        for own in flat
+    ]
 
 
 def rank_recipes(standings: Sequence[Standing]) -> list[Ranking]:
@@ -125,14 +131,6 @@ def _sum_up(name: str, group: list[Standing], path: str) -> Ranked:
         cost_tokens=round(sum(one.cost_tokens for one in group) / len(group)),
         gain=mean_figure(gains),
         adjusted=None,
-    )
-
-
-def tokens_of(report: Report) -> int:
-    """Return the tokens that were read and written for a batch, but for training."""
-    cost = report.cost
-    return sum(
-        number or 0 for number in (cost.prompt_tokens, cost.completion_tokens, cost.scoring_tokens, cost.judging_tokens)
     )
 
 

@@ -4,8 +4,7 @@ A shard is one run of it over some anchors; a replay is one without a generator,
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
@@ -14,15 +13,16 @@ from gainloop.serving import Refused
 from gainloop.serving.allowance import OVER_BUDGET, Allowance, Bill, most_tokens
 from gainloop.serving.calls import Caller, calling
 from gainloop.serving.pool import Pool
+from gainloop.serving.verdicts import Verdicts
 from gainloop.serving.watch import Tally
 from gainloop.store import Store
 from gainloop.store.batches import open_anchors
-from gainloop.store.replies import ReplyLog, Span, compact_replies, read_replies
+from gainloop.store.replies import ReplyLog, Span, compact_replies, landed_tokens
 from gainloop.tools.servers import ServerLike
 from schemas.conversation import write_turns
 from schemas.errors import ServerError
 from schemas.recipe import Recipe, Sampling
-from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds, content_hash
+from schemas.rows import VERIFY, Anchor, Answer, Drop, Outcome, Record, Reply, Request, Rounds, content_hash
 
 Rows = list[dict[str, object]]
 
@@ -35,6 +35,7 @@ class Progress(Tally):
 
     anchors_total: int = 0
     anchors_done: int = 0
+    replies: int = 0
     replies_reused: int = 0
     records: int = 0
     prompt_tokens: int = 0
@@ -96,14 +97,15 @@ class Driver:
     progress: Progress = field(default_factory=Progress)
     allowance: Allowance | None = None
     calls: Caller = field(default_factory=Caller)
+    verdicts: Verdicts = field(init=False)
     _sampling: dict[str, Any] = field(init=False)
-    _waiting: ThreadPoolExecutor = field(init=False)
     _greedy: Sampling = field(init=False)
 
     def __post_init__(self) -> None:
+        self.pool.driven.append(self.progress)
         self._greedy = self.sampling.model_copy(update={"temperature": 0.0})
         self._sampling = self.sampling.model_dump(mode="json")
-        self._waiting = ThreadPoolExecutor(thread_name_prefix="waiting")  # which begins no thread until one is needed
+        self.verdicts = Verdicts(self.replies if getattr(self.pipeline, "verifies", False) else None)
 
     async def run(self, anchors: Iterable[Anchor]) -> dict[str, Outcome]:
         """Return what came of every anchor, by anchor id.
@@ -116,7 +118,7 @@ class Driver:
         self.progress.anchors_total = len(anchors)
         outcomes: dict[str, Outcome] = {}
         try:
-            async with self.replies, asyncio.TaskGroup() as running:
+            async with self.replies, self.verdicts.of(anchors), asyncio.TaskGroup() as running:
                 for anchor in anchors:
                     await self.pool.quiet()
                     running.create_task(self._work(anchor, outcomes))
@@ -151,7 +153,7 @@ class Driver:
             outcomes[anchor.anchor_id] = await self._step(anchor, {name: first})
 
         try:
-            async with self.replies, asyncio.TaskGroup() as running:
+            async with self.replies, self.verdicts.of(anchors), asyncio.TaskGroup() as running:
                 for number in range(len(anchors)):
                     running.create_task(ask(number))
         except BaseExceptionGroup as failures:
@@ -178,19 +180,13 @@ class Driver:
         """
         rounds = self.pipeline.rounds(anchor, self.seed)
         answers: dict[str, Answer] = dict(known or {})
-        step = await self._advance(rounds, None)
+        step = advance(rounds, None)
         while not isinstance(step, Outcome):
             names = [self._name(request) for request in step]
             await self._ask(anchor, dict(zip(names, step, strict=True)), answers)
-            step = await self._advance(rounds, [answers[name] for name in names])
+            step = advance(rounds, [answers[name] for name in names])
         step.drops.extend(unanswered_drops(step, answers))
         return step
-
-    async def _advance(self, rounds: Rounds, answers: list[Answer] | None) -> list[Request] | Outcome:
-        """Take one step; one that may wait for processes of this machine does so beside the replies of others."""
-        if not getattr(self.pipeline, "waits", False):
-            return advance(rounds, answers)
-        return await asyncio.get_running_loop().run_in_executor(self._waiting, advance, rounds, answers)
 
     async def _ask(self, anchor: Anchor, named: dict[str, Request], answers: dict[str, Answer]) -> None:
         """Send the requests that were not sent before: two records, or two rounds, may lead to the same one."""
@@ -206,10 +202,13 @@ class Driver:
         answers |= {name: task.result() for name, task in sent.items()}
 
     def _name(self, request: Request) -> str:
-        return name_request(self.pool.model, self.pool.revision, request, self._sampling, self.seed)
+        asked = self.pool.of(request.role)
+        return name_request(asked.model, asked.revision, request, self._sampling, self.seed)
 
     async def _answer(self, anchor: Anchor, request: Request, request_id: str) -> Answer:
         """Return the reply, which is on disk, or the drop that stands for it."""
+        if request.role == VERIFY:
+            return await self.verdicts.give(anchor, request, request_id)
         if landed := self.replies.take(request_id):
             self.progress.replies_reused += 1
             return landed
@@ -221,8 +220,8 @@ class Driver:
             return Drop(anchor.anchor_id, request.facet, OVER_BUDGET, request_id)
         reply = None
         try:
-            near = anchor.anchor_id
-            reply = await self.pool.complete(request_id, request, sampling, near, self.progress, pay)
+            asked, near = self.pool.of(request.role), anchor.anchor_id
+            reply = await asked.complete(request_id, request, sampling, near, self.progress, pay)
         except Refused as error:
             return Drop(anchor.anchor_id, request.facet, error.reason, request_id)
         finally:
@@ -230,6 +229,7 @@ class Driver:
                 await pay.settle(reply)
                 self.progress.lost_tokens += pay.lost
         await self.replies.land(reply, anchor.anchor_id, request.facet)
+        self.progress.replies += 1
         self.progress.prompt_tokens += reply.prompt_tokens
         self.progress.completion_tokens += reply.completion_tokens
         return reply
@@ -285,6 +285,7 @@ async def run_shard(
     span: Span,
     on_progress: Callable[[Progress], None] = lambda _progress: None,
     servers: Mapping[str, ServerLike] | None = None,
+    settled: Collection[int] | None = None,
 ) -> Progress:
     """Make the records of one shard; after a crash only what had not landed is asked for again.
 
@@ -292,19 +293,22 @@ async def run_shard(
         replies: The folder of the batch's replies.
         span: The shard's anchors in the order of the batch.
         servers: Servers of real tools by name, for a method that calls them.
+        settled: Places in the order of anchors that have an outcome. Default: they are looked for.
 
     Raises:
         ServerError: No request can be answered, or the shard took longer than ``shard_seconds``; what landed stays.
         StoreError: Replies or rows cannot be written.
     """
-    anchors = await asyncio.to_thread(open_anchors, store, recipe.batch_id, span)
+    anchors = await asyncio.to_thread(open_anchors, store, recipe.batch_id, span, settled)
     if not anchors:
         return Progress()
     log = await asyncio.to_thread(ReplyLog.open, replies, span, [anchor.anchor_id for anchor in anchors])
     allowance = None
     if recipe.budget_tokens is not None:
-        taken = sum(await asyncio.to_thread(landed_tokens, replies))
-        allowance = pool.allowance(recipe.batch_id, recipe.budget_tokens, taken)
+        allowance = pool.find_allowance(recipe.batch_id)
+        if allowance is None:  # the first shard of this process reads what landed; the others count on
+            taken = sum(await asyncio.to_thread(landed_tokens, replies))
+            allowance = pool.allowance(recipe.batch_id, recipe.budget_tokens, taken)
     pipeline = read_pipeline(recipe)
     driver = Driver(pipeline, pool, recipe.sampling, recipe.seed, log, on_progress, allowance=allowance)
     try:
@@ -320,13 +324,6 @@ async def run_shard(
     await asyncio.to_thread(compact_replies, replies, span)
     await asyncio.to_thread(insert_outcomes, store, recipe.batch_id, outcomes)
     return driver.progress
-
-
-def landed_tokens(replies: str) -> tuple[int, int]:
-    """Return the tokens of prompts and of completions of all replies of a batch that have landed."""
-    columns = ["prompt_tokens", "completion_tokens"]
-    landed = read_replies(replies, columns=["request_id", *columns])
-    return int(landed[columns[0]].sum()), int(landed[columns[1]].sum())
 
 
 def insert_outcomes(store: Store, batch_id: str, outcomes: dict[str, Outcome]) -> None:
@@ -354,7 +351,8 @@ def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict
     """Return the requests of one anchor by their ids.
 
     Args:
-        replies: What came back, by request id; what is missing is replayed as a drop.
+        replies: Replies and verdicts by request id, see ``read_answers``; what is missing is replayed as a drop, and
+            nothing is verified again.
     """
     sampling: dict[str, Any] = recipe.sampling.model_dump(mode="json")
     asked: dict[str, Request] = {}
@@ -362,7 +360,7 @@ def replay(recipe: Recipe, anchor: Anchor, replies: Mapping[str, Reply]) -> dict
     try:
         requests = next(rounds)
         while True:
-            keys = [name_request(recipe.model, recipe.revision, one, sampling, recipe.seed) for one in requests]
+            keys = [name_request(*recipe.played_by(one.role), one, sampling, recipe.seed) for one in requests]
             named = list(zip(keys, requests, strict=True))
             asked = dict(named) | asked  # a request that recurs was sent as what it was first
             requests = rounds.send(

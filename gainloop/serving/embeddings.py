@@ -7,8 +7,8 @@ from functools import partial
 
 import numpy as np
 
-from gainloop.methods.sbp import TFIDF
-from gainloop.models.embedding import OnText, Vectors, embed_here, embed_words, unit_rows
+from gainloop.methods.sbp import RANDOM, TFIDF
+from gainloop.models.embedding import OnText, Vectors, embed_by_chance, embed_here, embed_words, unit_rows
 from gainloop.serving import Refused, TryAgain, wire
 from gainloop.serving.client import Patience, ask_patiently
 from gainloop.serving.endpoint import Endpoint, found
@@ -32,7 +32,7 @@ def embed(
     """Return one unit vector per text.
 
     Args:
-        model: ``tfidf``, or the name of an embedding model: of the hub, a folder, or as servers have it.
+        model: ``tfidf``, ``random``, or the name of an embedding model: of the hub, a folder, or as servers have it.
         revision: Of a hub model that runs in this process.
         embedding: Where the model runs. The same model gives the same vectors up to rounding wherever that is.
         on_text: Told how many texts have a vector, and of how many.
@@ -48,6 +48,8 @@ def embed(
         return np.zeros((0, 0), dtype=np.float32)
     if model == TFIDF:
         return embed_words(texts, on_text)
+    if model == RANDOM:
+        return embed_by_chance(texts)
     if isinstance(embedding, EmbeddingServers):
         return unit_rows(embed_at_servers(texts, model, embedding, on_text))
     return embed_here(texts, model, revision, embedding, on_text)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import uvloop
 
+from gainloop.serving.metrics import meter_at
 from gainloop.serving.opening import open_pool
 from gainloop.serving.pool import Pool
 from schemas.errors import GainloopError
@@ -102,12 +103,13 @@ class Engine:
         gc.set_threshold(OBJECTS_PER_COLLECTION, 20, 100)
         try:
             async with open_pool(*self._asked) as self._pool:
-                self._ready.set()
-                await self._over.wait()
-                running = asyncio.all_tasks() - {asyncio.current_task()}
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
+                with counted(self._pool):
+                    self._ready.set()
+                    await self._over.wait()
+                    running = asyncio.all_tasks() - {asyncio.current_task()}
+                    for task in running:
+                        task.cancel()
+                    await asyncio.gather(*running, return_exceptions=True)
         except BaseException as error:  # every user of the engine gets it
             self._error = error
         finally:
@@ -115,6 +117,19 @@ class Engine:
             gc.unfreeze()
             gc.set_threshold(*before)
             self._ready.set()
+
+
+@contextmanager
+def counted(pool: Pool) -> Iterator[None]:
+    """Have what is asked of a pool counted for Prometheus in the block, if its profile names a port for that."""
+    port = pool.bounds.metrics_port
+    meter = meter_at(port) if port else None
+    let_go = meter.watch(pool) if meter else None
+    try:
+        yield
+    finally:
+        if let_go:
+            let_go()
 
 
 @contextmanager
@@ -126,7 +141,7 @@ def engine(profile: Profile, recipe: Recipe, folder: str | None, for_all: bool =
     Args:
         for_all: An error in this block stops it for all others too.
     """
-    key = f"{profile.serving!r} {profile.generation!r} {recipe.model} {recipe.revision} {folder}"
+    key = f"{profile.serving!r} {profile.generation!r} {recipe.model} {recipe.revision} {recipe.players!r} {folder}"
     with _LOCK:
         if key not in _OPEN:
             _OPEN[key] = Engine(profile, recipe, folder)

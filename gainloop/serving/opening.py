@@ -55,7 +55,7 @@ def connect(profile: Profile, recipe: Recipe, folder: str | None) -> Pool:
     """Return the pool of a recipe's generator; it belongs to the event loop that it is entered in."""
     match profile.serving:
         case Servers() as servers:
-            return connect_servers(servers, profile.generation, recipe.model, recipe.revision)
+            return _connect_all(servers, profile.generation, recipe)
         case Embedded() as embedded:
             if folder is None:
                 raise BadInput(
@@ -84,10 +84,18 @@ def connect_servers(servers: Servers, bounds: Generation, model: str, revision: 
     return Pool(_servers(servers, model, revision), bounds)
 
 
+def _connect_all(servers: Servers, bounds: Generation, recipe: Recipe) -> Pool:
+    """Return the pool of a recipe's generator, with those of the models that play a part in its place."""
+    named = {role: recipe.played_by(role) for role in recipe.players}
+    pools = {one: connect_servers(servers, bounds, *one) for one in set(named.values())}
+    players = {role: pools[one] for role, one in named.items()}
+    return Pool(_servers(servers, recipe.model, recipe.revision), bounds, players)
+
+
 def _servers(servers: Servers, model: str, revision: str = "") -> list[Server]:
     """Return a profile's servers."""
     key = read_key(servers)
-    return [Server(url, model, revision, key, servers.logprobs) for url in servers.urls]
+    return [Server(url, model, revision, key, servers.logprobs) for url in servers.urls_of(model)]
 
 
 def read_key(servers: Servers | EmbeddingServers) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Self
@@ -39,9 +39,12 @@ class Pool:
     Args:
         generators: Servers or engines that have the same weights.
         bounds: ``max_in_flight`` is shared out among them evenly.
+        players: Pools of the models that play a part in this one's place, by role; they live as long as this one.
     """
 
-    def __init__(self, generators: Sequence[Generator], bounds: Generation) -> None:
+    def __init__(
+        self, generators: Sequence[Generator], bounds: Generation, players: Mapping[str, "Pool"] | None = None
+    ) -> None:
         now, ceiling = time.monotonic(), -(-bounds.max_in_flight // len(generators))
         self.bounds = bounds
         self.desks = [Desk(generator, Limit(ceiling, now), answered_at=now) for generator in generators]
@@ -52,17 +55,30 @@ class Pool:
         self._checking = asyncio.Lock()
         self._num_proofs = 0
         self._allowances: dict[str, Allowance] = {}
+        self.driven: list[Tally] = []  # what its drivers count, in their order
+        self._players = dict(players or {})
+        self._others = list(dict.fromkeys(self._players.values()))
 
     async def __aenter__(self) -> Self:
         self._watch.start()
+        for other in self._others:
+            await other.__aenter__()
         return self
 
     async def __aexit__(self, *_failure: object) -> None:
+        for other in self._others:
+            await other.__aexit__()
         await self._watch.stop()
         await asyncio.gather(*(desk.generator.close() for desk in self.desks))
 
+    def of(self, role: str) -> "Pool":
+        """Return the pool that answers requests of a role: this one, where no other model plays it."""
+        return self._players.get(role, self)
+
     async def check(self) -> None:
         """Find out which generators can answer; those that are only down are asked again until they are up.
+
+        So are those of the models that play a part; ``logprob_semantics`` is of all.
 
         Raises:
             Unreachable: All are down.
@@ -83,7 +99,9 @@ class Pool:
                 self._watch.suspect(desk)
             else:
                 self._require_same(desk)
-        kinds = {desk.generator.logprob_semantics for desk in up}
+        for other in self._others:
+            await other.check()
+        kinds = {desk.generator.logprob_semantics for desk in up} | {one.logprob_semantics for one in self._others}
         self.logprob_semantics = kinds.pop() if len(kinds) == 1 else "unknown"
 
     async def complete(
@@ -185,6 +203,10 @@ class Pool:
         """
         return self._allowances.setdefault(batch_id, Allowance(tokens, taken))
 
+    def find_allowance(self, batch_id: str) -> Allowance | None:
+        """Return what the requests of a batch may take together, or None if no shard of this process has asked yet."""
+        return self._allowances.get(batch_id)
+
     async def quiet(self) -> None:
         """Wait until so few requests wait that something new may be begun.
 
@@ -192,13 +214,34 @@ class Pool:
             ServerError: Nothing answers any more.
         """
         await self._queue.quiet()
+        for other in self._others:
+            await other.quiet()
 
     @property
     def state(self) -> str:
-        """How the generators do, in a few words for a line of progress."""
-        up = sum(desk.is_usable for desk in self.desks)
-        servers = f"{up} of {len(self.desks)} servers up" if len(self.desks) > 1 or not up else "server up"
-        return f"{servers}, {sum(desk.num_open for desk in self.desks):,} open"
+        """How the generators and the models that play a part do, in a few words for a line of progress.
+
+        A server that has two of the models counts twice.
+        """
+        pools = self.pools
+        up, servers = sum(one.num_up for one in pools), sum(len(one.desks) for one in pools)
+        told = f"{up} of {servers} servers up" if servers > 1 or not up else "server up"
+        return f"{told}, {sum(one.num_open for one in pools):,} open"
+
+    @property
+    def pools(self) -> list["Pool"]:
+        """This one, and those of the models that play a part in its place."""
+        return [self, *self._others]
+
+    @property
+    def num_up(self) -> int:
+        """Generators that can be asked; none of those that play a part."""
+        return sum(desk.is_usable for desk in self.desks)
+
+    @property
+    def num_open(self) -> int:
+        """Requests that are open at all generators; at none of those that play a part."""
+        return sum(desk.num_open for desk in self.desks)
 
     async def _ask(self, one: Attempt) -> Any:
         desk = one.desk

@@ -1,8 +1,9 @@
 """A few records before anything is decided: what a method makes of the first documents, and nothing is stored."""
 
 import asyncio
+import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -21,6 +22,8 @@ MOST_ANCHORS: Final = 12
 
 RECORDS_OF_ONE: Final = 2
 """Records of one anchor that are shown, at most: five of one document say little of the others."""
+
+logger = logging.getLogger("gainloop.preview")
 
 Show = Callable[[Anchor, Record], None]
 
@@ -50,6 +53,10 @@ class Preview:
 class Unkept(ReplyLog):
     """A log that keeps nothing."""
 
+    def of_verdicts(self, anchor_ids: Iterable[str]) -> ReplyLog:
+        """Return one that keeps no verdicts either."""
+        return Unkept("")
+
     async def land(self, reply: Reply, anchor_id: str, facet: str) -> None:
         """Let a reply pass."""
 
@@ -74,7 +81,7 @@ def first_anchors(source: Corpus, most: int = MOST_ANCHORS) -> list[Anchor]:
 
 
 def _firsts(source: Corpus, parts: list[Part], a_part: int) -> Iterator[Anchor]:
-    """Yield the first pieces of parts; one that cannot be read is passed over, as a refresh does, unless all are."""
+    """Yield the first pieces of parts; one that cannot be read is named and passed over, unless all are."""
     faults = list[BadInput]()
     for part in parts:
         try:
@@ -83,6 +90,7 @@ def _firsts(source: Corpus, parts: list[Part], a_part: int) -> Iterator[Anchor]:
                 yield Anchor(piece.text, piece.title, piece.uri, piece.licence, part.fingerprint)
         except BadInput as error:
             faults.append(error)
+            logger.warning("Passed over %s: %s", part.name, error)
     if faults and len(faults) == len(parts):
         raise faults[0]
 

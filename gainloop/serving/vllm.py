@@ -6,20 +6,16 @@ import logging
 import os
 import re
 import shutil
-import signal
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
+from gainloop.store.children import Child, start_child, stop_child
 from schemas.errors import ServerError
 from schemas.profile import LocalVLLM
-
-STOP_SECONDS = 15
-"""How long the server may take to end by itself once it is asked to."""
 
 NOT_INHERITED = {"PYTHONPATH", "VLLM_API_KEY", "OPENAI_API_KEY"}
 """Our modules are not its modules, it asks no key of us, and other servers' keys are not its business."""
@@ -31,12 +27,6 @@ REASON = re.compile(r"\b(?:[A-Z]\w*(?:Error|Exception)|error): .*")
 
 FOLLOWS = "Engine core initialization failed"
 """What is raised because something else was."""
-
-WITH_ITS_PARENT = 'exec 3<&0; (cat <&3 >/dev/null; kill -KILL 0) & exec "$@" </dev/null 3<&-'
-"""Runs a command in whose process group a watcher waits for the end of a pipe from us.
-
-However we end, SIGKILL too, the pipe then ends, and the watcher kills the group.
-"""
 
 logger = logging.getLogger("gainloop.vllm")
 
@@ -61,7 +51,7 @@ def serve_vllm(settings: LocalVLLM, model_folder: str, name: str) -> Iterator[st
         yield f"http://127.0.0.1:{port}/v1"
         _require_running(process, name, log)
     finally:
-        _stop(process)
+        stop_child(process)
     log.unlink()
 
 
@@ -106,21 +96,12 @@ def _read_context(model_folder: str) -> int | None:
     return context if isinstance(context, int) else None
 
 
-def _start(command: list[str], environment: dict[str, str], log: Path) -> "subprocess.Popen[bytes]":
+def _start(command: list[str], environment: dict[str, str], log: Path) -> "Child[bytes]":
     inherited = {key: value for key, value in os.environ.items() if key not in NOT_INHERITED}
-    with log.open("wb") as output:
-        return subprocess.Popen(  # noqa: S603
-            ["/bin/sh", "-c", WITH_ITS_PARENT, "sh", *command],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=inherited | environment,
-            cwd="/",  # python -m looks for modules where it is started, and ours would come before vLLM's
-            start_new_session=True,
-        )
+    return start_child(command, inherited | environment, log)
 
 
-def _wait_until_ready(process: "subprocess.Popen[bytes]", seconds: float, port: int, name: str, log: Path) -> None:
+def _wait_until_ready(process: "Child[bytes]", seconds: float, port: int, name: str, log: Path) -> None:
     deadline = time.monotonic() + seconds
     while not _is_healthy(port):
         _require_running(process, name, log)
@@ -132,24 +113,12 @@ def _wait_until_ready(process: "subprocess.Popen[bytes]", seconds: float, port: 
         time.sleep(0.25)
 
 
-def _require_running(process: "subprocess.Popen[bytes]", name: str, log: Path) -> None:
+def _require_running(process: "Child[bytes]", name: str, log: Path) -> None:
     if process.poll() is not None:
         raise ServerError(
             f"serving {name!r} with vLLM: the server ended by itself with status {process.returncode}; "
             f"it must run until it is stopped. Mend what {log} says. {_failure_in(log)}"
         )
-
-
-def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End the server's whole process group, also what the server itself left behind."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.stdin is not None
-    process.stdin.close()
 
 
 def _is_healthy(port: int) -> bool:

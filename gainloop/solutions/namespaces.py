@@ -46,8 +46,9 @@ def _call(name: str, *arguments: object) -> int:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when the one that made it ends."""
-    _call("prctl", _SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+    """Have the kernel kill this process when the one that made it ends; only Linux can."""
+    if sys.platform == "linux":
+        _call("prctl", _SET_DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
 
 
 def become(user: int) -> None:

@@ -3,25 +3,30 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from gainloop.solutions.choice import letter_of
 from gainloop.solutions.problem import LETTERS, Example, Test
 from schemas.errors import BadInput
-
-FIRST_OPTION: Final = 0
-"""Number of the first option, where answers are numbers of options and nothing else is said."""
+from schemas.exercise import FIRST_OPTION
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Options of a choice in their order, and the labels that a row has for them, if any."""
+    """Options of a choice in their order, and the labels that a row has for them, if any.
+
+    ``are_numbers`` is true where the row has numbers for them, and not texts.
+    """
 
     texts: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
+    are_numbers: bool = False
 
-    def letter(self, answer: str, where: str, first: int = FIRST_OPTION) -> str:
-        """Return the letter of the option that an answer is: its label, its text, its number or its letter.
+    def letter(self, answer: str | int, where: str, first: int = FIRST_OPTION) -> str:
+        """Return the letter of the option that an answer is: one rule for exams, exercises and problems.
+
+        A label is meant before all else. An integer is the number of an option, unless options are numbers themselves;
+        a text is an option's text, its letter or its number, whichever it is first.
 
         Args:
             where: File and row, for errors.
@@ -34,20 +39,24 @@ class Options:
         ('B', 'B')
         >>> Options(("oats", "rye"), ("1", "2")).letter("1", "row 3"), Options(("oats", "rye")).letter("Rye", "row 4")
         ('A', 'B')
+        >>> Options(("4", "2", "0")).letter(2, "row 5"), Options(("4", "2", "0"), are_numbers=True).letter(2, "row 6")
+        ('C', 'B')
         """
-        if answer in self.labels:
-            return LETTERS[self.labels.index(answer)]
-        if letter := letter_of(self.texts, answer):
+        said, numbers = str(answer), [str(number) for number in range(first, first + len(self.texts))]
+        if said in self.labels:
+            return LETTERS[self.labels.index(said)]
+        is_text = self.are_numbers or not isinstance(answer, int)
+        if (is_text or said not in numbers) and (letter := letter_of(self.texts, said)):
             return letter
-        numbers = [str(number) for number in range(first, first + len(self.texts))]
-        if answer in numbers:
-            return LETTERS[numbers.index(answer)]
-        allowed = f"its label, text, letter or number from {first} is allowed"
-        raise refusal(where, f"its answer {answer[:60]!r} is none of its {len(self.texts)} options", allowed)
+        if said in numbers:
+            return LETTERS[numbers.index(said)]
+        allowed = f"its label, text, letter or number from {first} is allowed, as first_option says"
+        raise refusal(where, f"its answer {said[:60]!r} is none of its {len(self.texts)} options", allowed)
 
 
 def read_options(value: Any, where: str, clean: Callable[[str], str] = str.strip) -> Options:
-    """Return the options of a row: a list of texts or numbers, or ``{"text": [...], "label": [...]}``, also as JSON.
+    """Return the options of a row, also as JSON: a list of texts or numbers, or of objects with ``text`` and perhaps
+    ``label``; or ``{"text": [...], "label": [...]}``.
 
     Args:
         where: File and row, for errors.
@@ -58,6 +67,9 @@ def read_options(value: Any, where: str, clean: Callable[[str], str] = str.strip
     """
     value = opened(value)
     labels: Any = []
+    if isinstance(value, list) and value and all(isinstance(one, dict) and "text" in one for one in value):
+        labels = [one["label"] for one in value if "label" in one]
+        value = [one["text"] for one in value]
     if isinstance(value, dict) and "text" in value:
         labels, value = value.get("label", []), opened(value["text"])
         if value is None and labels is None:  # a column of objects in a row that has none
@@ -69,7 +81,8 @@ def read_options(value: Any, where: str, clean: Callable[[str], str] = str.strip
         raise refusal(where, f"options are {str(value)[:60]!r}", allowed)
     if not _are_plain(labels) or len(labels) not in (0, len(value)):
         raise refusal(where, f"labels of options are {str(labels)[:60]!r}", f"a list of {len(value)} is allowed")
-    return Options(tuple(clean(str(one)) for one in value), tuple(map(str, labels)))
+    texts, are_numbers = tuple(clean(str(one)) for one in value), any(not isinstance(one, str) for one in value)
+    return Options(texts, tuple(map(str, labels)), are_numbers)
 
 
 def read_tests(value: Any, where: str, clean: Callable[[str], str] = str) -> tuple[Test, ...]:

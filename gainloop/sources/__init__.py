@@ -49,6 +49,13 @@ class Several(Corpus):
         pieces: list[Document] = source.cut(inner, document)
         return pieces
 
+    def tell_none(self, num_documents: int) -> str:
+        told = "; ".join(f"{source.kind}: {source.min_chars:,}" for source in self.sources)
+        return (
+            f"none of {num_documents} documents has the characters that its source asks for at least ({told}); a "
+            "snapshot needs one. Point one of the sources at more text, or lower its min_chars."
+        )
+
 
 SOURCES: dict[str, type[Corpus]] = {**_SINGLE, "several": Several}
 

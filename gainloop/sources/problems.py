@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gainloop.solutions.mathematics import marked_answer
 from gainloop.solutions.problem import Problem, ProblemKind, write_problem
-from gainloop.solutions.problem_rows import FIRST_OPTION, read_options, read_tests
+from gainloop.solutions.problem_rows import read_options, read_tests
 from gainloop.sources.files import list_parts
 from gainloop.sources.formats import TABLES, Rows, split_suffix
 from gainloop.sources.names import printable
@@ -17,6 +17,7 @@ from gainloop.sources.pieces import normalise, one_line
 from gainloop.sources.source import MaxChars, Part, Source
 from gainloop.sources.texts import Growing, decoded, read_bytes
 from schemas.errors import BadInput
+from schemas.exercise import FIRST_OPTION
 from schemas.recipe import BASIC
 from schemas.rows import Document
 
@@ -37,12 +38,12 @@ class Problems(Source):
     """Problems with their answers, of .jsonl .json .csv .parquet files; an anchor each, for the method reasoning.
 
     A row has a question, and an answer, tests or both. An answer may have the way to it before its mark, as GSM8K
-    ("#### 18") and MATH (\\boxed{}) write them: then it is the worked answer, and what stands at the mark is the
-    final one. Options are a list of texts, or ``{"text": [...], "label": [...]}``; the answer to a choice is a
-    letter, a label, an option's text, or its number. Tests are statements, ``{"input": ..., "output": ...}``, a list of
-    either, or ``{"inputs": [...], "outputs": [...]}``; any of these may be written as JSON in a text. A row that
-    lacks a question, or an answer and tests, and a problem beyond ``max_chars``, give no anchor: they are counted
-    as too_short.
+    ("#### 18") and MATH (\\boxed{}) write them: then it is the worked answer, and what stands at the mark is the final
+    one. Options are a list of texts, or ``{"text": [...], "label": [...]}``; the answer to a choice is a letter, a
+    label, an option's text, or its number from 0, as MMLU has it (``first_option``). Tests are statements, ``{"input":
+    ..., "output": ...}``, a list of either, or ``{"inputs": [...], "outputs": [...]}``; any of these may be written as
+    JSON in a text. A row that lacks a question, or an answer and tests, and a problem beyond ``max_chars``, give no
+    anchor: they are counted as too_short.
     """
 
     kind: Literal["problems"] = "problems"
@@ -87,6 +88,13 @@ class Problems(Source):
     def cut(self, part: Part, document: Document) -> list[Document]:
         return [document] if self.min_chars <= len(document.text) <= self.max_chars else []
 
+    def tell_none(self, num_documents: int) -> str:
+        return (
+            f"none of {num_documents} rows has a question, and an answer or tests, within {self.max_chars} characters; "
+            "a snapshot needs one at least. Put them there, set question_field, answer_field and tests_field to the "
+            "fields that hold them, or raise max_chars."
+        )
+
     def problem(self, row: Mapping[str, Any], where: str) -> Problem | None:
         """Return the problem of a row; None if it lacks a question, or what an answer could be compared with.
 
@@ -99,7 +107,9 @@ class Problems(Source):
         worked = _text(row, self.worked_field, where) if self.worked_field else ""
         kind = self._kind(answer, bool(options.texts), bool(tests))
         if kind == "choice":
-            answer = options.letter(answer, where, self.first_option) if answer else ""
+            given = row.get(self.answer_field)
+            said = given if isinstance(given, int) else answer
+            answer = options.letter(said, where, self.first_option) if answer else ""
         elif kind in ("mathematics", "exact") and (final := normalise(marked_answer(answer))) and final != answer:
             worked, answer = worked or answer, final
         problem = Problem(question, answer, kind, options.texts, tests, worked)

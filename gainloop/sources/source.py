@@ -73,6 +73,10 @@ class Corpus(Parameters, ABC):
     def cut(self, part: Part, document: Document) -> list[Document]:
         """Return the pieces of a part's document that become anchors; none if it is too short."""
 
+    def tell_none(self, num_documents: int) -> str:
+        """Return what is to be said where no document became an anchor, and what to do."""
+        return f"none of {num_documents} documents is an anchor; a snapshot needs one at least. Point it at others."
+
 
 class Source(Corpus):
     """One place that anchors come from, with the size that they have."""
@@ -90,6 +94,12 @@ class Source(Corpus):
                 "max_chars of twice min_chars or more is allowed, so that no rest is too short"
             )
         return self
+
+    def tell_none(self, num_documents: int) -> str:
+        return (
+            f"none of {num_documents} documents has {self.min_chars} characters; a snapshot needs one at least. "
+            "Point the source at more text, or lower min_chars."
+        )
 
     def cut(self, part: Part, document: Document) -> list[Document]:
         return split_document(document, self.max_chars, self.min_chars)

@@ -4,7 +4,7 @@ import math
 from typing import Final
 
 from schemas.figure import Figure
-from schemas.recipe import TrainingPlan
+from schemas.plan import TrainingPlan
 from schemas.steering import Probed, ProbeVerdict
 
 LEAST_TOKENS: Final = 1_024
@@ -52,8 +52,9 @@ def describe_probe(probed: Probed) -> str:
         return f"{head} says hold: {found}. Training in full, {left:,} tokens more, is not worth it."
     needed = questions_needed(gain, probed.questions)
     if needed is None:
-        return (
-            f"{head} cannot tell: {found}. The difference is too small for any exam of this kind; the full run goes on."
-        )
+        why = "The difference is too small for any exam of this kind"
+        if gain.low == gain.high:
+            why = "Both have the same questions right: more of them are needed to see any difference"
+        return f"{head} cannot tell: {found}. {why}; the full run goes on."
     seeds = "" if probed.seeds > 2 else f" and three seeds rather than {probed.seeds}"
     return f"{head} cannot tell yet: {found}. About {needed:,} questions{seeds} would; the full run goes on."

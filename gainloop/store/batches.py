@@ -1,6 +1,7 @@
 """A batch's rows from its first moment to its last: begun, filled shard by shard, complete stage by stage."""
 
 import json
+from collections.abc import Collection
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -8,14 +9,18 @@ from typing import Any
 import polars as pl
 
 from gainloop.store.duck import Store, now
-from gainloop.store.files import only_one
+from gainloop.store.files import list_files, only_one
+from gainloop.store.planned import read_planned
+from gainloop.store.pruned import pruned_on, require_replies
 from gainloop.store.replies import Span
 from schemas.errors import BadInput
 from schemas.recipe import Recipe
 from schemas.rows import Anchor, document_of
 from schemas.steering import Aim
 
-_CONCLUSIONS = ("completions", "quarantine", "measurements", "decisions")
+ALL = Span()
+
+_CONCLUSIONS = ("completions", "quarantine", "measurements", "digests", "figures", "decisions")
 """Tables of what is concluded from a batch once it is complete."""
 
 
@@ -53,29 +58,52 @@ def read_aim(store: Store, aim_id: str) -> Aim:
     return Aim.model_validate(found)
 
 
-def open_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
+def open_anchors(store: Store, batch_id: str, span: Span, settled: Collection[int] | None = None) -> list[Anchor]:
     """Return the anchors in a span of a batch that have neither record nor drop yet, in the batch's order.
 
     An outcome is written once: made again after a crash, a passing drop could stand beside a record.
+
+    Args:
+        settled: Places in the order of anchors that have one, as ``settled_positions`` finds them for all shards at
+            once. Default: they are looked for, which reads through the whole batch.
     """
-    return _anchors(store, batch_id, span, is_settled=False)
+    placed = _placed_anchors(store, batch_id, span)
+    known = settled_positions(store, batch_id, span) if settled is None else settled
+    return _with_aim(store, batch_id, [anchor for position, anchor in placed if position not in known])
 
 
-def settled_anchors(store: Store, batch_id: str, span: Span) -> list[Anchor]:
+def settled_anchors(store: Store, batch_id: str, span: Span, settled: Collection[int]) -> list[Anchor]:
     """Return the anchors in a span of a batch that have a record or a drop, in the batch's order."""
-    return _anchors(store, batch_id, span, is_settled=True)
+    placed = _placed_anchors(store, batch_id, span)
+    return _with_aim(store, batch_id, [anchor for position, anchor in placed if position in settled])
 
 
-def _anchors(store: Store, batch_id: str, span: Span, is_settled: bool) -> list[Anchor]:
+def settled_positions(store: Store, batch_id: str, span: Span = ALL) -> set[int]:
+    """Return the places in a batch's order of the anchors that have a record or a drop."""
     rows = store.query(
-        "select text, title, uri, licence, revision, anchor_id from batch_anchors join anchors using (anchor_id) "
-        "where batch_id = $1 and position >= $2 and position < $3 and $4 = (anchor_id in (select anchor_id from "
-        "records where batch_id = $1 union all select anchor_id from drops where batch_id = $1)) order by position",
-        *(batch_id, span.begin, span.end, is_settled),
+        "select position from batch_anchors where batch_id = $1 and position >= $2 and position < $3 and anchor_id in "
+        "(select anchor_id from records where batch_id = $1 union all select anchor_id from drops where batch_id = $1)",
+        *(batch_id, span.begin, span.end),
     )
+    return set(rows["position"])
+
+
+def _placed_anchors(store: Store, batch_id: str, span: Span) -> list[tuple[int, Anchor]]:
+    """Return the anchors in a span, each after its place in the batch's order."""
+    rows = read_planned(store, batch_id, span)
+    if rows is None:  # a batch that an earlier version began
+        rows = store.query(
+            "select position, text, title, uri, licence, revision, anchor_id from batch_anchors "
+            "join anchors using (anchor_id) where batch_id = ? and position >= ? and position < ? order by position",
+            *(batch_id, span.begin, span.end),
+        )
+    return [(position, Anchor(*row)) for position, *row in rows.iter_rows()]
+
+
+def _with_aim(store: Store, batch_id: str, anchors: list[Anchor]) -> list[Anchor]:
     # A batch is planned before its row is there.
     aims = store.query("select recipe ->> '$.aim_id' as aim_id from batches where batch_id = ?", batch_id)["aim_id"]
-    return with_missing(store, next(filter(None, aims), ""), [Anchor(*row) for row in rows.iter_rows()])
+    return with_missing(store, next(filter(None, aims), ""), anchors)
 
 
 def with_missing(store: Store, aim_id: str, anchors: list[Anchor]) -> list[Anchor]:
@@ -205,6 +233,20 @@ def replies_folder(store: Store, batch_id: str) -> str:
     return f"{batch_folder(store, batch_id)}/replies"
 
 
+def landed_folder(store: Store, batch_id: str, needed_by: str) -> str:
+    """Return the folder of a batch's replies for what needs them.
+
+    Args:
+        needed_by: What needs them, as the message says it.
+
+    Raises:
+        BadInput: They were pruned, and not generated again.
+    """
+    folder = replies_folder(store, batch_id)
+    require_replies(store, batch_id, bool(list_files(folder, ".parquet")), needed_by)
+    return folder
+
+
 def only_writer(store: Store, batch_id: str) -> AbstractContextManager[None]:
     """Keep other runs from working on a batch for the block; one that holds it is waited for."""
     return only_one(f"{batch_folder(store, batch_id)}/.lock", f"works on batch {batch_id}")
@@ -221,9 +263,11 @@ def resolve_batch(store: Store, batch_id: str = "latest") -> str:
         return str(known[0])
     if batch_id not in known:
         listed = ", ".join(known[:5]) + (f" and {len(known) - 5} older" if known[5:] else "") or "none"
+        day = pruned_on(store, "batches", batch_id)
+        found = f"it was pruned on {day}" if day else f"it is not in the store {store.path}"
         raise BadInput(
-            f"finding batch {batch_id!r}: it is not in the store {store.path}; known are {listed}. "
-            "Name one of them, or latest, or run the flow generate first."
+            f"finding batch {batch_id!r}: {found}; known are {listed}. Name one of them, or latest, or "
+            f"{'generate it again with its recipe' if day else 'run the flow generate first'}."
         )
     return batch_id
 

@@ -1,6 +1,7 @@
-"""What a store holds, for people: snapshots, batches, models, trainings and exams with ids, verdicts and paths."""
+"""What a store holds, for people: snapshots, batches, models, trainings, exams, assessments; ids, verdicts, paths."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from schemas.errors import BadInput
 
 SHOWN: Final = 20
 """Rows of a list, the newest; ``show`` finds any."""
+
+_LOCKS: Final = {"batch": "batches/*/.lock", "checkpoint": "checkpoints/*.lock", "loop": "improvements/*.lock"}
+"""Files that runs lock while they make or read something of a kind."""
 
 ROWS: Final = {
     "snapshots": """
@@ -39,12 +43,18 @@ select key as id, batch_id as batch,
     coalesce((select arg_max(state, decisions.rowid) from decisions
         where decisions.batch_id = completions.batch_id and training_id = key), '') as verdict,
     coalesce((select arg_max(decision ->> '$.headline', decisions.rowid) from decisions
-        where decisions.batch_id = completions.batch_id and training_id = key), '') as says, completed_at as made
+        where decisions.batch_id = completions.batch_id and training_id = key), '') as says,
+    coalesce(summary ->> '$.selection.kind', '') as selection, completed_at as made
 from completions where stage = 'train' and key != '' order by completions.rowid desc
 """,
     "exams": """
 select exam_id as id, snapshot_id as snapshot, kind, num_questions as questions, created_at as made
 from exams order by rowid desc
+""",
+    "assessments": """
+select key as id, batch_id as set, (summary ->> '$.exercises')::bigint as exercises,
+    (summary ->> '$.trials.samples')::bigint as samples, summary ->> '$.right' as "right", completed_at as made
+from completions where stage = 'assess' order by rowid desc
 """,
 }
 """By what can be listed: the newest first, by the order in which rows came and not by the clock."""
@@ -57,14 +67,42 @@ def list_rows(store: Store, what: str) -> pl.DataFrame:
     """Return what a store has of one kind, the newest first."""
     found = store.query(ROWS[what])
     if what == "models":
-        found = found.with_columns(pl.col("path").map_elements(store.locate, return_dtype=pl.String))
+        gone = "select name, strftime(max(pruned_at), '%Y-%m-%d') from pruned where kind = 'weights' group by name"
+        days = dict(store.query(gone).rows())
+        paths = [(store.locate(url), days.get(name)) for name, url in found.select("id", "path").iter_rows()]
+        shown = [f"pruned on {day}" if day and not exists(path) else path for path, day in paths]
+        found = found.with_columns(path=pl.Series(shown, dtype=pl.String))
     if what == "snapshots":
         named = [name_source(json.loads(source)) for source in found["source"]]
         found = found.with_columns(source=pl.Series(named, dtype=pl.String))
+    if what == "assessments":
+        said = ["; ".join(f"{model}: {told}" for model, told in tell_right(one).items()) for one in found["right"]]
+        found = found.with_columns(pl.Series("right", said, dtype=pl.String))
     if what == "batches":
         pages = [find_page(store, batch_id) for batch_id in found["id"]]
         found = found.with_columns(pl.Series("page", pages, dtype=pl.String))
     return found
+
+
+def tell_right(written: str | None) -> dict[str, str]:
+    """Return what share of answers is right, with its interval, of each model by skill.
+
+    Args:
+        written: JSON of the assessment's shares, by model and skill; None of one that has none written down.
+
+    >>> tell_right('{"start": {"solved": [0.414, 0.36, 0.463, 400], "called": [0, null, null, 1]}}')
+    {'start': 'solved 41 % [36, 46] of 400, called 0 % of 1'}
+    """
+    shares = json.loads(written) if written else {}
+    return {model: ", ".join(_as_share(*one) for one in by_skill.items()) for model, by_skill in shares.items()}
+
+
+def _as_share(skill: str, share: list[float | None]) -> str:
+    value, low, high, n = share
+    if value is None:
+        return f"{skill} not answered"
+    interval = "" if low is None or high is None else f" [{100 * max(0, low):.0f}, {100 * min(1, high):.0f}]"
+    return f"{skill} {100 * value:.0f} %{interval} of {n}"
 
 
 def find_page(store: Store, batch_id: str) -> str:
@@ -112,9 +150,8 @@ def find_row(store: Store, name: str) -> tuple[str, dict[str, Any]]:
         several = ", ".join(f"{row['id']} ({what})" for what, row in found[:5])
         said = f"several ids begin so: {several}" if found else "nothing has that id"
         raise BadInput(
-            f"looking up {name!r} in {store.path}: {said}; "
-            "an id of a snapshot, batch, model, training or exam, the beginning of one, or latest is allowed. "
-            "Take one that `gainloop list` names."
+            f"looking up {name!r} in {store.path}: {said}; an id of a snapshot, batch, model, training, exam or "
+            "assessment, the beginning of one, or latest is allowed. Take one that `gainloop list` names."
         )
     return found[0]
 
@@ -132,13 +169,26 @@ def describe(store: Store, what: str, row: dict[str, Any]) -> dict[str, Any]:
             details["page"] = refusal_page(store, row["id"])
         details["stages"] = ", ".join(done_stages(store, row["id"])) or "none is complete"
         details["folder"] = f"{store.folder}/batches/{row['id']}"
-        details["load"] = f"gainloop.open_store({store.path!r}).kept({row['id']!r})"
-    if what == "models":
+        details["load"] = f"gainloop.open_store({store.opened_by!r}).kept({row['id']!r})"
+    if what == "models" and exists(row["path"]):
         details["load"] = load_words(row["path"])
+    if what == "assessments":
+        details.pop("right", None)
+        details |= describe_assessment(store, row["id"])
     if what == "snapshots":
         batches = store.query("select batch_id from batches where snapshot_id = ? order by 1", row["id"])["batch_id"]
         details["batches"] = ", ".join(batches) or "none"
     return details
+
+
+def describe_assessment(store: Store, assessment_id: str) -> dict[str, Any]:
+    """Return how an assessment was asked, and of each model what is right and where its answers lie."""
+    found = store.query("select summary from completions where stage = 'assess' and key = ?", assessment_id)
+    summary = json.loads(found["summary"].item())
+    told = tell_right(json.dumps(summary.get("right", {})))
+    said = {model: f"{told.get(model, '')}, answers {store.locate(url)}" for model, url in summary["urls"].items()}
+    asked = ", ".join(f"{name} {value:g}" for name, value in summary["trials"].items() if value is not None)
+    return {"trials": asked} | said
 
 
 def load_words(path: str) -> str:
@@ -152,13 +202,25 @@ def done_stages(store: Store, batch_id: str) -> list[str]:
     return list(rows["stage"])
 
 
+def worked_on(store: Store) -> Iterator[str]:
+    """Yield what runs of this machine make or read now: batches, checkpoints and loops, by kind and name."""
+    for kind, pattern in _LOCKS.items():
+        for lock in sorted(Path(store.folder).glob(pattern)):
+            if is_held(lock):
+                yield f"{kind} {lock.parent.name if lock.name == '.lock' else lock.name.removesuffix('.lock')}"
+
+
 def is_being_written(store: Store, batch_id: str) -> bool:
     """Return whether a process of this machine writes a batch now."""
-    path = Path(store.folder, "batches", batch_id, ".lock")
-    if not path.is_file():
+    return is_held(Path(store.folder, "batches", batch_id, ".lock"))
+
+
+def is_held(lock: Path) -> bool:
+    """Return whether a process of this machine holds a lock."""
+    if not lock.is_file():
         return False
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(lock, timeout=0):
             return False
     except Timeout:
         return True

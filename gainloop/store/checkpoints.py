@@ -9,6 +9,7 @@ from typing import Any
 
 from gainloop.store.duck import Store, now
 from gainloop.store.files import disk_errors, only_one, read_file, whole_folder
+from gainloop.store.pruned import require_weights
 from schemas.errors import BadInput, StoreError
 from schemas.rows import content_hash
 
@@ -57,7 +58,7 @@ def make_once(store: Store, lineage: Lineage, make: Callable[[str], Metrics]) ->
         )
     checkpoint_id = lineage.checkpoint_id
     path = f"{store.folder}/checkpoints/{checkpoint_id}"
-    if find_weights(store, checkpoint_id) and os.path.isdir(path):
+    if _folder_of(store, checkpoint_id) and os.path.isdir(path):
         return checkpoint_id
     with disk_errors(f"making {path}"), only_one(f"{path}.lock", f"makes the {lineage.role} checkpoint {path}"):
         if not os.path.isdir(path):
@@ -90,7 +91,7 @@ def checkpoint_folder(store: Store, checkpoint_id: str) -> str:
     """Return where a checkpoint's weights lie.
 
     Raises:
-        BadInput: The store has no such checkpoint.
+        BadInput: The store has no such checkpoint, or its weights were pruned.
     """
     url = find_weights(store, checkpoint_id)
     if url is None:
@@ -103,14 +104,25 @@ def checkpoint_folder(store: Store, checkpoint_id: str) -> str:
 
 
 def find_weights(store: Store, checkpoint_id: str) -> str | None:
-    """Return the folder of a checkpoint's weights, or None if this store has no such checkpoint."""
+    """Return the folder of a checkpoint's weights, or None if this store has no such checkpoint.
+
+    Raises:
+        BadInput: Its weights were pruned, and not made again.
+    """
+    folder = _folder_of(store, checkpoint_id)
+    if folder is not None:
+        require_weights(store, checkpoint_id, os.path.isdir(folder))
+    return folder
+
+
+def _folder_of(store: Store, checkpoint_id: str) -> str | None:
     found = store.query("select url from checkpoints where checkpoint_id = ?", checkpoint_id)
     return None if found.is_empty() else store.locate(found.item())
 
 
 def discard_weights(store: Store, checkpoint_id: str) -> None:
     """Remove a checkpoint: weights that have answered all that they were made for."""
-    folder = find_weights(store, checkpoint_id)
+    folder = _folder_of(store, checkpoint_id)
     if folder and os.path.isdir(folder):  # out of the way first: a half-empty folder would pass for weights
         gone = f"{folder}.gone"
         shutil.rmtree(gone, ignore_errors=True)

@@ -8,16 +8,18 @@ import polars as pl
 
 from gainloop.store.batches import read_aim
 from gainloop.store.duck import Store
+from gainloop.store.planned import write_planned
 from gainloop.store.snapshots import IN_SNAPSHOT, LEFT_OUT, read_snapshot
 from schemas.recipe import Recipe
 from schemas.rows import document_of, unit_draw
 
 
 def plan_batch(store: Store, recipe: Recipe) -> int:
-    """Insert the anchors that a batch is made from, in their order; return their number."""
+    """Insert the anchors of a batch in their order, write them to its folder, and return their number."""
     drawn = draw_for(store, recipe)
     rows = drawn.select(pl.lit(recipe.batch_id).alias("batch_id"), "position", "anchor_id")
     store.insert(batch_anchors=rows)
+    write_planned(store, recipe.batch_id)
     return drawn.height
 
 

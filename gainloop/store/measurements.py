@@ -1,17 +1,18 @@
 """Measurements of batches: the reports, each of a training or of none, and what the gate decided on them."""
 
-import json
+from typing import Any
 
 from pydantic import ValidationError
 
 from gainloop.store.batches import latest_judging, latest_summary, list_summaries
+from gainloop.store.digests import digest_rows
 from gainloop.store.duck import Store
 from schemas.decision import FORMAT as DECISION_FORMAT
 from schemas.decision import Decision
 from schemas.errors import BadInput
 from schemas.figure import Figure
 from schemas.profile import Gate
-from schemas.report import FORMAT, WORDS, Report
+from schemas.report import DELTA_I, FORMAT, WORDS, Report
 from schemas.rows import content_hash
 
 
@@ -46,10 +47,16 @@ def name_measurement(store: Store, batch_id: str, training_id: str) -> str:
     return content_hash("report", FORMAT, sorted(WORDS), *parts, exams if training_id else [], probes)
 
 
-def save_measurement(store: Store, report: Report) -> None:
-    """Insert a report; it is never changed."""
-    row = {"batch_id": report.batch, "measurement_id": name_measurement(store, report.batch, report.training)}
-    store.insert(measurements=[row | {"report": report.model_dump_json(), "measured_at": report.created}])
+def save_measurement(store: Store, report: Report, measurement_id: str = "") -> None:
+    """Insert a report with its digest and figures, in one transaction; it is never changed.
+
+    Args:
+        measurement_id: Id of the measurement. Default: the one that ``name_measurement`` gives.
+    """
+    measurement_id = measurement_id or name_measurement(store, report.batch, report.training)
+    row: dict[str, Any] = {"batch_id": report.batch, "measurement_id": measurement_id}
+    row |= {"report": report.model_dump_json(), "measured_at": report.created}
+    store.insert(measurements=[row], **digest_rows(report, measurement_id))
 
 
 def find_report(store: Store, batch_id: str, training_id: str) -> Report | None:
@@ -59,6 +66,12 @@ def find_report(store: Store, batch_id: str, training_id: str) -> Report | None:
         *(batch_id, name_measurement(store, batch_id, training_id)),
     )
     return None if rows.is_empty() else Report.model_validate_json(rows["report"][0])
+
+
+def is_measured(store: Store, batch_id: str, training_id: str) -> bool:
+    """Return whether ``find_report`` finds a report, without reading it."""
+    found = "select 1 from measurements where batch_id = ? and measurement_id = ?"
+    return store.query(found, batch_id, name_measurement(store, batch_id, training_id)).height > 0
 
 
 def parse_report(text: str) -> Report | None:
@@ -149,11 +162,10 @@ bad as (
     select batch_id from decisions group by batch_id having arg_max(state, rowid) = 'held'
     union select batch_id from decisions, unnest(from_json(decision -> '$.reasons', '["json"]')) as listed(reason)
     where (reason ->> '$.key') = 'collapsed' and (reason ->> '$.outcome') = 'vetoes')
-select arg_max(report -> '$.delta_i.bits_per_byte', measurements.rowid)::varchar as figure, min(place) as begun
-from measurements join made using (batch_id)
-where place < (select place from made where batch_id = $1)
+select figures.* exclude (batch_id, measurement_id, path) from figures join made using (batch_id)
+where path = $2 and place < (select place from made where batch_id = $1)
     and how = (select how from made where batch_id = $1) and batch_id not in (select batch_id from bad)
-group by batch_id order by begun
+qualify row_number() over (partition by batch_id order by figures.rowid desc) = 1 order by place
 """
 """Batches of the same method, generator, sampling and source; those held or collapsed are no yardstick."""
 
@@ -164,5 +176,4 @@ def read_history(store: Store, batch_id: str) -> list[Figure]:
     Alike are batches of the same method, generator, temperature, top_p and source of anchors. Those that the gate holds
     by its latest decision, or that it ever found collapsed, are left out: the next one would be measured by them.
     """
-    rows = store.query(YARDSTICK, batch_id)
-    return [Figure(**json.loads(found)) for found in rows["figure"] if found]
+    return [Figure(**row) for row in store.query(YARDSTICK, batch_id, DELTA_I).iter_rows(named=True)]

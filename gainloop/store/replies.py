@@ -126,6 +126,25 @@ def read_replies(
     return pl.concat(kept).unique("request_id", keep="first").sort("request_id")
 
 
+def landed_tokens(folder: str) -> tuple[int, int]:
+    """Return the tokens of prompts and of completions of all replies of a batch that have landed."""
+    columns = ["prompt_tokens", "completion_tokens"]
+    landed = read_replies(folder, columns=["request_id", *columns])
+    return int(landed[columns[0]].sum()), int(landed[columns[1]].sum())
+
+
+def read_answers(folder: str, anchor_ids: Iterable[str] | None = None, span: Span | None = None) -> dict[str, Reply]:
+    """Return the landed replies and verdicts by request id, as a replay needs them; see ``read_replies``."""
+    ids = None if anchor_ids is None else list(anchor_ids)
+    parts = [read_replies(one, ids, span) for one in (folder, verdicts_folder(folder))]
+    return {row["request_id"]: as_reply(row) for part in parts for row in part.iter_rows(named=True)}
+
+
+def verdicts_folder(folder: str) -> str:
+    """Return where the verdicts of a batch lie whose replies are in a folder."""
+    return f"{folder}/verdicts"
+
+
 def read_part(url: str, columns: list[str] | None = None) -> Iterator[pa.Table]:
     """Yield a part's rows; one that is torn or damaged yields nothing and is set aside, never trusted.
 
@@ -157,11 +176,16 @@ def _with_all(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def compact_replies(folder: str, span: Span | None = None) -> None:
-    """Make few parts of many: a long batch lands thousands, and every later reader would open each.
+    """Make few parts of many, of replies and verdicts: a long batch lands thousands, and every reader would open each.
 
     Args:
         span: Span whose parts are compacted if there are more than ``MANY_PARTS``, or None for all parts.
     """
+    for one in (folder, verdicts_folder(folder)):
+        _compact(one, span)
+
+
+def _compact(folder: str, span: Span | None) -> None:
     urls = [url for url in list_files(folder, ".parquet") if span is None or span_of(url) == span]
     if span and len(urls) <= MANY_PARTS:
         return
@@ -254,6 +278,10 @@ class ReplyLog:
         """Read the landed replies of some anchors of a span; all others stay on disk."""
         frame = read_replies(folder, anchor_ids, span)
         return cls(folder, span, frame, {request_id: row for row, request_id in enumerate(frame["request_id"])})
+
+    def of_verdicts(self, anchor_ids: Iterable[str]) -> "ReplyLog":
+        """Read the landed verdicts of some anchors of the same span, and return their log."""
+        return ReplyLog.open(verdicts_folder(self.folder), self.span, anchor_ids)
 
     def take(self, request_id: str) -> Reply | None:
         """Return a reply that landed before, once."""

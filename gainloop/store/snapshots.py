@@ -20,7 +20,7 @@ LATEST = "latest"
 
 IN_SNAPSHOT = (
     "anchor_id in (select anchor_id from part_anchors join snapshot_parts using (source_id, part, fingerprint) "
-    "where snapshot_id = ?)"
+    "where snapshot_parts.snapshot_id = ?)"  # every table of a DuckLake has a hidden column snapshot_id
 )
 
 LEFT_OUT = "anchor_id in (select anchor_id from snapshot_heldout where snapshot_id = ?)"

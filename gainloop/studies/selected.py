@@ -22,7 +22,18 @@ from gainloop.curation.selection.limr import Limr
 from gainloop.curation.selection.s1 import S1
 from gainloop.measures.estimate import Estimate, over_seeds
 from gainloop.models.rewarding import RewardPlan, train_by_reward
-from gainloop.studies.sums import Kind, Sum, answer_of, answered, draw_hard, heldout_sums, learn, make_adder, make_pool
+from gainloop.studies.sums import (
+    Kind,
+    Sum,
+    answer_of,
+    answered,
+    draw_hard,
+    each_seed,
+    heldout_sums,
+    learn,
+    make_adder,
+    make_pool,
+)
 
 Arm = Literal["full", "random", "s1", "limr"]
 
@@ -104,12 +115,7 @@ def run_study(design: Design, on_progress: Callable[[int, int], None] = lambda *
     Args:
         on_progress: Called with the seeds done, and all of them.
     """
-    outcomes = []
-    for seed in range(design.seeds):
-        on_progress(seed, design.seeds)
-        outcomes.append(run_seed(design, seed))
-    on_progress(design.seeds, design.seeds)
-    return describe(outcomes)
+    return describe(each_seed(design.seeds, lambda seed: run_seed(design, seed), on_progress))
 
 
 def run_seed(design: Design, seed: int) -> SeedOutcome:

@@ -1,9 +1,9 @@
 """Sums as training text: a pool of easy, hard and wrong ones, and a small model that learns to add."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, TypeVar
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -11,10 +11,12 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from gainloop.models.start import END, make_model
-from schemas.recipe import NewModel
+from schemas.plan import NewModel
 from schemas.rows import unit_draw
 
 Kind = Literal["easy", "hard", "wrong"]
+
+Outcome = TypeVar("Outcome")
 
 MODEL: Final = NewModel(vocabulary=300, hidden_size=64, layers=2, head_size=32, context_tokens=64)
 """90,000 weights: its vocabulary is the digits and two signs."""
@@ -86,9 +88,19 @@ def _wrong_answer(rng: Random, left: int, right: int) -> str:
     return str(left + right + rng.choice((-10, -2, -1, 1, 2, 10)))[::-1]
 
 
-def make_adder(seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+class Taught(Protocol):
+    """What a model is trained on: a question, and the answer that it is to give."""
+
+    @property
+    def question(self) -> str: ...
+
+    @property
+    def answer(self) -> str: ...
+
+
+def make_adder(seed: int, signs: str = "+=") -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Return an untrained model and the tokenizer of digits and signs."""
-    numbers = {sign: number for number, sign in enumerate([END, *"0123456789+="])}
+    numbers = {sign: number for number, sign in enumerate([END, *"0123456789", *signs])}
     tokenizer = Tokenizer(models.WordLevel(numbers, unk_token=END))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     tokenizer.decoder = decoders.Fuse()
@@ -99,22 +111,35 @@ def make_adder(seed: int) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
 def learn(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    rows: Sequence[Sum],
+    rows: Sequence[Taught],
     steps: int,
     learning_rate: float,
     seed: int,
     at_once: int = 32,
-) -> None:
-    """Train a model on the answers of sums, read in one random order after another, for a number of steps."""
+    at_once_tokens: int = 0,
+) -> int:
+    """Train a model on the answers of sums, read in one random order after another, for a number of steps.
+
+    Args:
+        at_once: Rows of a step.
+        at_once_tokens: Tokens of answers that a step has at least, in place of a number of rows; 0 for that number.
+
+    Returns:
+        Tokens of answers that were trained on.
+    """
     rng = Random(f"{seed}/order")  # noqa: S311
     encoded = [_encode(tokenizer, row) for row in rows]
+    lengths = [len(ids) - read for ids, read in encoded]
     order: list[int] = []
+    trained = 0
     optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
     model.train()
     for step in range(steps):
-        while len(order) < at_once:
-            order += rng.sample(range(len(rows)), len(rows))
-        chosen, order = order[:at_once], order[at_once:]
+        chosen: list[int] = []
+        while len(chosen) < at_once if not at_once_tokens else sum(lengths[one] for one in chosen) < at_once_tokens:
+            order = order or rng.sample(range(len(rows)), len(rows))
+            chosen.append(order.pop(0))
+        trained += sum(lengths[one] for one in chosen)
         ids, labels = _stack([encoded[place] for place in chosen])
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * min(1.0, (step + 1) / 10) * (1 - step / steps)
@@ -124,6 +149,7 @@ def learn(
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
+    return trained
 
 
 @torch.inference_mode()
@@ -137,7 +163,7 @@ def answered(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, rows: S
     return found
 
 
-def _encode(tokenizer: PreTrainedTokenizerFast, row: Sum) -> tuple[list[int], int]:
+def _encode(tokenizer: PreTrainedTokenizerFast, row: Taught) -> tuple[list[int], int]:
     """Return a sum's tokens with the end, and how many of them are the question."""
     question = tokenizer(row.question)["input_ids"]
     return [*question, *tokenizer(row.answer)["input_ids"], int(tokenizer.eos_token_id)], len(question)
@@ -149,3 +175,17 @@ def _stack(encoded: Sequence[tuple[list[int], int]]) -> tuple[torch.Tensor, torc
     ids = torch.tensor([own + [0] * short for own, _, short in rows])
     labels = torch.tensor([[IGNORED] * read + own[read:] + [IGNORED] * short for own, read, short in rows])
     return ids, labels
+
+
+def each_seed(seeds: int, run: Callable[[int], Outcome], on_progress: Callable[[int, int], None]) -> list[Outcome]:
+    """Return what each seed of a study comes to, in order.
+
+    Args:
+        on_progress: Called with the seeds done, and all of them.
+    """
+    outcomes = []
+    for seed in range(seeds):
+        on_progress(seed, seeds)
+        outcomes.append(run(seed))
+    on_progress(seeds, seeds)
+    return outcomes

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from gainloop.measures.estimate import Floats
 from gainloop.models.start import END, make_model
 from gainloop.studies.world import EVERY, Fact, Words, World, cloze, list_words, say
-from schemas.recipe import NewModel
+from schemas.plan import NewModel
 
 IGNORED = -100
 SCORED_AT_ONCE = 128

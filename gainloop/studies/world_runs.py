@@ -2,6 +2,7 @@
 
 import copy
 import io
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from transformers import PreTrainedModel
 
 from gainloop.measures.estimate import Floats, as_figure, mean_of
 from gainloop.models.start import make_model
+from gainloop.solutions.namespaces import die_with_parent
 from gainloop.store.files import exists, read_file, write_file
 from gainloop.studies.collapse import simulate_collapse
 from gainloop.studies.findings import describe
@@ -30,7 +32,7 @@ from gainloop.studies.world_figures import (
     describe_batch,
     describe_trainee,
 )
-from schemas.recipe import NewModel
+from schemas.plan import NewModel
 from schemas.studies import BatchOutcome, InventedWorld, Trained, Verification
 
 REFERENCE: Final = "reference"
@@ -160,7 +162,10 @@ def side_by_side(run: Callable[..., None], calls: Sequence[tuple[Any, ...]], pro
             yield
         return
     # Spawned, not forked: a fork of a process whose libraries hold threads may wait for ever for a lock of theirs.
-    with ProcessPoolExecutor(min(processes, len(calls)), mp_context=get_context("spawn")) as pool:
+    spawned = get_context("spawn")
+    with ProcessPoolExecutor(
+        min(processes, len(calls)), spawned, initializer=_end_with, initargs=(os.getpid(),)
+    ) as pool:
         running = [pool.submit(run, *call) for call in calls]
         try:
             for future in as_completed(running):
@@ -168,6 +173,13 @@ def side_by_side(run: Callable[..., None], calls: Sequence[tuple[Any, ...]], pro
                 yield
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _end_with(parent: int) -> None:
+    """Have this process end with the one that made it, which may be gone already."""
+    die_with_parent()
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 @lru_cache(maxsize=2)

@@ -13,8 +13,8 @@ from gainloop.store import Store
 from gainloop.store.exams import read_answers
 from gainloop.store.snapshots import whole_documents
 from schemas.exam import Asking, Condition, Exam, ExamFiles, Question
+from schemas.plan import NewModel, Optimiser
 from schemas.profile import Training
-from schemas.recipe import NewModel, Optimiser
 from tests.exams import documents, fill, rows, write_rows
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model
 

@@ -113,10 +113,14 @@ def test_a_title_that_several_documents_have_names_none_of_them(store: Store, tm
     [
         ({"question": " ", "answer": "rye"}, "q.jsonl row 1: no text in field question"),
         ({"question": "Who?"}, "no text in field answer or gold_label or answers; fields there are question, document"),
-        ({"question": "Who?", "answer": "rye", "options": ["oats", "corn"]}, "its answer 'rye' is none of its options"),
-        ({"question": "Who?", "gold_label": "3", "options": ["oats", "corn"]}, "its answer is option '3' of 2"),
-        ({"question": "Who?", "gold_label": 0, "options": ["oats", "corn"]}, "its answer is option 0 of 2"),
-        ({"question": "Who?", "answer": "C", "options": ["oats", "corn"]}, "a number from 1 or a letter is needed"),
+        (
+            {"question": "Who?", "answer": "rye", "options": ["oats", "corn"]},
+            "its answer 'rye' is none of its 2 options",
+        ),
+        ({"question": "Who?", "gold_label": "3", "options": ["oats", "corn"]}, "answer '3' is none of its 2 options"),
+        ({"question": "Who?", "gold_label": 0, "options": ["oats", "corn"]}, "letter or number from 1 is allowed"),
+        ({"question": "Who?", "answer": "C", "options": ["oats", "corn"]}, "answer 'C' is none of its 2 options"),
+        ({"question": "Who?", "answer": "rye", "options": "rye"}, "options are 'rye'"),
     ],
 )
 def test_a_bad_row_is_an_error_that_says_which(
@@ -178,12 +182,15 @@ def test_labels_are_numbers_from_one_or_letters_and_options_are_shuffled_the_sam
         {"question": "Which?", "options": options, "document": "Ashby.md"} | label
         for label in ({"gold_label": 3}, {"gold_label": "3"}, {"answer": "C"}, {"answer": "corn"})
     ]
+    asked.append(asked[0] | {"options": [{"label": n, "text": text} for n, text in enumerate(options, 1)]})
     paths = [write_rows(tmp_path / f"{n}.jsonl", [one]) for n, one in enumerate(asked)]
     found = [read(store, snapshot_id, path).exam.questions[0] for path in paths]
 
     assert len({one.question_id for one in found}) == 1
     assert found[0].answer == "corn"
     assert sorted(found[0].options) == sorted(options)
+    (from_zero,) = read(store, snapshot_id, paths[0], first_option=0).exam.questions
+    assert from_zero.answer == "peas"
 
 
 def test_a_question_without_options_gets_wrong_ones_of_its_kind_from_other_questions(

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from gainloop.measures.estimate import ratio_of_sums
-from gainloop.measures.mutual_information import conditional_entropy, median_entropy
+from gainloop.measures.estimate import median_of, ratio_of_sums
+from gainloop.measures.mutual_information import conditional_entropy
 
 # Three kinds of prompt, each a Markov chain over two tokens and an end token (the last column).
 CHAINS = np.array(
@@ -78,7 +78,7 @@ def test_the_interval_of_the_median_holds_it_95_times_in_100(num_replies: int) -
     rng = np.random.default_rng(3)
     levels = rng.normal(0, 1, (500, 48, 1)) + rng.normal(0, 1, (500, 48, num_replies))
     prompts = np.repeat(np.arange(48), num_replies)
-    found = [median_entropy(run.ravel(), prompts) for run in levels]
+    found = [median_of(run.ravel(), prompts, "nats/record") for run in levels]
     assert 0.92 <= np.mean([e.low <= 0 <= e.high for e in found]) <= 0.98
 
 
@@ -122,7 +122,7 @@ def test_a_score_that_is_not_finite_is_left_out_and_counted() -> None:
 def test_more_than_two_percent_of_bad_scores_make_the_figure_invalid() -> None:
     nats = np.full(100, 2.0)
     nats[:3] = np.inf
-    for found in conditional_entropy(nats, np.arange(100)), median_entropy(nats, np.arange(100)):
+    for found in conditional_entropy(nats, np.arange(100)), median_of(nats, np.arange(100), "nats/record"):
         assert found.value is found.low is found.high is None
         assert found.status.startswith("invalid: 3 of 100 scores")
 
@@ -134,7 +134,7 @@ def test_an_empty_reply_counts_its_end_token() -> None:
 
 def test_no_reply_and_no_byte_give_no_value_and_say_why() -> None:
     assert conditional_entropy([], []).status == "not measured: there is no row"
-    assert median_entropy([], []).value is None
+    assert median_of([], [], "nats/record").value is None
     assert conditional_entropy([1.0], ["a"], [0]).status == "not measured: the texts are empty"
 
 

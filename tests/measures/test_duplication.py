@@ -7,7 +7,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gainloop.measures.duplication import CROWD, candidates, confirm, jaccard, near_duplicates, repeats, sketch
+from gainloop.measures.duplication import (
+    CROWD,
+    candidates,
+    confirm,
+    index_texts,
+    jaccard,
+    near_duplicates,
+    repeats,
+    sketch,
+)
 from gainloop.measures.ngrams import HashedTexts, hash_texts
 from gainloop.measures.words import words
 from gainloop.models.pairing import Shingles
@@ -111,7 +120,7 @@ def test_earlier_is_what_the_rows_say_and_others_do_not_count() -> None:
 def test_among_others_the_most_similar_is_named() -> None:
     text, rng = prose(5, 1)[0], Random(0)
     others = read([edited(text, 2, rng), *prose(6, 20), edited(text, 1, rng)])
-    asked = candidates(texts := read([text]), [0], sketch(texts), sketch(others), 0.8)
+    asked = candidates(index_texts(texts := read([text]), sketch(texts), 0.8), [0], sketch(others))
     (match,) = confirm(texts, others, asked, 0.8).values()
     assert match[0] == 21
     assert match[1] == pytest.approx(jaccard(texts, np.array([0]), np.array([21]), others)[0])

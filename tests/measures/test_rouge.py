@@ -53,6 +53,17 @@ def test_the_common_subsequence_is_that_of_the_table(first: list[str], second: l
     assert common_length(first, second) == common_length(second, first) == table[-1][-1]
 
 
+@given(texts=st.lists(few_tokens, max_size=12), tokens=few_tokens)
+def test_the_closest_text_is_the_most_alike_of_all_however_little(texts: list[list[str]], tokens: list[str]) -> None:
+    known = AlikeTexts()
+    for one in texts:
+        known.add(one)
+    scores = [rouge_l(one, tokens) for one in texts]
+    most = max(scores, default=0)
+
+    assert known.closest(tokens) == ((scores.index(most), pytest.approx(most)) if most else None)
+
+
 @given(first=st.text(st.characters(max_codepoint=127)), second=st.text(st.characters(max_codepoint=127)))
 def test_ascii_texts_score_as_rouge_score_has_it(first: str, second: str) -> None:
     expected = PEER.score(first, second)["rougeL"].fmeasure

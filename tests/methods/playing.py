@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from gainloop.asking.conversation import Conversation
 from gainloop.methods.method import Method
-from schemas.rows import Anchor, Answer, Outcome, Reply, Request, content_hash
+from gainloop.solutions.verifying import give_verdict
+from schemas.rows import VERIFY, Anchor, Answer, Outcome, Reply, Request, content_hash
 
 T = TypeVar("T")
 
@@ -75,11 +76,17 @@ def play_rounds(
 
 
 def hold(rounds: Conversation[T], answer: Any = say) -> tuple[list[list[Request]], T]:
-    """Hold any conversation by a rule that answers; return what it asked round by round, and what it came to."""
+    """Hold any conversation by a rule that answers; return what it asked round by round, and what it came to.
+
+    Verdicts are those of the verifier, and no round of what is asked.
+    """
     asked: list[list[Request]] = []
     try:
         requests = next(rounds)
         while True:
+            if requests and all(request.role == VERIFY for request in requests):
+                requests = rounds.send([make_reply(one, 0, give_verdict(one)) for one in requests])
+                continue
             first = sum(map(len, asked))
             asked.append(requests)
             requests = rounds.send([answer(request, first + n) for n, request in enumerate(requests)])

@@ -42,6 +42,7 @@ def test_each_instruction_of_a_reply_is_a_record_of_it() -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
+        ({"instruction": "Haiku."}, "too_short"),
         ({"instruction": "Write a haiku."}, "too_short"),
         ({"instruction": "rye " * 151}, "too_long"),
         ({"instruction": "Describe the attached photo of a mill."}, "impossible"),

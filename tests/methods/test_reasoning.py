@@ -178,7 +178,7 @@ def test_openthoughts3_asks_sixteen_times_and_keeps_what_it_gets() -> None:
     asked, outcome = play(Reasoning(preset="openthoughts3"), ANCHOR)
 
     assert len(asked) == len(outcome.records) == 16
-    assert not Reasoning(preset="openthoughts3").waits
+    assert not Reasoning(preset="openthoughts3").verifies
 
 
 def test_what_is_set_beside_a_preset_stands_and_a_recipe_says_all_of_it() -> None:

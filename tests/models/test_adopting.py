@@ -12,8 +12,8 @@ from gainloop.models.loading import load_model
 from gainloop.store import Store
 from gainloop.store.checkpoints import checkpoint_folder
 from schemas.errors import BadInput
+from schemas.plan import Checkpoint
 from schemas.profile import Profile
-from schemas.recipe import Checkpoint
 from tasks.train import make_start
 from tests.tiny_model import save_tiny_model
 

@@ -18,8 +18,8 @@ from gainloop.models.start import END, make_model
 from gainloop.models.trainer import train
 from schemas.conversation import ToolCall, Turn
 from schemas.errors import BadInput
+from schemas.plan import NewModel, Optimiser
 from schemas.profile import Training
-from schemas.recipe import NewModel, Optimiser
 from tests.tiny_model import tiny_tokenizer
 
 TALK = (

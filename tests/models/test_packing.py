@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gainloop.models.packing import IGNORED, MixturePart, Packed, PairRows, encode, orders_by, orders_of, pack
 from schemas.errors import BadInput
-from schemas.recipe import Mixture
+from schemas.plan import Mixture
 from tests.tiny_model import TEXTS, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

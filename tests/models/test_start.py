@@ -6,7 +6,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gainloop.models.start import END, make_model, make_tokenizer
-from schemas.recipe import NewModel
+from schemas.plan import NewModel
 from tests.tiny_model import PLAN, TEXTS, save_tiny_model, tiny_tokenizer
 
 TOKENIZER = tiny_tokenizer()

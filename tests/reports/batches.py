@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gainloop.reports.evidence import Begun
+from gainloop.store.digests import digest_of
 from schemas.figure import Figure
 from schemas.knowledge import Graded
-from schemas.report import Report
+from schemas.report import DEPENDENCE, KNOWLEDGE, SURPRISE, Report
 
 FIRST_DAY = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 STAGES = ("generate", "score", "train", "validate")
@@ -61,7 +62,7 @@ def make_batch(
         begun=FIRST_DAY + timedelta(days=number),
         place=number,
         stages=STAGES,
-        report=report.model_copy(update=changes),
+        digest=digest_of(report.model_copy(update=changes)),
         requests=report.counts.requests,
         records=report.counts.records,
         drops=report.counts.drops_by_reason | {"cut_off": 5 + number},
@@ -71,12 +72,10 @@ def make_batch(
 
 def with_exam(batch: Begun, exam: str, gained: float, graded: Graded = "options", half: float = 1.0) -> Begun:
     """Return a batch whose models sat another exam and gained so much over repeating; its report has one already."""
-    assert batch.report
-    knowledge = batch.report.knowledge
-    name = "nats_advantage" if graded == "nats" else "advantage"
-    figures = {name: moved(getattr(knowledge, name), gained, half)}
-    changed = knowledge.model_copy(update={"exam": exam, "graded": graded, **figures})
-    return replace(batch, report=batch.report.model_copy(update={"knowledge": changed}))
+    assert batch.digest
+    path = SURPRISE if graded == "nats" else KNOWLEDGE
+    figures = {**batch.digest.figures, path: moved(batch.digest.figures[path], gained, half)}
+    return replace(batch, digest=replace(batch.digest, exam=exam, graded=graded, figures=figures))
 
 
 def make_store(report: Report) -> list[Begun]:
@@ -94,8 +93,8 @@ def make_store(report: Report) -> list[Begun]:
         make_batch(report, 6, 0.004, 2.4, 0.31, **sbp),
         make_batch(report, 7, None, 2.2, 0.8, **two | {"sampling": report.recipe["sampling"] | {"temperature": 0.7}}),
     ]
-    outdated = replace(make_batch(report, 8, **sbp), report=None, is_outdated=True)
-    running = replace(make_batch(report, 9, **one), report=None, stages=())
+    outdated = replace(make_batch(report, 8, **sbp), digest=None, is_outdated=True)
+    running = replace(make_batch(report, 9, **one), digest=None, stages=())
     return [*batches, outdated, running]
 
 
@@ -103,8 +102,8 @@ def without_scores(batches: Sequence[Begun]) -> list[Begun]:
     """Return the same batches before outputs were scored under other prompts."""
     found = []
     for batch in batches:
-        assert batch.report
-        why = "not measured: no output was scored"
-        mi = batch.report.mi.model_copy(update={"ratio_to_log_p": unmeasured(batch.report.mi.ratio_to_log_p, why)})
-        found.append(replace(batch, report=batch.report.model_copy(update={"mi": mi})))
+        assert batch.digest
+        ratio = unmeasured(batch.digest.figures[DEPENDENCE], "not measured: no output was scored")
+        figures = {**batch.digest.figures, DEPENDENCE: ratio}
+        found.append(replace(batch, digest=replace(batch.digest, figures=figures)))
     return found

@@ -1,6 +1,7 @@
 """What an export holds: kept records alone, in shapes that other libraries read, with whose they are."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,51 +11,22 @@ import pytest
 import yaml
 
 from gainloop.models.conversations import conversation_rows
-from gainloop.reports.dataset import Format, export_batches
-from gainloop.serving.driver import insert_outcomes
-from gainloop.store import Store
-from gainloop.store.batches import begin_batch, complete_stage
-from schemas.conversation import ToolCall, Turn, read_messages
+from gainloop.reports.dataset import ON_CARD, Format, export_batches
+from gainloop.store import Store, open_store
+from schemas.conversation import Turn, read_messages
 from schemas.errors import BadInput
-from schemas.recipe import Recipe
-from schemas.rows import Outcome, Record
-from tests.tiny_model import tiny_tokenizer
-
-TALK = (Turn("user", "Grind | what?"), Turn("assistant", "Rye."))
-CALLING = (
-    *(Turn("user", "Is room 7 free?"), Turn("assistant", calls=(ToolCall("find", {"room": 7, "of": [1]}, "c1"),))),
-    *(Turn("tool", '{"free": true}', call_id="c1"), Turn("assistant", "It is.", thought="Free.")),
-)
+from schemas.figure import words_of
+from schemas.profile import Profile
+from schemas.report import Report
+from tasks.report import save_report
+from tests.evidence import make_evidence, save_evidence
+from tests.reports.exported import CALLING, TALK, make_store, talk, text, write
+from tests.tiny_model import save_tiny_model, tiny_tokenizer
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    store = Store(str(tmp_path / "x.duckdb"), str(tmp_path))
-    about = {"title": "Mills", "revision": "1", "num_bytes": 1}
-    store.insert(
-        anchors=[
-            about | {"anchor_id": one, "text": one, "uri": f"{one}.md", "licence": licence}
-            for one, licence in (("mill", "MIT"), ("barn", "MIT"), ("room", "CC-BY-4.0"))
-        ]
-    )
-    return store
-
-
-def write(store: Store, name: str, *records: Record, refused: int = 0) -> str:
-    batch_id = begin_batch(store, Recipe(method={"kind": name}, snapshot_id="s", model="m", revision="r1"), "raw")
-    insert_outcomes(store, batch_id, {str(number): Outcome([one]) for number, one in enumerate(records)})
-    out = [{"batch_id": batch_id, "record_id": one.record_id, "reason": "repeats"} for one in records[:refused]]
-    store.insert(**({"quarantine": out} if out else {}))
-    complete_stage(store, batch_id, "validate", {})
-    return batch_id
-
-
-def text(anchor_id: str, said: str) -> Record:
-    return Record(anchor_id, "rephrase", "style", said, (said,))
-
-
-def talk(anchor_id: str, turns: tuple[Turn, ...]) -> Record:
-    return Record.of_turns(anchor_id, "reasoning", "", turns, (anchor_id,))
+    return make_store(tmp_path)
 
 
 def read_back(path: str, form: Format) -> list[dict[str, Any]]:
@@ -114,7 +86,7 @@ def test_no_card_but_an_earlier_exports_is_written_over_and_no_other_form_stays_
         export_batches(store, [batch_id], str(out), cast(Format, form), False)
         assert sorted(path.name for path in out.iterdir()) == ["README.md", f"records.{form}"]
     (out / "README.md").write_text("# My project")
-    with pytest.raises(BadInput, match=r"has a README.md that no export wrote; .* Set --folder to another"):
+    with pytest.raises(BadInput, match=r"has a README.md that no export wrote; .* Give another by --to"):
         export_batches(store, [batch_id], str(out), "jsonl", False)
     assert (out / "README.md").read_text() == "# My project"
 
@@ -136,3 +108,69 @@ def test_a_conversation_in_a_dataset_is_what_the_store_has(store: Store, tmp_pat
     calls = json.loads(line)["messages"][1]["tool_calls"]
     assert json.loads(calls[0]["function"]["arguments"]) == {"room": 7, "of": [1]}
     assert pl.read_ndjson(data).height == 1
+
+
+CHAT = (
+    "{% for message in messages %}{{ message['role'] }}: {% if message['role'] == 'assistant' %}{% generation %}"
+    "{{ message['content'] or message['tool_calls'] }}{{ eos_token }}{% endgeneration %}{% else %}"
+    "{{ message['content'] }}\n{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("shape", ["text", "messages"])
+def test_trls_trainer_reads_an_export_as_it_is(store: Store, shape: str, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+    from trl import SFTConfig, SFTTrainer
+
+    records = [text("mill", "Rye is ground."), text("barn", "Hay is held.")]
+    if shape == "messages":
+        records = [talk("mill", TALK), talk("barn", CALLING)]
+    data = export_batches(store, [write(store, "one", *records)], str(tmp_path / "out"), "jsonl", False)
+    rows = datasets.load_dataset("json", data_files=data, split="train", cache_dir=str(tmp_path / "cache"))
+    folder = save_tiny_model(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = CHAT
+    how = SFTConfig(
+        output_dir=str(tmp_path / "trained"),
+        max_steps=2,
+        per_device_train_batch_size=2,
+        use_cpu=True,
+        bf16=False,
+        max_length=128,
+        assistant_only_loss=shape == "messages",
+        report_to=[],
+        save_strategy="no",
+    )
+    trainer = SFTTrainer(model=folder, args=how, train_dataset=rows, processing_class=tokenizer)
+    result = trainer.train()
+    print(shape, trainer.train_dataset.column_names, result.global_step, round(result.training_loss, 2))
+    assert result.global_step == 2
+    assert 0 < result.training_loss < 20
+    assert all(len(row["input_ids"]) > 2 for row in trainer.train_dataset)
+    for row in trainer.train_dataset:
+        learnt = sum(label != -100 for label in row.get("labels") or row["input_ids"])
+        assert 0 < learnt < len(row["input_ids"]) if shape == "messages" else learnt == len(row["input_ids"])
+
+
+def test_the_card_has_what_the_last_report_says_with_intervals(profile: Profile, tmp_path: Path) -> None:
+    measured, evidence = open_store(profile), replace(make_evidence(num_anchors=12), training_id="", scores={})
+    save_evidence(measured, profile, evidence)
+    save_report(measured, profile.gate, evidence.batch_id, "")
+    report = measured.report(evidence.batch_id)
+
+    assert set(ON_CARD) <= set(words_of(Report)), "a figure has another name"
+    card = card_of(export_batches(measured, [evidence.batch_id], str(tmp_path / "out"), "jsonl", True))
+    assert f"**Batch {evidence.batch_id}.** {report.headline}" in card
+    accepted = report.curation.accept_rate
+    assert f"| {accepted.number} {accepted.interval} share | {accepted.n} |" in card
+
+
+def test_the_card_of_a_batch_without_a_report_says_so(store: Store, tmp_path: Path) -> None:
+    batch_id = write(store, "one", text("mill", "It grinds."))
+    assert f"Batch {batch_id} has no report of its present state." in card_of(
+        export_batches(store, [batch_id], str(tmp_path / "out"), "jsonl", False)
+    )
+
+
+def card_of(data: str) -> str:
+    return Path(data).with_name("README.md").read_text()

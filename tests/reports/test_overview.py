@@ -248,7 +248,7 @@ def test_drops_are_added_up_over_batches_with_their_share_of_requests(report: Re
 
 
 def test_a_batch_without_a_report_is_listed_with_what_to_do(report: Report) -> None:
-    batch = replace(make_batch(report, 1), report=None)
+    batch = replace(make_batch(report, 1), digest=None)
     changes = {
         "measured by an earlier version: run the flow report again": {"is_outdated": True},
         "not generated to the end: run the flow generate again": {"stages": ()},

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from html import unescape
 
+import polars as pl
 import pytest
 
 from flows.__main__ import read
@@ -90,7 +91,7 @@ def test_a_gain_in_forgetting_has_its_sign_in_words() -> None:
 
 def test_the_steps_name_the_documents_that_are_missing() -> None:
     steps = " ".join(list_steps(reported()))
-    assert "Spend the next tokens of rephrase where answers are still missing" in steps
+    assert "Spend the next tokens of rephrase where answers are still wrong" in steps
     assert "most in Chapter " in steps
 
 
@@ -158,3 +159,17 @@ def test_without_options_the_paragraph_is_in_nats() -> None:
 @pytest.mark.parametrize(("tokens", "shown"), [(None, ""), (3_100_000, "The batch cost 3.1 million generated tokens")])
 def test_the_cost_is_told_where_it_is_known(tokens: int | None, shown: str) -> None:
     assert shown in write_paragraph(reported().knowledge, tokens)
+
+
+def test_documents_that_no_text_was_made_of_are_told_apart_from_those_that_were_not_learnt() -> None:
+    examined = make_examined()
+    of_batch = sorted(set(examined.questions["document_id"]))[2:]
+    found = measure_batch(make_evidence(num_anchors=24, examined=(examined,), made_of=tuple(of_batch)))
+    unused = found.knowledge.unused_questions
+    assert unused == examined.questions.filter(~pl.col("document_id").is_in(of_batch)).height > 0
+    assert f"{unused} of the questions are about documents that this batch has no text of." in found.headline
+    assert {one.document for one in found.knowledge.missing if not one.is_used}.isdisjoint(of_batch)
+    steps = " ".join(list_steps(found))
+    assert "No text was made of Chapter " in steps
+    assert "whose answers are wrong too: raise --text.max-anchors" in steps
+    assert reported().knowledge.unused_questions == 0  # where it is not known what the batch was made of

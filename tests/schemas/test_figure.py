@@ -18,9 +18,10 @@ class Whole(ReportPart):
     texts: Texts = section("How long it is")
     lone: Figure = figure("Lone", "A figure of no part.", "words", section="Alone", is_early=False)
     curve: list[Texts]
+    spare: Texts | None = section("Where there is one")
 
 
-WHOLE = Whole(texts=Texts(length=MEASURED, opening="It was"), lone=MEASURED, curve=[])
+WHOLE = Whole(texts=Texts(length=MEASURED, opening="It was"), lone=MEASURED, curve=[], spare=None)
 
 
 def test_each_figure_is_found_once_with_its_path_its_words_and_the_heading_of_its_part() -> None:
@@ -31,6 +32,12 @@ def test_each_figure_is_found_once_with_its_path_its_words_and_the_heading_of_it
     assert (words.title, words.unit, words.section) == ("Length", "words", "How long it is")
     assert (words.healthy, words.predicts, words.is_early) == ("higher", "rises", True)
     assert (found["lone"][0].section, found["lone"][0].is_early) == ("Alone", False)
+
+
+def test_a_part_that_is_none_has_words_and_no_figure() -> None:
+    assert words_of(Whole)["spare.length"].section == "Where there is one"
+    with_it = WHOLE.model_copy(update={"spare": WHOLE.texts})
+    assert [one.path for one in figures_of(with_it)] == ["texts.length", "lone", "spare.length"]
 
 
 def test_the_words_stand_in_the_schema_of_the_json_and_not_in_the_json() -> None:

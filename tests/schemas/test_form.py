@@ -12,7 +12,7 @@ from gainloop.methods import SmallMaking
 from gainloop.methods.sbp import SBP
 from schemas.form import TAB, default_of
 from schemas.options import Parameter
-from schemas.recipe import AnyPlan, AnyStart, NewModel, TrainingPlan
+from schemas.plan import AnyPlan, AnyStart, NewModel, TrainingPlan
 
 
 @pytest.fixture(scope="module")

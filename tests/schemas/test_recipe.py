@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from schemas.curation import Curation
-from schemas.recipe import Mixture, NewModel, Optimiser, Recipe, Sampling, TrainingPlan
+from schemas.plan import Mixture, NewModel, Optimiser, TrainingPlan
+from schemas.recipe import Player, Recipe, Sampling
 from schemas.rows import content_hash
 
 RECIPE = Recipe(method={"kind": "rephrase", "styles": ["easy"]}, snapshot_id="s", model="m", revision="1")
@@ -33,6 +34,7 @@ def test_the_same_recipe_is_the_same_batch_on_every_machine() -> None:
         {"filters": ({"kind": "judge"},)},
         {"budget_tokens": 1_000},
         {"aim_id": "a"},
+        {"players": {"judge": Player(model="n")}},
     ],
 )
 def test_whatever_changes_a_record_changes_the_batch(change: dict[str, Any]) -> None:
@@ -53,7 +55,7 @@ def test_every_field_of_a_recipe_is_one_that_changes_a_record() -> None:
             "max_anchors",
             "since",
         ),
-        *("since", "budget_tokens", "aim_id"),
+        *("since", "budget_tokens", "aim_id", "players"),
     }
 
 
@@ -93,7 +95,9 @@ def test_a_recipe_without_critic_and_filters_keeps_the_id_it_had_before_there_we
     recipe = Recipe(method={"kind": "rephrase"}, snapshot_id="s", model="m")
     judged = recipe.model_copy(update={"filters": ({"kind": "judge", "least": 3},)})
 
-    before = recipe.model_dump(mode="json", exclude={"filters", "critic", "since", "budget_tokens", "aim_id"})
+    before = recipe.model_dump(
+        mode="json", exclude={"filters", "critic", "since", "budget_tokens", "aim_id", "players"}
+    )
     assert recipe.batch_id == content_hash("batch", before)
     assert judged.batch_id != recipe.batch_id
 

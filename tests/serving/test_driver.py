@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -10,21 +11,26 @@ from typing import Any
 import polars as pl
 import pytest
 
+from gainloop.filters.solved import Solved
 from gainloop.methods.entigraph import EntiGraph
 from gainloop.methods.method import Method
 from gainloop.methods.pipeline import Pipeline
+from gainloop.methods.reasoning import Reasoning
 from gainloop.methods.rephrase import Rephrase
 from gainloop.methods.sbp import SBP
-from gainloop.serving import Refused, TryAgain, Unreachable
-from gainloop.serving.driver import Driver, Progress, name_request, outcome_rows
+from gainloop.serving import Refused, TryAgain, Unreachable, verdicts
+from gainloop.serving.driver import Driver, Progress, name_request, outcome_rows, replay
 from gainloop.serving.pool import Pool
 from gainloop.serving.server import Server
+from gainloop.solutions.problem import Problem, write_problem
+from gainloop.solutions.verdict import SolutionVerdict
+from gainloop.solutions.verifying import give_verdict
 from gainloop.store import group_commit
-from gainloop.store.replies import ReplyLog, Span, read_replies
-from schemas.errors import ServerError, StoreError
+from gainloop.store.replies import ReplyLog, Span, compact_replies, read_answers, read_replies
+from schemas.errors import BadInput, ServerError, StoreError
 from schemas.profile import Generation
-from schemas.recipe import Sampling
-from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Reply, Request, Rounds
+from schemas.recipe import Recipe, Sampling
+from schemas.rows import Anchor, Answer, Drop, Message, Outcome, Reply, Request
 from tests.serving.stub_server import Stub, StubOptions, stub_server
 
 ANCHORS = [Anchor(f"The mill number {n} grinds rye for the towns by the river.", f"Mill {n}") for n in range(12)]
@@ -188,27 +194,82 @@ async def test_replies_that_are_landing_keep_no_other_request_waiting(
     assert time.monotonic() - begun < 1.5
 
 
-class Slow(Rephrase):
-    """A method whose steps wait for something of this machine."""
+SUMS = [Anchor(write_problem(Problem(f"What is {n} + 4?", str(n + 4), "mathematics"))) for n in range(6)]
+RIGHT = Reasoning(answers=2, keep="right")
 
-    waits = property(lambda self: True)
 
-    def rounds(self, anchor: Anchor, rng: Random) -> Rounds:
-        outcome = yield from super().rounds(anchor, rng)
+def of_sums(request: Request, _name: str, _attempt: int) -> str:
+    """Solve rightly in the first draw, and in the second where the sum is even."""
+    number = int(str(request.prompt[-1]).partition("What is ")[2].split()[0])
+    total = number + 4 + (request.draw if number % 2 else 0)
+    return f"THOUGHT\nDraw {request.draw}.\nSOLUTION\nAnswer: {total}"
+
+
+def solve(folder: Path, model: Model) -> Driver:
+    """Drive the method that verifies, and behind it the filter that does."""
+    log = ReplyLog.open(str(folder), Span(0, len(SUMS)), [anchor.anchor_id for anchor in SUMS])
+    return Driver(Pipeline(RIGHT, (Solved(),)), Pool([model], Generation()), Sampling(max_tokens=64), 0, log)
+
+
+async def test_verdicts_that_take_long_hold_up_no_other_anchor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(request: Request) -> SolutionVerdict:
         time.sleep(0.2)
-        return outcome
+        return give_verdict(request)
 
-
-async def test_a_step_that_waits_holds_up_no_other_anchor_and_changes_no_record(tmp_path: Path) -> None:
-    steps, longest = Slow(styles=("easy",)), 0.0
-    running = asyncio.create_task(run(drive(steps, Model(), tmp_path / "slow")))
+    quick = await run(solve(tmp_path / "quick", Model(of_sums)), SUMS)
+    monkeypatch.setattr(verdicts, "give_verdict", slowly)
+    running, longest = asyncio.create_task(run(solve(tmp_path / "slow", Model(of_sums)), SUMS)), 0.0
     while not running.done():
         begun = time.monotonic()
         await asyncio.sleep(0.005)
         longest = max(longest, time.monotonic() - begun)
 
     assert longest < 0.15
-    assert running.result() == await run(drive(Rephrase(styles=("easy",)), Model(), tmp_path / "quick"))
+    assert running.result() == quick
+    assert Counter(len(one.records) for one in quick.values()) == {1: 3, 2: 3}
+
+
+async def test_a_verdict_once_given_stands_where_nothing_can_be_verified_or_would_end_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine without namespaces, and one on which the clock would have said something else."""
+
+    def too_slow(request: Request) -> SolutionVerdict:
+        return "timeout" if "Answer: 4" in str(request.prompt) else give_verdict(request)
+
+    def broken(_request: Request) -> SolutionVerdict:
+        raise BadInput("verifying a program: nothing keeps it apart; namespaces are needed. Allow them.")
+
+    monkeypatch.setattr(verdicts, "give_verdict", too_slow)
+    first = await run(solve(tmp_path, Model(of_sums)), SUMS)
+    reasons = Counter(drop.reason for one in first.values() for drop in one.drops)
+    assert reasons == {"wrong": 3, "timeout": 2}
+    kept = read_replies(f"{tmp_path}/verdicts")
+    assert set(kept["text"]) == {"right", "wrong", "timeout"}
+    assert set(kept["anchor_id"]) == {anchor.anchor_id for anchor in SUMS}
+    assert not set(kept["request_id"]) & set(read_replies(str(tmp_path))["request_id"])
+
+    monkeypatch.setattr(verdicts, "give_verdict", broken)
+    again = solve(tmp_path, model := Model(of_sums))
+    assert await run(again, SUMS) == first
+    assert model.attempts.total() == again.progress.requests_sent == 0
+
+    recipe = Recipe(
+        method=RIGHT.model_dump(mode="json"),
+        filters=({"kind": "solved"},),
+        snapshot_id="s",
+        model="model",
+        revision="1",
+        sampling=Sampling(max_tokens=64),
+        seed=0,
+    )
+    compact_replies(str(tmp_path))
+    landed = read_answers(str(tmp_path))
+    asked = [replay(recipe, anchor, landed) for anchor in SUMS]
+    assert {name for one in asked for name in one} == set(landed)
+    shutil.rmtree(tmp_path / "verdicts")
+    with pytest.raises(BadInput, match="nothing keeps it apart"):
+        await run(solve(tmp_path, Model(of_sums)), SUMS)
 
 
 async def test_a_full_rerun_sends_nothing_and_ends_with_the_same(tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ from gainloop.serving.embedded import EmbeddedEngine
 from gainloop.serving.server import Server
 from gainloop.serving.vllm import serve_vllm
 from schemas.errors import ServerError
+from schemas.plan import NewModel
 from schemas.profile import PROFILES, LocalVLLM, load_profile
-from schemas.recipe import NewModel, Sampling
+from schemas.recipe import Sampling
 from schemas.rows import Message, Reply, Request
 from tests.serving.enumerated import all_outputs, entropy, mixed
 

@@ -9,8 +9,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from gainloop.serving.embeddings import embed
 from gainloop.serving.vllm import serve_vllm
+from schemas.plan import NewModel
 from schemas.profile import EmbeddingServers, LocalVLLM, load_profile
-from schemas.recipe import NewModel
 from tests.conftest import ROOT
 from tests.tiny_model import TEXTS, save_tiny_model
 

@@ -4,9 +4,14 @@ from typing import Any
 
 import pytest
 
+from gainloop.evaluation.exam_files import _answers
+from gainloop.evaluation.exercise_files import read_problem_row
 from gainloop.solutions.problem import Example
 from gainloop.solutions.problem_rows import Options, read_options, read_tests
+from gainloop.sources.problems import Problems
 from schemas.errors import BadInput
+from schemas.exam import ExamFiles
+from schemas.exercise import Exercises
 from tests.test_bad_input import HOUSE_FORM
 
 CORN = ("oats", "rye")
@@ -18,7 +23,9 @@ ONE = Example("1", "2")
     [
         (["oats", " rye "], Options(CORN)),
         ('["oats", "rye"]', Options(CORN)),
-        ([3, 4.5], Options(("3", "4.5"))),
+        ([3, 4.5], Options(("3", "4.5"), are_numbers=True)),
+        ([{"text": "oats", "label": "A"}, {"text": "rye", "label": "B"}], Options(CORN, ("A", "B"))),
+        ([{"text": "oats"}, {"text": "rye"}], Options(CORN)),
         ({"text": ["oats", "rye"]}, Options(CORN)),
         ('{"text": ["oats", "rye"], "label": [1, 2]}', Options(CORN, ("1", "2"))),
         ({"text": None, "label": None}, Options()),
@@ -65,6 +72,32 @@ def test_an_answer_is_a_label_a_text_a_letter_or_a_number_from_the_first() -> No
         with pytest.raises(BadInput, match="none of its 2 options") as refused:
             Options(CORN).letter(said, "row 1")
         assert HOUSE_FORM.fullmatch(str(refused.value))
+
+
+def test_an_integer_is_the_number_of_an_option_and_a_text_is_first_the_text_of_one() -> None:
+    listed = Options(("4", "2", "0", "6"))  # an answer of MMLU is an integer, and its options are often numerals
+
+    assert [listed.letter(said, "row 1") for said in (2, "2", 6, "6")] == ["C", "B", "D", "D"]
+    assert [listed.letter(said, "row 1", first=1) for said in (2, "2", 4, 0)] == ["B", "B", "D", "C"]
+    assert Options(("4", "2", "0"), are_numbers=True).letter(2, "row 1") == "B"
+    assert Options(CORN, ("1", "2")).letter(2, "row 1") == "B"
+
+
+def test_exams_exercises_and_problems_read_options_by_one_rule_and_count_from_where_they_say() -> None:
+    row = {"question": "Which?", "options": ["4", "2", "0", "6"], "answer": 2}
+    problems = Problems(problem_paths=["x.jsonl"])
+
+    for first, option in ((0, "0"), (1, "2")):
+        (answer,) = _answers(row, ExamFiles(paths=["x"], first_option=first), read_options(row["options"], ""), "")
+        assert answer == option
+        exercise = read_problem_row(row, "row 1", first)
+        assert exercise == problems.model_copy(update={"first_option": first}).problem(row, "row 1")
+        assert exercise.options["ABCD".index(exercise.answer)] == option
+    assert (Exercises(paths=["x"]).first_option, problems.first_option, ExamFiles(paths=["x"]).first_option) == (
+        0,
+        0,
+        1,
+    )
 
 
 @pytest.mark.parametrize(

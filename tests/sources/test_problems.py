@@ -9,7 +9,9 @@ from gainloop.solutions.problem import Example, Problem, read_problem
 from gainloop.solutions.verdict import verdict_of
 from gainloop.sources.pieces import split_document
 from gainloop.sources.problems import Problems
+from gainloop.store import Store
 from schemas.errors import BadInput
+from tasks.refresh import refresh_snapshot
 
 SUM = {"question": "What is 3 + 4?", "answer": "7"}
 
@@ -101,6 +103,14 @@ def test_a_row_that_lacks_something_gives_no_anchor_and_is_a_document_all_the_sa
     (part,) = source.parts()
 
     assert [len(source.cut(part, document)) for document in source.read(part)] == [1, 0, 0, 0]
+
+
+def test_where_no_row_has_an_answer_the_message_says_so(tmp_path: Path, store: Store) -> None:
+    source = Problems(
+        problem_paths=[write(tmp_path, [{"question": "How far?"}, {"question": "How long?", "answer": ""}])]
+    )
+    with pytest.raises(BadInput, match=r"none of 2 rows has a question, and an answer or tests, .* set question_field"):
+        refresh_snapshot(store, source, 0.0)
 
 
 def test_a_problem_is_never_cut_and_one_that_is_too_long_is_left_out(tmp_path: Path) -> None:

@@ -45,3 +45,13 @@ def test_several_sources_are_given_as_a_person_writes_them(folders: tuple[str, s
     assert TypeAdapter(AnySource).validate_json(source.model_dump_json()) == source
     with pytest.raises(ValidationError, match=r"source\.sources.kind 'dream' not found"):
         TypeAdapter(AnySource).validate_python({"kind": "several", "sources": [{"kind": "dream"}]})
+
+
+def test_where_no_document_is_long_enough_the_least_of_each_source_is_told(
+    store: Store, folders: tuple[str, str]
+) -> None:
+    one, two = folders
+    source = Several(sources=[Files(paths=[one], min_chars=900), Files(paths=[two], name="second", min_chars=700)])
+
+    with pytest.raises(BadInput, match=r"none of 2 documents .*\(files: 900; files: 700\).*lower its min_chars"):
+        refresh_snapshot(store, source, 0)

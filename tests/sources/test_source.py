@@ -7,7 +7,8 @@ from gainloop.sources import SOURCES, AnySource
 from gainloop.sources.files import Files
 from gainloop.sources.huggingface import HuggingFace
 from gainloop.sources.python_docs import PythonDocs
-from schemas.recipe import NewModel, Sampling
+from schemas.plan import NewModel
+from schemas.recipe import Sampling
 
 SOURCE = TypeAdapter(AnySource)
 

@@ -1,0 +1,55 @@
+"""A server that gives the machines of a trusted network the store of one DuckDB file: ``gainloop store serve``."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import duckdb
+
+from gainloop.store.duck_file import DuckFile, attaching
+from gainloop.store.place import close_quietly, first_line, quoted
+from gainloop.store.quack import MAKE_TURN, open_duck
+from schemas.errors import BadInput
+
+_LEAST_CHARACTERS: Final = 4
+"""Characters of a token, at least: Quack's own rule."""
+
+
+@contextmanager
+def serving(file: DuckFile, host: str, port: int, token: str) -> Iterator[str]:
+    """Serve a file for the block, which has it alone; one that is not there is made. Gives the server's address.
+
+    Args:
+        host: Address that is listened at; 0.0.0.0 for all that this machine has.
+        token: Word that clients must know.
+
+    Raises:
+        BadInput: The port is taken, or the token is too short.
+        StoreError: Another process has the file.
+    """
+    attempt = f"serving the store {file.path} at {host}:{port}"
+    file.query("select 1", ())  # makes it, brings it up to date, and waits while another has it
+    if len(token) < _LEAST_CHARACTERS:
+        raise BadInput(
+            f"{attempt}: the token has {len(token)} characters; {_LEAST_CHARACTERS} are the least. Set a longer one, "
+            "such as `openssl rand -hex 16` makes."
+        )
+    duck = open_duck(attempt, token)
+    try:
+        duck.execute(f"{attaching(file.path)}; {MAKE_TURN}")
+        # Scripts of clients reach the store and no other file of this machine.
+        duck.execute("set enable_external_access = false")
+        address = quoted(f"quack:{host}:{port}")
+        try:
+            duck.execute(f"call quack_serve({address}, token => {quoted(token)}, allow_other_hostname => true)")
+        except duckdb.Error as error:
+            raise BadInput(
+                f"{attempt}: {first_line(error)}; a free port of this machine is allowed. Set store.url in the profile "
+                "to another port, or host to another address."
+            ) from error
+        yield f"{host}:{port}"
+        duck.execute(f"call quack_stop({address})")
+    finally:
+        with suppress(duckdb.Error):
+            duck.execute("checkpoint store")
+        close_quietly(duck)
