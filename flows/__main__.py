@@ -129,8 +129,7 @@ def read(words: Sequence[str]) -> tuple[str, dict[str, Any]]:
             options.insert(2 * place, option)
     epilog = PARTS if {"source", "text"} & {one.name for one in parameters} else ""
     parser = make_parser(f"{PROGRAM} {name}", summary_of(function), epilog)
-    others = [one.name for one in read_parameters("cycle")] if name == "preview" else []
-    given = read_options(options, parameters, parser, others)
+    given = read_options(options, parameters, parser, lambda: [one.name for one in read_parameters("cycle")])
     whole = {one.name: one.default for one in parameters} | given
     if name in RESULTS:
         require_possible(whole)

@@ -7,7 +7,8 @@ commas and read ``[ab]*.md`` as JSON (pydantic-settings 2.16), or choose a kind 
 import argparse
 import inspect
 import json
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -37,6 +38,9 @@ GENERAL: Final = ("--recipe", "--help", "--help-all")
 
 VALUES: Final = {int: "INTEGER", float: "NUMBER", bool: "true|false"}
 """Names of values in help, by type; any other is TEXT."""
+
+
+logger = logging.getLogger("gainloop.options")
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def read_options(
     words: Sequence[str],
     parameters: Sequence[Parameter],
     parser: argparse.ArgumentParser,
-    others: Sequence[str] = (),
+    others: Callable[[], Sequence[str]] = tuple,
 ) -> dict[str, Any]:
     """Return the parameters that a command line sets, validated; print help and exit where it asks for that.
 
@@ -148,7 +152,7 @@ def read_options(
         words: Command line after the command.
         parameters: Parameters of the flow.
         parser: Parser without options that does not exit on an error; messages call the command by its ``prog``.
-        others: Parameters of another command, which a recipe may have and this one passes over.
+        others: Gives the parameters of another command, which a recipe may have and this one passes over.
 
     Raises:
         BadInput: An option is not known or has no value, a value is not allowed, or a required one is missing.
@@ -160,7 +164,9 @@ def read_options(
     given: dict[str, Any] = {one.name: {} for one in parameters if one.default is REQUIRED}
     if found.recipe:
         names = [one.name for one in parameters]
-        recipe = read_recipe_file(found.recipe, [*names, *others])
+        recipe = read_recipe_file(found.recipe, list(dict.fromkeys([*names, *others()])))
+        if passed := ", ".join(name for name in recipe if name not in names):
+            logger.warning("%s sets %s too, which `%s` has no use for", found.recipe, passed, parser.prog)
         given |= {name: value for name, value in recipe.items() if name in names}
         _add_kinds(given, options)
         attempt = f"{attempt} and {found.recipe}"
@@ -244,7 +250,7 @@ def _add_general(group: Any, num_hidden: int) -> None:
     group.add_argument(
         "--recipe",
         metavar="FILE",
-        help="YAML file of these parameters, a part within a part as here a dot; options win over it.",
+        help="YAML file of these parameters, or of a cycle's, a part within a part as here a dot; options win over it.",
     )
     group.add_argument("-h", "--help", action="help", help="Show the basic options, and exit.")
     more = f"Show all, {num_hidden} more than --help, and exit." if num_hidden else "Show the same, and exit."

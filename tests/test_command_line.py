@@ -3,6 +3,7 @@
 import json
 import re
 import resource
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from flows.__main__ import LOOKS, RESULTS, look, read
+from flows.__main__ import LOOKS, PROGRAM, RESULTS, look, read
 from flows.__parameters__ import find_look, read_parameters
 from flows.__places__ import require_there
 from gainloop.methods.rephrase import Rephrase
@@ -165,6 +166,41 @@ def test_the_recipes_of_the_examples_are_those_of_a_cycle_and_of_a_preview(path:
     assert {"plan", "general"} <= given.keys()
     assert given.get("heldout_fraction") == (None if "served" in path.stem else 0)
     assert not {"plan", "general"} & few.keys()
+
+
+def documented_commands() -> list[tuple[str, str]]:
+    """Return each command that a page shows after a prompt, with the name of its page."""
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    texts = [(page.name, page.read_text().replace("\\\n", " ")) for page in pages]
+    return [(name, line) for name, text in texts for line in re.findall(r"^\$ gainloop (.+)$", text, re.MULTILINE)]
+
+
+@pytest.mark.parametrize(("page", "line"), documented_commands())
+def test_every_command_that_the_documents_show_is_understood(
+    page: str, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = re.search(r"```yaml\n(sentences: .*?)```", (ROOT / "docs" / "steering.md").read_text(), re.DOTALL)
+    assert entries
+    (tmp_path / "recipes.yaml").write_text(entries[1])
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
+    read(shlex.split(re.split(r" [|&]", line)[0], comments=True))
+
+
+def test_a_recipe_of_a_cycle_serves_other_commands_which_say_what_they_pass_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("heldout_fraction: 0\nscoring: {share: 0}\nplan: {seeds: 2}\n")
+    words = "--exam.paths q --spending.tokens 1000 --recipes rephrase entigraph"
+    _, given = read(["improve", "--recipe", str(path), *words.split()])
+    assert (given["heldout_fraction"], given["plan"].seeds) == (0, 2)
+    assert [one.getMessage() for one in caplog.records] == [
+        f"{path} sets scoring too, which `{PROGRAM} improve` has no use for"
+    ]
+    with pytest.raises(BadInput, match=r"plna is not a parameter of the command"):
+        path.write_text("plna: {seeds: 2}\n")
+        read(["improve", "--recipe", str(path), *words.split()])
 
 
 @pytest.mark.parametrize(
