@@ -198,8 +198,8 @@ def test_a_recipe_of_a_cycle_serves_other_commands_which_say_what_they_pass_over
     assert [one.getMessage() for one in caplog.records] == [
         f"{path} sets scoring too, which `{PROGRAM} improve` has no use for"
     ]
+    path.write_text("plna: {seeds: 2}\n")
     with pytest.raises(BadInput, match=r"plna is not a parameter of the command"):
-        path.write_text("plna: {seeds: 2}\n")
         read(["improve", "--recipe", str(path), *words.split()])
 
 

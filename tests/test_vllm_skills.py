@@ -1,6 +1,5 @@
 """Each method of conversations with a real model on a real vLLM server: made, validated, trained on, reported."""
 
-import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,8 +56,8 @@ def easy_task(number: int) -> str:
 
 
 def problems(place: Path, data: Path) -> dict[str, Any]:
-    with (data / "gsm8k" / "train.jsonl").open() as rows:
-        (place / "problems.jsonl").write_text("".join(itertools.islice(rows, 4)))
+    rows = (data / "gsm8k" / "train.jsonl").read_text().splitlines(keepends=True)
+    (place / "problems.jsonl").write_text("".join(sorted(rows, key=len)[:8]))  # of long ones half are cut off
     return {
         "source": {"kind": "problems", "problem_paths": [str(place / "problems.jsonl")]},
         "method": {"kind": "reasoning", "answers": 2, "thought": False, "max_words": 60},
@@ -69,14 +68,14 @@ def problems(place: Path, data: Path) -> dict[str, Any]:
 def instructions(_place: Path, data: Path) -> dict[str, Any]:
     seeds = str(data / "self_instruct" / "seed_tasks.jsonl")
     return {
-        "source": {"kind": "instructions", "seed_paths": [seeds], "groups": 5, "shown": 4},
+        "source": {"kind": "instructions", "seed_paths": [seeds], "groups": 8, "shown": 4},
         "method": {"kind": "self_instruct", "prompts": "plain", "instructions": 4, "instances": 1},
         "sampling": {"max_tokens": 320, "temperature": 0.5},
     }
 
 
 def tools(place: Path, _data: Path) -> dict[str, Any]:
-    (place / "tasks.jsonl").write_text("".join(f"{easy_task(number)}\n" for number in range(5)))
+    (place / "tasks.jsonl").write_text("".join(f"{easy_task(number)}\n" for number in range(8)))
     return {
         "source": {"kind": "tool_tasks", "task_paths": [str(place / "tasks.jsonl")]},
         "method": {"kind": "tool_use", "judge": False, "max_steps": 4},
