@@ -193,8 +193,9 @@ def read_makings(names: Sequence[str], like: Making) -> dict[str, Making]:
     """Return how text is made by each recipe, under its name.
 
     Args:
-        names: Names of methods, made with their defaults, and YAML files, each of whose entries is a recipe: its name,
-            and below it what ``text`` has: method, filters, sampling, ...
+        names: Names of methods, made with the settings of ``like`` if it is that one's and else with their defaults,
+            and YAML files, each of whose entries is a recipe: its name, and below it what ``text`` has: method,
+            filters, sampling, ...
         like: How text is made in all that a recipe does not set itself.
 
     Raises:
@@ -213,6 +214,8 @@ def read_makings(names: Sequence[str], like: Making) -> dict[str, Making]:
 
 def _named(name: str, like: Making) -> dict[str, Making]:
     require_known("recipe", name, sorted(METHODS), "gainloop/methods/, and any YAML file of recipes")
+    if like.method.kind == name:
+        return {name: like}
     return {name: like.model_copy(update={"method": METHODS[name].model_validate({})})}
 
 
