@@ -3,6 +3,8 @@
 from datetime import datetime
 from typing import Any, Literal
 
+from pydantic import Field
+
 from schemas.curve import Curve
 from schemas.figure import Figure, ReportPart, figure
 from schemas.report import Money
@@ -22,6 +24,8 @@ class RecipeRound(ReportPart):
     ``held`` is the reason why none of its text is trained on, or empty; ``refused`` are single batches that are left
     out, and ``given_up`` those that ended with their pre-flight, each with its reason.
 
+    ``dropped`` are replies that no record was made of, by reason.
+
     ``tokens`` are prompts and replies, and what attempts without a reply may have taken; ``planned`` is its share.
     """
 
@@ -33,6 +37,7 @@ class RecipeRound(ReportPart):
     anchors: int
     records: int
     kept: int
+    dropped: dict[str, int] = Field(default_factory=dict)
     batches: list[str]
     refused: dict[str, str]
     given_up: dict[str, str]

@@ -25,6 +25,7 @@ from gainloop.store.batches import replies_folder, with_missing
 from gainloop.store.draws import draw_for
 from gainloop.store.replies import ReplyLog, Span, landed_tokens, read_replies
 from gainloop.store.snapshots import read_texts
+from schemas.advice import ADVICE
 from schemas.errors import BadInput, TooFewTokens, Unusable
 from schemas.profile import Profile
 from schemas.recipe import Recipe
@@ -43,23 +44,6 @@ STEP_TOKENS = 64
 
 FOLLOWING = {"repeat", "unfinished", "unsolved", "over_limit"}
 """Reasons of drops that only follow from another drop, or say nothing of the generator."""
-
-ADVICE = {
-    "chain_of_thought": "Choose a model that does not think aloud, or serve it with thinking switched off in its chat "
-    "template (enable_thinking false); where its server parts thoughts from text, serving.logprobs false in the "
-    "profile leaves them out, and no information is measured",
-    "turn_marks": "Serve the model with the chat template that it was trained with, or choose another model",
-    "holds_key": "Ask the server's owner why it gives the key back",
-    "placeholder": "Choose a model that follows instructions, or a method with shorter ones",
-    "cut_off": "Raise text.sampling.max_tokens, or choose a model that comes to an end",
-    "rejected": "Lower text.sampling.max_tokens or the source's max_chars, or serve the model with a longer context",
-    "malformed": "Serve the model with structured outputs, as vLLM does",
-    "echo": "Choose an instruction-tuned model, or another method",
-    "refusal": "Choose another model or other anchors",
-    "deadline": "Raise generation.deadline_seconds, or lower generation.max_in_flight",
-    "empty": "Choose an instruction-tuned model, or another method",
-    "over_budget": "Raise text.budget_tokens: so few do not pay for the first anchors",
-}
 
 LOGPROBS = {
     "raw": "the model's own (raw)",

@@ -154,6 +154,7 @@ def _recipe_round(profile: Profile, store: Store, work: Work, name: str) -> Reci
         anchors=made.anchors,
         records=made.records,
         kept=sum(kept_records(store, one).height for one in made.batches if is_validated(store, one)),
+        dropped=_dropped(store, made.batches),
         batches=made.batches,
         refused=dict(made.refused),
         given_up=dict(made.given_up),
@@ -161,6 +162,12 @@ def _recipe_round(profile: Profile, store: Store, work: Work, name: str) -> Reci
         held=work.held.get(name, ""),
         gain=gain,
     )
+
+
+def _dropped(store: Store, batches: Sequence[str]) -> dict[str, int]:
+    """Return how many replies of batches were dropped, by reason, the commonest first."""
+    found = "select reason, count(*) from drops where batch_id in (select unnest(?)) and request_id != '' "
+    return dict(store.query(f"{found} group by reason order by count(*) desc, reason", list(batches)).rows())
 
 
 def _money(cost: float, profile: Profile) -> Money | None:

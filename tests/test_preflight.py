@@ -15,11 +15,12 @@ from gainloop.methods.rephrase import Rephrase
 from gainloop.sources.files import Files
 from gainloop.store import Store
 from gainloop.store.draws import plan_batch
+from schemas.advice import ADVICE
 from schemas.errors import ServerError, TooFewTokens
 from schemas.profile import Prices, Profile
 from schemas.recipe import Recipe, Sampling
 from schemas.rows import Anchor, Reply, Request
-from tasks.preflight import ADVICE, FIRST_REQUESTS, WHOLE, Budget, Lengths, reason_not_usable, try_out
+from tasks.preflight import FIRST_REQUESTS, WHOLE, Budget, Lengths, reason_not_usable, try_out
 from tasks.refresh import refresh_snapshot
 from tests.serving import stub_model
 from tests.serving.stub_server import Stub, StubOptions, stub_server

@@ -1,15 +1,19 @@
 """The loop as a whole: what it taught by what nothing steered by, in a paragraph, and what to do next."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from gainloop.measures.estimate import as_figure, not_measured
 from gainloop.reports.paragraph import as_points, as_share
 from gainloop.reports.rounds import Standings
+from gainloop.serving.allowance import OVER_BUDGET
 from gainloop.steering.budget import NORMAL_95, belief_of
 from gainloop.steering.probe import questions_needed
 from gainloop.store.duck import now
+from schemas.advice import ADVICE
 from schemas.figure import Figure
 from schemas.improvement import IMPROVEMENT_FORMAT, Ending, FinalRow, GapRow, Improvement, Round
 from schemas.profile import Prices
@@ -168,7 +172,7 @@ def _steps(found: Improvement) -> list[str]:
     """Return what to do next, the most important first."""
     trained = [one for one in found.rounds if one.checkpoints]
     if not trained:
-        return [f"Try other recipes or another generator: {found.why}."]
+        return [f"Try other recipes or another generator: {found.why}.", *_losses(found.rounds)]
     steps = [_use(found, trained)]
     best = _best_recipe(trained[-1])
     if best:
@@ -187,7 +191,26 @@ def _steps(found: Improvement) -> list[str]:
         for one in each.recipes
         if one.held
     ]
-    return steps
+    return steps + _losses(found.rounds)
+
+
+def _losses(rounds: Sequence[Round]) -> list[str]:
+    """Return a sentence for each recipe most of whose replies were dropped, if there is something to do about it."""
+    dropped: dict[str, Counter[str]] = {}
+    records = Counter[str]()
+    for one in (recipe for each in rounds for recipe in each.recipes):
+        replies = {reason: number for reason, number in one.dropped.items() if reason != OVER_BUDGET}  # was not sent
+        dropped.setdefault(one.recipe, Counter()).update(replies)
+        records[one.recipe] += one.records
+    said = []
+    for recipe, reasons in dropped.items():
+        number, (reason, most) = reasons.total(), max(reasons.items(), key=itemgetter(1), default=("", 0))
+        if number > records[recipe] and reason in ADVICE:
+            said.append(
+                f"Most of what {recipe} said was thrown away: {number:,} replies were dropped, {most:,} of them "
+                f"{reason}, and {records[recipe]:,} texts were made. {ADVICE[reason]}."
+            )
+    return said
 
 
 def _use(found: Improvement, trained: Sequence[Round]) -> str:

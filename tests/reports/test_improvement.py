@@ -92,6 +92,20 @@ def test_a_recipe_that_is_out_is_told_with_its_reason() -> None:
     assert "pairs is out since round 1: records repeat each other." in describe(WON, rounds=rounds).steps
 
 
+def test_a_recipe_whose_replies_are_mostly_dropped_is_told_with_why_and_what_to_do() -> None:
+    rounds = [round_(1), round_(2)]
+    lost = rounds[0].recipes[0].model_copy(update={"dropped": {"cut_off": 34, "over_budget": 60, "ungrounded": 5}})
+    rounds[0] = rounds[0].model_copy(update={"recipes": [lost, *rounds[0].recipes[1:]]})
+    found = describe(WON, rounds=rounds)
+    (said,) = (one for one in found.steps if "thrown away" in one)
+    assert said == (
+        f"Most of what {lost.recipe} said was thrown away: 39 replies were dropped, 34 of them cut_off, and 8 texts "
+        "were made. Raise text.sampling.max_tokens, or choose a model that comes to an end."
+    )
+    assert "before that dropped: 34 cut_off, 60 over_budget, 5 ungrounded" in render_improvement(found)
+    assert not [one for one in describe(WON).steps if "thrown away" in one]
+
+
 def test_what_is_left_in_the_end_is_told_beside_what_was_missing_before() -> None:
     first = GapRow(document="mill-3.md", title="Mill of Orl", missing=1, share=0.5, asked=2)
     rounds = [round_(1).model_copy(update={"gaps": [first], "missing": 0.9}), round_(2)]
