@@ -7,6 +7,7 @@ from dataclasses import replace
 from flows.generate import make_batch
 from gainloop.evaluation.likelihoods import Run
 from gainloop.store import open_store
+from gainloop.store.batches import stage_summary
 from gainloop.store.snapshots import read_anchors
 from schemas.errors import SuiteFailed, TooFewTokens, Unusable
 from schemas.improvement import Round
@@ -121,7 +122,9 @@ def fill_batch(loaded: Profile, loop: Loop, recipe: Recipe, filling: Filling) ->
         require_accepted(filling.store, recipe.batch_id)  # text made since is no reason to judge it otherwise
         validate_records(loaded, recipe.batch_id, loop.curation)
     except SuiteFailed as refusal:
-        filling.refused[recipe.batch_id] = _first(refusal)
+        made = stage_summary(filling.store, recipe.batch_id, "generate") or {}
+        no_record = "" if made.get("records") else f"no record came of batch {recipe.batch_id}"
+        filling.refused[recipe.batch_id] = no_record or _first(refusal)
     return filling.refused.get(recipe.batch_id, "")
 
 

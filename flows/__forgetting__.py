@@ -51,7 +51,8 @@ def say_document(console: Console, document: str, traces: Sequence[Trace]) -> No
     for what, name in HELD.items():
         own = [one for one in traces if one.what == what]
         if own:
-            console.print(Text(f"  {name:13} {len(own):>6,}  {mask(_words(own))}"), soft_wrap=True)
+            number = len({one.id for one in own})  # a question stands in every exam that has it
+            console.print(Text(f"  {name:13} {number:>6,}  {mask(_words(own))}"), soft_wrap=True)
     if not traces:
         console.print(Text("  nothing that this store knows was made of it"))
 
@@ -61,13 +62,15 @@ def _words(traces: Sequence[Trace]) -> str:
     inside, places = {"record": "batch", "question": "exam"}.get(traces[0].what), sorted({one.within for one in traces})
     told = [f"in {f'{inside} {places[0]}' if len(places) == 1 else counted(len(places), inside)}"] if inside else []
     told += [f"{number:,} {state}" for state, number in Counter(one.state for one in traces).items() if state]
-    ids = ", ".join(one.id for one in traces[:SHOWN_IDS]) + (", ..." if len(traces) > SHOWN_IDS else "")
+    named = list(dict.fromkeys(one.id for one in traces))
+    ids = ", ".join(named[:SHOWN_IDS]) + (", ..." if len(named) > SHOWN_IDS else "")
     return f"{', '.join(told)}: {ids}" if told else ids
 
 
 def say_next(store: Store, traces: Sequence[Trace]) -> str:
     """Return what to do next: what must be made again without the documents, and from which model on."""
-    steps: list[Any] = ["take them out of the source and run `gainloop refresh`: the new snapshot is without them"]
+    without = "take them out of the source, where they are still in it, and run `gainloop refresh`"
+    steps: list[Any] = [f"{without}: the new snapshot is without them"]
     if any(one.what == "batch" for one in traces):
         steps.append("`gainloop cycle` with the same recipe makes text of the new snapshot")
     if any(one.what == "checkpoint" for one in traces):

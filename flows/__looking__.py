@@ -49,6 +49,7 @@ ONE: Final = {
     "batches": "batch",
     "models": "model",
     "trainings": "training",
+    "loops": "loop",
     "exams": "exam",
     "assessments": "assessment",
 }
@@ -72,7 +73,7 @@ class PreviewMaking(Making):
     method: Annotated[PreviewMethod, BASIC, Field(description="Method that makes text of an anchor.")] = Rephrase()
 
 
-What = Literal["all", "snapshots", "batches", "models", "trainings", "exams", "assessments", "runs"]
+What = Literal["all", "snapshots", "batches", "models", "trainings", "loops", "exams", "assessments", "runs"]
 
 
 def preview(
@@ -212,7 +213,7 @@ def say_preview(found: Preview, recipe: Recipe, seconds: float) -> str:
 
 
 def list_all(what: What = "all", profile: str = "embedded") -> str:
-    """List what a store has: snapshots, batches, models, trainings, exams and assessments; and the runs.
+    """List what a store has: snapshots, batches, models, trainings, loops, exams, assessments; and the runs.
 
     Args:
         what: What is listed: all is without the runs, unless a Prefect server is set.
@@ -228,7 +229,7 @@ def list_all(what: What = "all", profile: str = "embedded") -> str:
 
 
 def show_one(name: str = "latest", profile: str = "embedded") -> str:
-    """Show all about a snapshot, batch, model, training, exam or assessment, by its id or the beginning of it.
+    """Show all about a snapshot, batch, model, training, loop, exam or assessment, by its id or the beginning of it.
 
     Args:
         name: Id, the beginning of one, or latest for the newest batch.
@@ -260,6 +261,11 @@ def say_status(profile: str = "embedded") -> str:
             return "no batch is in the store yet; the run above makes the first"
         return "no batch yet: run `gainloop cycle` or `gainloop generate`"
     newest = batches.row(0, named=True)
+    if any(one.startswith("loop ") for one in catalogue.worked_on(store)):
+        return "the loop above is at work; its page comes at its end"
+    if loop := catalogue.loop_of(store, newest["id"]):
+        console.print(Text(f"newest loop {loop['id']}, rounds {loop['rounds']}: {loop['says']}"), soft_wrap=True)
+        return str(loop["page"])
     done, now = catalogue.done_stages(store, newest["id"]), catalogue.is_being_written(store, newest["id"])
     refusal = catalogue.find_refusal(store, newest["id"])
     console.print(

@@ -99,9 +99,10 @@ def improve(
                 )
             stage("end")
             even = make_even(loaded, loop) if spending.even else None
-            page = tell_loop(loaded, loop, ending, even)
+            told, page = tell_loop(loaded, loop, ending, even)
+            get_run_logger().info("What to do next:\n%s", "\n".join(f"- {step}" for step in told.steps))
         stage.end(ending[1])
-    return ended(f"Loop {loop.loop_id} stopped because {ending[1]}", page)
+    return ended(f"Loop {loop.loop_id}: {told.headline}", page)
 
 
 def ending_of(loaded: Profile, loop: Loop) -> tuple[Ending, str] | None:

@@ -28,7 +28,7 @@ from gainloop.store.files import only_one, write_file
 from gainloop.store.snapshots import name_source, read_anchors, read_snapshot, untrained_documents
 from schemas.errors import BadInput
 from schemas.exam import Part
-from schemas.improvement import Ending, GapRow, Round
+from schemas.improvement import Ending, GapRow, Improvement, Round
 from schemas.plan import TrainingPlan
 from schemas.profile import Profile, Ray
 from schemas.rows import content_hash, document_of
@@ -233,8 +233,10 @@ def plan_next(profile: Profile, loop: Loop, number: int) -> Plan:
 
 
 @task(cache_policy=NO_CACHE, task_run_name="ask what nothing steered by")
-def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: EvenShares | None) -> str:
-    """Ask the final part of all rounds at once, write the loop's page, and return its path.
+def tell_loop(
+    profile: Profile, loop: Loop, ending: tuple[Ending, str], even: EvenShares | None
+) -> tuple[Improvement, str]:
+    """Ask the final part of all rounds at once, write the loop's page, and return what it says and its path.
 
     Args:
         ending: Why the loop stopped, in a word and in words.
@@ -274,7 +276,7 @@ def tell_loop(profile: Profile, loop: Loop, ending: tuple[Ending, str], even: Ev
     complete_stage(store, loop.loop_id, "improve", told, content_hash("told", found.headline))
     save_overview(store, profile.gate)
     create_markdown_artifact(as_markdown(found), key=f"improvement-{loop.loop_id}", description=found.headline)
-    return f"{folder}/report.html"
+    return found, f"{folder}/report.html"
 
 
 def _discard_probes(store: Store, loop: Loop, rounds: Sequence[Round]) -> None:

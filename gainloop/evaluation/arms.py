@@ -13,6 +13,7 @@ from gainloop.store import Store
 from gainloop.store.batches import kept_records, read_recipe, used_anchors
 from gainloop.store.checkpoints import Lineage
 from gainloop.store.snapshots import read_anchors, read_siblings
+from gainloop.store.traces import OF_ALL
 from schemas.conversation import Turn, read_turns
 from schemas.errors import BadInput
 from schemas.plan import Arm, TrainingPlan
@@ -97,7 +98,7 @@ def arm_lineage(store: Store, of: Comparison, seed: int, arm: Arm, fraction: flo
         anchors = arm_anchors(store, of)["anchor_id"].to_list()
         plan |= {"anchors": content_hash("anchors", anchors)}
     elif of.of_all:
-        plan |= {"anchors": "all"}
+        plan |= {"anchors": OF_ALL}
     if arm == "synthetic" and of.selection:
         plan |= {"selection": of.selection.model_dump(mode="json")}
     if fraction < 1:

@@ -17,6 +17,9 @@ Ids = Sequence[Any] | NDArray[Any]
 TOO_FEW: Final = "too few"
 """The beginning of the status of a number that has no interval."""
 
+NONE_DIFFERS: Final = f"{TOO_FEW} rows differ: none does"
+"""Status of a difference of which nothing tells how far chance goes."""
+
 ONE_SEED: Final = "one seed: the interval covers the texts, not how far another training would move it"
 
 MAX_DROPPED = 0.02
@@ -179,6 +182,8 @@ def over_seeds(
     if is_share:
         ends = interval_of_share(found, float(rows.bottom.sum()))
     status = found.why_not or ("ok" if len(table) > 1 else ONE_SEED)
+    if not is_share and half == 0:  # what never differed says nothing of how far chance goes
+        ends, status = None, NONE_DIFFERS
     return replace(rows.estimate(found.value, ends, status, found.num_clusters), num_seeds=len(table))
 
 

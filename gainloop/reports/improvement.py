@@ -3,7 +3,6 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any, Final
 
 from gainloop.measures.estimate import as_figure, not_measured
@@ -21,6 +20,11 @@ from schemas.report import Money
 from schemas.steering import EvenShares, Spending
 
 NO_MODEL: Final = "no model was trained"
+
+COMMON: Final = 0.25
+"""Share of a recipe's dropped replies from which on a reason is advised on."""
+
+SHOWN_REASONS: Final = 3
 
 WIDE: Final = 0.5
 """Share missing of a document, from which on the next tokens should go to it."""
@@ -177,7 +181,7 @@ def _steps(found: Improvement) -> list[str]:
     best = _best_recipe(trained[-1])
     if best:
         steps.append(best)
-    gaps = [one for one in found.gaps if one.missing >= WIDE]
+    gaps = [one for one in found.gaps if one.missing >= WIDE and one.asked and not one.is_stuck]
     if gaps and found.stopped in ("budget", "rounds"):
         names = ", ".join(f"{one.title or one.document} ({one.missing:.0%} missing)" for one in gaps[:3])
         steps.append(f"Spend the next tokens where most is missing still: {names}.")
@@ -195,20 +199,22 @@ def _steps(found: Improvement) -> list[str]:
 
 
 def _losses(rounds: Sequence[Round]) -> list[str]:
-    """Return a sentence for each recipe most of whose replies were dropped, if there is something to do about it."""
+    """Return a sentence for each recipe most of whose text was thrown away, if there is something to do about it."""
     dropped: dict[str, Counter[str]] = {}
-    records = Counter[str]()
+    records, kept = Counter[str](), Counter[str]()
     for one in (recipe for each in rounds for recipe in each.recipes):
         replies = {reason: number for reason, number in one.dropped.items() if reason != OVER_BUDGET}  # was not sent
         dropped.setdefault(one.recipe, Counter()).update(replies)
         records[one.recipe] += one.records
+        kept[one.recipe] += one.kept
     said = []
     for recipe, reasons in dropped.items():
-        number, (reason, most) = reasons.total(), max(reasons.items(), key=itemgetter(1), default=("", 0))
-        if number > records[recipe] and reason in ADVICE:
+        number, common = reasons.total(), [one for one in reasons.most_common() if one[0] in ADVICE]
+        if number + records[recipe] > 2 * kept[recipe] and common and common[0][1] >= COMMON * number:
+            told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(SHOWN_REASONS))
             said.append(
-                f"Most of what {recipe} said was thrown away: {number:,} replies were dropped, {most:,} of them "
-                f"{reason}, and {records[recipe]:,} texts were made. {ADVICE[reason]}."
+                f"Most of what {recipe} said was thrown away: {number:,} replies were dropped ({told}), "
+                f"{kept[recipe]:,} of {records[recipe]:,} texts are kept. {ADVICE[common[0][0]]}."
             )
     return said
 

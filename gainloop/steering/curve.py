@@ -12,7 +12,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gainloop.measures.estimate import ONE_SEED, TOO_FEW, Estimate, Floats, Ids, as_figure, not_measured, over_seeds
+from gainloop.measures.estimate import (
+    NONE_DIFFERS,
+    ONE_SEED,
+    TOO_FEW,
+    Estimate,
+    Floats,
+    Ids,
+    as_figure,
+    not_measured,
+    over_seeds,
+)
 from gainloop.measures.growth import MOST, Exponentials, Growth
 from gainloop.measures.intervals import resampled_means, resampled_seeds, tail_of
 from schemas.curve import CANNOT_TELL, NO_PLATEAU, Curve, CurvePoint, LinePoint, in_words
@@ -201,13 +211,16 @@ class _Fit:
         low, high = (None, None)
         if not self.status.startswith(TOO_FEW):
             low, high = (float(end) for end in np.quantile(drawn[1:], [self.tail, 1 - self.tail], method="nearest"))
+        status = self.status
+        if low == high == 0:
+            low, high, status = None, None, NONE_DIFFERS
         return Estimate(
             float(drawn[0]),
             low,
             high,
             len(self.answers.documents),
             unit,
-            self.status,
+            status,
             len(np.unique(self.answers.documents)),
             self.answers.num_dropped,
             int(self.seeds.min()),

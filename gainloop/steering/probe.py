@@ -44,7 +44,8 @@ def describe_probe(probed: Probed) -> str:
     gain = probed.decides
     trained = f"{probed.tokens:,} tokens against {probed.full_tokens:,} of the full training"
     head = f"The probe run ({probed.share:.0%} of the updates, {trained}, {probed.seconds:,.0f} s)"
-    found = f"{gain.signed} {gain.unit} {gain.interval} over repeating, of {probed.questions:,} questions"
+    found = f"{gain.signed} {' '.join(filter(None, (gain.unit, gain.interval)))} over repeating"
+    found += f", of {probed.questions:,} questions"
     if probed.verdict == "go":
         return f"{head} says go: {found}."
     if probed.verdict == "hold":
@@ -53,7 +54,7 @@ def describe_probe(probed: Probed) -> str:
     needed = questions_needed(gain, probed.questions)
     if needed is None:
         why = "The difference is too small for any exam of this kind"
-        if gain.low == gain.high:
+        if gain.value == 0 and gain.low == gain.high:
             why = "Both have the same questions right: more of them are needed to see any difference"
         return f"{head} cannot tell: {found}. {why}; the full run goes on."
     seeds = "" if probed.seeds > 2 else f" and three seeds rather than {probed.seeds}"

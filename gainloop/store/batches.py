@@ -253,7 +253,7 @@ def only_writer(store: Store, batch_id: str) -> AbstractContextManager[None]:
 
 
 def resolve_batch(store: Store, batch_id: str = "latest") -> str:
-    """Return the id of a batch that is in the store; ``latest`` is the one begun most recently.
+    """Return the id of a batch that is in the store, given whole or by its beginning; ``latest`` is the newest.
 
     Raises:
         BadInput: No such batch, or none at all.
@@ -262,6 +262,8 @@ def resolve_batch(store: Store, batch_id: str = "latest") -> str:
     if batch_id == "latest" and known:
         return str(known[0])
     if batch_id not in known:
+        if len(near := [one for one in known if batch_id and one.startswith(batch_id)]) == 1:
+            return str(near[0])
         listed = ", ".join(known[:5]) + (f" and {len(known) - 5} older" if known[5:] else "") or "none"
         day = pruned_on(store, "batches", batch_id)
         found = f"it was pruned on {day}" if day else f"it is not in the store {store.path}"

@@ -1,4 +1,4 @@
-"""What a store holds, for people: snapshots, batches, models, trainings, exams, assessments; ids, verdicts, paths."""
+"""What a store holds, for people: snapshots, batches, models, trainings, loops, exams, assessments; verdicts, paths."""
 
 import json
 from collections.abc import Iterator
@@ -47,6 +47,14 @@ select key as id, batch_id as batch,
     coalesce(summary ->> '$.selection.kind', '') as selection, completed_at as made
 from completions where stage = 'train' and key != '' order by completions.rowid desc
 """,
+    "loops": """
+with ends as (select batch_id, arg_max(summary ->> '$.headline', rowid) as says
+    from completions where stage = 'improve' group by batch_id)
+select batch_id as id, count(*) as rounds, coalesce(any_value(says), 'it is not over') as says,
+    max(completed_at) as made
+from completions left join ends using (batch_id) where stage = 'round'
+group by batch_id order by max(completions.rowid) desc
+""",
     "exams": """
 select exam_id as id, snapshot_id as snapshot, kind, num_questions as questions, created_at as made
 from exams order by rowid desc
@@ -78,6 +86,9 @@ def list_rows(store: Store, what: str) -> pl.DataFrame:
     if what == "assessments":
         said = ["; ".join(f"{model}: {told}" for model, told in tell_right(one).items()) for one in found["right"]]
         found = found.with_columns(pl.Series("right", said, dtype=pl.String))
+    if what == "loops":
+        pages = [f"{store.folder}/improvements/{name}/report.html" for name in found["id"]]
+        found = found.with_columns(page=pl.Series([one if exists(one) else "" for one in pages], dtype=pl.String))
     if what == "batches":
         pages = [find_page(store, batch_id) for batch_id in found["id"]]
         found = found.with_columns(pl.Series("page", pages, dtype=pl.String))
@@ -130,6 +141,13 @@ def refusal_page(store: Store, batch_id: str) -> str:
     return f"{batch_folder(store, batch_id)}/validation/index.html"
 
 
+def loop_of(store: Store, batch_id: str) -> dict[str, Any] | None:
+    """Return the row of the loop in one of whose rounds a batch was made; None if it is of none that is known."""
+    made = "select batch_id from completions where stage = 'round' and contains(summary::varchar, ?) limit 1"
+    loops = store.query(made, f'"{batch_id}"')["batch_id"].to_list()
+    return next(iter(list_rows(store, "loops").filter(pl.col("id").is_in(loops)).iter_rows(named=True)), None)
+
+
 def find_row(store: Store, name: str) -> tuple[str, dict[str, Any]]:
     """Return what has an id, or the beginning of one, and its row; ``latest`` is the newest batch.
 
@@ -150,7 +168,7 @@ def find_row(store: Store, name: str) -> tuple[str, dict[str, Any]]:
         several = ", ".join(f"{row['id']} ({what})" for what, row in found[:5])
         said = f"several ids begin so: {several}" if found else "nothing has that id"
         raise BadInput(
-            f"looking up {name!r} in {store.path}: {said}; an id of a snapshot, batch, model, training, exam or "
+            f"looking up {name!r} in {store.path}: {said}; an id of a snapshot, batch, model, training, loop, exam or "
             "assessment, the beginning of one, or latest is allowed. Take one that `gainloop list` names."
         )
     return found[0]

@@ -19,6 +19,9 @@ LISTED: Final = 3
 LEAST_PREFIX: Final = 6
 """Characters of an anchor's id that name its document, at least."""
 
+OF_ALL: Final = "all"
+"""What the plan of a training calls its anchors if they are all documents of the snapshot, not those of its batches."""
+
 What = Literal["batch", "record", "question", "checkpoint"]
 
 _PIECES: Final = """
@@ -53,7 +56,10 @@ where document_id = $2 or title = $2 or ends_with(document_id, '/' || $2) or sta
 
 _RECORDS: Final = f"""
 {_PIECES}
-select distinct document_id, records.batch_id, records.record_id, quarantine.record_id is null as is_kept
+select distinct document_id, records.batch_id, records.record_id, case
+    when quarantine.record_id is not null then 'refused'
+    when records.batch_id in (select batch_id from completions where stage = 'validate') then 'kept'
+    else 'of no accepted batch' end as state
 from asked join records using (anchor_id)
 left join quarantine on quarantine.batch_id = records.batch_id and quarantine.record_id = records.record_id
 order by all
@@ -79,7 +85,7 @@ class Trace:
 
     Attributes:
         within: Batch of a record, exam of a question, snapshot of a batch, parent of a checkpoint.
-        state: Whether a record is kept or refused; role of a checkpoint.
+        state: Whether a record is kept or refused, or its batch as a whole is not accepted; role of a checkpoint.
         path: Where it lies; empty for a row of the store alone.
     """
 
@@ -176,8 +182,8 @@ def list_traces(store: Store, documents: Sequence[str]) -> list[Trace]:
         Trace(document, "batch", batch_id, snapshots.get(batch_id, ""), "", batch_folder(store, batch_id))
         for document, batch_id in batches
     ]
-    for document, batch_id, record_id, is_kept in store.query(_RECORDS, wanted).iter_rows():
-        found.append(Trace(document, "record", record_id, batch_id, "kept" if is_kept else "refused"))
+    for document, batch_id, record_id, state in store.query(_RECORDS, wanted).iter_rows():
+        found.append(Trace(document, "record", record_id, batch_id, state))
     for document, exam_id, question_id in store.query(_QUESTIONS, wanted).iter_rows():
         found.append(Trace(document, "question", question_id, exam_id))
     return [*found, *_checkpoints(store, wanted, batches)]
@@ -220,10 +226,14 @@ def _holding(store: Store, models: pl.DataFrame, batches: set[str], read: set[st
         "and contains(json_extract(summary, '$.arms')::varchar, checkpoint_id))",
         list(batches),
     )
+    snapshots = dict(store.query("select batch_id, snapshot_id from batches").rows())
     found = set(beside["checkpoint_id"])  # the arms, not the start: those without records read the documents themselves
     for row in models.iter_rows(named=True):
         plan: dict[str, Any] = json.loads(row["plan"])
-        is_on = {row["parent"], plan.get("snapshot_id"), plan.get("anchors")} & read or batches & set(row["batch_ids"])
+        names = {row["parent"], plan.get("snapshot_id"), plan.get("anchors")}
+        if plan.get("anchors") == OF_ALL:  # beside its batches it has read every document of their snapshot
+            names |= {snapshots.get(batch_id) for batch_id in row["batch_ids"]}
+        is_on = names & read or batches & set(row["batch_ids"])
         if is_on or row["parent"] in found:  # a parent has its row before its children
             found.add(row["checkpoint_id"])
     return found

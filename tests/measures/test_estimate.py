@@ -8,6 +8,7 @@ from scipy.special import stdtrit
 
 from benchmarks.coverage import SIZES, draw_rows, measure_coverage
 from gainloop.measures.estimate import (
+    NONE_DIFFERS,
     ONE_SEED,
     Estimate,
     mean_of,
@@ -110,6 +111,14 @@ def test_one_seed_covers_documents_alone_and_says_so() -> None:
     assert (found.low, found.high) == (plain.low, plain.high)
     assert (found.status, found.num_seeds) == (ONE_SEED, 1)
     assert over_seeds(np.vstack([values, values]), names, "nats").status == "ok"
+
+
+def test_differences_that_are_all_nothing_have_no_interval_and_say_why() -> None:
+    found = over_seeds(np.zeros((2, 8)), np.arange(8), "points")
+    assert (found.value, found.low, found.high, found.status) == (0, None, None, NONE_DIFFERS)
+    moved = np.zeros((2, 8))
+    moved[0, 3] = 1
+    assert over_seeds(moved, np.arange(8), "points").low is not None
 
 
 def test_seeds_of_a_ratio_are_weighed_and_shares_stay_within_their_ends() -> None:

@@ -32,7 +32,7 @@ def describe(shares: dict[str, float], with_even: bool = True, **changes: Any) -
         corpus="files: mills",
         spending=Spending(tokens=5_000),
         rounds=changes.get("rounds", rounds),
-        gaps=LEFT,
+        gaps=changes.get("gaps", LEFT),
         missing=0.4,
         ending=changes.get("ending", ("rounds", "all 2 rounds are done")),
         even=even,
@@ -99,8 +99,8 @@ def test_a_recipe_whose_replies_are_mostly_dropped_is_told_with_why_and_what_to_
     found = describe(WON, rounds=rounds)
     (said,) = (one for one in found.steps if "thrown away" in one)
     assert said == (
-        f"Most of what {lost.recipe} said was thrown away: 39 replies were dropped, 34 of them cut_off, and 8 texts "
-        "were made. Raise text.sampling.max_tokens, or choose a model that comes to an end."
+        f"Most of what {lost.recipe} said was thrown away: 39 replies were dropped (34 cut_off, 5 ungrounded), 8 of 8 "
+        "texts are kept. Raise text.sampling.max_tokens, or choose a model that comes to an end."
     )
     assert "before that dropped: 34 cut_off, 60 over_budget, 5 ungrounded" in render_improvement(found)
     assert not [one for one in describe(WON).steps if "thrown away" in one]
@@ -119,6 +119,13 @@ def test_what_is_left_in_the_end_is_told_beside_what_was_missing_before() -> Non
         ["2", "100%", "–", "75%", "30.0%"],  # noqa: RUF001
         ["none", "–", "–", "about 25%", "10.0%"],  # noqa: RUF001
     ]
+
+
+def test_documents_that_nobody_asked_about_or_whose_gap_did_not_close_are_not_where_tokens_should_go() -> None:
+    unasked, stuck = (LEFT[0].model_copy(update=one) for one in ({"asked": 0}, {"is_stuck": True}))
+    assert [row for row in describe(WON).steps if "most is missing" in row]
+    for row in (unasked, stuck):
+        assert not [one for one in describe(WON, gaps=[row]).steps if "most is missing" in one]
 
 
 def test_the_page_shows_all_and_loads_nothing() -> None:

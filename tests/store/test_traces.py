@@ -63,8 +63,8 @@ def add_model(store: Store, name: str, role: str, parent: str = "", batches: tup
     return name
 
 
-def add_question(store: Store, document: str) -> None:
-    row = {"exam_id": "exam", "question_id": f"about {document}", "document_id": document, "part": "dev"}
+def add_question(store: Store, document: str, exam: str = "exam") -> None:
+    row = {"exam_id": exam, "question_id": f"about {document}", "document_id": document, "part": "dev"}
     empty = dict.fromkeys(("question", "answer", "title", "evidence"), "")
     store.insert(questions=[row | empty | {"accepted": [], "options": []}])
 
@@ -136,6 +136,8 @@ def test_models_that_read_a_document_and_all_that_go_on_from_them_are_named_and_
     (corpus / "b.md").write_text(MILL.format("Bergen"))
     snapshot_id = refresh(store, corpus).snapshot_id
     earlier, batch_id = make_batch(store, before), make_batch(store, snapshot_id)
+    other = Recipe(method={"kind": "rephrase"}, snapshot_id=snapshot_id, model="other", revision="r")
+    begin_batch(store, other, "raw")  # of which the document has no anchor
     clean = add_model(store, "clean", "start", before)
     add_model(store, "clean-too", "synthetic", clean, (earlier,))
     own = [add_model(store, "own-start", "start", snapshot_id)]
@@ -145,6 +147,8 @@ def test_models_that_read_a_document_and_all_that_go_on_from_them_are_named_and_
     arms = {"synthetic": "taught", "baseline": "repeated"}
     points = [{"arm": arm, "points": [{"fraction": 1.0, "checkpoint": one}]} for arm, one in arms.items()]
     complete_stage(store, batch_id, "train", {"checkpoints": {"start": clean, **arms}, "arms": points}, "t")
+    add_model(store, "loop-before", "synthetic", clean, (earlier,), anchors="all")  # its snapshot has not the document
+    own.append(add_model(store, "of-a-loop", "synthetic", clean, (other.batch_id,), anchors="all"))
     child = add_model(store, "child", "synthetic", "taught")
     own += [child, add_model(store, "grandchild", "synthetic", child, (earlier,))]
 
@@ -180,6 +184,19 @@ def test_forget_lists_all_by_any_name_of_a_document_and_writes_a_line_for_each(
     assert "  checkpoint         1  1 start: read-it\n" in out
     assert f"`--start.model {elsewhere}`, which holds nothing of them" in last
     assert "Nothing was removed" in last
+
+
+def test_records_are_kept_once_their_batch_is_accepted_and_a_question_of_two_exams_is_one(
+    store: Store, corpus: Path, told: Told
+) -> None:
+    batch_id = make_batch(store, refresh(store, corpus).snapshot_id)
+    for exam in ("first", "second"):
+        add_question(store, "a.md", exam)
+    out, _ = told(["a.md"])
+    assert f"  record             1  in batch {batch_id}, 1 of no accepted batch: " in out
+    assert "  exam question      1  in 2 exams: about a.md\n" in out
+    complete_stage(store, batch_id, "validate", {})
+    assert f"  record             1  in batch {batch_id}, 1 kept: " in told(["a.md"])[0]
 
 
 def test_what_names_no_document_or_several_is_told_which_there_are(store: Store, corpus: Path) -> None:
