@@ -369,8 +369,10 @@ def _put(given: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _validate(one: Parameter, value: Any, attempt: str, known: str) -> Any:
     name = f"--{one.name.replace('_', '-')}"
-    if value == {} and one.default is REQUIRED and not _models(one.annotation):
-        raise BadInput(f"{attempt}: {name} is not set; it is required. Set it.")
+    if value == {} and one.default is REQUIRED:
+        part = f"Set {name}.kind, or an option that one kind has: {known} lists them."
+        advice = part if _models(one.annotation) else "Set it."
+        raise BadInput(f"{attempt}: {name} is not set; it is required. {advice}")
     try:
         if isinstance(value, str):  # what is no text is a part, which does the same for its fields
             refuse_secrets(refuse_unwritable(value))

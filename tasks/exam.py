@@ -23,6 +23,9 @@ from tasks.grade import OnDone, ask_all, find_model
 from tasks.progress import Bar
 from tasks.runner import slot
 
+FEW = 40
+"""Questions without options, below which their wrong ones may be of another kind than the right one."""
+
 logger = logging.getLogger("gainloop.exam")
 
 
@@ -37,6 +40,13 @@ def make_exam(store: Store, wanted: ExamFiles, snapshot_id: str) -> str:
     exam_id = save_exam(store, found.exam, wanted.kind, wanted.model_dump(mode="json"), found.drops)
     level = logging.WARNING if found.examples else logging.INFO
     logger.log(level, exam_summary(exam_id, len(found.exam.questions), found.drops, found.examples))
+    if 0 < found.num_made < FEW:
+        logger.warning(
+            "exam %s: %s questions have no options, and answers to the others as wrong ones. Of so few, a right one "
+            "may be told by its form alone (a duration among names) and pass for knowledge. Give their rows options.",
+            exam_id,
+            found.num_made,
+        )
     return exam_id
 
 

@@ -204,6 +204,11 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "generator 'served': model is not set; it is required. Set it.",
         ),
         ("judge --judge.sample 3", "--judge.model is not set; it is required. Set it."),
+        (
+            "evaluate --checkpoints a",
+            "--exam is not set; it is required. Set --exam.kind, or an option that one kind has: "
+            "`python -m flows evaluate --help-all` lists them.",
+        ),
         ("export --form jsonl", "--to is not set; it is required. Set it."),
         ("assess --exercises.paths README.md", "--models is not set; it is required. Set it."),
         (

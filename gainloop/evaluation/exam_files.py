@@ -39,11 +39,15 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ReadExam:
-    """An exam, the rows that gave no question counted by reason, and a few of them by name."""
+    """An exam, the rows that gave no question counted by reason, and a few of them by name.
+
+    ``num_made`` is how many questions had no options and have answers to others for wrong ones.
+    """
 
     exam: Exam
     drops: dict[str, int]
     examples: list[str] = field(default_factory=list)
+    num_made: int = 0
 
 
 def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[WholeDocument]) -> ReadExam:
@@ -82,7 +86,8 @@ def read_exam_files(wanted: ExamFiles, snapshot_id: str, sources: list[WholeDocu
         raise _nothing(wanted, drops, examples, len(sources))
     whole = [one for some in (taught, control) for one in add_distractors(some, wanted.distractors)]
     exam = Exam(snapshot_id, tuple(sorted(whole, key=lambda one: one.question_id)))
-    return ReadExam(exam, {reason: count for reason, count in drops.items() if count}, examples)
+    num_made = sum(not one.options for one in found.values()) if wanted.distractors else 0
+    return ReadExam(exam, {reason: count for reason, count in drops.items() if count}, examples, num_made)
 
 
 def _rows(wanted: ExamFiles) -> Iterator[tuple[str, Row]]:
