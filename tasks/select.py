@@ -24,12 +24,18 @@ def select_from_files(files: Sequence[str], out: str, selection: Selection, fiel
     The counts are written first: where the rows are, their counts are too.
 
     Raises:
-        BadInput: A file cannot be read, ``out`` is no place for lines of JSON, or the selection does not fit the rows.
+        BadInput: A file cannot be read, ``out`` is no place for lines of JSON, the selection does not fit the rows, or
+            takes none of them.
     """
     _require_place(files, out)
     rows = read_rows(files, fields)
     selected = select_rows([one.candidate for one in rows], selection)
     counts = describe(selected, selection)
+    if not selected.ids:
+        raise BadInput(
+            f"selecting from {', '.join(files)} by {selection.kind}: {selection_summary(counts)}; one row at least "
+            f"must be. Loosen what selection.kind {selection.kind} asks for. Nothing was written."
+        )
     taken, lines = set(selected.ids), list[str]()
     for one in rows:
         if (row_id := one.candidate.row_id) in taken:

@@ -45,6 +45,14 @@ def test_selected_rows_are_written_whole_in_their_order_with_the_counts_beside_t
     assert "| difficulty | 40 |" in as_markdown(counts)
 
 
+def test_a_selection_that_takes_nothing_is_refused_and_leaves_what_is_there(tmp_path: Path) -> None:
+    file, out = write(tmp_path / "all.jsonl", QUESTIONS), tmp_path / "few.jsonl"
+    select_from_files([file], str(out), S1(size=10), FIELDS)
+    with pytest.raises(BadInput, match=r"by lima: 0 of 40 rows selected; 40 too_short; one row at least must be"):
+        select_from_files([file], str(out), Lima(), FIELDS)
+    assert len(read(out)) == 10
+
+
 def test_a_set_is_the_same_from_parquet_and_in_another_order(tmp_path: Path) -> None:
     pl.DataFrame(QUESTIONS[::-1]).write_parquet(tmp_path / "all.parquet")
     file = write(tmp_path / "all.jsonl", QUESTIONS)

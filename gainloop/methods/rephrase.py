@@ -102,8 +102,8 @@ class Rephrase(Method):
     Counts: by sentence, a record is the title and one style's kept sentences in the document's order, made of as many
     replies. The others are drops: ``too_short``, ``not_closed``, ``copies_source``, ``too_long``, ``talks``,
     ``off_subject``, ``copies_example`` for what the prompt's examples speak of and the document does not, and
-    ``ungrounded`` for a number or a name that neither document nor title has. A heading or another piece of under 5
-    words is not asked about, and counts as ``fragment``.
+    ``ungrounded`` for a number or a name that neither document nor title has. A heading (``# ...``) or a piece of
+    under 5 words is not asked about, and counts as ``fragment``.
     Source: WRAP, Maini et al. 2024, arXiv:2401.16380, chunks of at most 300 tokens.
     Differs: prompts are our own, and tokens of a chunk are estimated, rather too many than too few: 300 are about 960
     characters of English. By sentence is ours.
@@ -195,7 +195,7 @@ def ask_rewrite(anchor: Anchor, chunk: Chunk, style: Style, prompts: Prompts) ->
 def cut_sentences(anchor: Anchor, max_sentences: int) -> tuple[list[Chunk], list[Drop]]:
     """Return the first sentences of an anchor, and drops for what is no sentence or beyond the limit."""
     pieces = split_sentences(anchor.text)
-    whole = [one for one in pieces if len(words(one)) >= LEAST_WORDS]
+    whole = [one for one in pieces if len(words(one)) >= LEAST_WORDS and not one.lstrip().startswith("#")]
     drops = [Drop(anchor.anchor_id, "sentence", "fragment")] * (len(pieces) - len(whole))
     if len(whole) > max_sentences:
         drops.append(Drop(anchor.anchor_id, "rest of the document", "over_limit"))

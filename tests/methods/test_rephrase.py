@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from gainloop.asking.chunks import needed_tokens
 from gainloop.asking.conversation import GUARD
-from gainloop.methods.rephrase import LENGTH, SENTENCE_WISHES, WISHES, Rephrase
+from gainloop.methods.rephrase import LENGTH, SENTENCE_WISHES, WISHES, Rephrase, cut_sentences
 from schemas.rows import Anchor, Answer, Drop, Outcome, Record, Request
 from tests.methods.playing import ANCHOR, make_reply, play, prompt, shown, system_of
 
@@ -204,3 +204,10 @@ def test_as_a_whole_a_document_is_asked_about_once_a_style_however_long_it_is() 
     assert len(asked) == method.max_requests == method.max_records == 4
     assert all(LONG.text in prompt(request) for request in asked)
     assert needed_tokens(asked[0]) > 512
+
+
+def test_a_heading_is_no_sentence_however_long() -> None:
+    text = "# Timetable of the ferry to the outer islands\n\nThe ferry to the islands leaves at noon each day."
+    chunks, drops = cut_sentences(Anchor(text, "Ferry"), 8)
+    assert [one.text for one in chunks] == ["The ferry to the islands leaves at noon each day."]
+    assert [one.reason for one in drops] == ["fragment"]
