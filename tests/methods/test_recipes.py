@@ -2,7 +2,6 @@
 
 from gainloop.methods import Making, read_makings
 from gainloop.methods.entigraph import EntiGraph
-from gainloop.methods.implications import Implications
 from gainloop.methods.rephrase import Rephrase
 from schemas.profile import PROFILES
 from schemas.recipe import Sampling
@@ -19,5 +18,5 @@ def test_a_name_has_the_settings_of_the_method_that_is_given_and_others_their_de
 def test_each_recipe_of_the_examples_loop_sets_a_limit_that_fits_its_method() -> None:
     path = str(PROFILES.parent / "examples" / "improve" / "small-model.yaml")
     found = read_makings([path], SENTENCES)
-    assert {name: one.sampling.max_tokens for name, one in found.items()} == {"sentences": 96, "lists": 384}
-    assert found["lists"].method == Implications(prompts="plain")
+    assert {name: one.sampling.max_tokens for name, one in found.items()} == {"sentences": 96, "passages": 384}
+    assert found["passages"].method == Rephrase(prompts="plain", styles=("easy", "hard"))
