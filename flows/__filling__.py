@@ -147,7 +147,8 @@ def train_on(loaded: Profile, loop: Loop, batches: Sequence[str], arms: Sequence
 def make_even(loaded: Profile, loop: Loop) -> EvenShares | None:
     """Return the model of text by even shares over recipes and documents, for as many tokens as the loop has spent."""
     left, made = sum(one.tokens for one in done_rounds(loaded, loop)), list[Made]()
-    among = tuple(one for one in loop.curation.among if one != "earlier_batches")  # the loop's own text refuses none of it
+    # The loop's own text refuses none of it.
+    among = tuple(one for one in loop.curation.among if one != "earlier_batches")
     alone = replace(loop, curation=loop.curation.model_copy(update={"among": among}))
     for place, name in enumerate(loop.makings):
         share = max(left // (len(loop.makings) - place), least_for(open_store(loaded), loop, name, None))
