@@ -177,7 +177,7 @@ def _steps(found: Improvement) -> list[str]:
     trained = [one for one in found.rounds if one.checkpoints]
     if not trained:
         return [f"Try other recipes or another generator: {found.why}.", *_losses(found.rounds)]
-    steps = [_use(found, trained)]
+    steps = [_use(found, trained), *_flattered(found.over_repeating, trained[-1].over_repeating)]
     best = _best_recipe(trained[-1])
     if best:
         steps.append(best)
@@ -196,6 +196,16 @@ def _steps(found: Improvement) -> list[str]:
         if one.held
     ]
     return steps + _losses(found.rounds)
+
+
+def _flattered(final: Figure, steered: Figure) -> list[str]:
+    """Return what is to be said where the questions that steered like the loop, and those kept for the end do not."""
+    if final.value is None or steered.value is None or final.value > 0 or steered.value <= 0:
+        return []
+    return [
+        f"Go by the questions that were kept for the end ({as_points(final)} over repeating), not by those that "
+        f"steered ({as_points(steered)}): the loop chose by these, so they flatter it."
+    ]
 
 
 def _losses(rounds: Sequence[Round]) -> list[str]:
@@ -235,10 +245,11 @@ def _use(found: Improvement, trained: Sequence[Round]) -> str:
         )
     needed = questions_needed(gain, gain.n)
     enough = f"about {needed:,} in all, of more documents, would" if needed else "no exam of this kind would"
+    loss = ", which is a loss: make no more of this text before" if gain.value is not None and gain.value < 0 else ""
     return (
         f"Do not adopt a model yet, and ask more questions first: {gain.n:,} cannot tell whether the text is worth its "
-        f"tokens; {enough}, if the difference is what it seems. Three seeds (--plan.seeds 3) tell besides how far "
-        "another training would move it."
+        f"tokens; {enough}, if the difference is what it seems{loss}. Three seeds (--plan.seeds 3) tell besides how "
+        "far another training would move it."
     )
 
 

@@ -255,8 +255,10 @@ def _more_needed(k: Knowledge) -> str:
     if needed is None:
         return "the difference is so small that twenty times the questions would not show it"
     seeds = "" if k.seeds > 2 else f", and three seeds rather than {k.seeds} ({THREE_SEEDS})"
+    loss = ", which is a loss" if gain.value < 0 else ""
     return (
-        f"about {needed:,} questions in all, of more documents, would tell{seeds}, if the difference is what it seems"
+        f"about {needed:,} questions in all, of more documents, would tell{seeds}, if the difference is what it "
+        f"seems{loss}"
     )
 
 
@@ -276,8 +278,9 @@ def _spend(report: Report) -> Iterator[str]:
     wrong = counts.missing + counts.forgotten if counts else sum(one.missing for one in missing)
     used, unused = ([one for one in missing if one.is_used is wanted] for wanted in (True, False))
     if used:
+        spend = "Spend" if report.knowledge.verdict == "synthetic_wins" else "Once it is told to be worth it, spend"
         yield (
-            f"Spend the next tokens of {method} where answers are still wrong, {wrong} in all: most in "
+            f"{spend} the next tokens of {method} where answers are still wrong, {wrong} in all: most in "
             f"{_first(used)}. Other text of the same documents is another draw (--text.seed "
             f"{report.recipe.get('seed', 0) + 1})."
         )

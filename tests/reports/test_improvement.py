@@ -75,6 +75,14 @@ def test_what_cannot_be_told_is_not_told() -> None:
     assert found.steps[0].startswith("Do not adopt a model yet, and ask more questions first")
 
 
+def test_what_seems_a_loss_is_called_one_and_questions_that_steered_are_not_gone_by() -> None:
+    first, second, *_ = describe({"start": 0.2, "baseline": 0.5, "round1": 0.5, "round2": 0.45}).steps
+    assert "if the difference is what it seems, which is a loss: make no more of this text before" in first
+    assert second.startswith("Go by the questions that were kept for the end (-")
+    assert "not by those that steered (+2 points" in second
+    assert not [one for one in describe(WON).steps if "Go by the questions" in one]
+
+
 def test_figures_are_of_the_part_that_nothing_steered_by() -> None:
     examined = make_examined(WON, forgotten={}, fractions=(1.0,), open_book=None)
     final = Standings(examined, "final")

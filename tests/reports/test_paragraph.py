@@ -93,6 +93,10 @@ def test_the_steps_name_the_documents_that_are_missing() -> None:
     steps = " ".join(list_steps(reported()))
     assert "Spend the next tokens of rephrase where answers are still wrong" in steps
     assert "most in Chapter " in steps
+    shares = {"start": 0.3, "baseline": 0.5, "synthetic": 0.47, "replay_control": 0.4}
+    open_ = " ".join(list_steps(reported(right=shares)))
+    assert "if the difference is what it seems, which is a loss" in open_
+    assert "Once it is told to be worth it, spend the next tokens of rephrase where answers are still wrong" in open_
 
 
 def test_a_batch_that_is_held_is_to_be_made_better_and_one_without_an_exam_examined() -> None:
