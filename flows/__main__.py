@@ -331,7 +331,6 @@ class _WithoutLastWord(logging.Filter):
 
 def quieten() -> None:
     """Leave out of the log what the last line says."""
-    logging.getLogger("bm25s").setLevel(logging.WARNING)  # it says at every level what it does
     for name in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(name).addFilter(_WithoutTraceback())
     for handler in logging.getLogger().handlers:

@@ -1,5 +1,6 @@
 """Pieces of a corpus that a search for a question finds: BM25 over words."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -40,6 +41,7 @@ def open_search(sources: Sequence[WholeDocument]) -> Search:
     """Return the index of all pieces of documents, titles among their words; held-out documents are searched too."""
     import bm25s
 
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # importing it sets DEBUG, which every log would show
     pieces = [(document_of(piece.uri), piece.text) for source in sources for piece in source.pieces]
     titles = [source.title for source in sources for _ in source.pieces]
     index = bm25s.BM25()
