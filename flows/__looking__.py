@@ -265,7 +265,7 @@ def say_status(profile: str = "embedded") -> str:
         return "the loop above is at work; its page comes at its end"
     if loop := catalogue.loop_of(store, newest["id"]):
         console.print(Text(f"newest loop {loop['id']}, rounds {loop['rounds']}: {loop['says']}"), soft_wrap=True)
-        return str(loop["page"])
+        return loop["page"] or "run the same `gainloop improve` again: it goes on where it stopped"
     done, now = catalogue.done_stages(store, newest["id"]), catalogue.is_being_written(store, newest["id"])
     refusal = catalogue.find_refusal(store, newest["id"])
     console.print(

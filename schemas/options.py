@@ -369,9 +369,9 @@ def _put(given: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 
 def _validate(one: Parameter, value: Any, attempt: str, known: str) -> Any:
     name = f"--{one.name.replace('_', '-')}"
-    if value == {} and one.default is REQUIRED:
-        part = f"Set {name}.kind, or an option that one kind has: {known} lists them."
-        advice = part if _models(one.annotation) else "Set it."
+    kinds = _models(one.annotation)
+    if value == {} and one.default is REQUIRED and len(kinds) != 1:
+        advice = f"Set {name}.kind, or an option that one kind has: {known} lists them." if kinds else "Set it."
         raise BadInput(f"{attempt}: {name} is not set; it is required. {advice}")
     try:
         if isinstance(value, str):  # what is no text is a part, which does the same for its fields

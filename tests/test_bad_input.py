@@ -209,6 +209,10 @@ def test_a_profile_that_cannot_be_read_is_one_sentence(tmp_path: Path, text: str
             "--exam is not set; it is required. Set --exam.kind, or an option that one kind has: "
             "`python -m flows evaluate --help-all` lists them.",
         ),
+        (
+            "improve --exam.paths q --recipes rephrase",
+            "--spending.tokens is not set; it is required. Set it.",
+        ),
         ("export --form jsonl", "--to is not set; it is required. Set it."),
         ("assess --exercises.paths README.md", "--models is not set; it is required. Set it."),
         (
