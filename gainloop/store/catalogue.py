@@ -35,7 +35,8 @@ select batch_id as id, recipe ->> '$.method.kind' as method, recipe ->> '$.model
 from batches left join verdicts using (batch_id) order by batches.rowid desc
 """,
     "models": """
-select checkpoint_id as id, role, parent, array_to_string(batch_ids, ' ') as batches, url as path, created_at as made
+select checkpoint_id as id, role, coalesce(plan ->> '$.fraction', '') as of_its_run, parent,
+    array_to_string(batch_ids, ' ') as batches, url as path, created_at as made
 from checkpoints order by rowid desc
 """,
     "trainings": """

@@ -7,6 +7,7 @@ import pytest
 from gainloop.store import Store, open_store
 from gainloop.store.batches import begin_batch, complete_stage, resolve_batch
 from gainloop.store.catalogue import describe, find_row, list_rows, loop_of
+from gainloop.store.duck import now
 from schemas.errors import BadInput
 from schemas.profile import load_profile
 from schemas.recipe import Recipe
@@ -41,6 +42,15 @@ def test_a_loop_is_listed_with_its_rounds_and_found_by_a_batch_of_it(store: Stor
     assert describe(store, what, row)["page"] == str(page)
     assert (loop_of(store, refused) or {})["id"] == "loop0123"
     assert loop_of(store, other) is None
+
+
+def test_a_model_half_way_through_its_training_is_told_from_the_whole_one(store: Store) -> None:
+    row = {"parent": "", "role": "synthetic", "batch_ids": [], "url": "checkpoints/x", "metrics": "{}"}
+    for name, plan in (("half", '{"fraction": 0.5}'), ("whole", "{}")):
+        store.insert(checkpoints=[row | {"checkpoint_id": name, "plan": plan, "created_at": now()}])
+    assert dict(list_rows(store, "models").select("id", "of_its_run").rows()) == {"half": "0.5", "whole": ""}
+    assert describe(store, *find_row(store, "half"))["of_its_run"] == "0.5"
+    assert "of_its_run" not in describe(store, *find_row(store, "whole"))
 
 
 def test_a_batch_is_named_by_the_beginning_of_its_id_if_no_other_begins_so(store: Store) -> None:
