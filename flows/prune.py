@@ -27,7 +27,8 @@ def prune(
 
     Args:
         what: What is removed: the replies of batches, the weights of checkpoints, whole batches.
-        older_than: Age from which on it is removed, in hours, days or weeks: 12h, 30d, 8w. Default: any, where a decision is given.
+        older_than: Age from which on it is removed, in hours, days or weeks: 12h, 30d, 8w. Default: any, where a
+            decision is given.
         decision: What the gate must have said last of it: held, released, undecided, rejected, accepted. Default: any,
             where an age is given.
         yes: True to remove it. Default: only say what would be freed.
