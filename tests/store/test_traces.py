@@ -80,6 +80,7 @@ def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     def ask(words: list[str]) -> tuple[str, str]:
         from flows import __main__ as line
 
+        line.last_words.clear()  # of whatever this process said before
         look(*read(["forget", *words, "--profile", str(tmp_path / "small.yaml")]))
         ((_, last),) = line.last_words
         line.last_words.clear()
