@@ -186,11 +186,18 @@ def list_traces(store: Store, documents: Sequence[str]) -> list[Trace]:
         found.append(Trace(document, "record", record_id, batch_id, state))
     for document, exam_id, question_id in store.query(_QUESTIONS, wanted).iter_rows():
         found.append(Trace(document, "question", question_id, exam_id))
-    return [*found, *_checkpoints(store, wanted, batches)]
+    return [*found, *_checkpoints(store, wanted, batches, snapshots)]
 
 
-def _checkpoints(store: Store, documents: Sequence[str], batches: Sequence[tuple[str, str]]) -> Iterator[Trace]:
-    """Yield the checkpoints that have read a document or text made of it, and all that go on from one."""
+def _checkpoints(
+    store: Store, documents: Sequence[str], batches: Sequence[tuple[str, str]], snapshot_of: dict[str, str]
+) -> Iterator[Trace]:
+    """Yield the checkpoints that have read a document or text made of it, and all that go on from one.
+
+    Args:
+        batches: Each document and a batch that has an anchor of it.
+        snapshot_of: Snapshot of each batch of the store.
+    """
     models = store.query("select checkpoint_id, parent, role, batch_ids, plan, url from checkpoints order by rowid")
     trained = store.query(_TRAINED_ON, list(documents)).rows()
     whole = _names_of_anchors(store, {snapshot_id for _, snapshot_id in trained}) if models.height else {}
@@ -198,7 +205,7 @@ def _checkpoints(store: Store, documents: Sequence[str], batches: Sequence[tuple
         own = {batch_id for name, batch_id in batches if name == document}
         snapshots = {snapshot_id for name, snapshot_id in trained if name == document}
         read = snapshots | {whole[one] for one in snapshots & whole.keys()}
-        holding = _holding(store, models, own, read)
+        holding = _holding(store, models, own, read, snapshot_of)
         for row in models.filter(pl.col("checkpoint_id").is_in(list(holding))).iter_rows(named=True):
             path = store.locate(row["url"])
             yield Trace(document, "checkpoint", row["checkpoint_id"], row["parent"], row["role"], path)
@@ -214,11 +221,14 @@ def _names_of_anchors(store: Store, snapshots: set[str]) -> dict[str, str]:
     }
 
 
-def _holding(store: Store, models: pl.DataFrame, batches: set[str], read: set[str]) -> set[str]:
+def _holding(
+    store: Store, models: pl.DataFrame, batches: set[str], read: set[str], snapshot_of: dict[str, str]
+) -> set[str]:
     """Return the checkpoints that were trained on batches, beside them, or on what was read, and those after such ones.
 
     Args:
         read: Snapshots, and names that plans have for all their anchors.
+        snapshot_of: Snapshot of each batch of the store.
     """
     beside = store.query(
         "select checkpoint_id from checkpoints where exists (select 1 from completions where stage in ('train', "
@@ -226,13 +236,12 @@ def _holding(store: Store, models: pl.DataFrame, batches: set[str], read: set[st
         "and contains(json_extract(summary, '$.arms')::varchar, checkpoint_id))",
         list(batches),
     )
-    snapshots = dict(store.query("select batch_id, snapshot_id from batches").rows())
     found = set(beside["checkpoint_id"])  # the arms, not the start: those without records read the documents themselves
     for row in models.iter_rows(named=True):
         plan: dict[str, Any] = json.loads(row["plan"])
         names = {row["parent"], plan.get("snapshot_id"), plan.get("anchors")}
         if plan.get("anchors") == OF_ALL:  # beside its batches it has read every document of their snapshot
-            names |= {snapshots.get(batch_id) for batch_id in row["batch_ids"]}
+            names |= {snapshot_of.get(batch_id) for batch_id in row["batch_ids"]}
         is_on = names & read or batches & set(row["batch_ids"])
         if is_on or row["parent"] in found:  # a parent has its row before its children
             found.add(row["checkpoint_id"])
