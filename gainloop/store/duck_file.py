@@ -1,5 +1,6 @@
 """A store in one DuckDB file, which processes of a machine share by holding it for moments."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from uuid import uuid4
 
 import duckdb
 
+from gainloop.store.journal import checkpoint, journal_of, log_of, roll_back
 from gainloop.store.place import (
     TURN,
     Attached,
@@ -18,6 +20,7 @@ from gainloop.store.place import (
     Result,
     bring_up_to_date,
     close_quietly,
+    first_line,
     patiently,
     quoted,
     storage_errors,
@@ -25,9 +28,16 @@ from gainloop.store.place import (
 from schemas.errors import StoreError
 from schemas.tables import DDL, VERSION
 
+_LOG: Final = logging.getLogger("gainloop.store")
+
 _REMEMBER_LIMIT: Final = "set variable its_limit = current_setting('memory_limit')"
 _GIVE_BACK: Final = "set memory_limit = getvariable('its_limit')"
 """When the limit is set, and be it anew, DuckDB's allocator gives back what it keeps: 50 MB after a shard's rows."""
+
+NEVER_BY_ITSELF: Final = "pragma disable_checkpoint_on_shutdown"
+"""DuckDB checkpoints no file when it detaches it: that is done under a journal."""
+
+_DETACH: Final = "use memory; detach store"
 
 _ROW_GROUP_ROWS: Final = 2048
 """DuckDB's least. Each insert writes the last row group anew, and its own 122,880 rows would be 150 MB of records;
@@ -60,33 +70,36 @@ class DuckFile(Attached):
         Raises:
             StoreError: Another process keeps the file past the deadline, or it cannot be opened or written.
         """
-        with self._transaction(writes=bool(tables)) as duck:
-            return work(duck)
-
-    @contextmanager
-    def _transaction(self, writes: bool) -> Iterator[Duck]:
         with self.attached() as duck:
             duck.begin()
-            yield duck
+            result = work(duck)
             duck.commit()
-            duck.execute("use memory; detach store")
-            if writes:
-                duck.execute(_GIVE_BACK)
+        return result
 
     @contextmanager
     def attached(self) -> Iterator[Duck]:
-        """Give a DuckDB that has the file, which no other process may open in the block; the block detaches it."""
+        """Give a DuckDB that has the file, which no other process may open in the block."""
         with TURN, storage_errors(f"using the store {self.path}", _ALLOWED):
             try:
-                yield self._attach()
+                duck = self.attach(lambda: _duck(self.path, os.getpid()))
+                yield duck
+                self._detach(duck)
             except BaseException as error:  # whatever state it is in: the next call makes another
                 _leave(_duck(self.path, os.getpid()))
                 if "interrupted" in str(error) and isinstance(error, RuntimeError):  # Ctrl-C as DuckDB says it
                     raise KeyboardInterrupt from error
                 raise
 
-    def _attach(self) -> Duck:
-        return patiently(self._try_attach, self.lock_seconds, _is_locked, self._still_locked)
+    def attach(self, open_duck: Callable[[], Duck]) -> Duck:
+        """Return a DuckDB that has the file; waits while another process has it.
+
+        Args:
+            open_duck: Gives one, for each try, that does not checkpoint when it detaches: ``NEVER_BY_ITSELF``.
+
+        Raises:
+            StoreError: The other process keeps it past the deadline.
+        """
+        return patiently(lambda: self._try_attach(open_duck), self.lock_seconds, _is_locked, self._still_locked)
 
     def _still_locked(self, error: Exception) -> StoreError:
         return StoreError(
@@ -95,20 +108,55 @@ class DuckFile(Attached):
             "Close that process, or raise store.lock_seconds in the profile."
         )
 
-    def _try_attach(self) -> Duck:
+    def _try_attach(self, open_duck: Callable[[], Duck]) -> Duck:
         with storage_errors(f"opening the store {self.path}", _ALLOWED, _is_locked):
             if not self.exists():
                 self._make()
-            duck = _duck(self.path, os.getpid())
+            roll_back(self.path)
+            duck = open_duck()
             try:
                 duck.execute(attaching(self.path))
-            except duckdb.BinderException as error:
+            except duckdb.Error as error:
+                if not _is_locked(error):
+                    self._require_whole()
+                if not isinstance(error, duckdb.BinderException):
+                    raise
                 raise StoreError(
                     f"opening the store {self.path}: this process has it open by a connection of its own; the store is "
                     "attached for moments, by itself. Close that connection, or read a copy of the file."
                 ) from error
+            try:
+                self._require_whole()
+            except _CutOffError:
+                duck.execute(_DETACH)
+                raise
             bring_up_to_date(duck, self.path)
             return duck
+
+    def _require_whole(self) -> None:
+        """Refuse a file that is attached if a process that had it since it was rolled back ended in a checkpoint."""
+        if journal_of(self.path).exists():
+            raise _CutOffError(self.path)
+
+    def _detach(self, duck: Duck) -> None:
+        with open(self.path, "rb", buffering=0) as file:
+            if not log_of(self.path).exists():
+                duck.execute(_DETACH)
+                return
+            try:
+                checkpoint(duck, self.path, file)
+            except (OSError, duckdb.Error) as error:  # a full disk; what is committed is in the log
+                _LOG.warning("%s", self._unfinished(error))
+                _leave(duck)
+                return
+            duck.execute(f"{_DETACH}; {_GIVE_BACK}")
+
+    def _unfinished(self, error: Exception) -> str:
+        why = first_line(error).split("Original error: ")[-1]
+        return (
+            f"checkpointing the store {self.path}: {why}; its rows are kept in {log_of(self.path)}, and the next call "
+            "tries again. Free space there, and leave the files beside the store where they are."
+        )
 
     def _make(self) -> None:
         """Make the file of a new store beside its place, and put it there whole: a run may end in the middle of it."""
@@ -135,15 +183,19 @@ def attaching(path: str) -> str:
     return f"attach {quoted(path)} as store (type duckdb, row_group_size {_ROW_GROUP_ROWS}); use store"
 
 
+class _CutOffError(Exception):
+    """The file is to be rolled back first."""
+
+
 def _is_locked(error: Exception) -> bool:
-    return "Could not set lock" in str(error)
+    return isinstance(error, _CutOffError) or "Could not set lock" in str(error)
 
 
 @lru_cache(maxsize=1)
 def _duck(path: str, _process_id: int) -> Duck:
     """Return the process's DuckDB, to which its store is attached: making one takes 15 ms of CPU, attaching 2."""
     duck = duckdb.connect(config={"temp_directory": f"{path}.tmp"})
-    duck.execute(_REMEMBER_LIMIT)
+    duck.execute(f"{_REMEMBER_LIMIT}; set checkpoint_threshold = '1TB'; {NEVER_BY_ITSELF}")
     return duck
 
 

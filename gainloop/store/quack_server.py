@@ -1,12 +1,13 @@
 """A server that gives the machines of a trusted network the store of one DuckDB file: ``gainloop store serve``."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 import duckdb
 
-from gainloop.store.duck_file import DuckFile, attaching
+from gainloop.store.duck_file import NEVER_BY_ITSELF, DuckFile
+from gainloop.store.journal import standing
 from gainloop.store.place import close_quietly, first_line, quoted
 from gainloop.store.quack import MAKE_TURN, open_duck
 from schemas.errors import BadInput
@@ -36,20 +37,21 @@ def serving(file: DuckFile, host: str, port: int, token: str) -> Iterator[str]:
         )
     duck = open_duck(attempt, token)
     try:
-        duck.execute(f"{attaching(file.path)}; {MAKE_TURN}")
+        duck.execute(NEVER_BY_ITSELF)
+        file.attach(lambda: duck)
+        duck.execute(MAKE_TURN)
         # Scripts of clients reach the store and no other file of this machine.
         duck.execute("set enable_external_access = false")
-        address = quoted(f"quack:{host}:{port}")
-        try:
-            duck.execute(f"call quack_serve({address}, token => {quoted(token)}, allow_other_hostname => true)")
-        except duckdb.Error as error:
-            raise BadInput(
-                f"{attempt}: {first_line(error)}; a free port of this machine is allowed. Set store.url in the profile "
-                "to another port, or host to another address."
-            ) from error
-        yield f"{host}:{port}"
-        duck.execute(f"call quack_stop({address})")
+        with standing(duck, file.path):
+            address = quoted(f"quack:{host}:{port}")
+            try:
+                duck.execute(f"call quack_serve({address}, token => {quoted(token)}, allow_other_hostname => true)")
+            except duckdb.Error as error:
+                raise BadInput(
+                    f"{attempt}: {first_line(error)}; a free port of this machine is allowed. Set store.url in the "
+                    "profile to another port, or host to another address."
+                ) from error
+            yield f"{host}:{port}"
+            duck.execute(f"call quack_stop({address})")
     finally:
-        with suppress(duckdb.Error):
-            duck.execute("checkpoint store")
         close_quietly(duck)

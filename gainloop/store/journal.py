@@ -1,0 +1,156 @@
+"""A rollback journal for DuckDB's checkpoints, which write over blocks that the state before still needs.
+
+A checkpoint writes what changed into free blocks and then the file's header, so that a process which ends in between
+leaves the state before. But a block of metadata holds 64 pieces, and one that has free pieces is written anew where it
+lies. Whoever ends in the middle of that (SIGKILL, a full disk, no power) leaves a block of which a part is old, and a
+file that DuckDB refuses as corrupt. So, as SQLite does, such blocks are copied beside the file before, and are put back
+while the header is still the one of before: what had been committed since is in DuckDB's log, and nothing is lost.
+Layout of the file: https://duckdb.org/docs/current/internals/storage
+"""
+
+import fcntl
+import hashlib
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import duckdb
+
+from gainloop.store.place import Duck
+
+_HEADERS: Final = (4096, 3 * 4096)
+"""Where the file's two headers lie, of which each checkpoint writes one, and after them the blocks."""
+
+_BLOCKS: Final = """
+select block_id, (select block_size from pragma_database_size() where database_name = 'store')
+from pragma_metadata_info('store')
+"""
+
+_FREE: Final = f"{_BLOCKS} where len(free_list) > 0"
+"""In a store that was attached just now, pieces become free only as a checkpoint ends."""
+
+_FRAME: Final = struct.Struct("<qq")
+"""Where a block lies and its bytes, which follow."""
+
+_DIGEST_BYTES: Final = 16
+_RENEWED_SECONDS: Final = 0.1
+"""For so long after a checkpoint in a server, another one would be unguarded."""
+
+
+def log_of(path: str) -> Path:
+    """Return DuckDB's write-ahead log of a file, which a checkpoint empties."""
+    return Path(f"{path}.wal")
+
+
+def journal_of(path: str) -> Path:
+    """Return the journal of a file: it is there during a checkpoint, and after one that was cut off."""
+    return Path(f"{path}.journal")
+
+
+def roll_back(path: str) -> None:
+    """Undo a checkpoint that was cut off, if there was one, in a file that no living process holds."""
+    journal = journal_of(path)
+    if not journal.exists():
+        return
+    with open(path, "r+b", buffering=0) as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB locks it
+        except OSError:  # its process is alive
+            return
+        if not journal.exists():
+            return
+        headers, blocks = _read(journal)
+        if headers == _headers(file):
+            for at, content in blocks:
+                os.pwrite(file.fileno(), content, at)
+            os.fsync(file.fileno())
+        journal.unlink()
+
+
+def checkpoint(duck: Duck, path: str, file: BinaryIO, blocks: str = _FREE) -> None:
+    """Write the log of the attached store into its file, which can be opened again after a kill at any instant.
+
+    Args:
+        file: The file, opened for reading, to be closed only after DuckDB has detached it: closing any handle of a
+            file lets go of every lock that the process has on it.
+
+    Raises:
+        OSError: The journal could not be written.
+        duckdb.Error: The checkpoint failed. What is committed is in the log, of this as of the former.
+    """
+    _write(duck, path, file, blocks)
+    duck.execute("checkpoint store")
+    journal_of(path).unlink()
+
+
+@contextmanager
+def standing(duck: Duck, path: str) -> Iterator[None]:
+    """Keep a journal for the block, for a store that stays attached and is checkpointed whenever DuckDB finds it due.
+
+    After the block it is checkpointed once more; DuckDB, which must not do so itself, is to be closed then.
+    """
+    over = threading.Event()
+    with open(path, "rb", buffering=0) as file:
+
+        def renew() -> None:
+            with duck.cursor() as own:
+                while not over.wait(_RENEWED_SECONDS):
+                    if _headers(file) != written[-1]:
+                        with suppress(OSError, duckdb.Error):  # a full disk: it may have room the next time
+                            written[:] = [_write(own, path, file, _BLOCKS)]
+
+        written = [_write(duck, path, file, _BLOCKS)]
+        renewing = threading.Thread(target=renew, daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            over.set()
+            renewing.join()
+        with suppress(OSError, duckdb.Error):  # what is committed is in the log, for whoever opens it next
+            checkpoint(duck, path, file, _BLOCKS)
+
+
+def _headers(file: BinaryIO) -> bytes:
+    return os.pread(file.fileno(), _HEADERS[1] - _HEADERS[0], _HEADERS[0])
+
+
+def _write(duck: Duck, path: str, file: BinaryIO, blocks: str) -> bytes:
+    """Write the journal of the state in which a file is, and return the headers of that state."""
+    while True:
+        headers = _headers(file)
+        frames = [headers]
+        for block_id, size in duck.execute(blocks).fetchall():
+            at = _HEADERS[1] + block_id * size
+            frames += [_FRAME.pack(at, size), os.pread(file.fileno(), size, at)]
+        if headers == _headers(file):
+            break
+    content = b"".join(frames)
+    journal = journal_of(path)
+    begun = journal.with_suffix(f"{journal.suffix}.new")
+    with begun.open("wb") as new:
+        new.write(hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() + content)
+        new.flush()
+        os.fsync(new.fileno())
+    begun.replace(journal)
+    return headers
+
+
+def _read(journal: Path) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """Return the headers of the state that a journal goes back to, and its blocks by where they lie."""
+    whole = journal.read_bytes()
+    digest, content = whole[:_DIGEST_BYTES], whole[_DIGEST_BYTES:]
+    if hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest() != digest:
+        return b"", []  # of a disk that lost power before it was written, and so before the checkpoint began
+    at, blocks = _HEADERS[1] - _HEADERS[0], []
+    headers = content[:at]
+    while at < len(content):
+        place, size = _FRAME.unpack_from(content, at)
+        at += _FRAME.size
+        blocks.append((place, content[at : at + size]))
+        at += size
+    return headers, blocks
