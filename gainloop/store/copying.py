@@ -26,7 +26,7 @@ COPIED: Final = (*(table for table in KEYS if table not in (*_MARKS, "schema_ver
 _FIRST_ROWS: Final = 100
 _BYTES_AT_ONCE: Final = 8_000_000
 
-_LEFT: Final = (".lock", ".partial", ".torn", ".duckdb", ".duckdb.wal", ".new")
+_LEFT: Final = (".lock", ".partial", ".torn", ".duckdb", ".duckdb.wal", ".duckdb.journal", ".new")
 """Ends of the names of files that are of one moment or of one machine, and of stores."""
 
 

@@ -1,6 +1,5 @@
 """A store in one DuckDB file, which processes of a machine share by holding it for moments."""
 
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from uuid import uuid4
 
 import duckdb
 
-from gainloop.store.journal import checkpoint, journal_of, log_of, roll_back
+from gainloop.store.journal import checkpoint, journal_of, log_of, roll_back, warn_of_log
 from gainloop.store.place import (
     TURN,
     Attached,
@@ -20,15 +19,12 @@ from gainloop.store.place import (
     Result,
     bring_up_to_date,
     close_quietly,
-    first_line,
     patiently,
     quoted,
     storage_errors,
 )
 from schemas.errors import StoreError
 from schemas.tables import DDL, VERSION
-
-_LOG: Final = logging.getLogger("gainloop.store")
 
 _REMEMBER_LIMIT: Final = "set variable its_limit = current_setting('memory_limit')"
 _GIVE_BACK: Final = "set memory_limit = getvariable('its_limit')"
@@ -112,51 +108,45 @@ class DuckFile(Attached):
         with storage_errors(f"opening the store {self.path}", _ALLOWED, _is_locked):
             if not self.exists():
                 self._make()
-            roll_back(self.path)
             duck = open_duck()
             try:
-                duck.execute(attaching(self.path))
-            except duckdb.Error as error:
-                if not _is_locked(error):
-                    self._require_whole()
-                if not isinstance(error, duckdb.BinderException):
-                    raise
-                raise StoreError(
-                    f"opening the store {self.path}: this process has it open by a connection of its own; the store is "
-                    "attached for moments, by itself. Close that connection, or read a copy of the file."
-                ) from error
-            try:
-                self._require_whole()
+                self._attach_whole(duck)
             except _CutOffError:
-                duck.execute(_DETACH)
+                roll_back(self.path)
                 raise
             bring_up_to_date(duck, self.path)
             return duck
 
-    def _require_whole(self) -> None:
-        """Refuse a file that is attached if a process that had it since it was rolled back ended in a checkpoint."""
+    def _attach_whole(self, duck: Duck) -> None:
+        """Attach the file, unless the last process that had it ended in the middle of a checkpoint."""
+        try:
+            duck.execute(attaching(self.path))
+        except duckdb.BinderException as error:
+            raise StoreError(
+                f"opening the store {self.path}: this process has it open by a connection of its own; the store is "
+                "attached for moments, by itself. Close that connection, or read a copy of the file."
+            ) from error
+        except duckdb.Error as error:
+            if _is_locked(error) or not journal_of(self.path).exists():
+                raise
+            raise _CutOffError(self.path) from error
         if journal_of(self.path).exists():
+            duck.execute(_DETACH)
             raise _CutOffError(self.path)
 
     def _detach(self, duck: Duck) -> None:
         with open(self.path, "rb", buffering=0) as file:
-            if not log_of(self.path).exists():
-                duck.execute(_DETACH)
-                return
             try:
+                if not log_of(self.path).exists():
+                    duck.execute(_DETACH)
+                    return
                 checkpoint(duck, self.path, file)
-            except (OSError, duckdb.Error) as error:  # a full disk; what is committed is in the log
-                _LOG.warning("%s", self._unfinished(error))
+                duck.execute(f"{_DETACH}; {_GIVE_BACK}")
+            except BaseException as error:
                 _leave(duck)
-                return
-            duck.execute(f"{_DETACH}; {_GIVE_BACK}")
-
-    def _unfinished(self, error: Exception) -> str:
-        why = first_line(error).split("Original error: ")[-1]
-        return (
-            f"checkpointing the store {self.path}: {why}; its rows are kept in {log_of(self.path)}, and the next call "
-            "tries again. Free space there, and leave the files beside the store where they are."
-        )
+                if not isinstance(error, (OSError, duckdb.Error)):
+                    raise
+                warn_of_log(self.path, error)
 
     def _make(self) -> None:
         """Make the file of a new store beside its place, and put it there whole: a run may end in the middle of it."""

@@ -10,6 +10,7 @@ Layout of the file: https://duckdb.org/docs/current/internals/storage
 
 import fcntl
 import hashlib
+import logging
 import os
 import struct
 import threading
@@ -20,7 +21,9 @@ from typing import BinaryIO, Final
 
 import duckdb
 
-from gainloop.store.place import Duck
+from gainloop.store.place import Duck, close_quietly, first_line
+
+logger = logging.getLogger("gainloop.store")
 
 _HEADERS: Final = (4096, 3 * 4096)
 """Where the file's two headers lie, of which each checkpoint writes one, and after them the blocks."""
@@ -43,30 +46,33 @@ _RENEWED_SECONDS: Final = 0.1
 
 def log_of(path: str) -> Path:
     """Return DuckDB's write-ahead log of a file, which a checkpoint empties."""
-    return Path(f"{path}.wal")
+    return Path(f"{os.path.realpath(path)}.wal")  # DuckDB follows a link, too
 
 
 def journal_of(path: str) -> Path:
     """Return the journal of a file: it is there during a checkpoint, and after one that was cut off."""
-    return Path(f"{path}.journal")
+    return Path(f"{os.path.realpath(path)}.journal")
 
 
 def roll_back(path: str) -> None:
-    """Undo a checkpoint that was cut off, if there was one, in a file that no living process holds."""
+    """Undo a checkpoint that was cut off, in a file that no living process has; one that has a living one is left.
+
+    It must not be one that this process has attached, whose lock would end with it.
+    """
     journal = journal_of(path)
-    if not journal.exists():
-        return
-    with open(path, "r+b", buffering=0) as file:
+    with open(path, "r+b") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as DuckDB locks it
-        except OSError:  # its process is alive
+        except OSError:
             return
         if not journal.exists():
             return
         headers, blocks = _read(journal)
         if headers == _headers(file):
             for at, content in blocks:
-                os.pwrite(file.fileno(), content, at)
+                file.seek(at)
+                file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         journal.unlink()
 
@@ -77,6 +83,7 @@ def checkpoint(duck: Duck, path: str, file: BinaryIO, blocks: str = _FREE) -> No
     Args:
         file: The file, opened for reading, to be closed only after DuckDB has detached it: closing any handle of a
             file lets go of every lock that the process has on it.
+        blocks: Select of the blocks that it may write over, and their size.
 
     Raises:
         OSError: The journal could not be written.
@@ -91,28 +98,47 @@ def checkpoint(duck: Duck, path: str, file: BinaryIO, blocks: str = _FREE) -> No
 def standing(duck: Duck, path: str) -> Iterator[None]:
     """Keep a journal for the block, for a store that stays attached and is checkpointed whenever DuckDB finds it due.
 
-    After the block it is checkpointed once more; DuckDB, which must not do so itself, is to be closed then.
+    After the block it is checkpointed once more, and DuckDB, which must not do so by itself, is closed.
+
+    Raises:
+        OSError: The journal could not be written.
     """
     over = threading.Event()
     with open(path, "rb", buffering=0) as file:
-
-        def renew() -> None:
-            with duck.cursor() as own:
-                while not over.wait(_RENEWED_SECONDS):
-                    if _headers(file) != written[-1]:
-                        with suppress(OSError, duckdb.Error):  # a full disk: it may have room the next time
-                            written[:] = [_write(own, path, file, _BLOCKS)]
-
-        written = [_write(duck, path, file, _BLOCKS)]
-        renewing = threading.Thread(target=renew, daemon=True)
-        renewing.start()
         try:
-            yield
+            written = _write(duck, path, file, _BLOCKS)
+            renewing = threading.Thread(target=_renew, args=(duck.cursor(), path, file, written, over), daemon=True)
+            renewing.start()
+            try:
+                yield
+            finally:
+                over.set()
+                renewing.join()
+            try:
+                checkpoint(duck, path, file, _BLOCKS)
+            except (OSError, duckdb.Error) as error:
+                warn_of_log(path, error)
         finally:
-            over.set()
-            renewing.join()
-        with suppress(OSError, duckdb.Error):  # what is committed is in the log, for whoever opens it next
-            checkpoint(duck, path, file, _BLOCKS)
+            close_quietly(duck)
+
+
+def warn_of_log(path: str, error: Exception) -> None:
+    """Say that a checkpoint failed, after which what is committed lies in the log: nothing is lost."""
+    why = first_line(error).split("Original error: ")[-1]
+    logger.warning(
+        "checkpointing the store %s: %s; what was written is kept in %s, and the next checkpoint writes it into the "
+        "file. Mend what hinders it, such as a full disk, and leave the files beside the store where they are.",
+        *(path, why, log_of(path)),
+    )
+
+
+def _renew(duck: Duck, path: str, file: BinaryIO, written: bytes, over: threading.Event) -> None:
+    """Write the journal anew after each checkpoint, until it is over."""
+    with duck:
+        while not over.wait(_RENEWED_SECONDS):
+            if _headers(file) != written:
+                with suppress(OSError, duckdb.Error):  # a full disk, of which the next write tells
+                    written = _write(duck, path, file, _BLOCKS)
 
 
 def _headers(file: BinaryIO) -> bytes:
@@ -137,7 +163,17 @@ def _write(duck: Duck, path: str, file: BinaryIO, blocks: str) -> bytes:
         new.flush()
         os.fsync(new.fileno())
     begun.replace(journal)
+    _sync_folder(journal.parent)
     return headers
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a folder's names survive a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _read(journal: Path) -> tuple[bytes, list[tuple[int, bytes]]]:

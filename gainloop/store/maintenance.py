@@ -73,7 +73,7 @@ def measure_room(place: Place) -> Room:
         return Room(len(sizes), sum(sizes))
     if isinstance(place, DuckFile):
         system, path = fsspec.url_to_fs(place.path)
-        sizes = [system.size(one) for one in (path, f"{path}.wal") if system.exists(one)]
+        sizes = [system.size(one) for one in (path, f"{path}.wal", f"{path}.journal") if system.exists(one)]
         return Room(len(sizes), sum(sizes))
     size = (
         "select (block_size * total_blocks)::bigint as bytes from pragma_database_size() where database_name = 'store'"

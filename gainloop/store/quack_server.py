@@ -1,14 +1,14 @@
 """A server that gives the machines of a trusted network the store of one DuckDB file: ``gainloop store serve``."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 import duckdb
 
 from gainloop.store.duck_file import NEVER_BY_ITSELF, DuckFile
 from gainloop.store.journal import standing
-from gainloop.store.place import close_quietly, first_line, quoted
+from gainloop.store.place import close_quietly, first_line, quoted, storage_errors
 from gainloop.store.quack import MAKE_TURN, open_duck
 from schemas.errors import BadInput
 
@@ -42,7 +42,9 @@ def serving(file: DuckFile, host: str, port: int, token: str) -> Iterator[str]:
         duck.execute(MAKE_TURN)
         # Scripts of clients reach the store and no other file of this machine.
         duck.execute("set enable_external_access = false")
-        with standing(duck, file.path):
+        with ExitStack() as held:
+            with storage_errors(attempt, "the store's folder must be writable. Free space there."):
+                held.enter_context(standing(duck, file.path))
             address = quoted(f"quack:{host}:{port}")
             try:
                 duck.execute(f"call quack_serve({address}, token => {quoted(token)}, allow_other_hostname => true)")

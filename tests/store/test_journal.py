@@ -13,6 +13,7 @@ import pytest
 from gainloop.store import Store
 from gainloop.store.duck_file import NEVER_BY_ITSELF, DuckFile, attaching
 from gainloop.store.journal import journal_of, log_of, roll_back, standing
+from schemas.errors import StoreError
 from tests.store.writing import records
 
 BLOCKS_AT, BLOCK = 12_288, 262_144
@@ -144,15 +145,53 @@ def test_the_journal_of_a_living_process_is_left(store: Store) -> None:
     journal_of(store.path).write_bytes(b"of another")
     code = "import fcntl, sys; file = open(sys.argv[1], 'r+b'); fcntl.lockf(file, fcntl.LOCK_EX); print(); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", code, store.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-uc", code, store.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as holder:
         assert holder.stdout
-        holder.stdout.readline()
+        assert holder.stdout.readline() == b"\n"
         roll_back(store.path)
         assert journal_of(store.path).exists()
         holder.communicate(b"\n")
     roll_back(store.path)
     assert not journal_of(store.path).exists()
+
+
+def test_a_process_that_serves_a_store_and_opens_it_too_is_refused_and_keeps_file_and_journal(store: Store) -> None:
+    store.insert(records=records("a", 0, 200))
+    with duckdb.connect() as duck:
+        duck.execute(NEVER_BY_ITSELF)
+        DuckFile(store.path).attach(lambda: duck)
+        with standing(duck, store.path):
+            journal = journal_of(store.path).read_bytes()
+            with pytest.raises(StoreError, match="this process has it open by a connection of its own"):
+                store.query(COUNT)
+            assert journal_of(store.path).read_bytes() == journal
+            assert is_held(store.path)
+    assert not is_held(store.path)
+    assert not journal_of(store.path).exists()
+
+
+def is_held(path: str) -> bool:
+    """Tell whether another process than this cannot have the file now."""
+    code = "import fcntl, sys; fcntl.lockf(open(sys.argv[1], 'r+b'), fcntl.LOCK_EX | fcntl.LOCK_NB)"
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    return "BlockingIOError" in done.stderr
+
+
+def test_a_file_that_is_a_link_is_checkpointed_and_rolled_back(tmp_path: Path) -> None:
+    real, link = tmp_path / "real" / "x.duckdb", tmp_path / "x.duckdb"
+    real.parent.mkdir()
+    Store(str(real), "").insert(records=records("a", 0, 200))
+    link.symlink_to(real)
+    Store(str(link), "").insert(records=records("b", 0, 200))
+    assert [one.name for one in real.parent.iterdir()] == ["x.duckdb"]
+
+    before = real.read_bytes()
+    in_a_process(WRITE_AND_CUT_OFF, str(link), "1")
+    assert journal_of(str(real)).exists()
+    tear(str(real), before)
+    assert Store(str(real), "").query(COUNT).row(0)[0] == 600
+    assert [one.name for one in real.parent.iterdir()] == ["x.duckdb"]
 
 
 def test_rows_that_cannot_be_checkpointed_are_kept_in_the_log_and_that_is_said(
@@ -163,7 +202,7 @@ def test_rows_that_cannot_be_checkpointed_are_kept_in_the_log_and_that_is_said(
     in_the_way.mkdir()
 
     assert store.insert(records=records("b", 0, 200)) == {"records": 200}
-    assert f"its rows are kept in {log_of(store.path)}, and the next call tries again" in caplog.text
+    assert f"what was written is kept in {log_of(store.path)}, and the next checkpoint writes it" in caplog.text
     assert store.query(COUNT).row(0)[0] == 400
     assert log_of(store.path).exists()
     in_the_way.rmdir()
