@@ -183,7 +183,7 @@ class Stub:
             body = answer(asked, options.reply_words, options.context_tokens, options.processed_logprobs, says)
         if options.edits:
             options.edits(body)
-        text = json.dumps(spoil(body, fault))
+        text = json.dumps(spoil(body, fault) if fault else body)
         return web.Response(text=text[:40] if fault == "malformed" else text, content_type="application/json")
 
     def _draw_fault(self, asked: dict[str, Any]) -> str:
