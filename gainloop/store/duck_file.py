@@ -95,7 +95,7 @@ class DuckFile(Attached):
         Raises:
             StoreError: The other process keeps it past the deadline.
         """
-        return patiently(lambda: self._try_attach(open_duck), self.lock_seconds, _is_locked, self._still_locked)
+        return patiently(lambda: self._try_attach(open_duck), self.lock_seconds, _may_pass, self._still_locked)
 
     def _still_locked(self, error: Exception) -> StoreError:
         return StoreError(
@@ -105,7 +105,7 @@ class DuckFile(Attached):
         )
 
     def _try_attach(self, open_duck: Callable[[], Duck]) -> Duck:
-        with storage_errors(f"opening the store {self.path}", _ALLOWED, _is_locked):
+        with storage_errors(f"opening the store {self.path}", _ALLOWED, _may_pass):
             if not self.exists():
                 self._make()
             duck = open_duck()
@@ -127,7 +127,7 @@ class DuckFile(Attached):
                 "attached for moments, by itself. Close that connection, or read a copy of the file."
             ) from error
         except duckdb.Error as error:
-            if _is_locked(error) or not journal_of(self.path).exists():
+            if _may_pass(error) or not journal_of(self.path).exists():
                 raise
             raise _CutOffError(self.path) from error
         if journal_of(self.path).exists():
@@ -156,7 +156,7 @@ class DuckFile(Attached):
         try:
             with duckdb.connect() as duck:
                 duck.execute(f"{attaching(new)}; begin; {DDL} insert into schema_version values ({VERSION}); commit")
-                duck.execute("use memory; detach store")
+                duck.execute(_DETACH)
             try:
                 os.link(new, self.path)
             except FileExistsError:  # of several that make it at once, one does
@@ -177,7 +177,7 @@ class _CutOffError(Exception):
     """The file is to be rolled back first."""
 
 
-def _is_locked(error: Exception) -> bool:
+def _may_pass(error: Exception) -> bool:
     return isinstance(error, _CutOffError) or "Could not set lock" in str(error)
 
 

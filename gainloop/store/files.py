@@ -71,7 +71,7 @@ def create_file(url: str) -> bool:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        _sync_folder(os.path.dirname(path) or ".")
+        sync_folder(os.path.dirname(path) or ".")
     return True
 
 
@@ -260,7 +260,7 @@ def file_sizes(folder: str) -> Iterator[tuple[str, int]]:
                 yield path, os.lstat(path).st_size
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Bring a folder's list of names to the disk: without that, a power cut may take a new file away."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

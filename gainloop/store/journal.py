@@ -21,6 +21,7 @@ from typing import BinaryIO, Final
 
 import duckdb
 
+from gainloop.store.files import sync_folder
 from gainloop.store.place import Duck, close_quietly, first_line
 
 logger = logging.getLogger("gainloop.store")
@@ -163,17 +164,8 @@ def _write(duck: Duck, path: str, file: BinaryIO, blocks: str) -> bytes:
         new.flush()
         os.fsync(new.fileno())
     begun.replace(journal)
-    _sync_folder(journal.parent)
+    sync_folder(str(journal.parent))
     return headers
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have a folder's names survive a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _read(journal: Path) -> tuple[bytes, list[tuple[int, bytes]]]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import fsspec
 
 from gainloop.store.duck import Store
 from gainloop.store.duck_file import DuckFile
 from gainloop.store.ducklake import Lake
+from gainloop.store.journal import journal_of, log_of
 from gainloop.store.place import Duck, Place
 from gainloop.store.quack import Quack
 from schemas.errors import BadInput
@@ -72,8 +74,8 @@ def measure_room(place: Place) -> Room:
         sizes = [one["size"] for one in system.find(path, detail=True).values()]
         return Room(len(sizes), sum(sizes))
     if isinstance(place, DuckFile):
-        system, path = fsspec.url_to_fs(place.path)
-        sizes = [system.size(one) for one in (path, f"{path}.wal", f"{path}.journal") if system.exists(one)]
+        files = (Path(place.path), log_of(place.path), journal_of(place.path))
+        sizes = [one.stat().st_size for one in files if one.exists()]
         return Room(len(sizes), sum(sizes))
     size = (
         "select (block_size * total_blocks)::bigint as bytes from pragma_database_size() where database_name = 'store'"
@@ -86,8 +88,8 @@ def _maintain_file(file: DuckFile) -> None:
 
     Neither checkpoint nor vacuum gives any back. A store of which half the rows were deleted went from 9.2 to 3.4 MB.
     """
-    for table in KEYS:
-        with file.attached() as duck:
+    with file.attached() as duck:
+        for table in KEYS:
             # By the statements of a new store, so that it stays one: what is made of a select has no constraints.
             duck.execute(f"begin; alter table {table} rename to old_{table}; {DDL}")
             duck.execute(f"insert into {table} by name select * from old_{table} order by rowid")
