@@ -80,10 +80,8 @@ class DuckFile(Attached):
                 duck = self.attach(lambda: _duck(self.path, os.getpid()))
                 yield duck
                 self._detach(duck)
-            except BaseException as error:  # whatever state it is in: the next call makes another
+            except BaseException:  # whatever state it is in: the next call makes another
                 _leave(_duck(self.path, os.getpid()))
-                if "interrupted" in str(error) and isinstance(error, RuntimeError):  # Ctrl-C as DuckDB says it
-                    raise KeyboardInterrupt from error
                 raise
 
     def attach(self, open_duck: Callable[[], Duck]) -> Duck:

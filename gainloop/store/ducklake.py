@@ -136,8 +136,6 @@ class Lake(Attached):
             return result
         except BaseException as error:  # whatever state it is in: the next call makes another
             self.leave()
-            if "interrupted" in str(error) and isinstance(error, RuntimeError):  # Ctrl-C as DuckDB says it
-                raise KeyboardInterrupt from error
             if not has_begun and _is_away(error) and not isinstance(error, GainloopError):
                 raise _NotBegun(first_line(error)) from error
             raise

@@ -110,7 +110,7 @@ def not_there(table: str) -> str:
 
 @lru_cache
 def _shapes() -> dict[str, pa.Schema]:
-    with duckdb.connect() as duck:
+    with signals_heard(), duckdb.connect() as duck:
         duck.execute(DDL)
         return {table: duck.sql(f"from {table} limit 0").to_arrow_table().schema for table in KEYS}
 
@@ -118,7 +118,7 @@ def _shapes() -> dict[str, pa.Schema]:
 @lru_cache
 def column_types() -> dict[str, dict[str, str]]:
     """Return the SQL types of the columns, by table and name."""
-    with duckdb.connect() as duck:
+    with signals_heard(), duckdb.connect() as duck:
         duck.execute(DDL)
         rows = duck.execute("select table_name, column_name, data_type from duckdb_columns() where not internal")
         found: dict[str, dict[str, str]] = {table: {} for table in KEYS}
@@ -212,9 +212,13 @@ def storage_errors(attempt: str, allowed: str, may_pass: Callable[[Exception], b
 
     Args:
         allowed: What must hold and what to do next, as the message ends.
+
+    Raises:
+        KeyboardInterrupt: As ``signals_heard``.
     """
     try:
-        yield
+        with signals_heard():
+            yield
     except Exception as error:
         if isinstance(error, GainloopError) or (may_pass and may_pass(error)):
             raise
@@ -223,6 +227,23 @@ def storage_errors(attempt: str, allowed: str, may_pass: Callable[[Exception], b
         if not isinstance(error, (*_OF_THE_PLACE, OSError)) and not type(error).__module__.startswith("psycopg"):
             raise
         raise StoreError(f"{attempt}: {first_line(error)}; {allowed}") from error
+
+
+@contextmanager
+def signals_heard() -> Iterator[None]:
+    """Turn the error by which DuckDB says that a signal came into what a Ctrl-C is in Python.
+
+    A query of DuckDB's lets the handlers of signals run and then raises an error of its own: what they raised is lost.
+
+    Raises:
+        KeyboardInterrupt: A Ctrl-C, SIGTERM or timer came.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "interrupted" not in str(error):
+            raise
+        raise KeyboardInterrupt from error
 
 
 def first_line(error: BaseException) -> str:

@@ -29,6 +29,7 @@ from gainloop.store.place import (
     patiently,
     quoted,
     require_known_version,
+    signals_heard,
     storage_errors,
 )
 from schemas.errors import BadInput, StoreError
@@ -154,8 +155,6 @@ class Quack:
     def _explain(self, error: BaseException) -> None:
         """Raise what the project says of an error, if it is one that a person can mend."""
         said = first_line(error)
-        if "interrupted" in said and isinstance(error, RuntimeError):  # Ctrl-C as DuckDB says it
-            raise KeyboardInterrupt from error
         if "Authentication failed" in said:
             raise BadInput(
                 f"opening the store {self.url}: {said}; the token that the server was started with is needed. Set the "
@@ -271,7 +270,7 @@ def _as_json(frame: pl.DataFrame) -> str:
 
     Each quote of a literal would be doubled by moving all that follows it: 100,000 of them in 16 MB took 97 s.
     """
-    with duckdb.connect(config={"threads": 1}) as duck:  # more would mix up the order
+    with signals_heard(), duckdb.connect(config={"threads": 1}) as duck:  # more would mix up the order
         duck.register("new_rows", frame)
         ((text,),) = duck.execute("select to_json(list(new_rows))::varchar from new_rows").fetchall()
     return str(text).replace("'", "\\u0027")
