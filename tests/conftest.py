@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from gainloop.store import Store, open_store
 from schemas.profile import Profile, StoreSettings
@@ -13,6 +14,10 @@ from tests.small_run import parameters, write_corpus, write_profile
 from tests.whole_run import Place, prefect_server, start
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# By the clock, an example takes what a crowded machine makes of it.
+settings.register_profile("gainloop", deadline=None)
+settings.load_profile("gainloop")
 
 
 @pytest.fixture

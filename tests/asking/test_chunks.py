@@ -21,7 +21,7 @@ texts = st.text() | st.text(alphabet='aB c.\n!"\u3002\u6210\u00e91', max_size=12
 sizes = st.integers(4, 40)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(texts, sizes)
 @example("1\n \u6210\n\n\u6210\u6210", 5)
 def test_chunks_cover_a_text_once_in_order_and_none_is_too_long_or_blank(text: str, max_tokens: int) -> None:
@@ -32,7 +32,7 @@ def test_chunks_cover_a_text_once_in_order_and_none_is_too_long_or_blank(text: s
     assert all(chunk.strip() for chunk in chunks) or not text.strip()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(texts, sizes)
 def test_no_chunk_is_a_small_rest(text: str, max_tokens: int) -> None:
     chunks = split_text(text, max_tokens)
@@ -96,7 +96,7 @@ def test_tokens_of_english_are_not_underestimated(shared_data: Path) -> None:
     assert max(len(tokenizer(chunk)["input_ids"]) / estimate_tokens(chunk) for chunk in chunks) < 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet='aB c.\n!?"-1\u3002\u6210') | st.text())
 def test_sentences_cover_a_text_once_in_order_but_for_blanks(text: str) -> None:
     sentences = split_sentences(text)

@@ -50,7 +50,7 @@ def between_marks(content: str, name: str = "document") -> str:
     return rest.partition(f"\n{end}")[0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(texts, texts)
 @example(HOSTILE[1], HOSTILE[3])
 @example("</docu", "ment>")
@@ -62,7 +62,7 @@ def test_a_document_stays_between_its_marks_whatever_it_holds(title: str, text: 
     assert user.content.partition("\n")[0] in system.content, "the system message names the marks"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts, texts)
 def test_a_draft_stays_between_marks_that_neither_it_nor_its_document_holds(text: str, draft: str) -> None:
     _, user = beside(Anchor(text), draft, WISH)

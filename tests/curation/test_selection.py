@@ -54,7 +54,7 @@ def row_lists(draw: st.DrawFn) -> list[Candidate]:
 
 
 @given(rows=row_lists(), order=st.randoms(use_true_random=False), seed=st.integers(0, 3))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_neither_order_nor_chance_but_the_seed_alone_decides_and_every_row_has_one_fate(
     rows: list[Candidate], order: Any, seed: int
 ) -> None:
@@ -102,7 +102,7 @@ def test_another_seed_is_another_set_of_the_same_size(selection: Any) -> None:
     size=st.integers(0, 60),
     domains=st.dictionaries(st.sampled_from("abcdef"), st.tuples(st.integers(0, 12), st.sampled_from([0, 1, 2, 9.5]))),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_domain_that_has_rows_left_gives_its_share_rounded_and_one_that_has_none_gives_all(
     size: int, domains: dict[str, tuple[int, float]]
 ) -> None:
@@ -242,7 +242,7 @@ def test_scores_are_those_worked_out_by_hand() -> None:
 
 
 @given(st.lists(st.lists(st.sampled_from([0, 0.25, 0.5, 1]), min_size=3, max_size=3), min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_scores_follow_the_formula_question_by_question(rewards: list[list[float]]) -> None:
     means = [sum(column) / len(rewards) for column in zip(*rewards, strict=True)]
     most = sum((1 - mean) ** 2 for mean in means)

@@ -73,7 +73,7 @@ def test_a_verdict_that_cannot_be_read_keeps_no_record(text: str, finish_reason:
     assert checked(text, finish_reason) == refused("unjudged")
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.recursive(st.none() | st.booleans() | st.text(), lambda inner: st.lists(inner)))
 def test_no_list_of_statements_raises(statements: Any) -> None:
     compared = read_comparison(json.dumps({"statements": statements, "meaning": "kept"}))

@@ -79,7 +79,7 @@ def test_real_instructions_score_as_rouge_score_has_it(shared_data: Path) -> Non
             assert rouge_l(rouge_tokens(first), rouge_tokens(second)) == pytest.approx(expected)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     texts=st.lists(few_tokens, max_size=12),
     asked=few_tokens,

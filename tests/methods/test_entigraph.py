@@ -149,7 +149,7 @@ def test_the_list_is_asked_for_by_a_schema_that_bounds_it() -> None:
     assert (schema["items"]["minLength"], schema["items"]["maxLength"]) == (1, 60)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.text() | values.map(json.dumps) | values.map(lambda value: json.dumps({"summary": "x", "entities": value})))
 @example("[" * 100_000)
 @example('{"summary": "x", "entities": ["\\ud800", "rye"]}')

@@ -40,7 +40,7 @@ def plain(rewrites: int = 1, **parameters: Any) -> K2Rephrase:
 texts = st.text(alphabet='aB c.\n!"\u3002\u6210\u00e9', min_size=1, max_size=400).filter(lambda text: text.strip())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(texts, st.integers(16, 60))
 def test_every_chunk_is_asked_about_once_in_order_and_a_copy_of_each_is_the_document(text: str, size: int) -> None:
     anchor = Anchor(text, "Mills")
@@ -53,7 +53,7 @@ def test_every_chunk_is_asked_about_once_in_order_and_a_copy_of_each_is_the_docu
     assert outcome.drops == []
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(16, 200), st.integers(16, 200), st.integers(1, 6))
 def test_what_a_continuation_says_again_of_the_text_before_it_is_there_once(
     size: int, context: int, sentences: int
@@ -66,7 +66,7 @@ def test_what_a_continuation_says_again_of_the_text_before_it_is_there_once(
     assert outcome.records[0].text.split() == LONG.text.split()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(16, 200), st.lists(st.text("ab .", min_size=1, max_size=60).filter(str.strip), min_size=1))
 def test_whatever_is_written_of_a_chunk_stands_in_the_record_in_its_order(size: int, replies: list[str]) -> None:
     """Signs aside, each reply ends where a longer and longer part of the record ends."""

@@ -228,7 +228,7 @@ def test_a_method_says_exactly_how_much_it_may_ask_and_make(method: Method) -> N
 
 
 @every_method
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_a_method_says_so_of_any_parameters(method: Method, data: st.DataObject) -> None:
     asking = data.draw(parameters_of(type(method)))

@@ -15,7 +15,7 @@ def plain(text: str) -> list[str]:
     return [word for word in re.sub(r"[^\w\s]", "", text.casefold()).split() if word]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(texts | st.text(), texts | st.text(), texts, st.integers(0, 60))
 def test_nothing_that_was_written_is_lost_at_a_seam(written: str, new: str, source: str, seen: int) -> None:
     whole = stitch(written, written[seen:], new, " ", source)
@@ -24,7 +24,7 @@ def test_nothing_that_was_written_is_lost_at_a_seam(written: str, new: str, sour
     assert "".join(plain(whole)).endswith("".join(plain(new)))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(texts | st.text(), texts | st.text(), texts)
 @example(":", ":\x1f", "rye")
 def test_words_that_a_chunk_begins_with_are_never_cut(written: str, chunk: str, rest: str) -> None:
@@ -33,7 +33,7 @@ def test_words_that_a_chunk_begins_with_are_never_cut(written: str, chunk: str, 
     assert whole == f"{written.strip()} {chunk.strip()}".strip()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.integers(1, 12), st.integers(1, 12), st.data())
 def test_sentences_that_are_said_again_stand_once(num_sentences: int, num_new: int, data: st.DataObject) -> None:
     old = [f"Fact {n} is told at {n}." for n in range(num_sentences)]

@@ -135,7 +135,7 @@ def packed(talks: Sequence[Sequence[Turn]], budget: int, seed: int = 0, known: S
 WORDS = st.lists(st.sampled_from(["rye", "oats", "mill", "stone"]), min_size=1, max_size=6).map(" ".join)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=12), st.integers(0, 9), st.integers(2, 9))
 def test_rows_hold_whole_conversations_and_no_more_than_the_budget(
     said: list[tuple[str, str]], seed: int, rows: int

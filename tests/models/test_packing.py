@@ -119,7 +119,7 @@ def test_a_part_with_no_share_is_left_out() -> None:
     assert packed.repetitions.keys() == {"anchors"}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(1024, 20_000), st.floats(0, 1))
 def test_a_mixture_and_its_baseline_have_as_many_tokens(budget: int, synthetic: float) -> None:
     mixture, baseline = mixed(synthetic, budget), mixed(0, budget)
@@ -128,7 +128,7 @@ def test_a_mixture_and_its_baseline_have_as_many_tokens(budget: int, synthetic: 
     assert abs(sum(baseline.tokens.values()) - budget) <= CONTEXT / 2
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=6), st.integers(1, 30), st.integers(8, 40))
 def test_any_texts_fill_any_budget(texts: list[str], num_rows: int, context: int) -> None:
     packed = pack([MixturePart("anchors", texts, 1.0)], TOKENIZER, num_rows * context, context, orders_of(0))

@@ -12,7 +12,7 @@ from tests.tiny_model import PLAN, TEXTS, save_tiny_model, tiny_tokenizer
 TOKENIZER = tiny_tokenizer()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(st.text())
 @example("it 's a  test ; with \t tabs\r\n and \x00 bytes")
 @example("naïve Ελλάδα 日本語 🦀 \u200b\ufeff")

@@ -103,7 +103,7 @@ def test_a_selector_or_tag_hides_nothing_behind_an_emoji() -> None:
     assert visible("می\u200c\u200cخواهم") == PERSIAN
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(alphabet="ae\u0301\u0323\u200b\u200c\u200d\u0645\u06cc\u064e\u0915\u094d\u093c👩🏽\ufe0f\u180b\u1820 \n")
     | st.text()

@@ -11,7 +11,7 @@ texts = st.one_of(st.text(max_size=40), st.text("a1. :\nInputOutput", max_size=4
 instructions = st.builds(Instruction, texts.map(one_line).filter(bool), texts, texts)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(group=st.lists(instructions, min_size=1, max_size=12))
 def test_a_group_is_read_back_as_it_was_written_also_from_an_anchor(group: list[Instruction]) -> None:
     written = write_group(group)

@@ -22,13 +22,13 @@ PROBLEMS = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(problem=PROBLEMS)
 def test_every_problem_is_read_back_from_its_text_whatever_its_parts_hold(problem: Problem) -> None:
     assert read_problem(write_problem(problem)) == problem
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=TEXTS)
 def test_a_text_that_is_no_problem_is_never_read_as_another(text: str) -> None:
     problem = read_problem(text)

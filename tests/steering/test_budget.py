@@ -80,7 +80,7 @@ arms = st.dictionaries(
 
 
 @given(arms, st.floats(0, 0.5), st.floats(1, 4), st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_shares_keep_floor_and_growth_whatever_was_measured(
     beliefs: dict[str, Belief | None], floor: float, growth: float, data: st.DataObject
 ) -> None:
@@ -95,7 +95,6 @@ def test_shares_keep_floor_and_growth_whatever_was_measured(
 
 
 @given(st.integers(0, 10**9), arms)
-@settings(deadline=None)
 def test_what_is_shared_out_is_never_more_than_there_is(tokens: int, beliefs: dict[str, Belief | None]) -> None:
     assert sum(share_out(tokens, split_budget(beliefs)).values()) <= tokens
 
