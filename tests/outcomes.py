@@ -25,6 +25,7 @@ from typing import Any, Final
 import great_expectations
 
 from flows.__main__ import say_what_failed
+from flows.__stopping__ import Stop
 from gainloop.evaluation.arms import Comparison
 from gainloop.evaluation.likelihoods import Run, score_training
 from gainloop.models import answers, pretraining, scoring
@@ -316,17 +317,12 @@ def run_apart(work: Callable[[Place], object], place: Place, harm: Harm, after_s
 
 
 def _live(work: Callable[[Place], object], place: Place, harm: Harm, writer: int) -> None:
-    status, said = 0, ""
+    stop, status, said = Stop(lambda: None), 0, ""
     try:
-        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
         harm.within()
         work(place)
-    except SystemExit as stopped:
-        status = int(str(stopped.code))
-    except Exception as error:
-        status, said = 1, say_what_failed("running", error)
-    except KeyboardInterrupt:  # as the store says that a signal came; nothing may leave a copy of a process
-        status = 128 + signal.SIGTERM
+    except BaseException as error:  # nothing may leave a copy of a process
+        status, said = (stop.status, "") if stop.was_told(error) else (1, say_what_failed("running", error))
     os.write(writer, said.encode())
     os._exit(status)
 
