@@ -286,7 +286,7 @@ def test_a_collapsed_batch_stops_with_the_shares_and_where_to_read(store: Store,
         world.validate()
     message = str(failure.value)
     assert "24 records of batch" in message
-    assert "repeats (repeated_share at most 0.35: 0.167 where 0.5 is required)" in message
+    assert "repeats (repeated_share at most 0.35: 16.7 % of the rows where 50 % is required)" in message
     page = Path(records_folder(store, world.batch_id)) / "index.html"
     assert str(page) in message
     broken = re.search(r"\d+ of \d+ expectations do not hold", message)
@@ -306,7 +306,7 @@ def test_a_failed_verdict_says_on_the_page_what_did_not_hold(store: Store, folde
     page = as_markdown(verdict)
     assert "The suite failed" in page
     assert "| duplicate | 8 |" in page
-    assert "**too_few_kept**: kept is true: 0.2 where 0.3 is required" in page
+    assert "**too_few_kept**: kept is true: 20 % of the rows where 30 % is required" in page
 
 
 def test_a_batch_that_failed_is_judged_afresh_and_leaves_no_stale_reason(
@@ -351,7 +351,7 @@ def test_an_expectation_that_cannot_be_computed_has_not_held(
 ) -> None:
     world = make_world(store, good_texts(), good_anchors())
     monkeypatch.setattr("tasks.validate.records_suite", lambda added: (at_most("no_such_column", 1, "repeats", 0.5),))
-    with pytest.raises(SuiteFailed, match=r"no_such_column at most 1: not computable where 0.5 is required"):
+    with pytest.raises(SuiteFailed, match=r"no_such_column at most 1: not computable where (50 %|0.5) is required"):
         world.validate()
 
 

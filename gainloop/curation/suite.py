@@ -330,8 +330,17 @@ def _corpus_lines(result: SuiteResult) -> list[str]:
 def _observed(finding: dict[str, Any]) -> str:
     """Return one finding in a sentence.
 
-    >>> _observed({"expectation": "num_words at least 5", "observed": 0.25, "required": 0.5, "held": False})
-    'num_words at least 5: 0.25 where 0.5 is required'
+    >>> _observed({"expectation": "leaks is false", "observed": 0.125, "required": 0.95, "is_share": True})
+    'leaks is false: 12.5 % of the rows where 95 % is required'
+    >>> _observed({"expectation": "number of rows at least 1", "observed": 0, "required": 1, "is_share": False})
+    'number of rows at least 1: 0 where 1 is required'
     """
-    observed = "not computable" if finding["observed"] is None else f"{finding['observed']:.3g}"
-    return f"{finding['expectation']}: {observed} where {finding['required']:g} is required"
+    found, required = finding["observed"], finding["required"]
+    if found is None:
+        return f"{finding['expectation']}: not computable where {_as_said(required, finding)} is required"
+    of = " of the rows" if finding.get("is_share") else ""
+    return f"{finding['expectation']}: {_as_said(found, finding)}{of} where {_as_said(required, finding)} is required"
+
+
+def _as_said(value: float, finding: dict[str, Any]) -> str:
+    return f"{100 * value:.3g} %" if finding.get("is_share") else f"{value:.3g}"

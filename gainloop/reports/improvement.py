@@ -133,9 +133,9 @@ def _headline(found: Improvement) -> str:
         said.append(f"{REPEATING} for as many training tokens: {by_name[REPEATING]}.")
         said.append(_compared(found.over_repeating, "The loop teaches more than repeating", "Repeating teaches more"))
     if EVEN in by_name:
-        said.append(f"{EVEN}, for another {found.even_tokens:,} tokens: {by_name[EVEN]}.")
+        said.append(f"{EVEN}, no steering, for another {found.even_tokens:,} tokens: {by_name[EVEN]}.")
         said.append(_compared(found.over_even, "Steering was worth it", "Even shares did better"))
-    return " ".join([*said, _spent_and_stopped(found)])
+    return " ".join([*said, *_of_one_seed(found), _spent_and_stopped(found)])
 
 
 def _by_surprise(found: Improvement, last: FinalRow, count: str) -> str:
@@ -147,7 +147,14 @@ def _by_surprise(found: Improvement, last: FinalRow, count: str) -> str:
     ]
     if found.even_tokens:
         said.append(_compared(found.over_even, "Steering was worth it", "Even shares did better"))
-    return " ".join([*said, _spent_and_stopped(found)])
+    return " ".join([*said, *_of_one_seed(found), _spent_and_stopped(found)])
+
+
+def _of_one_seed(found: Improvement) -> list[str]:
+    """Return what no interval covers: another text, and of one seed another training."""
+    if any(len(one.checkpoints) > 1 for one in found.rounds):
+        return []
+    return ["One draw of the text and one seed: another may move this more than the intervals say."]
 
 
 def _compared(gain: Figure, better: str, worse: str) -> str:
@@ -223,8 +230,9 @@ def _losses(rounds: Sequence[Round]) -> list[str]:
         if number + records[recipe] > 2 * kept[recipe] and common and common[0][1] >= COMMON * number:
             told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(SHOWN_REASONS))
             said.append(
-                f"Most of what {recipe} said was thrown away: {number:,} replies were dropped ({told}), "
-                f"{kept[recipe]:,} of {records[recipe]:,} texts are kept. {ADVICE[common[0][0]]}."
+                f"{'Most' if kept[recipe] else 'All'} of what {recipe} said was thrown away: {number:,} replies were "
+                f"dropped ({told}), {kept[recipe]:,} of {records[recipe]:,} texts are kept. "
+                f"{ADVICE[common[0][0]]} ({common[0][1]:,} {common[0][0]})."
             )
     return said
 

@@ -49,9 +49,9 @@ def test_a_loop_that_wins_says_so_in_a_paragraph_that_names_what_it_is_compared_
     assert re.match(
         r"Of \d+ questions that were kept for the end the model answers \d+ % \[\d+, \d+\] from memory after 2 rounds. "
         r"Before: \d+ % .* Repeating the documents for as many training tokens: \d+ % .* The loop teaches more than "
-        r"repeating: \+\d+ points .* Even shares, for another 4,000 tokens: \d+ % .* Steering was worth it: \+\d+ "
-        r"points .* It spent 4,000 of 5,000 tokens for 100 tokens of text that is trained on, and stopped because "
-        r"all 2 rounds are done.",
+        r"repeating: \+\d+ points .* Even shares, no steering, for another 4,000 tokens: \d+ % .* Steering was worth "
+        r"it: \+\d+ points .* It spent 4,000 of 5,000 tokens for 100 tokens of text that is trained on, and stopped "
+        r"because all 2 rounds are done.",
         found.headline,
     )
     assert found.steps[0].startswith("Use the model of round 2: checkpoint c")
@@ -59,6 +59,13 @@ def test_a_loop_that_wins_says_so_in_a_paragraph_that_names_what_it_is_compared_
         "Before", "Repeating the documents", "After round 1", "After round 2", "Even shares"
     ]  # fmt: skip
     assert [row.tokens for row in found.final] == [0, 0, 2_000, 4_000, 4_000]
+
+
+def test_a_loop_of_one_seed_says_that_its_intervals_hold_no_other_draw() -> None:
+    told = "One draw of the text and one seed: another may move this more than the intervals say."
+    three = [one.model_copy(update={"checkpoints": ["a", "b", "c"]}) for one in (round_(1), round_(2))]
+    assert told in describe(WON).headline
+    assert told not in describe(WON, rounds=three).headline
 
 
 def test_a_loop_that_loses_says_so_too() -> None:
@@ -108,7 +115,7 @@ def test_a_recipe_whose_replies_are_mostly_dropped_is_told_with_why_and_what_to_
     (said,) = (one for one in found.steps if "thrown away" in one)
     assert said == (
         f"Most of what {lost.recipe} said was thrown away: 39 replies were dropped (34 cut_off, 5 ungrounded), 8 of 8 "
-        "texts are kept. Raise text.sampling.max_tokens, or choose a model that comes to an end."
+        "texts are kept. Raise text.sampling.max_tokens, or choose a model that comes to an end (34 cut_off)."
     )
     assert "before that dropped: 34 cut_off, 60 over_budget, 5 ungrounded" in render_improvement(found)
     assert not [one for one in describe(WON).steps if "thrown away" in one]
