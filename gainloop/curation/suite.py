@@ -335,12 +335,8 @@ def _observed(finding: dict[str, Any]) -> str:
     >>> _observed({"expectation": "number of rows at least 1", "observed": 0, "required": 1, "is_share": False})
     'number of rows at least 1: 0 where 1 is required'
     """
-    found, required = finding["observed"], finding["required"]
-    if found is None:
-        return f"{finding['expectation']}: not computable where {_as_said(required, finding)} is required"
-    of = " of the rows" if finding.get("is_share") else ""
-    return f"{finding['expectation']}: {_as_said(found, finding)}{of} where {_as_said(required, finding)} is required"
-
-
-def _as_said(value: float, finding: dict[str, Any]) -> str:
-    return f"{100 * value:.3g} %" if finding.get("is_share") else f"{value:.3g}"
+    observed, scale, unit, of = finding["observed"], 1, "", ""
+    if finding.get("is_share"):
+        scale, unit, of = 100, " %", " of the rows"
+    found = "not computable" if observed is None else f"{scale * observed:.3g}{unit}{of}"
+    return f"{finding['expectation']}: {found} where {scale * finding['required']:g}{unit} is required"

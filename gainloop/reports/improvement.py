@@ -151,7 +151,7 @@ def _by_surprise(found: Improvement, last: FinalRow, count: str) -> str:
 
 
 def _of_one_seed(found: Improvement) -> list[str]:
-    """Return what no interval covers: another text, and of one seed another training."""
+    """Return what the intervals of a loop with one seed leave out."""
     if any(len(one.checkpoints) > 1 for one in found.rounds):
         return []
     return ["One draw of the text and one seed: another may move this more than the intervals say."]
@@ -229,10 +229,11 @@ def _losses(rounds: Sequence[Round]) -> list[str]:
         number, common = reasons.total(), [one for one in reasons.most_common() if one[0] in ADVICE]
         if number + records[recipe] > 2 * kept[recipe] and common and common[0][1] >= COMMON * number:
             told = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common(SHOWN_REASONS))
+            first, times = common[0]
             said.append(
                 f"{'Most' if kept[recipe] else 'All'} of what {recipe} said was thrown away: {number:,} replies were "
                 f"dropped ({told}), {kept[recipe]:,} of {records[recipe]:,} texts are kept. "
-                f"{ADVICE[common[0][0]]} ({common[0][1]:,} {common[0][0]})."
+                f"{ADVICE[first]} ({times:,} {first})."
             )
     return said
 
