@@ -32,6 +32,9 @@ TURN: Final = threading.Lock()
 _LONGEST_WAIT_SECONDS: Final = 0.1
 """How long what became free lies idle, at most."""
 
+_RAISED_BY_SIGNALS: Final = ("KeyboardInterrupt", "SystemExit", "TerminationSignal")
+"""What handlers of signals raise: Python's own, this project's and Prefect's."""
+
 _OF_THE_PLACE: Final = (
     *(duckdb.IOException, duckdb.FatalException, duckdb.OutOfMemoryException, duckdb.TransactionException),
     *(duckdb.InternalException, duckdb.SerializationException),
@@ -231,17 +234,19 @@ def storage_errors(attempt: str, allowed: str, may_pass: Callable[[Exception], b
 
 @contextmanager
 def signals_heard() -> Iterator[None]:
-    """Turn the error by which DuckDB says that a signal came into what a Ctrl-C is in Python.
+    """Turn the errors by which DuckDB says that a signal came into what a Ctrl-C is in Python.
 
-    A query of DuckDB's lets the handlers of signals run and then raises an error of its own: what they raised is lost.
+    A query of DuckDB's lets the handlers of signals run and then raises an error of its own, or one that quotes what
+    they raised.
 
     Raises:
         KeyboardInterrupt: A Ctrl-C, SIGTERM or timer came.
     """
     try:
         yield
-    except RuntimeError as error:
-        if "interrupted" not in str(error):
+    except (RuntimeError, duckdb.Error) as error:
+        is_own = isinstance(error, RuntimeError) and "interrupted" in str(error)
+        if not is_own and not str(error).startswith(_RAISED_BY_SIGNALS):
             raise
         raise KeyboardInterrupt from error
 
