@@ -47,6 +47,7 @@ def make_examined(
     if open_book is not None:
         answers["start/0/0/open"] = _answers(rng, questions, order, open_book, "open")
     scores, arms = {"start/0/0": general}, []
+    uneven = pl.Series([0.02 * (-1) ** number for number in range(general.height)])
     for arm in [one for one in shares if one != "start"]:
         for seed in range(num_seeds):
             points = []
@@ -54,7 +55,7 @@ def make_examined(
                 name, moved = f"{arm}/{seed}/{at:g}", shares[arm] + 0.02 * (seed - (num_seeds - 1) / 2)
                 share = shares["start"] + at * (moved - shares["start"])
                 answers[f"{name}/closed"] = _answers(rng, questions, order, share, "closed")
-                more = at * lost.get(arm, 0.0) * math.log(2) * general["num_bytes"] * (1 + 0.1 * (seed - 1))
+                more = at * lost.get(arm, 0.0) * math.log(2) * general["num_bytes"] * (1 + 0.1 * (seed - 1) + uneven)
                 scores[name] = general.with_columns(nats=general["nats"] + more)
                 points.append({"fraction": at, "tokens": int(14_336 * at), "checkpoint": f"{arm}{seed}{at:g}"})
             arms.append({"arm": arm, "seed": seed, "learning_rate": 3e-4, "points": points})

@@ -17,8 +17,11 @@ Ids = Sequence[Any] | NDArray[Any]
 TOO_FEW: Final = "too few"
 """The beginning of the status of a number that has no interval."""
 
-NONE_DIFFERS: Final = f"{TOO_FEW} rows differ: none does"
-"""Status of a difference of which nothing tells how far chance goes."""
+ALL_ALIKE: Final = f"{TOO_FEW} groups of rows differ: all say the same"
+"""Status of a number of which nothing tells how far chance goes."""
+
+ROUNDING: Final = 1e-9
+"""Half width of an interval, by what it is of, up to which it is arithmetic and no interval."""
 
 ONE_SEED: Final = "one seed: the interval covers the texts, not how far another training would move it"
 
@@ -81,6 +84,11 @@ def as_figure(estimate: Estimate, definition: str) -> Figure:
         status=estimate.status,
         definition=definition,
     )
+
+
+def is_flat(half_width: float, scale: float) -> bool:
+    """Return whether an interval has no width, beside values of this size: what never differed tells nothing."""
+    return half_width <= ROUNDING * scale
 
 
 def mean_of(rows: Floats, clusters: Ids, unit: str) -> Estimate:
@@ -182,8 +190,8 @@ def over_seeds(
     if is_share:
         ends = interval_of_share(found, float(rows.bottom.sum()))
     status = found.why_not or ("ok" if len(table) > 1 else ONE_SEED)
-    if not is_share and half == 0:  # what never differed says nothing of how far chance goes
-        ends, status = None, NONE_DIFFERS
+    if not is_share and half is not None and is_flat(half, rows.scale):
+        ends, status = None, ALL_ALIKE
     return replace(rows.estimate(found.value, ends, status, found.num_clusters), num_seeds=len(table))
 
 
@@ -218,7 +226,10 @@ def paired_ratio(before: ArrayLike, after: ArrayLike, most: ArrayLike, clusters:
     names = np.asarray(clusters)[known]
     value = float(gained[:, known].mean() / possible[:, known].mean())
     low, high = resampled_ratio(gained[:, known], possible[:, known], names)
-    return replace(gain, value=value, low=low, high=high, n=int(known.sum()))
+    found = replace(gain, value=value, low=low, high=high, n=int(known.sum()))
+    if is_flat((high - low) / 2, abs(value)):
+        return replace(found, low=None, high=None, status=ALL_ALIKE)
+    return replace(found, status=whole.status) if gain.status == ALL_ALIKE else found
 
 
 class Measured(Protocol):
@@ -287,6 +298,11 @@ class _Rows:
         dropped = int(len(top) - used.sum())
         why = _why_nothing(len(top), dropped, float(bottom[used].sum()))
         return cls(top[used], bottom[used], names[used], unit, dropped, why)
+
+    @property
+    def scale(self) -> float:
+        """The largest numerator by the mean of the denominators."""
+        return float(np.abs(self.top).max(initial=0.0) / self.bottom.mean())
 
     def estimate(
         self, value: float | None, ends: tuple[float, float] | None, status: str, num_clusters: int = 0

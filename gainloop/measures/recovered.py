@@ -12,7 +12,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from gainloop.measures.estimate import ONE_SEED, TOO_FEW, Estimate, Floats, Ids
+from gainloop.measures.estimate import ALL_ALIKE, ONE_SEED, TOO_FEW, Estimate, Floats, Ids, is_flat
 from gainloop.measures.intervals import MOST_OF_ONE, resampled_means, resampled_seeds, tail_of
 from schemas.rows import content_hash
 
@@ -59,6 +59,8 @@ class Scores:
         """
         gained, possible = (self.values[:, one] - self.values[:, over] for one in (arm, oracle))
         most = self.gain(oracle, over)
+        if most.status == ALL_ALIKE:
+            return most.without_value(ALL_ALIKE)
         nothing = most.low <= 0 <= most.high if most.low is not None and most.high is not None else possible[0] == 0
         usable = possible != 0
         found = self._estimate(100 * gained[usable] / possible[usable], "%") if usable[0] else most
@@ -66,8 +68,10 @@ class Scores:
 
     def _estimate(self, drawn: Floats, unit: str) -> Estimate:
         low, high = (None, None) if len(drawn) < 2 else map(float, np.quantile(drawn[1:], [self.tail, 1 - self.tail]))
-        about = (self.n, unit, self.status, self.num_clusters, 0, self.num_seeds)
-        return Estimate(float(drawn[0]), low, high, *about)
+        status = self.status
+        if low is not None and high is not None and is_flat((high - low) / 2, float(np.abs(self.values).max())):
+            low, high, status = None, None, ALL_ALIKE
+        return Estimate(float(drawn[0]), low, high, self.n, unit, status, self.num_clusters, 0, self.num_seeds)
 
 
 def score_arms(

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from gainloop.measures.estimate import (
-    NONE_DIFFERS,
+    ALL_ALIKE,
     ONE_SEED,
     TOO_FEW,
     Estimate,
     Floats,
     Ids,
     as_figure,
+    is_flat,
     not_measured,
     over_seeds,
 )
@@ -212,8 +213,8 @@ class _Fit:
         if not self.status.startswith(TOO_FEW):
             low, high = (float(end) for end in np.quantile(drawn[1:], [self.tail, 1 - self.tail], method="nearest"))
         status = self.status
-        if low == high == 0:
-            low, high, status = None, None, NONE_DIFFERS
+        if low is not None and high is not None and is_flat((high - low) / 2, max(1.0, abs(high))):
+            low, high, status = None, None, ALL_ALIKE
         return Estimate(
             float(drawn[0]),
             low,

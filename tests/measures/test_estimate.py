@@ -8,7 +8,7 @@ from scipy.special import stdtrit
 
 from benchmarks.coverage import SIZES, draw_rows, measure_coverage
 from gainloop.measures.estimate import (
-    NONE_DIFFERS,
+    ALL_ALIKE,
     ONE_SEED,
     Estimate,
     mean_of,
@@ -115,10 +115,29 @@ def test_one_seed_covers_documents_alone_and_says_so() -> None:
 
 def test_differences_that_are_all_nothing_have_no_interval_and_say_why() -> None:
     found = over_seeds(np.zeros((2, 8)), np.arange(8), "points")
-    assert (found.value, found.low, found.high, found.status) == (0, None, None, NONE_DIFFERS)
+    assert (found.value, found.low, found.high, found.status) == (0, None, None, ALL_ALIKE)
     moved = np.zeros((2, 8))
     moved[0, 3] = 1
     assert over_seeds(moved, np.arange(8), "points").low is not None
+
+
+def test_documents_that_all_moved_alike_have_no_interval_of_no_width() -> None:
+    """Two documents, in each of which one answer is gained and another lost, or two gained by every training."""
+    names = np.repeat([0, 1], 8)
+    for moves, value in (([1, -1, 0, 0, 0, 0, 0, 0], 0), ([1, 1, 0, 0, 0, 0, 0, 0], 0.25), ([0.1] * 8, 0.1)):
+        found = over_seeds(np.tile(moves, 2)[None], names, "points")
+        assert (found.low, found.high, found.status, found.num_clusters) == (None, None, ALL_ALIKE, 2)
+        assert found.value == pytest.approx(value)
+        nearly = np.tile(moves, 2)[None] + np.where(names == 1, 1e-3, 0)
+        assert over_seeds(nearly, names, "points").low is not None
+    right = over_seeds(np.tile([1, 1, 0, 0], 4)[None], names, "share", is_share=True)
+    assert right.low is not None
+    assert right.high is not None
+    assert right.low < 0.3 < 0.7 < right.high, "a share has the interval of as many coins"
+    most = np.tile([1.0, 1, 1, 0, 1, 1, 1, 0], 4)
+    most[:2] = 0
+    found = paired_ratio(np.zeros(32), most / 2, most, np.repeat(np.arange(4), 8))
+    assert (found.value, found.low, found.high, found.status) == (0.5, None, None, ALL_ALIKE)
 
 
 def test_seeds_of_a_ratio_are_weighed_and_shares_stay_within_their_ends() -> None:
