@@ -22,9 +22,9 @@ from scipy.sparse import csr_matrix
 
 from benchmarks.measured import peak_rss_mb, rss_mb
 from benchmarks.measures import VOCABULARY, _word
-from gainloop.curation.corpus import sketched
+from gainloop.curation.known import KnownTexts, sketched
 from gainloop.measures.contamination import find_probes
-from gainloop.measures.duplication import LEAST_SIMILAR, NUM_HASHES, SHINGLE_WORDS, jaccard, repeats, sketch
+from gainloop.measures.duplication import LEAST_SIMILAR, NUM_HASHES, SHINGLE_WORDS, Screen, jaccard, repeats
 from gainloop.measures.ngrams import HashedTexts, hash_texts
 from schemas.curation import Probes
 
@@ -81,16 +81,18 @@ def measure(num_records: int, num_words: int, num_exact: int, folder: str) -> di
     with timed.step("words, hashed"):
         texts = hash_texts(made.texts)
     with timed.step("sketches"):
-        sketches = sketch(texts)
+        screen = Screen(texts)
     with timed.step("near duplicates"):
-        found = repeats(texts, range(num_records), sketches)
+        found = repeats(screen)
     with timed.step("probes"):
         holding = find_probes(texts, hash_texts(made.probes), Probes())["text"].to_list()
     peak = peak_rss_mb()
     frame = pl.DataFrame({"id": [str(row) for row in range(num_records)], "text": made.texts})
+    url = f"{folder}/sketches.parquet"
     for step in ("sketches, written", "sketches, read"):
         with timed.step(step):
-            sketched(f"{folder}/sketches.parquet", lambda: frame)
+            known = KnownTexts("known", sketched(url, lambda: frame), url, lambda _: frame)
+            assert sum(map(len, known.sketches())) == len(known.ids)
     similar = made.near[jaccard(texts, made.near, made.near - 1) >= LEAST_SIMILAR]
     exact = exact_repeats(texts.take(np.arange(num_exact)))
     of_exact = {row for row in found if row < num_exact}

@@ -78,6 +78,7 @@ def make_batch(folder: Path, num_records: int, num_words: int) -> None:
             "token_ids": _lists(tokens, pl.Int32),
             "token_logprobs": _lists(logprobs, pl.Float32),
             "finish_reason": ["stop"] * num_records,
+            "prompt_tokens": [TOKENS] * num_records,
             "completion_tokens": [TOKENS] * num_records,
         }
     )
@@ -108,9 +109,10 @@ def measure(folder: Path) -> dict[str, Any]:
     import polars as pl
 
     from gainloop.reports import batch
-    from gainloop.reports.evidence import Evidence
+    from gainloop.reports.evidence import Evidence, sum_replies
 
     frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in FRAMES}
+    frames["replies"] = sum_replies(frames["replies"])
     num_records = frames["records"].height
     evidence = Evidence(
         batch_id="benchmark",

@@ -11,18 +11,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
 
 from gainloop.evaluation.likelihoods import score_yardstick
-from gainloop.reports.evidence import Evidence
+from gainloop.reports.evidence import Evidence, sum_replies
 from gainloop.reports.examined import gather_exams, read_examined
 from gainloop.reports.records import save_records_page
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
 from gainloop.store import Store, open_store
 from gainloop.store.batches import (
-    kept_records,
     landed_folder,
     latest_summary,
     page_of,
     read_records,
     read_summaries,
+    require_validated,
     used_anchors,
 )
 from gainloop.store.documents import documents_of
@@ -134,7 +134,10 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     summaries = read_summaries(store, batch_id, training_id)
     batch = store.query("select recipe, logprob_semantics from batches where batch_id = ?", batch_id).row(0, named=True)
     recipe = json.loads(batch["recipe"])
-    kept, of_batch = kept_records(store, batch_id)["record_id"], "where batch_id = ? order by all"
+    require_validated(store, batch_id)
+    of_batch = "where batch_id = ? order by all"
+    quarantine = store.query(f"select record_id, reason from quarantine {of_batch}", batch_id)
+    is_refused = pl.col("record_id").is_in(quarantine["record_id"].implode())
     trained, scored, judging = summaries.get("train", {}), summaries.get("score"), summaries.get("judge")
     yardstick = latest_summary(store, batch_id, "yardstick")
     scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
@@ -147,9 +150,9 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         recipe=recipe,
         logprob_semantics=batch["logprob_semantics"],
         measured_at=now(),
-        replies=read_replies(landed_folder(store, batch_id, "a report that is measured anew")),
-        records=read_records(store, batch_id).with_columns(kept=pl.col("record_id").is_in(kept.implode())),
-        quarantine=store.query(f"select record_id, reason from quarantine {of_batch}", batch_id),
+        replies=read_replies(landed_folder(store, batch_id, "a report that is measured anew"), shorten=sum_replies),
+        records=read_records(store, batch_id).with_columns(kept=~is_refused),
+        quarantine=quarantine,
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),
         anchors=used,
         scores=found,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gainloop.reports.evidence import Evidence
+from gainloop.reports.evidence import Evidence, sum_replies
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage, replies_folder
 from gainloop.store.files import write_file
@@ -55,7 +55,7 @@ def make_evidence(
         "recipe": RECIPE,
         "logprob_semantics": "processed",
         "measured_at": datetime(2026, 11, 21, 12, 30, tzinfo=UTC),
-        "replies": pl.DataFrame(replies),
+        "replies": with_sums(pl.DataFrame(replies)),
         "records": pl.DataFrame(records).with_columns(
             kept=~pl.col("record_id").is_in([record["record_id"] for record in refused])
         ),
@@ -165,7 +165,15 @@ def without_logprobs(evidence: Evidence, num_replies: int | None = None) -> Evid
     """Return the same batch, the first few or all of whose replies came without log-probabilities."""
     is_blank = pl.int_range(pl.len()) < (evidence.replies.height if num_replies is None else num_replies)
     blank = pl.when(is_blank).then(pl.lit([], dtype=pl.List(pl.Float64))).otherwise("token_logprobs")
-    return replace(evidence, replies=evidence.replies.with_columns(token_logprobs=blank), contrasts=None)
+    blanked = evidence.replies.with_columns(token_logprobs=blank)
+    return replace(evidence, replies=with_sums(blanked), contrasts=None)
+
+
+def with_sums(replies: pl.DataFrame) -> pl.DataFrame:
+    """Return replies as they land, with what a report needs of them beside it."""
+    missing = {"prompt_tokens", "completion_tokens"} - set(replies.columns)
+    summed = sum_replies(replies.with_columns(**dict.fromkeys(missing, pl.lit(0))))
+    return replies.with_columns(summed)
 
 
 def _as_rows(replies: pl.DataFrame) -> list[Row]:

@@ -10,9 +10,10 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from gainloop.curation import known, suite
 from gainloop.curation.corpus import CorpusMatches, compare, examples
 from gainloop.curation.probes import read_probes
-from gainloop.curation.suite import MATCHES, as_markdown, read_result
+from gainloop.curation.suite import MATCHES, anchor_columns, as_markdown, read_result, record_columns
 from gainloop.reports.batch import count_rows
 from gainloop.store import Store
 from gainloop.store.batches import complete_stage, kept_records, read_records
@@ -241,6 +242,22 @@ def test_sketches_that_were_kept_say_the_same_as_new_ones_and_damaged_ones_are_m
     again = look(batches.second, batches.second.curation, str(tmp_path))
     assert kept.matches == fresh.matches == again.matches
     assert pl.read_parquet(file).equals(written)
+
+
+def test_how_much_is_looked_at_at_a_time_changes_nothing(
+    batches: Batches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = batches.second
+    whole, records = look(world, world.curation), read_records(world.store, world.batch_id)
+    anchors = read_anchors(world.store, "snap")
+    columns = record_columns(records, anchors, ("Write it for a child",))
+    for name, module in (("KNOWN_AT_ONCE", known), ("ROWS_AT_ONCE", suite)):
+        monkeypatch.setattr(module, name, 3)
+    few = look(world, world.curation, str(tmp_path))
+    assert (few.matches, few.compared) == (whole.matches, whole.compared)
+    assert record_columns(records, anchors, ("Write it for a child",)).equals(columns)
+    assert columns.height == records.height > 3
+    assert anchor_columns(anchors).height == anchors.height
 
 
 def test_near_copies_of_many_texts_leave_one_of_each_and_no_two_that_are_alike(store: Store, tmp_path: Path) -> None:

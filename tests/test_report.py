@@ -20,7 +20,7 @@ from schemas.errors import BadInput, LedgerError, StoreError
 from schemas.profile import Profile
 from schemas.report import Cost, Money, Report, Speed
 from tasks.report import gather_evidence, save_report
-from tests.evidence import make_evidence, save_evidence, save_training, without_logprobs
+from tests.evidence import make_evidence, save_evidence, save_training, with_sums, without_logprobs
 from tests.examined import make_examined, save_examined
 
 
@@ -143,7 +143,7 @@ def test_a_list_of_entities_without_logprobs_takes_nothing_from_delta_i() -> Non
     listed = evidence.replies.head(1).with_columns(
         request_id=pl.lit("a list"), token_logprobs=pl.lit([], dtype=pl.List(pl.Float64))
     )
-    report = measure_batch(replace(evidence, replies=pl.concat([evidence.replies, listed])))
+    report = measure_batch(replace(evidence, replies=pl.concat([evidence.replies, with_sums(listed)])))
     assert report.delta_i == measure_batch(evidence).delta_i
 
 

@@ -1,13 +1,15 @@
 """Records compared with all other texts: which are near duplicates, which hold a probe, and the evidence."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
+from rensa import RMinHash
 
 from gainloop.curation.instructions import (
     NEAR_INSTRUCTION,
@@ -16,23 +18,18 @@ from gainloop.curation.instructions import (
     instructions_of_anchors,
     instructions_said_again,
 )
+from gainloop.curation.known import KnownTexts, earlier_batches, known_anchors
 from gainloop.measures.contamination import find_probes
 from gainloop.measures.duplication import (
-    SHINGLE_WORDS,
     Matches,
-    Neighbours,
+    Screen,
     candidates,
     confirm,
-    index_texts,
-    kept,
     repeats,
-    restored,
-    sketch,
 )
 from gainloop.measures.ngrams import HashedTexts, hash_texts
 from gainloop.store import Store
-from gainloop.store.batches import batch_folder, kept_records
-from gainloop.store.files import exists, read_frame, write_file, write_frame
+from gainloop.store.files import write_file
 from schemas.characters import words
 from schemas.curation import Curation, Probes
 
@@ -42,84 +39,7 @@ ANCHOR_CONTAMINATED: Final = "anchor holds a probe"
 
 OF_ANCHOR, OF_EARLIER, OF_BATCH = "near_duplicate_of_anchor", "near_duplicate_of_earlier_batch", "near_duplicate"
 
-KNOWN_AT_ONCE: Final = 50_000
-"""Known texts that records are compared with at a time: what matched is left out of the next."""
-
 EXAMPLES: Final = 5
-
-
-@dataclass(frozen=True)
-class KnownTexts:
-    """A snapshot's anchors, or the kept records of a batch.
-
-    Attributes:
-        name: Id of the batch or snapshot.
-        ids: Ids of the texts that have at least five words.
-        sketches: MinHash of each of these texts as bytes, 650 a text.
-        read: Function from ids to these texts: columns id, text.
-    """
-
-    name: str
-    ids: list[str]
-    sketches: pl.Series
-    read: Callable[[list[str]], pl.DataFrame]
-
-
-def known_anchors(store: Store, snapshot_id: str, anchors: pl.DataFrame) -> KnownTexts:
-    """Return a snapshot's anchors, held-out ones among them.
-
-    Args:
-        anchors: All anchors of the snapshot: columns anchor_id, text.
-    """
-    texts = anchors.select(id="anchor_id", text="text")
-    ids, sketches = sketched(f"{store.folder}/snapshots/{snapshot_id}/sketches.parquet", lambda: texts)
-    return KnownTexts(snapshot_id, ids, sketches, lambda some: texts.filter(pl.col("id").is_in(some)))
-
-
-def earlier_batches(store: Store, batch_id: str) -> Iterator[KnownTexts]:
-    """Yield the kept records of each batch that was validated before this one, in the order of validation.
-
-    Of two batches that are validated at the same moment neither sees the other.
-    """
-    validated = store.query(
-        "select batch_id from completions where stage = 'validate' and batch_id != ? order by rowid",
-        batch_id,
-    )
-    for other in validated["batch_id"]:
-        yield _batch(store, other)
-
-
-def _batch(store: Store, batch_id: str) -> KnownTexts:
-    def read(some: list[str]) -> pl.DataFrame:
-        found = "select record_id as id, text from records where batch_id = ? and record_id in (select unnest(?))"
-        return store.query(found, batch_id, some)
-
-    ids, sketches = sketched(
-        f"{batch_folder(store, batch_id)}/sketches.parquet",
-        lambda: kept_records(store, batch_id).select(id="record_id", text="text"),
-    )
-    return KnownTexts(batch_id, ids, sketches, read)
-
-
-def sketched(url: str, read_all: Callable[[], pl.DataFrame]) -> tuple[list[str], pl.Series]:
-    """Return ids and sketches of texts that never change, kept in a file: making them takes forty times as long.
-
-    Sketches that another release of rensa, or another rule of words, made are made anew.
-    """
-    if exists(url):
-        saved = read_frame(url)
-        with suppress(ValueError):
-            for state in saved["sketch"].head(1):  # one process has made all of them
-                restored(state)
-            return saved["id"].to_list(), saved["sketch"]
-    texts = read_all()
-    hashed = hash_texts(texts["text"])
-    has_shingles = hashed.lengths >= SHINGLE_WORDS
-    sketches = [kept(one) for one, is_long in zip(sketch(hashed), has_shingles, strict=True) if is_long]
-    ids = texts["id"].filter(pl.Series(has_shingles))
-    states = pl.Series("sketch", sketches, pl.Binary)
-    write_frame(url, pl.DataFrame([ids, states]))
-    return ids.to_list(), states
 
 
 @dataclass
@@ -151,6 +71,11 @@ class CorpusMatches:
         """Numbers of the records that have no match yet."""
         found = set().union(*self.found.values())
         return [row for row, record_id in enumerate(self.records["record_id"]) if record_id not in found]
+
+    def is_open(self, row: int) -> bool:
+        """Return whether a record has no match yet."""
+        record_id = self.records["record_id"][row]
+        return not any(record_id in ids for ids in self.found.values())
 
     def match(self, reason: str, row: int, **about: Any) -> None:
         record_id = self.records["record_id"][row]
@@ -236,18 +161,15 @@ def _texts_with_probes(
 def _look_for_near_duplicates(
     store: Store, batch_id: str, corpus: CorpusMatches, anchors: pl.DataFrame, curation: Curation
 ) -> None:
-    least, sketches = curation.near_duplicates, sketch(corpus.hashed)
-    index = index_texts(corpus.hashed, sketches, least)
+    screen = Screen(corpus.hashed, least=curation.near_duplicates)
     if "anchors" in curation.among:
-        snapshot_id = _snapshot_of(store, batch_id)
-        known = known_anchors(store, snapshot_id, anchors)
-        _compare_with(corpus, OF_ANCHOR, "anchor", known, index, least)
+        known = known_anchors(store, _snapshot_of(store, batch_id), anchors)
+        _compare_with(corpus, OF_ANCHOR, "anchor", [known], screen)
     if "earlier_batches" in curation.among:
-        _compare_with_earlier(corpus, earlier_batches(store, batch_id), index, least)
-    del index
+        _compare_with_earlier(corpus, earlier_batches(store, batch_id), screen)
     if "batch" in curation.among:
         corpus.compared["records of the batch"] = len(corpus.open_rows)
-        found = repeats(corpus.hashed, corpus.open_rows, sketches, least)
+        found = repeats(screen, corpus.is_open)
         corpus.found[OF_BATCH] = set()
         for row, (other, similarity) in found.items():
             _match_text(corpus, OF_BATCH, row, "record", batch_id, corpus.records.row(other), similarity)
@@ -283,57 +205,89 @@ def _snapshot_of(store: Store, batch_id: str) -> str:
     return str(store.query("select snapshot_id from batches where batch_id = ?", batch_id).item())
 
 
-def _compare_with_earlier(
-    corpus: CorpusMatches, batches: Iterator[KnownTexts], index: Neighbours, least: float
-) -> None:
+def _compare_with_earlier(corpus: CorpusMatches, batches: Iterable[KnownTexts], screen: Screen) -> None:
     """Match the records that are nearly the same as one of an earlier batch, but for those that an earlier one kept.
 
     The same replies make the same record, so a recipe with more anchors or a filter has it again, as itself. Others are
     compared with it all the same: were it left out there, a near copy with a lower id could take its place.
     """
-    ids, kept_before = corpus.records["record_id"].to_list(), set[str]()
     corpus.found[OF_EARLIER], corpus.compared["earlier batches"] = set(), 0
-    for known in batches:
-        corpus.compared["earlier batches"] += 1
-        kept_before |= set(known.ids).intersection(ids)
-        same = {row for row, record_id in enumerate(ids) if record_id in kept_before}
-        _compare_with(corpus, OF_EARLIER, "earlier record", known, index, least, same)
-    corpus.compared["records that an earlier batch kept too"] = len(kept_before)
+    rows_of, kept_in = dict[str, int](), dict[int, int]()
+
+    def noted() -> Iterator[KnownTexts]:
+        for number, known in enumerate(batches):
+            rows_of.update({} if rows_of else {one: row for row, one in enumerate(corpus.records["record_id"])})
+            corpus.compared["earlier batches"] += 1
+            for record_id in known.ids:
+                if (row := rows_of.get(record_id)) is not None:
+                    kept_in.setdefault(row, number)
+            yield known
+
+    _compare_with(corpus, OF_EARLIER, "earlier record", noted(), screen, kept_in)
+    corpus.compared["records that an earlier batch kept too"] = len(kept_in)
 
 
 def _compare_with(
     corpus: CorpusMatches,
     reason: str,
     kind: str,
-    known: KnownTexts,
-    index: Neighbours,
-    least: float,
-    left_out: Set[int] = frozenset(),
+    batches: Iterable[KnownTexts],
+    screen: Screen,
+    kept_in: Mapping[int, int] = MappingProxyType({}),
 ) -> None:
     """Match the records that are nearly the same as a known text, with the most similar of a part of them.
 
     Args:
-        index: The records' sketches.
-        left_out: Numbers of records that are not compared.
+        kept_in: By the number of a record, the first batch in their order that kept it: from there on it is compared
+            with none.
     """
     corpus.found.setdefault(reason, set())
-    corpus.compared[f"{kind}s"] = corpus.compared.get(f"{kind}s", 0) + len(known.ids)
-    for begin in range(0, len(known.ids), KNOWN_AT_ONCE):
-        some = slice(begin, begin + KNOWN_AT_ONCE)
-        rows = [row for row in corpus.open_rows if row not in left_out]
-        near = candidates(index, rows, map(restored, known.sketches[some]))
-        for row, (other, similarity) in _confirmed(corpus.hashed, known, known.ids[some], near, least).items():
-            _match_text(corpus, reason, row, kind, known.name, other, similarity)
+    corpus.compared.setdefault(f"{kind}s", 0)
+    near = [*_near_parts(corpus, kind, batches, screen)]
+    index = screen.near([sketched for part in near for sketched in part.sketches])
+    for part in near:
+        asked = partial(_is_compared, corpus, kept_in, part.number)
+        found = candidates(index, part.sketches, asked)
+        for row, (other, similarity) in _confirmed(corpus.hashed, part, found, screen.least).items():
+            _match_text(corpus, reason, row, kind, part.known.name, other, similarity)
+
+
+def _is_compared(corpus: CorpusMatches, kept_in: Mapping[int, int], number: int, row: int) -> bool:
+    return corpus.is_open(row) and kept_in.get(row, number + 1) > number
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Known texts, with their sketches, that share a band with a record; ``number`` is their batch's in its order."""
+
+    known: KnownTexts
+    number: int
+    ids: list[str]
+    sketches: list[RMinHash]
+
+
+def _near_parts(corpus: CorpusMatches, kind: str, batches: Iterable[KnownTexts], screen: Screen) -> Iterator[_Part]:
+    """Yield the known texts that may be like a record, of those that ``KnownTexts.sketches`` reads at a time."""
+    for number, known in enumerate(batches):
+        begin = 0
+        for sketches in known.sketches():
+            corpus.compared[f"{kind}s"] += len(sketches)
+            (near,) = np.nonzero(screen.meet(sketches))
+            ids = [known.ids[begin + place] for place in near]
+            yield _Part(known, number, ids, [sketches[place] for place in near])
+            begin += len(sketches)
 
 
 def _confirmed(
-    hashed: HashedTexts, known: KnownTexts, ids: list[str], candidates_of: dict[int, list[int]], least: float
+    hashed: HashedTexts, part: _Part, candidates_of: dict[int, list[int]], least: float
 ) -> dict[int, tuple[tuple[str, str], float]]:
     """Return the id and the text that each record is nearly the same as, and how similar they are."""
     numbers = np.unique([number for near in candidates_of.values() for number in near]).astype(int).tolist()
-    texts = known.read([ids[number] for number in numbers]).sort("id")
+    if not numbers:
+        return {}
+    texts = part.known.read([part.ids[number] for number in numbers]).sort("id")
     places = {text_id: place for place, text_id in enumerate(texts["id"])}
-    near = {row: [places[ids[number]] for number in found] for row, found in candidates_of.items()}
+    near = {row: [places[part.ids[number]] for number in found] for row, found in candidates_of.items()}
     matches: Matches = confirm(hashed, hash_texts(texts["text"]), near, least)
     return {row: (texts.row(place), similarity) for row, (place, similarity) in matches.items()}
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import fsspec
 import numpy as np
@@ -46,6 +46,9 @@ RECORD_SCHEMA = pl.Schema(
         "least_on_subject": pl.Float64,
     }
 )
+
+ROWS_AT_ONCE: Final = 20_000
+"""Rows whose words are held at a time."""
 
 MATCHES = "matches.jsonl"
 """File beside the result of a batch: each record that repeats another text or holds a probe, and which one."""
@@ -175,13 +178,20 @@ def _remove(folder: str) -> None:
 
 def anchor_columns(anchors: pl.DataFrame) -> pl.DataFrame:
     """Return anchor_id, text and the measures of the text."""
-    texts, hashed = anchors["text"].to_list(), hash_texts(anchors["text"])
+    rows = anchors.select("anchor_id", "text")
+    return rows.hstack(pl.concat([_measure_anchors(some["text"]) for some in _slices(rows)]))
+
+
+def _measure_anchors(texts: pl.Series) -> pl.DataFrame:
+    hashed = hash_texts(texts)
     num_words = hashed.lengths
-    return anchors.select("anchor_id", "text").with_columns(
-        pl.Series("num_words", num_words, pl.Int64),
-        pl.Series("printable_share", [measure.printable_share(text) for text in texts], pl.Float64),
-        pl.Series("letter_share", [measure.letter_share(text) for text in texts], pl.Float64),
-        pl.Series("repeated_share", repeated_words(hashed, REPEAT_WORDS) / np.maximum(num_words, 1)),
+    return pl.DataFrame(
+        [
+            pl.Series("num_words", num_words, pl.Int64),
+            pl.Series("printable_share", [measure.printable_share(text) for text in texts], pl.Float64),
+            pl.Series("letter_share", [measure.letter_share(text) for text in texts], pl.Float64),
+            pl.Series("repeated_share", repeated_words(hashed, REPEAT_WORDS) / np.maximum(num_words, 1)),
+        ]
     )
 
 
@@ -193,23 +203,41 @@ def record_columns(records: pl.DataFrame, anchors: pl.DataFrame, wishes: tuple[s
         anchors: Columns anchor_id, text, heldout; a record whose anchor is missing is measured alone.
         wishes: Instructions of the prompts; a record that repeats a piece of one leaks.
     """
-    beside = anchors.select("anchor_id", "heldout", anchor="text").with_row_index("own")
-    rows = records.join(beside, on="anchor_id", how="left").sort("anchor_id", "record_id")
-    pairs = zip(rows["text"], rows["anchor"].fill_null(""), strict=True)
-    measured = pl.DataFrame([_measure_record(text, anchor) for text, anchor in pairs], RECORD_SCHEMA, orient="row")
-    texts, known = hash_texts(rows["text"]), hash_texts(anchors["text"])
-    own = rows["own"].cast(pl.Int64).fill_null(-1).to_numpy()
-    num_words = np.maximum(texts.lengths, 1)
+    beside = anchors.select("anchor_id", "heldout", anchor="text")
+    rows = records.select("record_id", "anchor_id", "text").join(beside, on="anchor_id", how="left")
+    rows = rows.sort("anchor_id", "record_id")
     return rows.select(
         "record_id",
         anchor_known=pl.col("anchor").is_not_null(),
         anchor_heldout=pl.col("heldout").fill_null(False),
         num_earlier_copies=pl.col("record_id").rank("ordinal").over("text").cast(pl.Int64) - 1,
-        num_words=pl.Series(texts.lengths),
-        repeated_share=pl.Series(repeated_words(texts, REPEAT_WORDS) / num_words),
-        copied_share=pl.Series(copied_words(texts, known, own, COPY_WORDS) / num_words),
-        longest_copy=pl.Series(longest_runs(texts, known, own, own >= 0)),
-    ).hstack(measured.with_columns(pl.col("leaks") | pl.Series(says_wish(texts, known, own, wishes))))
+    ).hstack(pl.concat([_measure_beside(some, wishes) for some in _slices(rows)]))
+
+
+def _slices(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return rows in pieces whose words, and whose values as Python's, are held at a time; one at least."""
+    return list(rows.iter_slices(ROWS_AT_ONCE)) or [rows]
+
+
+def _measure_beside(rows: pl.DataFrame, wishes: tuple[str, ...]) -> pl.DataFrame:
+    """Return the measures of some records beside their anchors: columns anchor_id, text, anchor."""
+    known = rows.filter(pl.col("anchor").is_not_null()).unique("anchor_id", maintain_order=True)
+    numbers = known.select("anchor_id", own=pl.int_range(pl.len()))
+    owners = rows.select("anchor_id").join(numbers, on="anchor_id", how="left", maintain_order="left")["own"]
+    own = owners.fill_null(-1).to_numpy().astype(np.int64)
+    texts, anchors = hash_texts(rows["text"]), hash_texts(known["anchor"])
+    num_words = np.maximum(texts.lengths, 1)
+    pairs = zip(rows["text"], rows["anchor"].fill_null(""), strict=True)
+    measured = pl.DataFrame([_measure_record(text, anchor) for text, anchor in pairs], RECORD_SCHEMA, orient="row")
+    leaks = pl.col("leaks") | pl.Series(says_wish(texts, anchors, own, wishes))
+    return pl.DataFrame(
+        {
+            "num_words": texts.lengths,
+            "repeated_share": repeated_words(texts, REPEAT_WORDS) / num_words,
+            "copied_share": copied_words(texts, anchors, own, COPY_WORDS) / num_words,
+            "longest_copy": longest_runs(texts, anchors, own, own >= 0),
+        }
+    ).hstack(measured.with_columns(leaks))
 
 
 def _measure_record(text: str, anchor: str) -> tuple[object, ...]:

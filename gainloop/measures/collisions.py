@@ -76,18 +76,18 @@ def collisions_of(
     """Return the collisions of a batch, those expected, and whether they are too many; None where it is not known.
 
     Args:
-        replies: Columns prompt_id, text.
+        replies: Columns prompt_id, and said: the same where the texts are.
         nats: Negative log-likelihood of each reply under the distribution that it was drawn from; NaN if not known.
         why_unknown: Reason why nothing can be expected; empty if it can.
         is_sample: True if only some replies, drawn at random, have ``nats``.
     """
-    several = replies.select("prompt_id", "text", nats=nats).filter(pl.len().over("prompt_id") > 1)
+    several = replies.select("prompt_id", "said", nats=nats).filter(pl.len().over("prompt_id") > 1)
     if several.is_empty():
         nothing = Estimate(None, None, None, replies.height, "pairs", "not measured: no prompt was asked twice")
         return nothing, nothing, None
-    ranked = several.select(pl.col("prompt_id", "text").rank("dense"), "nats")
+    ranked = several.select(pl.col("prompt_id", "said").rank("dense"), "nats")
     found = count_collisions(
-        ranked["text"].to_list(), ranked["nats"].to_numpy(), ranked["prompt_id"].to_numpy(), is_sample
+        ranked["said"].to_list(), ranked["nats"].to_numpy(), ranked["prompt_id"].to_numpy(), is_sample
     )
     expected = found.expected
     if why_unknown:

@@ -11,7 +11,7 @@ import polars as pl
 from scipy.sparse import csr_array
 
 from gainloop.measures.estimate import Estimate
-from gainloop.measures.ngrams import CHUNK_TEXTS, Flags, HashedTexts, distinct
+from gainloop.measures.ngrams import CHUNK_TEXTS, Flags, HashedTexts, count_distinct, distinct, gather_grams
 from schemas.characters import TOKEN, folded
 
 VENDI_TEXTS: Final = 1000
@@ -37,16 +37,15 @@ def distinct_ngrams(texts: HashedTexts, size: int = 3, among: Flags | None = Non
 
     Source: Li et al. 2016, distinct-n, over all texts together.
     """
-    looked_at = np.ones(len(texts), dtype=bool) if among is None else among
-    hashes = texts.grams(size)[texts.whole(size) & np.repeat(looked_at, texts.lengths)]
-    return _plain(len(distinct(hashes)), len(hashes), int(looked_at.sum()), "share")
+    num_texts = len(texts) if among is None else int(among.sum())
+    return _plain(*count_distinct(texts, size, among), num_texts, "share")
 
 
 def new_ngrams(texts: HashedTexts, earlier: HashedTexts, size: int = 5) -> Estimate:
     """Return the distinct word n-grams that no earlier text has, by all n-grams: 0 where texts only repeat, 1 where
     nothing comes twice. A count of this very text: no interval."""
-    own, others = (distinct(one.grams(size)[one.whole(size)]) for one in (texts, earlier))
-    total = int(texts.whole(size).sum())
+    own, others = (distinct(gather_grams(one, size)) for one in (texts, earlier))
+    _, total = count_distinct(texts, size)
     return _plain(int(np.isin(own, others, invert=True).sum()), total, len(texts), "share")
 
 

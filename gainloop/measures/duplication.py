@@ -1,13 +1,14 @@
 """Texts that are nearly the same: MinHash-LSH finds candidates, the true Jaccard similarity decides."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash, RMinHashLSH
 
-from gainloop.measures.ngrams import Flags, HashedTexts, Hashes, Rows
+from gainloop.measures.ngrams import CHUNK_TEXTS, ODD, PIECES_AT_ONCE, Flags, HashedTexts, Hashes, HashSet, Rows, mix
 from schemas.characters import WORD_RULES
 
 SHINGLE_WORDS: Final = 5
@@ -33,7 +34,7 @@ def sketch(texts: HashedTexts) -> list[RMinHash]:
 
     Source: Dahlgaard, Knudsen & Thorup 2017, arXiv:1704.04370, as rensa has it.
     """
-    return list(RMinHash.from_token_sets(_shingles(texts), NUM_HASHES, SEED))
+    return list(RMinHash.from_token_sets(_shingles(texts, np.arange(len(texts))), NUM_HASHES, SEED))
 
 
 def kept(sketched: RMinHash) -> bytes:
@@ -84,7 +85,81 @@ class Neighbours:
         return [pair for pair in agreeing if -pair[0] >= self._clearly_less], len(candidates)
 
 
-def repeats(texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], least: float = LEAST_SIMILAR) -> Matches:
+class Screen:
+    """Bands of texts, a quarter of a kilobyte each, by which those are found that may be alike.
+
+    A text in an index takes 3 KB. Only those are put into one that share a band with another text: the rest could
+    neither find one there nor be found.
+
+    Args:
+        texts: All texts.
+        rows: Numbers of the texts that are compared with each other, earlier ones first; default: all.
+        least: Similarity from which on two texts are nearly the same, in [0.5, 1].
+    """
+
+    def __init__(self, texts: HashedTexts, rows: Rows | None = None, least: float = LEAST_SIMILAR) -> None:
+        self.texts, self.least = texts, least
+        asked = np.arange(len(texts)) if rows is None else rows
+        self._rows = asked[texts.lengths[asked] >= SHINGLE_WORDS]
+        self._bands = np.empty((len(self._rows), num_bands(least)), dtype=np.uint64)
+        for begin in range(0, len(self._rows), CHUNK_TEXTS):
+            some = slice(begin, begin + CHUNK_TEXTS)
+            digests = RMinHash.digests_from_token_sets(_shingles(texts, self._rows[some]), NUM_HASHES, SEED)
+            self._bands[some] = _cut(digests, num_bands(least))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def meet(self, others: Sequence[RMinHash]) -> Flags:
+        """Return for each of some other texts whether it shares a band with any text here."""
+        bands = bands_of(others, self.least)
+        return np.asarray(self._known.holds(bands.ravel()).reshape(bands.shape).any(axis=1), dtype=bool)
+
+    def alike(self) -> Iterator[tuple[int, RMinHash]]:
+        """Yield the number and the sketch of each text that may be like another one here."""
+        every = np.sort(self._bands, axis=None)
+        return self._sketched(every[1:][every[1:] == every[:-1]])
+
+    def near(self, others: Sequence[RMinHash]) -> Neighbours:
+        """Return an index of the texts that may be like one of some others."""
+        index = Neighbours(self.least)
+        for row, sketched in self._sketched(bands_of(others, self.least).ravel()):
+            index.add(row, sketched)
+        return index
+
+    @cached_property
+    def _known(self) -> HashSet:
+        return HashSet(self._bands.ravel())
+
+    def _sketched(self, bands: Hashes) -> Iterator[tuple[int, RMinHash]]:
+        """Yield the texts that have one of some bands."""
+        wanted = HashSet(bands)
+        for begin in range(0, len(self._rows), CHUNK_TEXTS * PIECES_AT_ONCE):
+            some = self._bands[begin : begin + CHUNK_TEXTS * PIECES_AT_ONCE]
+            (found,) = np.nonzero(wanted.holds(some.ravel()).reshape(some.shape).any(axis=1))
+            rows = self._rows[begin + found]
+            made = RMinHash.from_token_sets(_shingles(self.texts, rows), NUM_HASHES, SEED)
+            yield from zip(rows.tolist(), made, strict=True)
+
+
+def bands_of(sketches: Sequence[RMinHash], least: float) -> Hashes:
+    """Return the bands of sketches: [texts, bands], the same number where two texts share a band."""
+    found = np.empty((len(sketches), num_bands(least)), dtype=np.uint64)
+    for begin in range(0, len(sketches), CHUNK_TEXTS):  # as Python's numbers they take 4 KB each
+        some = sketches[begin : begin + CHUNK_TEXTS]
+        found[begin : begin + len(some)] = _cut([one.digest() for one in some], num_bands(least))
+    return found
+
+
+def _cut(digests: list[list[int]], number: int) -> Hashes:
+    values = np.array(digests, dtype=np.uint64).reshape(len(digests), number, -1)
+    found = np.broadcast_to(mix(np.arange(number, dtype=np.uint64)), values.shape[:2])
+    for step in range(values.shape[2]):
+        found = found * ODD + values[:, :, step]
+    return mix(found)
+
+
+def repeats(screen: Screen, is_asked: Callable[[int], bool] = lambda _: True) -> Matches:
     """Return the texts that are nearly the same as an earlier one that is itself no repeat.
 
     So no two of the texts that are left are nearly the same, and of texts that all are, the first is left. No text is
@@ -92,43 +167,38 @@ def repeats(texts: HashedTexts, rows: Iterable[int], sketches: list[RMinHash], l
     is never a repeat.
 
     Args:
-        rows: Numbers of the texts that are compared with each other, earlier ones first.
-        sketches: MinHash of each of all texts.
-        least: Similarity from which on two texts are nearly the same.
+        screen: The texts that are compared with each other.
+        is_asked: Whether a text takes part, by its number; default: all do.
 
     Source: Leskovec, Rajaraman & Ullman, Mining of Massive Datasets, section 3.4, for the bands.
     """
-    seen, found = Neighbours(least), Matches()
-    for row in _with_shingles(texts, rows):
-        near, is_crowded = seen.near(sketches[row])
-        if match := _most_similar(texts, row, texts, near, least):
+    texts, seen, found = screen.texts, Neighbours(screen.least), Matches()
+    for row, sketched in screen.alike():
+        if not is_asked(row):
+            continue
+        near, is_crowded = seen.near(sketched)
+        if match := _most_similar(texts, row, texts, near, screen.least):
             found[row] = match
         elif not is_crowded:
-            seen.add(row, sketches[row])
+            seen.add(row, sketched)
     return found
 
 
-def index_texts(texts: HashedTexts, sketches: list[RMinHash], least: float) -> Neighbours:
-    """Return an index of the texts that have at least five words."""
-    index = Neighbours(least)
-    for row in _with_shingles(texts, range(len(texts))):
-        index.add(row, sketches[row])
-    return index
-
-
-def candidates(index: Neighbours, rows: Iterable[int], others: Iterable[RMinHash]) -> dict[int, list[int]]:
+def candidates(
+    index: Neighbours, others: Iterable[RMinHash], is_asked: Callable[[int], bool] = lambda _: True
+) -> dict[int, list[int]]:
     """Return the others that each text may nearly equal, by sketches alone, in the order of the texts' numbers.
 
     The texts are in the index and the others are looked up in it: each once, however many there are of both.
 
     Args:
-        rows: Numbers of the texts that are asked about.
         others: Sketches of texts that have at least five words.
+        is_asked: Whether a text is asked about, by its number; default: all are.
     """
-    wanted, found = set(rows), dict[int, list[tuple[float, int]]]()
+    found = dict[int, list[tuple[float, int]]]()
     for number, other in enumerate(others):
         for unlike, row in index.likely(other)[0]:
-            if row in wanted:
+            if is_asked(row):
                 found.setdefault(row, []).append((unlike, number))
     return {row: [number for _, number in sorted(near)[:LIKELIEST]] for row, near in sorted(found.items())}
 
@@ -146,8 +216,7 @@ def confirm(texts: HashedTexts, others: HashedTexts, near: dict[int, list[int]],
 
 def near_duplicates(texts: HashedTexts, rows: Rows) -> Flags:
     """Return for each of some texts, earlier ones first, whether it ``repeats`` another of them at 0.8."""
-    found = repeats(texts, rows.tolist(), sketch(texts))
-    return np.isin(rows, list(found))
+    return np.isin(rows, list(repeats(Screen(texts, rows))))
 
 
 def num_bands(least: float) -> int:
@@ -186,14 +255,10 @@ def _most_similar(
     return (near[best], float(similar[best])) if similar[best] >= least else None
 
 
-def _with_shingles(texts: HashedTexts, rows: Iterable[int]) -> Iterator[int]:
-    lengths = texts.lengths
-    return (row for row in rows if lengths[row] >= SHINGLE_WORDS)
-
-
-def _shingles(texts: HashedTexts) -> Iterator[list[bytes]]:
-    """Yield each text's 5-grams as eight bytes each."""
-    for _, piece in texts.pieces():
+def _shingles(texts: HashedTexts, rows: Rows) -> Iterator[list[bytes]]:
+    """Yield the 5-grams of some texts as eight bytes each."""
+    for begin in range(0, len(rows), CHUNK_TEXTS):
+        piece = texts.take(rows[begin : begin + CHUNK_TEXTS])
         whole = piece.whole(SHINGLE_WORDS)
         grams = piece.grams(SHINGLE_WORDS)[whole].view("V8").tolist()
         ends = np.cumsum(piece.count(whole)).tolist()

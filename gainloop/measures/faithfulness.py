@@ -8,7 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from gainloop.measures.ngrams import Flags, HashedTexts, HashSet, Rows, copied_words, covered_words, hash_texts
+from gainloop.measures.ngrams import (
+    CHUNK_TEXTS,
+    PIECES_AT_ONCE,
+    Flags,
+    HashedTexts,
+    Hashes,
+    HashSet,
+    Rows,
+    copied_words,
+    covered_words,
+    distinct,
+    gather_grams,
+    hash_texts,
+    in_any,
+    in_own,
+    marked_words,
+)
 from gainloop.measures.words import COPY_WORDS
 from schemas.rows import unit_draw
 
@@ -38,10 +54,8 @@ def take_from_anchors(texts: HashedTexts, anchors: HashedTexts, own: Rows) -> Ta
     Args:
         own: Number of each text's own anchor, -1 where it has none. It is quickest where they rise.
     """
-    known = HashSet(anchors.grams(NOVEL_WORDS)[anchors.whole(NOVEL_WORDS)])
-    novel = covered_words(texts, NOVEL_WORDS, lambda _, piece: ~known.holds(piece.grams(NOVEL_WORDS)))
-    known = HashSet(anchors.grams(COPY_WORDS)[anchors.whole(COPY_WORDS)])
-    of_any = covered_words(texts, COPY_WORDS, lambda _, piece: known.holds(piece.grams(COPY_WORDS)))
+    novel = marked_words(texts, NOVEL_WORDS, ~in_any(texts, anchors, NOVEL_WORDS))
+    of_any = marked_words(texts, COPY_WORDS, in_any(texts, anchors, COPY_WORDS))
     copied = copied_words(texts, anchors, own, COPY_WORDS)
     return Taken(copied, of_any, novel, longest_runs(texts, anchors, own, copied > 0))
 
@@ -56,11 +70,11 @@ def says_wish(texts: HashedTexts, anchors: HashedTexts, own: Rows, wishes: Seque
         own: Number of each text's own anchor, -1 where it has none.
     """
     asked = hash_texts(wishes)
-    known = HashSet(asked.grams(COPY_WORDS)[asked.whole(COPY_WORDS)])
-    theirs = HashSet(anchors.keyed(COPY_WORDS)[anchors.whole(COPY_WORDS)])
+    known = HashSet(gather_grams(asked, COPY_WORDS))
 
     def says(where: slice, piece: HashedTexts) -> Flags:
-        return known.holds(piece.grams(COPY_WORDS)) & ~theirs.holds(piece.keyed(COPY_WORDS, own[where]))
+        said = known.holds(piece.grams(COPY_WORDS))
+        return said & ~in_own(piece, anchors, own[where], COPY_WORDS) if said.any() else said
 
     return covered_words(texts, COPY_WORDS, says) > 0
 
@@ -169,43 +183,50 @@ def no_closer_than_another(
             f"comparing texts with another anchor: there are {len(anchors)} anchors; at least 2 are needed. "
             "Say that it was not measured."
         )
-    steps = [1 + int(unit_draw("another anchor", name) * (len(anchors) - 1)) for name in names]
-    other = (own + np.array(steps, dtype=np.int64)) % len(anchors)
-    weighed = _Weighed(anchors)
+    draws = (unit_draw("another anchor", name) for name in names)
+    steps = np.fromiter((1 + int(draw * (len(anchors) - 1)) for draw in draws), np.int64, len(texts))
+    other = (own + steps) % len(anchors)
+    weights = _Weights(anchors)
     found = np.full(len(texts), np.nan)
     for where, piece in texts.pieces():
-        words = weighed.weigh(piece)
-        to_own, to_other = (weighed.likeness(words, anchor[where]) for anchor in (own, other))
+        said = weights.weigh(piece)
+        to_own, to_other = (
+            np.asarray(said.multiply(weights.weigh(anchors.take(np.maximum(rows[where], 0)))).sum(axis=1), dtype=float)
+            for rows in (own, other)
+        )
         found[where] = np.where(to_own == to_other, 0.5, to_own < to_other)
     found[(own < 0) | (texts.lengths == 0)] = np.nan
     return found
 
 
-class _Weighed:
-    """Anchors as rows of length 1 over their own words: a word that no anchor has changes no comparison."""
+class _Weights:
+    """Weights of the words of anchors by TF-IDF: a word that no anchor has changes no comparison.
+
+    Source: Salton & Buckley 1988; with the smoothed log that scikit-learn's ``TfidfTransformer`` has, rows of length 1.
+    """
 
     def __init__(self, anchors: HashedTexts) -> None:
-        from sklearn.feature_extraction.text import TfidfTransformer  # a second of import
-
-        self._vocabulary, columns = np.unique(anchors.words, return_inverse=True)
-        counts = self._count(columns, anchors.starts)
-        self._tfidf = TfidfTransformer().fit(counts)
-        self._rows = csr_array(self._tfidf.transform(counts))
+        vocabularies = [distinct(piece.words) for _, piece in anchors.pieces(CHUNK_TEXTS * PIECES_AT_ONCE)]
+        self._vocabulary: Hashes = distinct(np.concatenate([np.zeros(0, dtype=np.uint64), *vocabularies]))
+        num_with = np.zeros(max(1, self._vocabulary.size))
+        for _, piece in anchors.pieces():
+            num_with += np.bincount(self._count(piece).indices, minlength=len(num_with))
+        self._rarity = np.log((1 + len(anchors)) / (1 + num_with)) + 1
 
     def weigh(self, texts: HashedTexts) -> csr_array:
         """Return texts as rows of length 1 over the anchors' words."""
+        counts = self._count(texts)
+        counts.data = np.log1p(counts.data) * self._rarity[counts.indices]
+        lengths = np.sqrt(counts.multiply(counts).sum(axis=1))
+        counts.data /= np.repeat(np.where(lengths > 0, lengths, 1), np.diff(counts.indptr))
+        return counts
+
+    def _count(self, texts: HashedTexts) -> csr_array:
+        """Return how often each text has each word that an anchor has."""
         columns = np.minimum(np.searchsorted(self._vocabulary, texts.words), max(0, self._vocabulary.size - 1))
-        known = np.isin(texts.words, self._vocabulary)
+        known = self._vocabulary[columns] == texts.words if self._vocabulary.size else np.zeros(0, dtype=bool)
         starts = np.concatenate([[0], np.cumsum(texts.count(known))])
-        return csr_array(self._tfidf.transform(self._count(columns[known], starts)))
-
-    def likeness(self, weighed: csr_array, rows: Rows) -> NDArray[np.float64]:
-        """Return the cosine of each text with an anchor."""
-        return np.asarray(weighed.multiply(self._rows[rows]).sum(axis=1), dtype=float)
-
-    def _count(self, columns: NDArray[np.int64], starts: Rows) -> csr_array:
-        """Return log(1 + n) for each word that a text has n times: what is weighed is how often, but less and less."""
-        shape = (len(starts) - 1, max(1, self._vocabulary.size))
-        counts = csr_array((np.ones(len(columns)), columns, starts), shape=shape, copy=True)  # summed in place
+        shape = (len(texts), max(1, self._vocabulary.size))
+        counts = csr_array((np.ones(int(known.sum())), columns[known], starts), shape=shape)
         counts.sum_duplicates()
-        return counts.log1p()
+        return counts

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from gainloop.measures.estimate import Estimate, Floats, Ids, mean_of, share_of
+from gainloop.measures.intervals import members_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ def acceptance_of(kept: Floats, prompt_ids: Ids) -> Floats:
 
     Source: the beta-binomial by moments, empirical Bayes.
     """
-    _, members, counts = np.unique(np.asarray(prompt_ids), return_inverse=True, return_counts=True)
+    members = members_of(np.asarray(prompt_ids))
+    counts = np.bincount(members)
     shares, rate = np.bincount(members, weights=kept) / counts, float(kept.mean())
     several = counts > 1
     within = rate * (1 - rate)

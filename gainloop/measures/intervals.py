@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
@@ -82,7 +83,7 @@ def spread_of(top: Floats, bottom: Floats, names: NDArray[Any]) -> Spread:
     are those of the plain cluster-robust t interval.
     """
     value = float(top.sum() / bottom.sum()) + 0.0  # turns -0.0 into 0.0
-    _, members = np.unique(names, return_inverse=True)
+    members = members_of(names)
     weights = np.bincount(members, weights=bottom) / bottom.sum()
     num_clusters, largest = len(weights), float(weights.max())
     effective = float(1 / (weights @ weights))
@@ -96,6 +97,15 @@ def spread_of(top: Floats, bottom: Floats, names: NDArray[Any]) -> Spread:
     variance = (num_clusters - 1) / num_clusters * float(changes @ changes)
     num_mixed = int(min((tops > 0).sum(), (tops < bottoms).sum()))
     return Spread(value, num_clusters, variance, degrees_of_freedom(weights), effective, num_mixed)
+
+
+def members_of(names: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the number of each row's cluster, in the order of their names."""
+    is_string = names.dtype.kind == "U" or (len(names) and isinstance(names[0], str))
+    if not is_string:
+        return np.unique(names, return_inverse=True)[1]
+    # NumPy compares strings as Python does, which takes seconds for a million.
+    return (pl.Series(names.tolist()).rank("dense").to_numpy() - 1).astype(np.int64)
 
 
 def degrees_of_freedom(weights: Floats) -> float:
@@ -168,7 +178,7 @@ def resampled_ratio(tops: Floats, bottoms: Floats, names: NDArray[Any]) -> tuple
         bottoms: [seeds or 1, rows] Denominators.
         names: [rows] Cluster of each row.
     """
-    _, members = np.unique(names, return_inverse=True)
+    members = members_of(names)
     above, below = (np.bincount(members, weights=table.mean(axis=0)) for table in (tops, bottoms))
     rng = np.random.default_rng(0)
     moved = _draw_of_seeds(tops.mean(axis=1), rng) * len(members) / len(above)
@@ -192,7 +202,7 @@ def resampled_means(tables: Sequence[Floats], names: NDArray[Any], rng: np.rando
         names: [rows] Cluster of each row.
         rng: Generator of the resamples.
     """
-    _, members = np.unique(names, return_inverse=True)
+    members = members_of(names)
     sums = np.array([np.bincount(members, weights=table.mean(axis=0)) for table in tables]).T
     sizes = np.bincount(members)
     drawn, step = np.empty((RESAMPLES, len(tables))), max(1, DRAWN_AT_ONCE // len(sizes))
@@ -232,7 +242,7 @@ def resampled_seeds(tables: Sequence[Floats], names: NDArray[Any], rng: np.rando
 
 def _squares_of_seeds(table: Floats, names: NDArray[Any]) -> Floats:
     """Return the squared distances of seeds' means, and what of them clusters that move by themselves would make."""
-    _, members = np.unique(names, return_inverse=True)
+    members = members_of(names)
     by_seed = table.mean(axis=1, keepdims=True)
     left = table - table.mean(axis=0) - by_seed + table.mean()
     sums = np.array([np.bincount(members, weights=row) for row in left]) / len(members)

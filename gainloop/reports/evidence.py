@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -59,7 +60,7 @@ class Examined:
         return replace(self, questions=self.questions.filter(chosen))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """The rows and scores of one batch.
 
@@ -69,8 +70,8 @@ class Evidence:
         recipe: Recipe as JSON.
         logprob_semantics: "processed", "raw" or "unknown"; see ``gainloop.serving.Generator``.
         measured_at: Time at which the evidence was read.
-        replies: Replies: request_id, prompt_id, anchor_id, text, finish_reason, and token_logprobs, empty if
-            none were requested.
+        replies: Replies, as ``sum_replies`` shortens them: request_id, prompt_id, anchor_id, facet, finish_reason,
+            prompt_tokens, completion_tokens, num_bytes, nats, said.
         records: Records: record_id, anchor_id, facet, text, request_ids, num_bytes, turns and
             bool kept.
         quarantine: Quarantined records, a row for each reason: record_id, reason.
@@ -114,17 +115,38 @@ class Evidence:
     made_of: tuple[str, ...] = ()
     gone: str = ""
 
-    @property
+    @cached_property
     def would_be_records(self) -> pl.DataFrame:
         """The replies that became a record or a drop; a list of entities, say, only leads to others."""
         used = pl.concat([self.records["request_ids"].explode(), self.drops["request_id"]])
         return self.replies.filter(pl.col("request_id").is_in(used.implode()))
 
-    @property
+    @cached_property
     def kept(self) -> pl.DataFrame:
         """The kept records, each with its anchor's text."""
         anchors = self.anchors.select("anchor_id", "title", anchor="text")
         return self.records.filter("kept").join(anchors, on="anchor_id", how="left").sort("record_id")
+
+
+def sum_replies(replies: pl.DataFrame) -> pl.DataFrame:
+    """Return what a report needs of replies: of their texts and tokens a few numbers, not a few kilobytes.
+
+    Args:
+        replies: Columns as ``gainloop.store.replies.COLUMNS`` has them.
+
+    Returns:
+        In their order request_id, prompt_id, anchor_id, facet, finish_reason, prompt_tokens, completion_tokens;
+        num_bytes of the text; nats, the negative sum of the tokens' log-probabilities, null where none were asked for;
+        said, a number that is the same where texts are the same.
+    """
+    logprobs = pl.col("token_logprobs").cast(pl.List(pl.Float64))
+    names = ("request_id", "prompt_id", "anchor_id", "facet", "finish_reason", "prompt_tokens", "completion_tokens")
+    return replies.select(
+        *names,
+        num_bytes=pl.col("text").str.len_bytes(),
+        nats=pl.when(logprobs.list.len() > 0).then(-logprobs.list.sum()),
+        said=pl.col("text").hash(),
+    )
 
 
 @dataclass(frozen=True, slots=True)

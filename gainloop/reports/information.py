@@ -190,7 +190,7 @@ def _drift(evidence: Evidence, scored: ScoredOutputs) -> Estimate:
         why = "not measured: what was told at generation need not be of the distribution that was sampled"
         return Estimate(None, None, None, len(scored.own), "nats/record", why)
     generated = pl.DataFrame({"request_id": scored.request_ids}).join(
-        evidence.replies.select("request_id", nats=pl.col("token_logprobs").cast(pl.List(pl.Float64)).list.sum()),
+        evidence.replies.select("request_id", nats=-pl.col("nats").fill_null(0.0)),
         on="request_id",
         how="left",
         maintain_order="left",
@@ -262,7 +262,7 @@ def measure_delta_i(evidence: Evidence) -> DeltaI:
         replies = pl.DataFrame({"request_id": outputs.request_ids}).join(
             replies, on="request_id", how="left", maintain_order="left"
         )
-        num_bytes = replies["text"].str.len_bytes().to_numpy()
+        num_bytes = replies["num_bytes"].to_numpy()
         what = "-log q(reply | prompt), scored anew as it was sampled,"
     num_cut = int((replies["finish_reason"] == "length").sum())
     which = f"{len(nats)} drawn from the" if semantics == "repaired" else "all"
@@ -306,14 +306,10 @@ def has_sampled_logprobs(evidence: Evidence) -> bool:
 
 def likelihoods(replies: pl.DataFrame, semantics: Semantics) -> pl.DataFrame:
     """Return the negative log-likelihood of replies: request_id, prompt_id, nats or NaN, num_bytes, is_without."""
-    logprobs = pl.col("token_logprobs").cast(pl.List(pl.Float64))
-    nats = -logprobs.list.sum() if semantics != "certain" else 0.0 * logprobs.list.len().cast(pl.Float64)
+    told = pl.col("nats")
+    nats = told if semantics != "certain" else pl.when(told.is_not_null()).then(0.0)
     return replies.select(
-        "request_id",
-        "prompt_id",
-        nats=pl.when(logprobs.list.len() > 0).then(nats).otherwise(math.nan).fill_null(math.nan),
-        num_bytes=pl.col("text").str.len_bytes(),
-        is_without=logprobs.list.len().fill_null(0) == 0,
+        "request_id", "prompt_id", "num_bytes", nats=nats.fill_null(math.nan), is_without=told.is_null()
     )
 
 

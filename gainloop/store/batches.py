@@ -311,10 +311,19 @@ def kept_records(store: Store, batch_id: str) -> pl.DataFrame:
     Raises:
         BadInput: The batch has not been validated, or its suite failed.
     """
+    require_validated(store, batch_id)
+    refused = store.query("select distinct record_id from quarantine where batch_id = ?", batch_id)
+    return read_records(store, batch_id).join(refused, on="record_id", how="anti", maintain_order="left")
+
+
+def require_validated(store: Store, batch_id: str) -> None:
+    """Refuse a batch that has not been validated, or whose suite failed.
+
+    Raises:
+        BadInput: It has no completed validation.
+    """
     if stage_summary(store, batch_id, "validate") is None:
         raise BadInput(
             f"reading the kept records of batch {batch_id}: it has no completed validation; only records that "
             f"Great Expectations has validated are used. Run the flow validate with batch_id {batch_id}."
         )
-    refused = store.query("select distinct record_id from quarantine where batch_id = ?", batch_id)
-    return read_records(store, batch_id).join(refused, on="record_id", how="anti", maintain_order="left")

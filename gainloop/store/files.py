@@ -15,6 +15,8 @@ from urllib.parse import quote
 
 import fsspec
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
@@ -135,10 +137,30 @@ def read_frame(url: str) -> pl.DataFrame:
     try:
         return pl.read_parquet(io.BytesIO(content))
     except pl.exceptions.PolarsError as error:
-        raise StoreError(
-            f"reading {url}: it is damaged ({' '.join(str(error).split())[:200]}); a Parquet file as a run wrote it "
-            "is needed. Put a sound copy back, or remove it and run the same again: what can be made is made anew."
-        ) from error
+        raise _damaged(url, error) from error
+
+
+def read_parts(url: str, columns: list[str], num_rows: int) -> Iterator[pl.DataFrame]:
+    """Yield some columns of the frame that a Parquet file holds, so many rows at a time.
+
+    Raises:
+        StoreError: The file is damaged.
+    """
+    try:
+        with fsspec.open(url, "rb") as file:
+            for part in pq.ParquetFile(file).iter_batches(num_rows, columns=columns):
+                yield pl.DataFrame(pl.from_arrow(part))
+    except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # a page that is torn is an OSError without a number
+            raise
+        raise _damaged(url, error) from error
+
+
+def _damaged(url: str, error: Exception) -> StoreError:
+    return StoreError(
+        f"reading {url}: it is damaged ({' '.join(str(error).split())[:200]}); a Parquet file as a run wrote it "
+        "is needed. Put a sound copy back, or remove it and run the same again: what can be made is made anew."
+    )
 
 
 def write_recorded(url: str, frame: pl.DataFrame, shape: pl.Schema) -> None:

@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 
 import fsspec
@@ -107,7 +107,11 @@ def write_replies(folder: str, rows: list[Row], span: Span) -> None:
 
 
 def read_replies(
-    folder: str, anchor_ids: Iterable[str] | None = None, span: Span | None = None, columns: list[str] | None = None
+    folder: str,
+    anchor_ids: Iterable[str] | None = None,
+    span: Span | None = None,
+    columns: list[str] | None = None,
+    shorten: Callable[[pl.DataFrame], pl.DataFrame] = lambda replies: replies,
 ) -> pl.DataFrame:
     """Return the landed replies, once each, ordered by request id.
 
@@ -115,14 +119,16 @@ def read_replies(
         anchor_ids: Anchors whose replies are read, or None for all.
         span: Span whose parts are read, or None for all.
         columns: Names of columns, or None for all.
+        shorten: Function from the replies of one part to what is kept of them, request_id at least: texts and tokens of
+            a large batch are gigabytes.
     """
     wanted = None if anchor_ids is None else pl.Series(list(anchor_ids), dtype=pl.String).implode()
-    kept = [as_frame([], columns)]
+    kept = [shorten(as_frame([], columns))]
     if wanted is None or wanted.list.len().item():
         for url in _parts(folder, span):
             for table in read_part(url, columns):
                 part = _from_arrow(table)
-                kept.append(part if wanted is None else part.filter(pl.col("anchor_id").is_in(wanted)))
+                kept.append(shorten(part if wanted is None else part.filter(pl.col("anchor_id").is_in(wanted))))
     return pl.concat(kept).unique("request_id", keep="first").sort("request_id")
 
 

@@ -9,9 +9,10 @@ import pytest
 
 from gainloop.measures.duplication import (
     CROWD,
+    Neighbours,
+    Screen,
     candidates,
     confirm,
-    index_texts,
     jaccard,
     near_duplicates,
     repeats,
@@ -72,7 +73,7 @@ def test_hardly_a_pair_just_above_another_threshold_is_missed(least: float) -> N
     together = read(texts + [edited(text, rng.randint(1, 24), rng) for text in texts])
     similar = jaccard(together, np.arange(600), np.arange(600, 1200))
     near = (similar >= least) & (similar < least + 0.05)
-    found = repeats(together, range(1200), sketch(together), least)
+    found = repeats(Screen(together, least=least))
     assert near.sum() > 20
     assert sum(600 + row in found for row in np.flatnonzero(near)) >= near.sum() - 1
     assert all(similarity >= least for _, similarity in found.values())
@@ -104,7 +105,7 @@ def test_of_a_cluster_one_stays_and_of_those_that_stay_no_two_are_alike() -> Non
     texts = [edited(text, rng.randint(0, 2), rng) for text in prose(4, 30, num_words=300) for _ in range(8)]
     rng.shuffle(texts)
     hashed = read(texts)
-    found = repeats(hashed, range(len(texts)), sketch(hashed))
+    found = repeats(Screen(hashed))
     stay = [row for row in range(len(texts)) if row not in found]
     first, second = map(np.array, zip(*combinations(stay, 2), strict=True))
     assert jaccard(hashed, first, second).max() < 0.8
@@ -120,7 +121,8 @@ def test_earlier_is_what_the_rows_say_and_others_do_not_count() -> None:
 def test_among_others_the_most_similar_is_named() -> None:
     text, rng = prose(5, 1)[0], Random(0)
     others = read([edited(text, 2, rng), *prose(6, 20), edited(text, 1, rng)])
-    asked = candidates(index_texts(texts := read([text]), sketch(texts), 0.8), [0], sketch(others))
+    texts, sketches = read([text]), sketch(others)
+    asked = candidates(Screen(texts).near(sketches), sketches)
     (match,) = confirm(texts, others, asked, 0.8).values()
     assert match[0] == 21
     assert match[1] == pytest.approx(jaccard(texts, np.array([0]), np.array([21]), others)[0])
@@ -132,6 +134,25 @@ def test_in_a_crowd_of_texts_that_are_only_alike_copies_of_the_first_are_still_f
     found = found_in(read(crowd + crowd[:50]))
     assert not found[: 2 * CROWD].any()
     assert found[2 * CROWD :].all()
+
+
+def test_a_screen_leaves_out_none_that_an_index_of_all_would_find() -> None:
+    rng, texts = Random(8), prose(8, 400)
+    hashed = read([*texts, *(edited(text, rng.randint(0, 20), rng) for text in texts[:200]), ["short"], []])
+    sketches, others = sketch(hashed), read([edited(text, rng.randint(0, 20), rng) for text in texts[200:300]])
+    whole, known = Neighbours(0.8), sketch(others)
+    for row in range(600):
+        whole.add(row, sketches[row])
+    screen = Screen(hashed)
+    assert candidates(screen.near(known), known) == candidates(whole, known)
+    assert len(candidates(whole, known)) > 30
+    alike = {row for row in range(600) if len(whole.likely(sketches[row])[0]) > 1}
+    shown = dict(screen.alike())
+    assert alike <= set(shown)
+    assert len(shown) < 450, "most texts are in no index at all"
+    met = {number for near in candidates(whole, known).values() for number in near}
+    assert met <= set(np.flatnonzero(screen.meet(known)).tolist())
+    assert all(shown[row].jaccard(sketches[row]) == 1 for row in shown)
 
 
 def test_short_and_empty_texts_are_never_duplicates() -> None:

@@ -5,11 +5,23 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gainloop.measures import ngrams
 from gainloop.measures.faithfulness import longest_runs, says_wish, take_from_anchors
-from gainloop.measures.ngrams import HashSet, copied_share, distinct, hash_texts, mix, repeated_words
+from gainloop.measures.ngrams import (
+    HashSet,
+    copied_share,
+    count_distinct,
+    distinct,
+    hash_texts,
+    in_any,
+    marked_words,
+    mix,
+    repeated_words,
+)
 from gainloop.measures.words import words
 
 ANCHOR = "The harbour was rebuilt in 1874 after the great storm, and its two piers still carry lamps to this day."
@@ -93,6 +105,31 @@ def test_a_set_holds_what_it_was_given_and_nothing_else() -> None:
     assert known.holds(hashes).tolist() == [True] * 5000 + [False] * 5000
     assert not HashSet(hashes[:0]).holds(hashes).any()
     assert len(distinct(np.concatenate([hashes, hashes]))) == 10_000
+
+
+@pytest.mark.parametrize("num_hashes", [1, 1000, 3_000_000])
+def test_a_set_of_any_size_answers_as_a_sorted_array_does(num_hashes: int) -> None:
+    hashes = mix(np.arange(2 * num_hashes, dtype=np.uint64))
+    asked = np.random.default_rng(0).permutation(hashes)
+    assert (HashSet(hashes[:num_hashes]).holds(asked) == np.isin(asked, hashes[:num_hashes])).all()
+
+
+@settings(max_examples=40)
+@given(TEXTS, TEXTS)
+def test_what_stands_in_any_text_is_found_whole_and_in_parts(texts: list[str], others: list[str]) -> None:
+    hashed, known = (hash_texts(pl.Series(some)) for some in (texts, others))
+    every = {gram for other in others for gram in grams(other, 2)}
+    stands = [[gram in every for gram in grams(text, 2)] for text in texts]
+    different = len({gram for text in texts for gram in grams(text, 2)})
+    total = sum(len(grams(text, 2)) for text in texts)
+    for at_once in (ngrams.GRAMS_AT_ONCE, 1, 3):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ngrams, "GRAMS_AT_ONCE", at_once)
+            marks = in_any(hashed, known, 2)
+            assert marked_words(hashed, 2, marks).tolist() == [num_covered(one, 2) for one in stands]
+            assert count_distinct(hashed, 2) == (different, total)
+            first = np.arange(len(texts)) < 1
+            assert count_distinct(hashed, 2, first) == (len(set(grams(texts[0], 2))), len(grams(texts[0], 2)))
 
 
 def test_a_text_without_a_word_repeats_and_copies_nothing() -> None:

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from gainloop.curation.suite import record_columns
-from gainloop.measures.duplication import repeats, sketch
+from gainloop.measures.duplication import Screen, repeats
 from gainloop.measures.ngrams import hash_texts
 from gainloop.methods.tool_audit import broken_scenario
 from gainloop.methods.tool_prompts import reply_schema
@@ -256,7 +256,7 @@ def test_validation_refuses_no_conversation_for_what_all_with_the_same_tools_sha
             assert rows[one.column].is_in(one.arguments["value_set"]).all(), one.rule
         elif one.column:
             assert rows[one.column].n_unique() / len(rows) >= one.arguments["min_value"], one.rule
-    assert not repeats(hashed, list(range(len(kept))), sketch(hashed), Curation().near_duplicates)
+    assert not repeats(Screen(hashed, least=Curation().near_duplicates))
 
 
 def test_an_agent_never_sees_the_scenario_nor_a_user_what_is_unknown_to_it() -> None:

@@ -11,7 +11,7 @@ from gainloop.measures.estimate import weighted_sum
 from gainloop.reports.batch import measure_batch
 from gainloop.reports.evidence import Evidence
 from gainloop.reports.information import ScoredOutputs, measure_curation, measure_delta_i, measure_dependence
-from tests.evidence import make_evidence, without_logprobs
+from tests.evidence import make_evidence, with_sums, without_logprobs
 from tests.measures.known_sources import families, other_prompts
 
 NUM_FACETS = 4
@@ -37,16 +37,18 @@ def batch_of(seed: int, per_prompt: int = 4, **changes: Any) -> tuple[Evidence, 
         low=pl.Series(source.score(*(np.array([row[column] for row in rows]) for column in (2, 3)))),
     )
     nats = -source.score(own, outputs)
-    replies = pl.DataFrame(
-        {
-            "request_id": ids,
-            "prompt_id": [f"p{one}" for one in own],
-            "anchor_id": [f"a{one // NUM_FACETS}" for one in own],
-            "facet": "",
-            "text": [f"text {one}" for one in outputs],
-            "token_logprobs": [[-one] for one in nats],
-            "finish_reason": "stop",
-        }
+    replies = with_sums(
+        pl.DataFrame(
+            {
+                "request_id": ids,
+                "prompt_id": [f"p{one}" for one in own],
+                "anchor_id": [f"a{one // NUM_FACETS}" for one in own],
+                "facet": "",
+                "text": [f"text {one}" for one in outputs],
+                "token_logprobs": [[-one] for one in nats],
+                "finish_reason": "stop",
+            }
+        )
     )
     base = make_evidence()
     records = replies.select(
@@ -154,8 +156,8 @@ def test_scores_that_are_missing_are_left_out_and_counted_and_too_many_are_no_fi
 def test_replies_of_several_models_in_one_batch_are_found_and_only_the_bound_that_holds_is_told() -> None:
     evidence, _ = batch_of(6)
     foreign = evidence.replies["request_id"].head(40).implode()
-    logprobs = pl.when(pl.col("request_id").is_in(foreign)).then(pl.lit([-40.0])).otherwise("token_logprobs")
-    mixed = replace(evidence, replies=evidence.replies.with_columns(token_logprobs=logprobs))
+    nats = pl.when(pl.col("request_id").is_in(foreign)).then(40.0).otherwise("nats")
+    mixed = replace(evidence, replies=evidence.replies.with_columns(nats=nats))
     found = measure_dependence(mixed)
     assert found.drift.value > 1
     for figure in (found.covering, found.fpc, found.fpc_bc, found.ratio_to_log_p, found.document, found.facet):

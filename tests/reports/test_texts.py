@@ -13,7 +13,7 @@ from gainloop.reports.evidence import Evidence
 from gainloop.reports.texts import NOT_JUDGED, Texts, list_caveats_of_texts, measure_texts
 from schemas.figure import Figure
 from schemas.sections import Diversity, Faithfulness, Quality
-from tests.evidence import make_evidence, without_logprobs
+from tests.evidence import make_evidence, with_sums, without_logprobs
 
 WORDS = [f"w{number}" for number in range(3000)]
 
@@ -35,8 +35,10 @@ def batch(texts: list[str], anchors: list[str] | None = None, **changes: Any) ->
         records=pl.DataFrame(records, schema_overrides=strings | {"kept": pl.Boolean}).with_columns(
             request_ids=pl.concat_list("record_id")
         ),
-        replies=pl.DataFrame(replies, schema_overrides=strings).with_columns(
-            token_logprobs=pl.lit([-50.0, -50.0], dtype=pl.List(pl.Float32)), finish_reason=pl.lit("stop")
+        replies=with_sums(
+            pl.DataFrame(replies, schema_overrides=strings).with_columns(
+                token_logprobs=pl.lit([-50.0, -50.0], dtype=pl.List(pl.Float32)), finish_reason=pl.lit("stop")
+            )
         ),
         drops=pl.DataFrame(schema=dict.fromkeys(("anchor_id", "facet", "reason", "request_id"), pl.String)),
         anchors=pl.DataFrame(
@@ -157,8 +159,8 @@ def test_without_log_probabilities_collisions_are_counted_and_none_can_be_expect
 
 def test_a_log_probability_that_is_no_number_makes_the_expectation_invalid() -> None:
     evidence = batch([prose(row) for row in range(10)])
-    broken = pl.lit([float("nan"), -1.0], dtype=pl.List(pl.Float32))
-    diversity = measure_texts(replace(evidence, replies=evidence.replies.with_columns(token_logprobs=broken))).diversity
+    broken = evidence.replies.with_columns(token_logprobs=pl.lit([float("nan"), -1.0], dtype=pl.List(pl.Float32)))
+    diversity = measure_texts(replace(evidence, replies=with_sums(broken))).diversity
     assert diversity.expected_collisions.status.startswith("invalid: 10 of 10")
     assert diversity.too_many_collisions is None
 

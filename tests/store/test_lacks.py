@@ -6,9 +6,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import polars as pl
 import pytest
 
-from gainloop.store.files import disk_errors, read_frame, whole_file
+from gainloop.store.files import disk_errors, read_frame, read_parts, whole_file, write_frame
 from gainloop.store.lacks import explain
 from schemas.errors import BadInput, OutOfMemory, StoreError
 from tests.conftest import ROOT
@@ -103,3 +105,22 @@ def test_a_damaged_frame_is_one_sentence_that_names_the_file(tmp_path: Path) -> 
         with pytest.raises(StoreError, match=r"reading .*/scores.parquet: it is damaged") as caught:
             read_frame(str(tmp_path / "scores.parquet"))
         assert HOUSE_FORM.fullmatch(str(caught.value)), caught.value
+        with pytest.raises(StoreError, match=r"reading .*/scores.parquet: it is damaged") as caught:
+            list(read_parts(str(tmp_path / "scores.parquet"), ["nats"], 10))
+        assert HOUSE_FORM.fullmatch(str(caught.value)), caught.value
+
+
+def test_a_frame_is_read_in_parts_and_a_torn_page_of_it_is_told_as_damage(tmp_path: Path) -> None:
+    url = str(tmp_path / "scores.parquet")
+    frame = pl.DataFrame(
+        {"text_id": [f"{row:05}" for row in range(5000)], "nats": np.random.default_rng(0).random(5000)}
+    )
+    write_frame(url, frame)
+    parts = list(read_parts(url, ["nats"], 2000))
+    assert [part.height for part in parts] == [2000, 2000, 1000]
+    assert pl.concat(parts).equals(frame.select("nats"))
+    content = bytearray(Path(url).read_bytes())
+    content[len(content) // 2 - 2000 : len(content) // 2 + 2000] = bytes(4000)
+    Path(url).write_bytes(content)
+    with pytest.raises(StoreError, match="it is damaged"):
+        list(read_parts(url, ["text_id", "nats"], 2000))
