@@ -62,7 +62,7 @@ class Figure(ReportPart):
 
     @property
     def why_no_interval(self) -> str:
-        """The reason why there is no interval, where it is that the groups of rows are too few or one carries all."""
+        """The reason why there is no interval: the groups of rows are too few, one carries all, or all say the same."""
         return self.status if self.value is not None and self.low is None and self.status != "ok" else ""
 
     @property

@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Failed
 
 from gainloop.evaluation.likelihoods import score_yardstick
-from gainloop.reports.evidence import Evidence, sum_replies
+from gainloop.reports.evidence import REPLY_IS, REPLY_SAYS, Evidence, sum_replies
 from gainloop.reports.examined import gather_exams, read_examined
 from gainloop.reports.records import save_records_page
 from gainloop.steering.gate import as_markdown, decide_once, require_not_held
@@ -143,6 +143,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
     scores = trained.get("scores") or ({"start/anchors": yardstick["url"]} if yardstick else {})
     found = find_scores(store, batch_id, scores)
     probed, used = summaries.get("probe"), used_anchors(store, batch_id)
+    landed = landed_folder(store, batch_id, "a report that is measured anew")
     seen = [frame["text_id"] for key, frame in found.items() if key in ("start/heldout", "start/general")]
     return Evidence(
         batch_id=batch_id,
@@ -150,7 +151,7 @@ def gather_evidence(store: Store, batch_id: str, training_id: str = "") -> Evide
         recipe=recipe,
         logprob_semantics=batch["logprob_semantics"],
         measured_at=now(),
-        replies=read_replies(landed_folder(store, batch_id, "a report that is measured anew"), shorten=sum_replies),
+        replies=read_replies(landed, columns=REPLY_IS + REPLY_SAYS, shorten=sum_replies),
         records=read_records(store, batch_id).with_columns(kept=~is_refused),
         quarantine=quarantine,
         drops=store.query(f"select anchor_id, facet, reason, request_id from drops {of_batch}", batch_id),

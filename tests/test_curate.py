@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from pydantic import ValidationError
 
+from gainloop.curation import corpus as of_corpus
 from gainloop.curation import known, suite
 from gainloop.curation.corpus import CorpusMatches, compare, examples
 from gainloop.curation.probes import read_probes
@@ -251,8 +252,8 @@ def test_how_much_is_looked_at_at_a_time_changes_nothing(
     whole, records = look(world, world.curation), read_records(world.store, world.batch_id)
     anchors = read_anchors(world.store, "snap")
     columns = record_columns(records, anchors, ("Write it for a child",))
-    for name, module in (("KNOWN_AT_ONCE", known), ("ROWS_AT_ONCE", suite)):
-        monkeypatch.setattr(module, name, 3)
+    for name, module in (("KNOWN_AT_ONCE", known), ("ROWS_AT_ONCE", suite), ("NEAR_AT_ONCE", of_corpus)):
+        monkeypatch.setattr(module, name, 1)
     few = look(world, world.curation, str(tmp_path))
     assert (few.matches, few.compared) == (whole.matches, whole.compared)
     assert record_columns(records, anchors, ("Write it for a child",)).equals(columns)

@@ -1,7 +1,7 @@
 """Records compared with all other texts: which are near duplicates, which hold a probe, and the evidence."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -40,6 +40,9 @@ ANCHOR_CONTAMINATED: Final = "anchor holds a probe"
 OF_ANCHOR, OF_EARLIER, OF_BATCH = "near_duplicate_of_anchor", "near_duplicate_of_earlier_batch", "near_duplicate"
 
 EXAMPLES: Final = 5
+
+NEAR_AT_ONCE: Final = 100_000
+"""Known texts that may be like a record whose sketches are held at a time, a kilobyte each."""
 
 
 @dataclass
@@ -212,11 +215,11 @@ def _compare_with_earlier(corpus: CorpusMatches, batches: Iterable[KnownTexts], 
     compared with it all the same: were it left out there, a near copy with a lower id could take its place.
     """
     corpus.found[OF_EARLIER], corpus.compared["earlier batches"] = set(), 0
-    rows_of, kept_in = dict[str, int](), dict[int, int]()
+    rows_of = {record_id: row for row, record_id in enumerate(corpus.records["record_id"])}
+    kept_in = dict[int, int]()
 
     def noted() -> Iterator[KnownTexts]:
         for number, known in enumerate(batches):
-            rows_of.update({} if rows_of else {one: row for row, one in enumerate(corpus.records["record_id"])})
             corpus.compared["earlier batches"] += 1
             for record_id in known.ids:
                 if (row := rows_of.get(record_id)) is not None:
@@ -242,14 +245,12 @@ def _compare_with(
             with none.
     """
     corpus.found.setdefault(reason, set())
-    corpus.compared.setdefault(f"{kind}s", 0)
-    near = [*_near_parts(corpus, kind, batches, screen)]
-    index = screen.near([sketched for part in near for sketched in part.sketches])
-    for part in near:
-        asked = partial(_is_compared, corpus, kept_in, part.number)
-        found = candidates(index, part.sketches, asked)
-        for row, (other, similarity) in _confirmed(corpus.hashed, part, found, screen.least).items():
-            _match_text(corpus, reason, row, kind, part.known.name, other, similarity)
+    for pack in _packs(_near_parts(corpus, kind, batches, screen)):
+        index = screen.near([sketched for part in pack for sketched in part.sketches])
+        for part in pack:
+            found = candidates(index, part.sketches, partial(_is_compared, corpus, kept_in, part.number))
+            for row, (other, similarity) in _confirmed(corpus.hashed, part, found, screen.least).items():
+                _match_text(corpus, reason, row, kind, part.name, other, similarity)
 
 
 def _is_compared(corpus: CorpusMatches, kept_in: Mapping[int, int], number: int, row: int) -> bool:
@@ -260,8 +261,9 @@ def _is_compared(corpus: CorpusMatches, kept_in: Mapping[int, int], number: int,
 class _Part:
     """Known texts, with their sketches, that share a band with a record; ``number`` is their batch's in its order."""
 
-    known: KnownTexts
+    name: str
     number: int
+    read: Callable[[list[str]], pl.DataFrame]
     ids: list[str]
     sketches: list[RMinHash]
 
@@ -270,12 +272,26 @@ def _near_parts(corpus: CorpusMatches, kind: str, batches: Iterable[KnownTexts],
     """Yield the known texts that may be like a record, of those that ``KnownTexts.sketches`` reads at a time."""
     for number, known in enumerate(batches):
         begin = 0
+        corpus.compared[f"{kind}s"] = corpus.compared.get(f"{kind}s", 0) + len(known.ids)
         for sketches in known.sketches():
-            corpus.compared[f"{kind}s"] += len(sketches)
             (near,) = np.nonzero(screen.meet(sketches))
             ids = [known.ids[begin + place] for place in near]
-            yield _Part(known, number, ids, [sketches[place] for place in near])
+            if ids:
+                yield _Part(known.name, number, known.read, ids, [sketches[place] for place in near])
             begin += len(sketches)
+
+
+def _packs(parts: Iterable[_Part]) -> Iterator[list[_Part]]:
+    """Yield parts together until they have ``NEAR_AT_ONCE`` texts: each pack costs a look through all records."""
+    pack, size = list[_Part](), 0
+    for part in parts:
+        pack.append(part)
+        size += len(part.ids)
+        if size >= NEAR_AT_ONCE:
+            yield pack
+            pack, size = [], 0
+    if pack:
+        yield pack
 
 
 def _confirmed(
@@ -285,7 +301,7 @@ def _confirmed(
     numbers = np.unique([number for near in candidates_of.values() for number in near]).astype(int).tolist()
     if not numbers:
         return {}
-    texts = part.known.read([part.ids[number] for number in numbers]).sort("id")
+    texts = part.read([part.ids[number] for number in numbers]).sort("id")
     places = {text_id: place for place, text_id in enumerate(texts["id"])}
     near = {row: [places[part.ids[number]] for number in found] for row, found in candidates_of.items()}
     matches: Matches = confirm(hashed, hash_texts(texts["text"]), near, least)

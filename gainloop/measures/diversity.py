@@ -44,9 +44,9 @@ def distinct_ngrams(texts: HashedTexts, size: int = 3, among: Flags | None = Non
 def new_ngrams(texts: HashedTexts, earlier: HashedTexts, size: int = 5) -> Estimate:
     """Return the distinct word n-grams that no earlier text has, by all n-grams: 0 where texts only repeat, 1 where
     nothing comes twice. A count of this very text: no interval."""
-    own, others = (distinct(gather_grams(one, size)) for one in (texts, earlier))
-    _, total = count_distinct(texts, size)
-    return _plain(int(np.isin(own, others, invert=True).sum()), total, len(texts), "share")
+    grams = gather_grams(texts, size)
+    own, others = distinct(grams), distinct(gather_grams(earlier, size))
+    return _plain(int(np.isin(own, others, invert=True).sum()), len(grams), len(texts), "share")
 
 
 def vendi_score(texts: HashedTexts) -> Estimate:

@@ -86,7 +86,8 @@ class Neighbours:
 
 
 class Screen:
-    """Bands of texts, a quarter of a kilobyte each, by which those are found that may be alike.
+    """Bands of texts, by which those are found that may be alike: a quarter of a kilobyte each, and twice that while
+    others are looked up.
 
     A text in an index takes 3 KB. Only those are put into one that share a band with another text: the rest could
     neither find one there nor be found.
@@ -106,9 +107,6 @@ class Screen:
             some = slice(begin, begin + CHUNK_TEXTS)
             digests = RMinHash.digests_from_token_sets(_shingles(texts, self._rows[some]), NUM_HASHES, SEED)
             self._bands[some] = _cut(digests, num_bands(least))
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
     def meet(self, others: Sequence[RMinHash]) -> Flags:
         """Return for each of some other texts whether it shares a band with any text here."""

@@ -21,7 +21,7 @@ ALL_ALIKE: Final = f"{TOO_FEW} groups of rows differ: all say the same"
 """Status of a number of which nothing tells how far chance goes."""
 
 ROUNDING: Final = 1e-9
-"""Half width of an interval, by what it is of, up to which it is arithmetic and no interval."""
+"""Half width of an interval, relative to the values that it is of, up to which it is rounding error."""
 
 ONE_SEED: Final = "one seed: the interval covers the texts, not how far another training would move it"
 
@@ -35,7 +35,8 @@ class Estimate:
 
     Attributes:
         value: The number, or None where nothing could be measured; ``status`` then says why.
-        low: Lower end of the 95 % interval; None with fewer than two clusters, or where one of them carries the number.
+        low: Lower end of the 95 % interval; None with fewer than two clusters, where one of them carries the number, or
+            where all say the same.
         high: Upper end.
         n: Rows that were used.
         unit: Unit of the number, for example nats/record.
@@ -160,7 +161,8 @@ def over_seeds(
     Of two arms with the same seeds pass the differences, row by row and seed by seed. The variance is that over
     clusters of the seeds' means, and that of the seeds by their number. It counts what is left of a row and a seed in
     both, so that the interval is too wide rather than too narrow. With one seed it is that over clusters alone:
-    ``status`` is then ``ONE_SEED``.
+    ``status`` is then ``ONE_SEED``. Where all clusters and all seeds say the same, there is an interval of a share
+    alone, and the status is ``ALL_ALIKE``: two documents that moved alike do not say how far a third would move.
 
     Args:
         values: [seeds, rows] Value of each row under each training; a row that any of them lacks is left out.
@@ -219,9 +221,9 @@ def paired_ratio(before: ArrayLike, after: ArrayLike, most: ArrayLike, clusters:
     gain = over_seeds(gained, clusters, "share")
     if gain.value is None or whole.value is None:
         return gain.without_value(gain.status if gain.value is None else whole.status)
-    if whole.low is None or whole.high is None:
+    if whole.status != ALL_ALIKE and (whole.low is None or whole.high is None):
         return gain.without_value(whole.status)
-    if whole.low <= 0 <= whole.high:
+    if (whole.low or whole.value) <= 0 <= (whole.high or whole.value) or is_flat(abs(whole.value), 1.0):
         return gain.without_value("not measured: what could be gained may be nothing, its interval holds 0")
     names = np.asarray(clusters)[known]
     value = float(gained[:, known].mean() / possible[:, known].mean())

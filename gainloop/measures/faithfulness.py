@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, vstack
 
 from gainloop.measures.ngrams import (
     CHUNK_TEXTS,
@@ -29,6 +29,9 @@ from gainloop.measures.words import COPY_WORDS
 from schemas.rows import unit_draw
 
 NOVEL_WORDS: Final = 5
+
+HELD_WORDS: Final = 2**25
+"""Words of anchors whose weights are held, at most: 16 bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +194,7 @@ def no_closer_than_another(
     for where, piece in texts.pieces():
         said = weights.weigh(piece)
         to_own, to_other = (
-            np.asarray(said.multiply(weights.weigh(anchors.take(np.maximum(rows[where], 0)))).sum(axis=1), dtype=float)
-            for rows in (own, other)
+            np.asarray(said.multiply(weights.of_anchors(rows[where])).sum(axis=1), dtype=float) for rows in (own, other)
         )
         found[where] = np.where(to_own == to_other, 0.5, to_own < to_other)
     found[(own < 0) | (texts.lengths == 0)] = np.nan
@@ -212,6 +214,16 @@ class _Weights:
         for _, piece in anchors.pieces():
             num_with += np.bincount(self._count(piece).indices, minlength=len(num_with))
         self._rarity = np.log((1 + len(anchors)) / (1 + num_with)) + 1
+        self._anchors = anchors
+        is_held = len(anchors.words) <= HELD_WORDS
+        self._held = vstack([self.weigh(piece) for _, piece in anchors.pieces()], "csr") if is_held else None
+
+    def of_anchors(self, rows: Rows) -> csr_array:
+        """Return the anchors with these numbers, weighed; of very many words they are weighed whenever they are asked
+        for. Of -1 it is any."""
+        used, places = np.unique(np.maximum(rows, 0), return_inverse=True)
+        weighed = self.weigh(self._anchors.take(used)) if self._held is None else self._held[used]
+        return csr_array(weighed[places])
 
     def weigh(self, texts: HashedTexts) -> csr_array:
         """Return texts as rows of length 1 over the anchors' words."""

@@ -105,7 +105,9 @@ def members_of(names: NDArray[Any]) -> NDArray[np.int64]:
     if not is_string:
         return np.unique(names, return_inverse=True)[1]
     # NumPy compares strings as Python does, which takes seconds for a million.
-    return (pl.Series(names.tolist()).rank("dense").to_numpy() - 1).astype(np.int64)
+    ranks = pl.Series(names.tolist()).rank("dense")
+    assert not ranks.null_count(), "every row has a cluster"
+    return np.asarray(ranks.to_numpy() - 1, dtype=np.int64)
 
 
 def degrees_of_freedom(weights: Floats) -> float:

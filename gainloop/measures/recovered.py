@@ -59,17 +59,21 @@ class Scores:
         """
         gained, possible = (self.values[:, one] - self.values[:, over] for one in (arm, oracle))
         most = self.gain(oracle, over)
-        if most.status == ALL_ALIKE:
-            return most.without_value(ALL_ALIKE)
-        nothing = most.low <= 0 <= most.high if most.low is not None and most.high is not None else possible[0] == 0
+        nothing = is_flat(abs(float(possible[0])), self._scale)
+        if most.low is not None and most.high is not None:
+            nothing = most.low <= 0 <= most.high
         usable = possible != 0
         found = self._estimate(100 * gained[usable] / possible[usable], "%") if usable[0] else most
         return found.without_value(MAYBE_NOTHING) if nothing else found
 
+    @property
+    def _scale(self) -> float:
+        return float(np.abs(self.values).max())
+
     def _estimate(self, drawn: Floats, unit: str) -> Estimate:
         low, high = (None, None) if len(drawn) < 2 else map(float, np.quantile(drawn[1:], [self.tail, 1 - self.tail]))
         status = self.status
-        if low is not None and high is not None and is_flat((high - low) / 2, float(np.abs(self.values).max())):
+        if low is not None and high is not None and is_flat((high - low) / 2, self._scale):
             low, high, status = None, None, ALL_ALIKE
         return Estimate(float(drawn[0]), low, high, self.n, unit, status, self.num_clusters, 0, self.num_seeds)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,17 @@ from gainloop.measures.faithfulness import Taken, take_from_anchors
 from gainloop.measures.ngrams import Flags, HashedTexts, Rows, hash_texts, repeated_words
 from gainloop.measures.words import REPEAT_WORDS
 from gainloop.store.digests import Digest
+
+REPLY_IS: Final = [
+    "request_id",
+    "prompt_id",
+    "anchor_id",
+    "facet",
+    "finish_reason",
+    "prompt_tokens",
+    "completion_tokens",
+]
+REPLY_SAYS: Final = ["text", "token_logprobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +143,7 @@ def sum_replies(replies: pl.DataFrame) -> pl.DataFrame:
     """Return what a report needs of replies: of their texts and tokens a few numbers, not a few kilobytes.
 
     Args:
-        replies: Columns as ``gainloop.store.replies.COLUMNS`` has them.
+        replies: Columns ``REPLY_IS`` and ``REPLY_SAYS``.
 
     Returns:
         In their order request_id, prompt_id, anchor_id, facet, finish_reason, prompt_tokens, completion_tokens;
@@ -140,9 +151,8 @@ def sum_replies(replies: pl.DataFrame) -> pl.DataFrame:
         said, a number that is the same where texts are the same.
     """
     logprobs = pl.col("token_logprobs").cast(pl.List(pl.Float64))
-    names = ("request_id", "prompt_id", "anchor_id", "facet", "finish_reason", "prompt_tokens", "completion_tokens")
     return replies.select(
-        *names,
+        *REPLY_IS,
         num_bytes=pl.col("text").str.len_bytes(),
         nats=pl.when(logprobs.list.len() > 0).then(-logprobs.list.sum()),
         said=pl.col("text").hash(),

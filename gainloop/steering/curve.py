@@ -141,8 +141,8 @@ class _Fit:
         self.right = 100 * np.array([table.mean() for table in self.tables])
         self.growth = Growth(self.tokens, self.right, self.seeds / self.seeds.mean())
         self.mixture = self.growth.choose()
-        self.status, self.tail = self._reliability()
         self.moved, self.again = self._resampled()
+        self.status, self.tail = self._reliability()
 
     def curve(self) -> Curve:
         """Return all figures."""
@@ -169,7 +169,13 @@ class _Fit:
         )
 
     def _slope(self) -> Estimate:
-        return self._estimate(np.vstack([self.right, self.moved]) @ self.growth.slope_row(), "points/e-fold")
+        drawn = np.vstack([self.right, self.moved]) @ self.growth.slope_row()
+        found = self._estimate(drawn, "points/e-fold")
+        if found.low is not None and is_flat(
+            float(np.ptp(drawn[1:])) / 2, MOST
+        ):  # documents differ, their gains do not
+            return replace(found, low=None, high=None, status=ALL_ALIKE)
+        return found
 
     def _one_more(self, slope: Estimate, tokens: Floats) -> Estimate:
         """Return the tokens for one more point, where more tokens are known to help and the number has an end."""
@@ -212,16 +218,13 @@ class _Fit:
         low, high = (None, None)
         if not self.status.startswith(TOO_FEW):
             low, high = (float(end) for end in np.quantile(drawn[1:], [self.tail, 1 - self.tail], method="nearest"))
-        status = self.status
-        if low is not None and high is not None and is_flat((high - low) / 2, max(1.0, abs(high))):
-            low, high, status = None, None, ALL_ALIKE
         return Estimate(
             float(drawn[0]),
             low,
             high,
             len(self.answers.documents),
             unit,
-            status,
+            self.status,
             len(np.unique(self.answers.documents)),
             self.answers.num_dropped,
             int(self.seeds.min()),
@@ -232,6 +235,8 @@ class _Fit:
         whole = self.shown[-1].right
         if whole.status.startswith(TOO_FEW):
             return whole.status, 0.0
+        if is_flat(float(np.ptp(self.moved, axis=0).max()) / 2, MOST):
+            return ALL_ALIKE, 0.0
         notes = [TWO_POINTS] if len(self.tokens) == 2 else []
         notes += [ONE_SEED] if self.seeds.max() == 1 else []
         _, sizes = np.unique(self.answers.documents, return_counts=True)

@@ -3,6 +3,7 @@
 import math
 from typing import Final
 
+from gainloop.measures.estimate import TOO_FEW
 from schemas.figure import Figure
 from schemas.plan import TrainingPlan
 from schemas.steering import Probed, ProbeVerdict
@@ -54,8 +55,8 @@ def describe_probe(probed: Probed) -> str:
     needed = questions_needed(gain, probed.questions)
     if needed is None:
         why = "The difference is too small for any exam of this kind"
-        if gain.value == 0 and gain.low == gain.high:
-            why = "Both have the same questions right: more of them are needed to see any difference"
+        if gain.status.startswith(TOO_FEW):
+            why = f"Whether it is chance nothing says ({gain.status}): more questions of more documents are needed"
         return f"{head} cannot tell: {found}. {why}; the full run goes on."
     seeds = "" if probed.seeds > 2 else f" and three seeds rather than {probed.seeds}"
     return f"{head} cannot tell yet: {found}. About {needed:,} questions{seeds} would; the full run goes on."

@@ -138,6 +138,11 @@ def test_documents_that_all_moved_alike_have_no_interval_of_no_width() -> None:
     most[:2] = 0
     found = paired_ratio(np.zeros(32), most / 2, most, np.repeat(np.arange(4), 8))
     assert (found.value, found.low, found.high, found.status) == (0.5, None, None, ALL_ALIKE)
+    gained = np.where(np.arange(32) < 3, 1.0, 0.0)
+    found = paired_ratio(np.zeros(32), gained, np.ones(32), np.repeat(np.arange(4), 8))
+    assert found.value == pytest.approx(3 / 32)
+    assert found.low < 3 / 32 < found.high
+    assert paired_ratio(np.zeros(32), gained, np.zeros(32), np.repeat(np.arange(4), 8)).value is None
 
 
 def test_seeds_of_a_ratio_are_weighed_and_shares_stay_within_their_ends() -> None:

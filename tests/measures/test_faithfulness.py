@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gainloop.measures import faithfulness
 from gainloop.measures.faithfulness import no_closer_than_another
 from gainloop.measures.ngrams import HashedTexts, hash_texts
 
@@ -22,6 +23,18 @@ def test_records_about_their_anchor_are_closer_to_it_and_others_as_often_not() -
     anchors, names = about(rng, np.arange(200)), [f"r{row}" for row in range(1000)]
     assert no_closer_than_another(about(rng, own), anchors, own, names).mean() < 0.03
     assert no_closer_than_another(about(rng, own[::-1]), anchors, own, names).mean() == pytest.approx(0.5, abs=0.06)
+
+
+def test_anchors_of_too_many_words_to_hold_are_weighed_as_often_as_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rng = np.random.default_rng(1)
+    own = rng.integers(-1, 60, 700)
+    texts, anchors, names = about(rng, own), about(rng, np.arange(60)), [f"r{row}" for row in range(700)]
+    held = no_closer_than_another(texts, anchors, own, names)
+    monkeypatch.setattr(faithfulness, "HELD_WORDS", 0)
+    assert np.array_equal(held, no_closer_than_another(texts, anchors, own, names), equal_nan=True)
+    assert np.isnan(held).sum() == (own < 0).sum()
 
 
 def test_a_text_that_shares_no_word_with_any_anchor_is_as_close_to_both() -> None:

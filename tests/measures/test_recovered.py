@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gainloop.measures.estimate import ONE_SEED
+from gainloop.measures.estimate import ALL_ALIKE, ONE_SEED
 from gainloop.measures.recovered import MAYBE_NOTHING, NO_RESAMPLES, Scores, average, published_scores, score_arms
 
 PUBLISHED = {
@@ -94,6 +94,18 @@ def test_a_perplexity_is_that_of_all_tokens_and_seeds_and_rises_alike_in_every_r
     assert found.gain(1).value == pytest.approx(np.exp(38 / 15) - np.exp(40 / 15))
     assert found.gain(1).unit == "perplexity"
     assert (found.values[:, 1] < found.values[:, 0]).mean() > 0.95
+
+
+def test_an_oracle_that_gains_alike_in_every_document_leaves_a_share_and_no_interval_of_no_width() -> None:
+    rng, documents = np.random.default_rng(2), np.repeat(np.arange(20), 4)
+    method = 100.0 * (rng.random((3, 80)) < 0.4)
+    found = score_arms([np.zeros((3, 80)), method, np.full((3, 80), 100.0)], documents, "%")
+    for alike in (found.gain(2), found.level(0)):
+        assert (alike.low, alike.high, alike.status) == (None, None, ALL_ALIKE)
+    share = found.share(1, oracle=2)
+    assert share.value == pytest.approx(method.mean())
+    assert share.low < share.value < share.high
+    assert score_arms([method, method, method], documents, "%").share(1, oracle=2).status == MAYBE_NOTHING
 
 
 def test_one_seed_and_one_document_say_what_they_cannot_tell() -> None:

@@ -185,6 +185,22 @@ def test_documents_that_move_alike_do_not_say_how_far_another_would_move(gain: i
     assert "[" not in found.sentence
 
 
+def test_what_has_no_upper_end_or_reaches_all_questions_is_not_taken_for_alike() -> None:
+    rng, ended = np.random.default_rng(9), 0
+    for _ in range(150):
+        right = rng.uniform(0.3, 0.97)
+        found = fit_curve(*draw_exam(rng, EIGHT[:3], lambda tokens, right=right: right + (line(tokens) - 0.4) / 2, 1))
+        assert found.slope.low is not None
+        assert all(place.low is not None for place in found.line)
+        assert found.forecast.low is not None
+        if found.one_more.value is not None:
+            assert found.one_more.low is not None
+            assert math.isfinite(found.one_more.high or math.inf)
+        ended += found.one_more.status.endswith("with no upper end")
+        assert ALL_ALIKE not in (found.one_more.status, found.forecast.status)
+    assert ended, "one of them has no upper end"
+
+
 def test_text_that_does_harm_has_no_number_of_tokens_for_a_point() -> None:
     found = alike({tokens: 40 - 2 * place for place, tokens in enumerate(EIGHT[:4])})
     assert found.slope.value == pytest.approx(-2 / math.log(2), abs=1e-3)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from gainloop.measures.estimate import ALL_ALIKE
 from gainloop.steering.probe import LEAST_TOKENS, describe_probe, probe_plan, probe_verdict, questions_needed
 from schemas.figure import Figure
 from schemas.plan import TrainingPlan
@@ -51,5 +52,6 @@ def test_each_verdict_says_what_happens_next_and_what_it_cost() -> None:
     assert hold.endswith("Training in full, 40,960 tokens more, is not worth it.")
     assert open_.endswith("About 260 questions and three seeds rather than 1 would; the full run goes on.")
     assert "and three seeds" not in describe_probe(probed(gain(-2, 6), seeds=3))
-    assert "the same questions right: more of them are needed" in describe_probe(probed(gain(0, 0)))
+    alike = gain(None, None).model_copy(update={"value": 0.0, "status": ALL_ALIKE})
+    assert f"nothing says ({ALL_ALIKE}): more questions of more documents are needed" in describe_probe(probed(alike))
     assert "too small for any exam of this kind" in describe_probe(probed(gain(-5, 5)))
