@@ -6,7 +6,17 @@ import numpy as np
 import polars as pl
 from rensa import RMinHash
 
-from gainloop.measures.duplication import LEAST_SIMILAR, SHINGLE_WORDS, Neighbours, jaccard, kept, restored, sketch
+from gainloop.measures.duplication import (
+    LEAST_SIMILAR,
+    SHINGLE_WORDS,
+    Neighbours,
+    bands_of,
+    jaccard,
+    kept,
+    restored,
+    sharing,
+    sketch,
+)
 from gainloop.measures.ngrams import hash_texts
 from gainloop.store import Store
 from gainloop.store.documents import earlier_versions, list_documents, read_documents
@@ -72,17 +82,24 @@ class _Corpus:
 
     def _candidates(self, rows: list[int]) -> list[tuple[int, int]]:
         index, new = Neighbours(LEAST_SIMILAR), set(rows)
-        for row, sketched in enumerate(self.sketches):
-            if sketched and row not in new:
+        alike = self._alike()
+        for row, sketched in alike.items():
+            if row not in new:
                 index.add(row, sketched)
         pairs = []
         for row in rows:
-            if sketched := self.sketches[row]:
+            if sketched := alike.get(row):
                 near, is_crowded = index.near(sketched)
                 pairs += [(row, other) for other in near]
                 if not is_crowded:
                     index.add(row, sketched)
         return pairs
+
+    def _alike(self) -> dict[int, RMinHash]:
+        """Return the sketches of the documents that share a band with another: no other need be in an index."""
+        sketched = [(row, one) for row, one in enumerate(self.sketches) if one]
+        flags = sharing(bands_of([one for _, one in sketched], LEAST_SIMILAR))
+        return {row: one for (row, one), is_alike in zip(sketched, flags, strict=True) if is_alike}
 
     def _similarities(self, pairs: list[tuple[int, int]]) -> list[float]:
         numbers = sorted({row for pair in pairs for row in pair})

@@ -34,7 +34,7 @@ def sketch(texts: HashedTexts) -> list[RMinHash]:
 
     Source: Dahlgaard, Knudsen & Thorup 2017, arXiv:1704.04370, as rensa has it.
     """
-    return list(RMinHash.from_token_sets(_shingles(texts, np.arange(len(texts))), NUM_HASHES, SEED))
+    return _sketches(texts, np.arange(len(texts)))
 
 
 def kept(sketched: RMinHash) -> bytes:
@@ -110,18 +110,16 @@ class Screen:
 
     def meet(self, others: Sequence[RMinHash]) -> Flags:
         """Return for each of some other texts whether it shares a band with any text here."""
-        bands = bands_of(others, self.least)
-        return np.asarray(self._known.holds(bands.ravel()).reshape(bands.shape).any(axis=1), dtype=bool)
+        return _having(bands_of(others, self.least), self._known)
 
     def alike(self) -> Iterator[tuple[int, RMinHash]]:
         """Yield the number and the sketch of each text that may be like another one here."""
-        every = np.sort(self._bands, axis=None)
-        return self._sketched(every[1:][every[1:] == every[:-1]])
+        return self._sketched(sharing(self._bands))
 
     def near(self, others: Sequence[RMinHash]) -> Neighbours:
         """Return an index of the texts that may be like one of some others."""
         index = Neighbours(self.least)
-        for row, sketched in self._sketched(bands_of(others, self.least).ravel()):
+        for row, sketched in self._sketched(_having(self._bands, HashSet(bands_of(others, self.least).ravel()))):
             index.add(row, sketched)
         return index
 
@@ -129,15 +127,9 @@ class Screen:
     def _known(self) -> HashSet:
         return HashSet(self._bands.ravel())
 
-    def _sketched(self, bands: Hashes) -> Iterator[tuple[int, RMinHash]]:
-        """Yield the texts that have one of some bands."""
-        wanted = HashSet(bands)
-        for begin in range(0, len(self._rows), CHUNK_TEXTS * PIECES_AT_ONCE):
-            some = self._bands[begin : begin + CHUNK_TEXTS * PIECES_AT_ONCE]
-            (found,) = np.nonzero(wanted.holds(some.ravel()).reshape(some.shape).any(axis=1))
-            rows = self._rows[begin + found]
-            made = RMinHash.from_token_sets(_shingles(self.texts, rows), NUM_HASHES, SEED)
-            yield from zip(rows.tolist(), made, strict=True)
+    def _sketched(self, among: Flags) -> Iterator[tuple[int, RMinHash]]:
+        rows = self._rows[among]
+        yield from zip(rows.tolist(), _sketches(self.texts, rows), strict=True)
 
 
 def bands_of(sketches: Sequence[RMinHash], least: float) -> Hashes:
@@ -155,6 +147,24 @@ def _cut(digests: list[list[int]], number: int) -> Hashes:
     for step in range(values.shape[2]):
         found = found * ODD + values[:, :, step]
     return mix(found)
+
+
+def sharing(bands: Hashes) -> Flags:
+    """Return which texts share a band with another one: the others are like none.
+
+    Args:
+        bands: [texts, bands] As ``bands_of`` returns them.
+    """
+    every = np.sort(bands, axis=None)
+    return _having(bands, HashSet(every[1:][every[1:] == every[:-1]]))
+
+
+def _having(bands: Hashes, known: HashSet) -> Flags:
+    found = np.zeros(len(bands), dtype=bool)
+    for begin in range(0, len(bands), CHUNK_TEXTS * PIECES_AT_ONCE):
+        some = bands[begin : begin + CHUNK_TEXTS * PIECES_AT_ONCE]
+        found[begin : begin + len(some)] = known.holds(some.ravel()).reshape(some.shape).any(axis=1)
+    return found
 
 
 def repeats(screen: Screen, is_asked: Callable[[int], bool] = lambda _: True) -> Matches:
@@ -251,6 +261,10 @@ def _most_similar(
     similar = jaccard(texts, np.full(len(near), row), np.array(near), others)
     best = min(range(len(near)), key=lambda place: (-similar[place], near[place]))
     return (near[best], float(similar[best])) if similar[best] >= least else None
+
+
+def _sketches(texts: HashedTexts, rows: Rows) -> list[RMinHash]:
+    return list(RMinHash.from_token_sets(_shingles(texts, rows), NUM_HASHES, SEED))
 
 
 def _shingles(texts: HashedTexts, rows: Rows) -> Iterator[list[bytes]]:
