@@ -20,9 +20,9 @@ class Figure(ReportPart):
     """One measured number: 95 % interval, the number of rows it rests on, and its definition.
 
     ``value`` is null where it could not be measured; ``status`` says why. An interval is null where there are fewer
-    than two ``clusters`` or one of them carries the figure (``status`` then begins with "too few"), or where the figure
-    is a property of this very set of texts. ``seeds`` is the number of trainings that the figure is a mean over, 0
-    where that is not known; the interval of one seed covers texts alone.
+    than two ``clusters``, one of them carries the figure or all say the same (``status`` then begins with "too few"),
+    or where the figure is a property of this very set of texts. ``seeds`` is the number of trainings that the figure is
+    a mean over, 0 where that is not known; the interval of one seed covers texts alone.
     """
 
     value: float | None

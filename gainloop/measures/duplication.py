@@ -128,8 +128,10 @@ class Screen:
         return HashSet(self._bands.ravel())
 
     def _sketched(self, among: Flags) -> Iterator[tuple[int, RMinHash]]:
-        rows = self._rows[among]
-        yield from zip(rows.tolist(), _sketches(self.texts, rows), strict=True)
+        rows, at_once = self._rows[among], CHUNK_TEXTS * PIECES_AT_ONCE
+        for begin in range(0, len(rows), at_once):  # until a call ends, every 5-gram is held
+            some = rows[begin : begin + at_once]
+            yield from zip(some.tolist(), _sketches(self.texts, some), strict=True)
 
 
 def bands_of(sketches: Sequence[RMinHash], least: float) -> Hashes:

@@ -210,7 +210,8 @@ def paired_ratio(before: ArrayLike, after: ArrayLike, most: ArrayLike, clusters:
 
     Returns:
         The ratio with a 95 % bootstrap interval over clusters, seeds among them where there are several; no value where
-        the interval of ``most - before`` holds 0 or is not known: the ratio could be anything.
+        the interval of ``most - before`` holds 0 or is not known: the ratio could be anything. Where that is the same
+        in every cluster, and not 0, the interval is of what was gained alone.
 
     Source: Efron 1979; percentiles moved outwards as far as t is beyond the normal, Hesterberg 2015, section 4.5.
     """
@@ -221,15 +222,16 @@ def paired_ratio(before: ArrayLike, after: ArrayLike, most: ArrayLike, clusters:
     gain = over_seeds(gained, clusters, "share")
     if gain.value is None or whole.value is None:
         return gain.without_value(gain.status if gain.value is None else whole.status)
-    if whole.status != ALL_ALIKE and (whole.low is None or whole.high is None):
+    ends = (whole.value, whole.value) if whole.status == ALL_ALIKE else (whole.low, whole.high)
+    if ends[0] is None or ends[1] is None:
         return gain.without_value(whole.status)
-    if (whole.low or whole.value) <= 0 <= (whole.high or whole.value) or is_flat(abs(whole.value), 1.0):
+    if ends[0] <= 0 <= ends[1] or is_flat(abs(whole.value), 1.0):
         return gain.without_value("not measured: what could be gained may be nothing, its interval holds 0")
     names = np.asarray(clusters)[known]
     value = float(gained[:, known].mean() / possible[:, known].mean())
     low, high = resampled_ratio(gained[:, known], possible[:, known], names)
     found = replace(gain, value=value, low=low, high=high, n=int(known.sum()))
-    if is_flat((high - low) / 2, abs(value)):
+    if is_flat((high - low) / 2, max(1.0, abs(value))):
         return replace(found, low=None, high=None, status=ALL_ALIKE)
     return replace(found, status=whole.status) if gain.status == ALL_ALIKE else found
 

@@ -236,7 +236,9 @@ class _Weights:
     def _count(self, texts: HashedTexts) -> csr_array:
         """Return how often each text has each word that an anchor has."""
         columns = np.minimum(np.searchsorted(self._vocabulary, texts.words), max(0, self._vocabulary.size - 1))
-        known = self._vocabulary[columns] == texts.words if self._vocabulary.size else np.zeros(0, dtype=bool)
+        known = np.zeros(len(texts.words), dtype=bool)
+        if self._vocabulary.size:
+            known = self._vocabulary[columns] == texts.words
         starts = np.concatenate([[0], np.cumsum(texts.count(known))])
         shape = (len(texts), max(1, self._vocabulary.size))
         counts = csr_array((np.ones(int(known.sum())), columns[known], starts), shape=shape)

@@ -18,7 +18,7 @@ from schemas.rows import content_hash
 
 Scale = Literal["mean", "perplexity"]
 
-MAYBE_NOTHING: Final = "not measured: what the oracle gains may be nothing, its interval holds 0"
+MAYBE_NOTHING: Final = "not measured: what the oracle gains may be nothing"
 NO_RESAMPLES: Final = f"{TOO_FEW}: single numbers were given, no texts that could be resampled"
 
 
@@ -55,7 +55,8 @@ class Scores:
     def share(self, arm: int, oracle: int, over: int = 0) -> Estimate:
         """Return which part of the oracle's gain an arm reaches, in per cent; it may be below 0 or above 100.
 
-        It has no value where the interval of the oracle's gain holds 0: the ratio could be anything.
+        It has no value where the interval of the oracle's gain holds 0: the ratio could be anything. Where the oracle
+        gains the same in every document, the interval is of what the arm gains alone.
         """
         gained, possible = (self.values[:, one] - self.values[:, over] for one in (arm, oracle))
         most = self.gain(oracle, over)

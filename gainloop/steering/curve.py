@@ -160,6 +160,8 @@ class _Fit:
             "plateau": self._plateau(ends),
             "forecast": self._forecast(on_line[:, -1]),
         }
+        if slope.status == ALL_ALIKE:  # documents may differ and gain alike: what lies ahead is as little known
+            figures["forecast"] = replace(figures["forecast"], low=None, high=None, status=ALL_ALIKE)
         return Curve(
             status="ok",
             num_terms=0 if self.mixture is None else len(self.mixture.decays),
@@ -171,11 +173,8 @@ class _Fit:
     def _slope(self) -> Estimate:
         drawn = np.vstack([self.right, self.moved]) @ self.growth.slope_row()
         found = self._estimate(drawn, "points/e-fold")
-        if found.low is not None and is_flat(
-            float(np.ptp(drawn[1:])) / 2, MOST
-        ):  # documents differ, their gains do not
-            return replace(found, low=None, high=None, status=ALL_ALIKE)
-        return found
+        has_width = not is_flat(float(np.ptp(drawn[1:])) / 2, MOST)
+        return found if has_width or found.low is None else replace(found, low=None, high=None, status=ALL_ALIKE)
 
     def _one_more(self, slope: Estimate, tokens: Floats) -> Estimate:
         """Return the tokens for one more point, where more tokens are known to help and the number has an end."""

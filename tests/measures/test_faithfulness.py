@@ -53,5 +53,6 @@ def test_the_anchors_stay_as_they_were_for_the_next_measure() -> None:
 def test_a_text_without_an_anchor_says_nothing_and_one_anchor_is_too_few() -> None:
     texts = hash_texts(pl.Series(["a b"]))
     assert np.isnan(no_closer_than_another(texts, hash_texts(pl.Series(["a", "b"])), np.array([-1]), ["p"])).all()
+    assert no_closer_than_another(texts, hash_texts(pl.Series(["", ""])), np.array([0]), ["p"]).tolist() == [0.5]
     with pytest.raises(ValueError, match="there are 1 anchors; at least 2"):
         no_closer_than_another(texts, texts, np.array([0]), ["p"])

@@ -185,6 +185,18 @@ def test_documents_that_move_alike_do_not_say_how_far_another_would_move(gain: i
     assert "[" not in found.sentence
 
 
+def test_documents_that_differ_and_gain_alike_have_levels_with_intervals_and_no_slope_with_one() -> None:
+    tables = {
+        tokens: np.concatenate([np.arange(16) < known + 2 * place for known in (1, 9)])[None].astype(float)
+        for place, tokens in enumerate(EIGHT[:3])
+    }
+    found = fit_curve(tables, np.arange(32) // 16)
+    assert found.points[0].right.low is not None
+    for figure in (found.slope, found.forecast):
+        assert figure.value is not None
+        assert (figure.low, figure.high, figure.status) == (None, None, ALL_ALIKE)
+
+
 def test_what_has_no_upper_end_or_reaches_all_questions_is_not_taken_for_alike() -> None:
     rng, ended = np.random.default_rng(9), 0
     for _ in range(150):
