@@ -27,7 +27,7 @@ SECTIONS = {
     "gainloop.reports.batch": ("count_rows", "measure_texts", "measure_delta_i", "measure_curation", "measure_cost"),
     "gainloop.reports.texts": (
         "hash_records",
-        "near_duplicates_of",
+        "near_duplicates",
         "measure_diversity",
         "measure_faithfulness",
         "measure_quality",

@@ -224,9 +224,15 @@ def confirm(texts: HashedTexts, others: HashedTexts, near: dict[int, list[int]],
     return {row: match for row, match in found.items() if match}
 
 
-def near_duplicates(texts: HashedTexts, rows: Rows) -> Flags:
-    """Return for each of some texts, earlier ones first, whether it ``repeats`` another of them at 0.8."""
-    return np.isin(rows, list(repeats(Screen(texts, rows))))
+def near_duplicates(screen: Screen, among: Flags) -> Flags:
+    """Return for each of all texts whether it is one of some that ``repeats`` an earlier one of them.
+
+    Args:
+        among: [number of all texts] Flags of those that are compared with each other.
+    """
+    found = np.zeros(len(screen.texts), dtype=bool)
+    found[list(repeats(screen, lambda row: bool(among[row])))] = True
+    return found
 
 
 def num_bands(least: float) -> int:

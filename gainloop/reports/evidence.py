@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from gainloop.measures import estimate
-from gainloop.measures.duplication import near_duplicates
+from gainloop.measures.duplication import Screen
 from gainloop.measures.estimate import Estimate
 from gainloop.measures.faithfulness import Taken, take_from_anchors
 from gainloop.measures.ngrams import Flags, HashedTexts, Rows, hash_texts, repeated_words
@@ -248,12 +248,9 @@ def hash_records(evidence: Evidence) -> RecordTexts:
     )
 
 
-def near_duplicates_of(read: RecordTexts, chosen: Flags) -> Flags:
-    """Return flags of the chosen records that nearly repeat an earlier one of them, in the order of record ids."""
-    places = read.in_order(chosen)
-    found = np.zeros(len(chosen), dtype=bool)
-    found[places] = near_duplicates(read.texts, places)
-    return found
+def screen_records(read: RecordTexts) -> Screen:
+    """Return the screen in which near duplicates are looked for, in the order of record ids."""
+    return Screen(read.texts, read.in_order(np.ones(len(read.rows), dtype=bool)))
 
 
 def over_words(counted: Rows, read: RecordTexts, among: Flags) -> Estimate:

@@ -20,7 +20,7 @@ from gainloop.measures.diversity import (
     facet_opening,
     vendi_score,
 )
-from gainloop.measures.duplication import SHINGLE_WORDS
+from gainloop.measures.duplication import SHINGLE_WORDS, Screen, near_duplicates
 from gainloop.measures.entropy import why_without_logprobs
 from gainloop.measures.estimate import Estimate, as_figure, mean_of
 from gainloop.measures.faithfulness import NOVEL_WORDS, no_closer_than_another
@@ -32,9 +32,9 @@ from gainloop.reports.evidence import (
     RecordTexts,
     as_per_cent,
     hash_records,
-    near_duplicates_of,
     over_words,
     per_cent,
+    screen_records,
     share_of,
     why_no_words,
 )
@@ -94,11 +94,12 @@ class Texts:
 def measure_texts(evidence: Evidence) -> Texts:
     """Return the sections on texts; only collisions need log-probabilities, and none needs a model."""
     read = hash_records(evidence)
-    near = near_duplicates_of(read, read.kept)
+    screen = screen_records(read)
+    near = near_duplicates(screen, read.kept)
     return Texts(
         measure_diversity(evidence, read, near),
         measure_faithfulness(evidence, read),
-        measure_quality(read, near, evidence),
+        measure_quality(read, screen, near, evidence),
     )
 
 
@@ -226,7 +227,7 @@ def measure_faithfulness(evidence: Evidence, read: RecordTexts) -> Faithfulness:
     )
 
 
-def measure_quality(read: RecordTexts, near: Flags, evidence: Evidence) -> Quality:
+def measure_quality(read: RecordTexts, screen: Screen, near: Flags, evidence: Evidence) -> Quality:
     """Return the columns of the data quality table of Synthetic Bootstrapped Pretraining, and what stands in for two.
 
     Over all records, kept or not: what is kept has been cut at much the same thresholds.
@@ -238,7 +239,7 @@ def measure_quality(read: RecordTexts, near: Flags, evidence: Evidence) -> Quali
     num_words = np.maximum(read.texts.lengths, 1)
     has_words, has_shingle = read.texts.lengths > 0, read.texts.lengths >= SHINGLE_WORDS
     sampled = read.first(SAMPLED_RECORDS, made)
-    again = near if (read.kept == sampled).all() else near_duplicates_of(read, sampled)
+    again = near if (read.kept == sampled).all() else near_duplicates(screen, sampled)
     of_all = "per cent of all records, kept or not, {}; interval over anchors"
     return Quality(
         repetition=as_figure(

@@ -35,7 +35,7 @@ def read(texts: list[Text]) -> HashedTexts:
 
 
 def found_in(texts: HashedTexts) -> np.ndarray:
-    return near_duplicates(texts, np.arange(len(texts)))
+    return near_duplicates(Screen(texts), np.ones(len(texts), dtype=bool))
 
 
 def edited(text: Text, num_words: int, rng: Random) -> Text:
@@ -115,7 +115,9 @@ def test_of_a_cluster_one_stays_and_of_those_that_stay_no_two_are_alike() -> Non
 
 def test_earlier_is_what_the_rows_say_and_others_do_not_count() -> None:
     texts = read(prose(4, 2) + prose(4, 2))
-    assert near_duplicates(texts, np.array([2, 0, 1])).tolist() == [False, True, False]
+    assert near_duplicates(Screen(texts, np.array([2, 0, 1])), np.ones(4, dtype=bool)).tolist() == [True] + [False] * 3
+    among = np.array([True, False, True, True])
+    assert near_duplicates(Screen(texts), among).tolist() == [False, False, True, False]
 
 
 def test_among_others_the_most_similar_is_named() -> None:
