@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rensa import RMinHash, RMinHashLSH
 
-from gainloop.measures.ngrams import CHUNK_TEXTS, ODD, PIECES_AT_ONCE, Flags, HashedTexts, Hashes, HashSet, Rows, mix
+from gainloop.measures.ngrams import CHUNK_TEXTS, MANY_TEXTS, ODD, Flags, HashedTexts, Hashes, HashSet, Rows, mix
 from schemas.characters import WORD_RULES
 
 SHINGLE_WORDS: Final = 5
@@ -128,9 +128,9 @@ class Screen:
         return HashSet(self._bands.ravel())
 
     def _sketched(self, among: Flags) -> Iterator[tuple[int, RMinHash]]:
-        rows, at_once = self._rows[among], CHUNK_TEXTS * PIECES_AT_ONCE
-        for begin in range(0, len(rows), at_once):  # until a call ends, every 5-gram is held
-            some = rows[begin : begin + at_once]
+        rows = self._rows[among]
+        for begin in range(0, len(rows), MANY_TEXTS):  # until a call ends, every 5-gram is held
+            some = rows[begin : begin + MANY_TEXTS]
             yield from zip(some.tolist(), _sketches(self.texts, some), strict=True)
 
 
@@ -163,8 +163,8 @@ def sharing(bands: Hashes) -> Flags:
 
 def _having(bands: Hashes, known: HashSet) -> Flags:
     found = np.zeros(len(bands), dtype=bool)
-    for begin in range(0, len(bands), CHUNK_TEXTS * PIECES_AT_ONCE):
-        some = bands[begin : begin + CHUNK_TEXTS * PIECES_AT_ONCE]
+    for begin in range(0, len(bands), MANY_TEXTS):
+        some = bands[begin : begin + MANY_TEXTS]
         found[begin : begin + len(some)] = known.holds(some.ravel()).reshape(some.shape).any(axis=1)
     return found
 

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from gainloop.measures.ngrams import (
-    CHUNK_TEXTS,
-    PIECES_AT_ONCE,
+    MANY_TEXTS,
     Flags,
     HashedTexts,
     Hashes,
@@ -208,7 +207,7 @@ class _Weights:
     """
 
     def __init__(self, anchors: HashedTexts) -> None:
-        vocabularies = [distinct(piece.words) for _, piece in anchors.pieces(CHUNK_TEXTS * PIECES_AT_ONCE)]
+        vocabularies = [distinct(piece.words) for _, piece in anchors.pieces(MANY_TEXTS)]
         self._vocabulary: Hashes = distinct(np.concatenate([np.zeros(0, dtype=np.uint64), *vocabularies]))
         num_with = np.zeros(max(1, self._vocabulary.size))
         for _, piece in anchors.pieces():
@@ -221,9 +220,11 @@ class _Weights:
     def of_anchors(self, rows: Rows) -> csr_array:
         """Return the anchors with these numbers, weighed; of very many words they are weighed whenever they are asked
         for. Of -1 it is any."""
-        used, places = np.unique(np.maximum(rows, 0), return_inverse=True)
-        weighed = self.weigh(self._anchors.take(used)) if self._held is None else self._held[used]
-        return csr_array(weighed[places])
+        known = np.maximum(rows, 0)
+        if self._held is not None:
+            return csr_array(self._held[known])
+        used, places = np.unique(known, return_inverse=True)
+        return csr_array(self.weigh(self._anchors.take(used))[places])
 
     def weigh(self, texts: HashedTexts) -> csr_array:
         """Return texts as rows of length 1 over the anchors' words."""

@@ -30,8 +30,8 @@ HASHES_AT_ONCE: Final = 2**20
 GRAMS_AT_ONCE: Final = 2**25
 """N-grams that are held at a time, about: a quarter of a gigabyte. More are counted, or looked up, in parts."""
 
-PIECES_AT_ONCE: Final = 32
-"""Pieces of texts that are looked up in a large set at a time."""
+MANY_TEXTS: Final = 32 * CHUNK_TEXTS
+"""Texts that are looked up in a large set at a time."""
 
 MAX_KNOWN: Final = 2**18
 """Words whose hash is remembered, at most; a word costs 200 bytes."""
@@ -200,7 +200,7 @@ def in_any(texts: HashedTexts, others: HashedTexts, size: int) -> Flags:
     found = np.zeros(len(texts.words), dtype=bool)
     for part in _parts_of(others, size):
         known = HashSet(gather_grams(others, size, part))
-        for where, piece in texts.pieces(CHUNK_TEXTS * PIECES_AT_ONCE):
+        for where, piece in texts.pieces(MANY_TEXTS):
             begin, end = texts.starts[where.start], texts.starts[where.stop]
             found[begin:end] |= known.holds(piece.grams(size))
     return found
